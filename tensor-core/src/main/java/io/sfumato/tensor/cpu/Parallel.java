@@ -1,0 +1,191 @@
+// SPDX-License-Identifier: Apache-2.0
+package io.sfumato.tensor.cpu;
+
+import java.util.concurrent.atomic.AtomicInteger;
+import java.util.concurrent.atomic.AtomicReference;
+import java.util.concurrent.locks.LockSupport;
+
+/**
+ * A fork-join loop over one fixed pool of daemon threads. The caller takes part as worker 0; workers
+ * spin briefly between loops, then park. Loops do not nest: a loop started inside a body runs on the
+ * calling worker alone.
+ *
+ * <p>Bodies get slices of work and never read scoped values, tensors or scopes.
+ */
+public final class Parallel {
+  private static final int SPINS = 20_000;
+  private static volatile Pool pool = new Pool(defaultThreads());
+  private static final ThreadLocal<Integer> WORKER = new ThreadLocal<>();
+
+  private Parallel() {}
+
+  /** Work on the indices {@code begin} (inclusive) to {@code end} (exclusive). */
+  @FunctionalInterface
+  public interface Body {
+    /**
+     * Runs one slice.
+     *
+     * @param begin first index
+     * @param end one past the last index
+     * @param worker the number of the executing worker, 0 to {@code threads() - 1}
+     */
+    void run(int begin, int end, int worker);
+  }
+
+  /** The number of workers, the caller included. */
+  public static int threads() {
+    return pool.size;
+  }
+
+  /**
+   * Sets the number of workers.
+   *
+   * @throws IllegalArgumentException if {@code threads} is not positive
+   */
+  public static synchronized void setThreads(int threads) {
+    if (threads < 1) {
+      throw new IllegalArgumentException("threads must be positive; got " + threads);
+    }
+    if (threads != pool.size) {
+      Pool old = pool;
+      pool = new Pool(threads);
+      old.stop();
+    }
+  }
+
+  /**
+   * Runs {@code body} over {@code [0, n)} in chunks of {@code grain} indices, handed out in order to
+   * whichever worker is free. Results must not depend on the assignment.
+   *
+   * @param n the number of indices
+   * @param grain indices per chunk, at least 1
+   * @param body the work
+   */
+  public static void forRange(int n, int grain, Body body) {
+    if (n <= 0) {
+      return;
+    }
+    Pool p = pool;
+    Integer nested = WORKER.get();
+    int chunks = (int) (((long) n + grain - 1) / grain);
+    if (nested != null || p.size == 1 || chunks == 1 || !p.busy.compareAndSet(false, true)) {
+      body.run(0, n, nested == null ? 0 : nested);
+      return;
+    }
+    try {
+      p.run(new Job(n, grain, body));
+    } finally {
+      p.busy.set(false);
+    }
+  }
+
+  private static int defaultThreads() {
+    return Math.max(1, Runtime.getRuntime().availableProcessors());
+  }
+
+  private static final class Job {
+    final int n;
+    final int grain;
+    final Body body;
+    final AtomicInteger next = new AtomicInteger();
+    final AtomicReference<Throwable> failure = new AtomicReference<>();
+
+    Job(int n, int grain, Body body) {
+      this.n = n;
+      this.grain = grain;
+      this.body = body;
+    }
+
+    void work(int worker) {
+      try {
+        while (failure.get() == null) {
+          int begin = next.getAndAdd(grain);
+          if (begin >= n || begin < 0) {
+            return;
+          }
+          body.run(begin, Math.min(n, begin + grain), worker);
+        }
+      } catch (Throwable t) {
+        failure.compareAndSet(null, t);
+      }
+    }
+  }
+
+  private static final class Pool {
+    final int size;
+    final java.util.concurrent.atomic.AtomicBoolean busy =
+        new java.util.concurrent.atomic.AtomicBoolean();
+    private final Thread[] threads;
+    private final boolean[] parked;
+    private volatile Job job;
+    private volatile int generation;
+    private volatile boolean stopped;
+    private final AtomicInteger pending = new AtomicInteger();
+
+    Pool(int size) {
+      this.size = size;
+      this.threads = new Thread[size];
+      this.parked = new boolean[size];
+      for (int i = 1; i < size; i++) {
+        int worker = i;
+        threads[i] = new Thread(() -> loop(worker), "sfumato-cpu-" + i);
+        threads[i].setDaemon(true);
+        threads[i].start();
+      }
+    }
+
+    void run(Job j) {
+      job = j;
+      pending.set(size - 1);
+      generation++;
+      for (int i = 1; i < size; i++) {
+        LockSupport.unpark(threads[i]);
+      }
+      WORKER.set(0);
+      try {
+        j.work(0);
+      } finally {
+        WORKER.remove();
+      }
+      while (pending.get() != 0) {
+        Thread.onSpinWait();
+      }
+      job = null;
+      Throwable t = j.failure.get();
+      if (t instanceof RuntimeException e) {
+        throw e;
+      }
+      if (t instanceof Error e) {
+        throw e;
+      }
+    }
+
+    private void loop(int worker) {
+      WORKER.set(worker);
+      int seen = 0;
+      while (true) {
+        int spins = 0;
+        while (generation == seen) {
+          if (stopped) {
+            return;
+          }
+          if (++spins < SPINS) {
+            Thread.onSpinWait();
+          } else {
+            LockSupport.park(this);
+          }
+        }
+        seen = generation;
+        job.work(worker);
+        pending.decrementAndGet();
+      }
+    }
+
+    void stop() {
+      stopped = true;
+      for (int i = 1; i < size; i++) {
+        LockSupport.unpark(threads[i]);
+      }
+    }
+  }
+}
