@@ -1,9 +1,11 @@
 // SPDX-License-Identifier: Apache-2.0
 package io.sfumato.tensor.cpu;
 
+import java.util.concurrent.atomic.AtomicBoolean;
 import java.util.concurrent.atomic.AtomicInteger;
 import java.util.concurrent.atomic.AtomicReference;
 import java.util.concurrent.locks.LockSupport;
+import org.jspecify.annotations.Nullable;
 
 /**
  * A fork-join loop over one fixed pool of daemon threads. The caller takes part as worker 0; workers
@@ -113,11 +115,10 @@ public final class Parallel {
 
   private static final class Pool {
     final int size;
-    final java.util.concurrent.atomic.AtomicBoolean busy =
-        new java.util.concurrent.atomic.AtomicBoolean();
+    final AtomicBoolean busy = new AtomicBoolean();
     private final Thread[] threads;
     private final boolean[] parked;
-    private volatile Job job;
+    private volatile @Nullable Job job;
     private volatile int generation;
     private volatile boolean stopped;
     private final AtomicInteger pending = new AtomicInteger();
@@ -176,7 +177,10 @@ public final class Parallel {
           }
         }
         seen = generation;
-        job.work(worker);
+        Job current = job;
+        if (current != null) {
+          current.work(worker);
+        }
         pending.decrementAndGet();
       }
     }

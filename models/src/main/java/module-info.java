@@ -1,0 +1,26 @@
+// SPDX-License-Identifier: Apache-2.0
+
+/** Layers, diffusion models, samplers, data sets and training. */
+module io.sfumato.models {
+  requires com.fasterxml.jackson.databind;
+  requires info.picocli;
+  requires java.desktop;
+  requires me.tongfei.progressbar;
+  requires org.knowm.xchart;
+  requires transitive io.sfumato.autograd;
+  requires transitive io.sfumato.tensor;
+  requires static transitive org.jspecify;
+
+  // Export each of these with its first class: javac takes no package without one.
+  // exports io.sfumato.models;
+  // exports io.sfumato.models.adapter;
+  // exports io.sfumato.models.data;
+  // exports io.sfumato.models.diffusion;
+  exports io.sfumato.models.examples;
+  // exports io.sfumato.models.nn;
+  // exports io.sfumato.models.train;
+  // exports io.sfumato.models.unet;
+
+  opens io.sfumato.models.examples to
+      info.picocli;
+}

@@ -1,0 +1,14 @@
+// SPDX-License-Identifier: Apache-2.0
+
+/** Tensors, operators, the CPU backend and tensor files. */
+module io.sfumato.tensor {
+  requires static jdk.incubator.vector;
+  requires static transitive org.jspecify;
+
+  // Export each of these with its first class: javac takes no package without one.
+  // exports io.sfumato.tensor;
+  exports io.sfumato.tensor.cpu;
+  // exports io.sfumato.tensor.exec;
+  // exports io.sfumato.tensor.io;
+  // exports io.sfumato.tensor.ops;
+}
