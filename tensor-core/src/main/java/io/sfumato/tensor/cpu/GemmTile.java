@@ -1,0 +1,99 @@
+// SPDX-License-Identifier: Apache-2.0
+package io.sfumato.tensor.cpu;
+
+/**
+ * The innermost loops of every matrix product and convolution: a tile of at most {@link #MAX_ROWS}
+ * rows by at most {@link #maxVectors()} vectors of f32 columns,
+ *
+ * <pre>  C[r, j] (+)= sum over p &lt; k of A[r, p] * B[p, j],   0 &lt;= r &lt; rows, 0 &lt;= j &lt; vectors * lanes()</pre>
+ *
+ * <p>All operands are absolute addresses of floats; all strides count floats. Element {@code A[r, p]}
+ * lies at {@code a + 4 * (r * rowStrideA + p * colStrideA)}, so A is read where it is, transposed or
+ * not. Columns of B and C are contiguous; their rows lie {@code ldb} and {@code ldc} floats apart.
+ * Each element is one chain of products in the order of {@code p}: its value depends neither on the
+ * tile shape nor on its place in the tile. Nothing is checked.
+ */
+public interface GemmTile {
+  /** The most rows a tile may have. */
+  int MAX_ROWS = 6;
+
+  /** The number of floats in one vector of columns. */
+  int lanes();
+
+  /** The most vectors a tile may be wide. */
+  int maxVectors();
+
+  /**
+   * Computes {@code C = A B}.
+   *
+   * @param rows 6, 4, 2 or 1
+   * @param vectors 1 to {@link #maxVectors()}
+   * @param k the length of the sums, at least 0
+   * @param a address of A
+   * @param rowStrideA floats from one row of A to the next
+   * @param colStrideA floats from one column of A to the next
+   * @param b address of B
+   * @param ldb floats from one row of B to the next
+   * @param c address of C
+   * @param ldc floats from one row of C to the next
+   */
+  void store(
+      int rows,
+      int vectors,
+      int k,
+      long a,
+      long rowStrideA,
+      long colStrideA,
+      long b,
+      long ldb,
+      long c,
+      long ldc);
+
+  /**
+   * Computes {@code C += A B}; the product is summed first and then added to C.
+   *
+   * @param rows 6, 4, 2 or 1
+   * @param vectors 1 to {@link #maxVectors()}
+   * @param k the length of the sums, at least 0
+   * @param a address of A
+   * @param rowStrideA floats from one row of A to the next
+   * @param colStrideA floats from one column of A to the next
+   * @param b address of B
+   * @param ldb floats from one row of B to the next
+   * @param c address of C
+   * @param ldc floats from one row of C to the next
+   */
+  void accumulate(
+      int rows,
+      int vectors,
+      int k,
+      long a,
+      long rowStrideA,
+      long colStrideA,
+      long b,
+      long ldb,
+      long c,
+      long ldc);
+
+  /**
+   * Copies a matrix with contiguous columns: {@code to[p, j] = from[p, j]}, {@code j < vectors *
+   * lanes()}.
+   *
+   * @param k the number of rows
+   * @param vectors vectors per row, any positive number
+   * @param from address of the source
+   * @param fromStride floats from one row of the source to the next
+   * @param to address of the destination
+   * @param toStride floats from one row of the destination to the next
+   */
+  void copyRows(int k, int vectors, long from, long fromStride, long to, long toStride);
+
+  /**
+   * Adds {@code n} floats: {@code to[i] += from[i]}.
+   *
+   * @param n the number of floats
+   * @param from address of the addends
+   * @param to address of the sums
+   */
+  void add(long n, long from, long to);
+}

@@ -1,0 +1,96 @@
+// SPDX-License-Identifier: Apache-2.0
+package io.sfumato.tensor.cpu;
+
+/** {@link GemmTile} in plain Java: four "lanes" of one float each, two vectors wide. */
+final class ScalarGemmTile implements GemmTile {
+  private static final int LANES = 4;
+
+  @Override
+  public int lanes() {
+    return LANES;
+  }
+
+  @Override
+  public int maxVectors() {
+    return 2;
+  }
+
+  @Override
+  public void store(
+      int rows,
+      int vectors,
+      int k,
+      long a,
+      long rowStrideA,
+      long colStrideA,
+      long b,
+      long ldb,
+      long c,
+      long ldc) {
+    for (int r = 0; r < rows; r++) {
+      for (int v = 0; v < vectors; v++) {
+        dot4(k, a + 4 * r * rowStrideA, 4 * colStrideA, b + 16L * v, 4 * ldb, c + 4 * r * ldc + 16L * v, false);
+      }
+    }
+  }
+
+  @Override
+  public void accumulate(
+      int rows,
+      int vectors,
+      int k,
+      long a,
+      long rowStrideA,
+      long colStrideA,
+      long b,
+      long ldb,
+      long c,
+      long ldc) {
+    for (int r = 0; r < rows; r++) {
+      for (int v = 0; v < vectors; v++) {
+        dot4(k, a + 4 * r * rowStrideA, 4 * colStrideA, b + 16L * v, 4 * ldb, c + 4 * r * ldc + 16L * v, true);
+      }
+    }
+  }
+
+  /** Four columns of one row: {@code c[j] (+)= sum_p a[p] b[p, j]}, added if {@code keep}. */
+  private static void dot4(int k, long a, long aStep, long b, long bStep, long c, boolean keep) {
+    float s0 = 0;
+    float s1 = 0;
+    float s2 = 0;
+    float s3 = 0;
+    for (int p = 0; p < k; p++) {
+      float x = Memory.getFloat(a);
+      s0 += x * Memory.getFloat(b);
+      s1 += x * Memory.getFloat(b + 4);
+      s2 += x * Memory.getFloat(b + 8);
+      s3 += x * Memory.getFloat(b + 12);
+      a += aStep;
+      b += bStep;
+    }
+    if (keep) {
+      s0 += Memory.getFloat(c);
+      s1 += Memory.getFloat(c + 4);
+      s2 += Memory.getFloat(c + 8);
+      s3 += Memory.getFloat(c + 12);
+    }
+    Memory.putFloat(c, s0);
+    Memory.putFloat(c + 4, s1);
+    Memory.putFloat(c + 8, s2);
+    Memory.putFloat(c + 12, s3);
+  }
+
+  @Override
+  public void copyRows(int k, int vectors, long from, long fromStride, long to, long toStride) {
+    for (int p = 0; p < k; p++) {
+      Memory.copy(from + 4 * p * fromStride, to + 4 * p * toStride, 4L * LANES * vectors);
+    }
+  }
+
+  @Override
+  public void add(long n, long from, long to) {
+    for (long i = 0; i < 4 * n; i += 4) {
+      Memory.putFloat(to + i, Memory.getFloat(to + i) + Memory.getFloat(from + i));
+    }
+  }
+}

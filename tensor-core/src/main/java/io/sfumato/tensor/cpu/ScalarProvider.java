@@ -1,0 +1,17 @@
+// SPDX-License-Identifier: Apache-2.0
+package io.sfumato.tensor.cpu;
+
+/** The innermost loops in plain Java, for a run time without the Vector API. */
+final class ScalarProvider implements SimdProvider {
+  private final GemmTile gemmTile = new ScalarGemmTile();
+
+  @Override
+  public String name() {
+    return "scalar";
+  }
+
+  @Override
+  public GemmTile gemmTile() {
+    return gemmTile;
+  }
+}

@@ -1,0 +1,87 @@
+// SPDX-License-Identifier: Apache-2.0
+package io.sfumato.tensor.cpu;
+
+import java.lang.System.Logger.Level;
+import org.jspecify.annotations.Nullable;
+
+/**
+ * Chooses the innermost loops of the CPU backend: those over the Vector API when the module {@code
+ * jdk.incubator.vector} is present, else plain Java ones, said once in the log.
+ *
+ * <p>The system property {@code sfumato.simd} forces the choice: {@code on} fails without the module,
+ * {@code off} takes plain Java without a word.
+ */
+public final class Simd {
+  private static final String PROPERTY = "sfumato.simd";
+  private static final String MODULE = "jdk.incubator.vector";
+  private static final String VECTOR_PROVIDER = "io.sfumato.tensor.cpu.simd.VectorProvider";
+
+  private Simd() {}
+
+  private static final class Holder {
+    static final SimdProvider PROVIDER = choose(System.getProperty(PROPERTY));
+  }
+
+  /**
+   * The loops in use, the same for the life of the process.
+   *
+   * @throws IllegalStateException if {@code sfumato.simd} is {@code on} and the Vector API is missing
+   * @throws IllegalArgumentException if {@code sfumato.simd} is neither {@code on} nor {@code off}
+   */
+  public static SimdProvider provider() {
+    return Holder.PROVIDER;
+  }
+
+  /** The plain Java loops, for comparison with the vector ones. */
+  public static SimdProvider scalar() {
+    return new ScalarProvider();
+  }
+
+  private static SimdProvider choose(String setting) {
+    if ("off".equals(setting)) {
+      return scalar();
+    }
+    if (setting != null && !setting.equals("on")) {
+      throw new IllegalArgumentException(
+          "system property " + PROPERTY + " must be on or off; got " + setting);
+    }
+    boolean forced = setting != null;
+    @Nullable String obstacle = obstacle(forced);
+    if (obstacle == null) {
+      try {
+        return (SimdProvider)
+            Class.forName(VECTOR_PROVIDER).getDeclaredConstructor().newInstance();
+      } catch (ReflectiveOperationException | LinkageError e) {
+        obstacle = "its loops did not load (" + e + ")";
+      }
+    }
+    String message =
+        "the Vector API is not used, CPU loops run 10 to 50 times slower: "
+            + obstacle
+            + "; start java with --add-modules "
+            + MODULE
+            + " on a HotSpot JVM with its C2 compiler (or set -D"
+            + PROPERTY
+            + "=off to silence this)";
+    if (forced) {
+      throw new IllegalStateException(message);
+    }
+    System.getLogger(Simd.class.getName()).log(Level.WARNING, message);
+    return scalar();
+  }
+
+  /** Why the vector loops cannot or should not run, or null. */
+  private static @Nullable String obstacle(boolean forced) {
+    if (ModuleLayer.boot().findModule(MODULE).isEmpty()) {
+      return "module " + MODULE + " is missing";
+    }
+    if (forced) {
+      return null;
+    }
+    String mode = System.getProperty("java.vm.info", "");
+    if (mode.startsWith("interpreted") || mode.contains("emulated-client")) {
+      return "the JVM runs without C2 (" + mode + ")";
+    }
+    return null;
+  }
+}

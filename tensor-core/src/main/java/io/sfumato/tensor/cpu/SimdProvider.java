@@ -1,0 +1,14 @@
+// SPDX-License-Identifier: Apache-2.0
+package io.sfumato.tensor.cpu;
+
+/**
+ * The innermost loops of the CPU backend, in one implementation: with the Vector API or in plain
+ * Java. {@link Simd#provider()} chooses.
+ */
+public interface SimdProvider {
+  /** The name of this implementation with its vector width, for messages. */
+  String name();
+
+  /** The tiles of matrix products and convolutions. */
+  GemmTile gemmTile();
+}

@@ -1,0 +1,130 @@
+// SPDX-License-Identifier: Apache-2.0
+package io.sfumato.tensor.cpu.simd;
+
+import static io.sfumato.tensor.cpu.Memory.ALL;
+
+import io.sfumato.tensor.cpu.GemmTile;
+import io.sfumato.tensor.cpu.Memory;
+import java.nio.ByteOrder;
+import jdk.incubator.vector.FloatVector;
+import jdk.incubator.vector.VectorSpecies;
+
+/**
+ * {@link GemmTile} over the Vector API. The unrolled loops are in the generated classes {@code
+ * Tile6Store} to {@code Tile1Accumulate}.
+ */
+final class VectorGemmTile implements GemmTile {
+  private static final VectorSpecies<Float> SPECIES = FloatVector.SPECIES_PREFERRED;
+  private static final int LANES = SPECIES.length();
+  private static final long BYTES = SPECIES.vectorByteSize();
+  private static final ByteOrder ORDER = ByteOrder.nativeOrder();
+
+  /** Six rows by four vectors need 29 registers; AVX2 has 16, AVX-512 and AArch64 have 32. */
+  private static final int MAX_VECTORS =
+      LANES == 16 || System.getProperty("os.arch", "").equals("aarch64") ? 4 : 2;
+
+  @Override
+  public int lanes() {
+    return LANES;
+  }
+
+  @Override
+  public int maxVectors() {
+    return MAX_VECTORS;
+  }
+
+  @Override
+  public void store(
+      int rows,
+      int vectors,
+      int k,
+      long a,
+      long rowStrideA,
+      long colStrideA,
+      long b,
+      long ldb,
+      long c,
+      long ldc) {
+    switch (8 * rows + vectors) {
+      case 48 + 4 -> Tile6Store.tile4(k, a, rowStrideA, colStrideA, b, ldb, c, ldc);
+      case 48 + 3 -> Tile6Store.tile3(k, a, rowStrideA, colStrideA, b, ldb, c, ldc);
+      case 48 + 2 -> Tile6Store.tile2(k, a, rowStrideA, colStrideA, b, ldb, c, ldc);
+      case 48 + 1 -> Tile6Store.tile1(k, a, rowStrideA, colStrideA, b, ldb, c, ldc);
+      case 32 + 4 -> Tile4Store.tile4(k, a, rowStrideA, colStrideA, b, ldb, c, ldc);
+      case 32 + 3 -> Tile4Store.tile3(k, a, rowStrideA, colStrideA, b, ldb, c, ldc);
+      case 32 + 2 -> Tile4Store.tile2(k, a, rowStrideA, colStrideA, b, ldb, c, ldc);
+      case 32 + 1 -> Tile4Store.tile1(k, a, rowStrideA, colStrideA, b, ldb, c, ldc);
+      case 16 + 4 -> Tile2Store.tile4(k, a, rowStrideA, colStrideA, b, ldb, c, ldc);
+      case 16 + 3 -> Tile2Store.tile3(k, a, rowStrideA, colStrideA, b, ldb, c, ldc);
+      case 16 + 2 -> Tile2Store.tile2(k, a, rowStrideA, colStrideA, b, ldb, c, ldc);
+      case 16 + 1 -> Tile2Store.tile1(k, a, rowStrideA, colStrideA, b, ldb, c, ldc);
+      case 8 + 4 -> Tile1Store.tile4(k, a, rowStrideA, colStrideA, b, ldb, c, ldc);
+      case 8 + 3 -> Tile1Store.tile3(k, a, rowStrideA, colStrideA, b, ldb, c, ldc);
+      case 8 + 2 -> Tile1Store.tile2(k, a, rowStrideA, colStrideA, b, ldb, c, ldc);
+      case 8 + 1 -> Tile1Store.tile1(k, a, rowStrideA, colStrideA, b, ldb, c, ldc);
+      default -> throw unknown(rows, vectors);
+    }
+  }
+
+  @Override
+  public void accumulate(
+      int rows,
+      int vectors,
+      int k,
+      long a,
+      long rowStrideA,
+      long colStrideA,
+      long b,
+      long ldb,
+      long c,
+      long ldc) {
+    switch (8 * rows + vectors) {
+      case 48 + 4 -> Tile6Accumulate.tile4(k, a, rowStrideA, colStrideA, b, ldb, c, ldc);
+      case 48 + 3 -> Tile6Accumulate.tile3(k, a, rowStrideA, colStrideA, b, ldb, c, ldc);
+      case 48 + 2 -> Tile6Accumulate.tile2(k, a, rowStrideA, colStrideA, b, ldb, c, ldc);
+      case 48 + 1 -> Tile6Accumulate.tile1(k, a, rowStrideA, colStrideA, b, ldb, c, ldc);
+      case 32 + 4 -> Tile4Accumulate.tile4(k, a, rowStrideA, colStrideA, b, ldb, c, ldc);
+      case 32 + 3 -> Tile4Accumulate.tile3(k, a, rowStrideA, colStrideA, b, ldb, c, ldc);
+      case 32 + 2 -> Tile4Accumulate.tile2(k, a, rowStrideA, colStrideA, b, ldb, c, ldc);
+      case 32 + 1 -> Tile4Accumulate.tile1(k, a, rowStrideA, colStrideA, b, ldb, c, ldc);
+      case 16 + 4 -> Tile2Accumulate.tile4(k, a, rowStrideA, colStrideA, b, ldb, c, ldc);
+      case 16 + 3 -> Tile2Accumulate.tile3(k, a, rowStrideA, colStrideA, b, ldb, c, ldc);
+      case 16 + 2 -> Tile2Accumulate.tile2(k, a, rowStrideA, colStrideA, b, ldb, c, ldc);
+      case 16 + 1 -> Tile2Accumulate.tile1(k, a, rowStrideA, colStrideA, b, ldb, c, ldc);
+      case 8 + 4 -> Tile1Accumulate.tile4(k, a, rowStrideA, colStrideA, b, ldb, c, ldc);
+      case 8 + 3 -> Tile1Accumulate.tile3(k, a, rowStrideA, colStrideA, b, ldb, c, ldc);
+      case 8 + 2 -> Tile1Accumulate.tile2(k, a, rowStrideA, colStrideA, b, ldb, c, ldc);
+      case 8 + 1 -> Tile1Accumulate.tile1(k, a, rowStrideA, colStrideA, b, ldb, c, ldc);
+      default -> throw unknown(rows, vectors);
+    }
+  }
+
+  @Override
+  public void copyRows(int k, int vectors, long from, long fromStride, long to, long toStride) {
+    for (int p = 0; p < k; p++) {
+      long source = from + 4 * p * fromStride;
+      long target = to + 4 * p * toStride;
+      for (int v = 0; v < vectors; v++) {
+        FloatVector.fromMemorySegment(SPECIES, ALL, source + v * BYTES, ORDER)
+            .intoMemorySegment(ALL, target + v * BYTES, ORDER);
+      }
+    }
+  }
+
+  @Override
+  public void add(long n, long from, long to) {
+    long whole = n / LANES * BYTES;
+    for (long i = 0; i < whole; i += BYTES) {
+      FloatVector.fromMemorySegment(SPECIES, ALL, to + i, ORDER)
+          .add(FloatVector.fromMemorySegment(SPECIES, ALL, from + i, ORDER))
+          .intoMemorySegment(ALL, to + i, ORDER);
+    }
+    for (long i = whole; i < 4 * n; i += 4) {
+      Memory.putFloat(to + i, Memory.getFloat(to + i) + Memory.getFloat(from + i));
+    }
+  }
+
+  private static IllegalArgumentException unknown(int rows, int vectors) {
+    return new IllegalArgumentException("no tile of " + rows + " rows by " + vectors + " vectors");
+  }
+}
