@@ -1,8 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-/**
- * Tensors, their shapes, layouts and element types, and the facade {@code NN} that computes with
- * them.
- */
+/** Tensors, their shapes and types, and who owns their memory. */
 @NullMarked
 package io.sfumato.tensor;
 

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-/** How an operator runs: executors, scopes, storages, and the backends that provide kernels. */
+/** What an op is, and the one way to run it. */
 @NullMarked
 package io.sfumato.tensor.exec;
 

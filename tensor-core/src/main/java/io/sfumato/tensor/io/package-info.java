@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-/** Tensors in files: SafeTensors, and the named weights a model is built from. */
+/** Weights in files. */
 @NullMarked
 package io.sfumato.tensor.io;
 

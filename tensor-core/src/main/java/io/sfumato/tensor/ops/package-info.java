@@ -1,8 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-/**
- * The operators, one record each: shape rule, CPU reference, and backward in terms of other
- * operators.
- */
+/** The ops, one record each, and the facades that construct them. */
 @NullMarked
 package io.sfumato.tensor.ops;
 

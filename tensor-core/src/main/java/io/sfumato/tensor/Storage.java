@@ -1,0 +1,147 @@
+// SPDX-License-Identifier: Apache-2.0
+package io.sfumato.tensor;
+
+import java.util.Map;
+import java.util.concurrent.ConcurrentHashMap;
+import java.util.concurrent.atomic.AtomicInteger;
+import org.jspecify.annotations.Nullable;
+
+/**
+ * The counted owner of one buffer. Scopes, tapes, parameters and views hold it; when the count
+ * reaches zero the buffer goes back to its allocator. Users never meet it: they see scopes.
+ *
+ * <p>With {@code -Dsfumato.debug=true} every storage remembers where it was created and freed, and
+ * {@link #liveReport()} lists those alive.
+ */
+public final class Storage {
+  /** Whether creation and release stacks are recorded. */
+  static final boolean DEBUG = Boolean.getBoolean("sfumato.debug");
+
+  private static final Map<Storage, Throwable> LIVE = new ConcurrentHashMap<>();
+
+  /** Gives a buffer back to where it came from. */
+  @FunctionalInterface
+  public interface Release {
+    /**
+     * Frees the buffer.
+     *
+     * @param address its address
+     * @param bytes its size
+     */
+    void free(long address, long bytes);
+  }
+
+  private final Device device;
+  private final long address;
+  private final long bytes;
+  private final Release release;
+  private final AtomicInteger count = new AtomicInteger(1);
+  private volatile int version;
+  private @Nullable Throwable freedAt;
+
+  /**
+   * Takes ownership of a buffer, with a count of 1 that belongs to the caller.
+   *
+   * @param device where the buffer is
+   * @param address its address on that device
+   * @param bytes its size
+   * @param release called once when the count reaches zero
+   */
+  public Storage(Device device, long address, long bytes, Release release) {
+    this.device = device;
+    this.address = address;
+    this.bytes = bytes;
+    this.release = release;
+    if (DEBUG) {
+      LIVE.put(this, new Throwable("created here by " + Thread.currentThread().getName()));
+    }
+  }
+
+  /** Where the buffer is. */
+  public Device device() {
+    return device;
+  }
+
+  /** The size of the buffer in bytes. */
+  public long bytes() {
+    return bytes;
+  }
+
+  /** Whether the buffer is still there. */
+  public boolean isLive() {
+    return count.get() > 0;
+  }
+
+  /**
+   * The address of the buffer.
+   *
+   * @throws UseAfterFreeException if it has been freed
+   */
+  public long address() {
+    if (count.get() <= 0) {
+      UseAfterFreeException e =
+          new UseAfterFreeException(
+              "tensor used after the scope that owned it was closed; Scope.keep moves a result to"
+                  + " the enclosing scope"
+                  + (DEBUG ? "" : " (run with -Dsfumato.debug=true to see where it was freed)"));
+      if (freedAt != null) {
+        e.initCause(freedAt);
+      }
+      throw e;
+    }
+    return address;
+  }
+
+  /**
+   * Adds a holder.
+   *
+   * @throws UseAfterFreeException if the buffer has been freed
+   */
+  public void retain() {
+    if (count.getAndUpdate(c -> c > 0 ? c + 1 : c) <= 0) {
+      address();
+    }
+  }
+
+  /**
+   * Removes a holder; the last one frees the buffer.
+   *
+   * @throws IllegalStateException if there was none left, which is a bug in the library
+   */
+  public void release() {
+    int left = count.decrementAndGet();
+    if (left == 0) {
+      if (DEBUG) {
+        LIVE.remove(this);
+        freedAt = new Throwable("freed here");
+      }
+      release.free(address, bytes);
+    } else if (left < 0) {
+      throw new IllegalStateException("storage released more often than it was retained");
+    }
+  }
+
+  /** Counts in-place changes, so that a tape can tell when a tensor it saved was overwritten. */
+  public int version() {
+    return version;
+  }
+
+  /** Notes an in-place change. */
+  @SuppressWarnings("NonAtomicVolatileUpdate") // one thread computes per device
+  public void changed() {
+    version++;
+  }
+
+  /** With {@code -Dsfumato.debug=true}: size and creation stack of every live storage. */
+  public static String liveReport() {
+    StringBuilder text = new StringBuilder();
+    LIVE.forEach(
+        (s, where) -> {
+          text.append(s.bytes).append(" bytes on ").append(s.device).append(", created at\n");
+          for (StackTraceElement e : where.getStackTrace()) {
+            text.append("    ").append(e).append('\n');
+          }
+        });
+    return text.toString();
+  }
+}

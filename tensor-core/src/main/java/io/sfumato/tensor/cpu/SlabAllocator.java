@@ -1,0 +1,142 @@
+// SPDX-License-Identifier: Apache-2.0
+package io.sfumato.tensor.cpu;
+
+import io.sfumato.tensor.Device;
+import io.sfumato.tensor.DeviceException;
+import io.sfumato.tensor.MemoryStats;
+import io.sfumato.tensor.Storage;
+import java.lang.foreign.Arena;
+import java.util.ArrayDeque;
+import java.util.HashMap;
+import java.util.Map;
+
+/**
+ * A pool of off-heap memory. Sizes are rounded up to eight classes per power of two; small blocks are
+ * carved from slabs, large ones have an arena of their own; freed blocks wait in a list per class and
+ * come back without being zeroed. Arenas are closed only by {@link #trim}: closing a shared arena
+ * stops every thread for a moment.
+ */
+final class SlabAllocator {
+  private static final long ALIGN = 64;
+  private static final long SLAB = 16L << 20;
+  private static final long LARGE = 1L << 20;
+
+  private final Map<Long, ArrayDeque<Long>> free = new HashMap<>();
+  private final Map<Long, Arena> arenas = new HashMap<>(); // of large blocks, by address
+  private final long limit;
+  private long slab;
+  private long slabEnd;
+  private long live;
+  private long peak;
+  private long reserved;
+  private long buffers;
+
+  /**
+   * A pool.
+   *
+   * @param limit the most it may take from the system, in bytes
+   */
+  SlabAllocator(long limit) {
+    this.limit = limit;
+  }
+
+  /** Memory for {@code bytes} bytes with a count of 1. */
+  Storage allocate(long bytes) {
+    long size = roundUp(Math.max(bytes, 1));
+    long address;
+    synchronized (this) {
+      address = take(size);
+      live += size;
+      peak = Math.max(peak, live);
+      buffers++;
+    }
+    return new Storage(Device.CPU, address, bytes, this::release);
+  }
+
+  private synchronized void release(long address, long bytes) {
+    long size = roundUp(Math.max(bytes, 1));
+    live -= size;
+    buffers--;
+    free.computeIfAbsent(size, s -> new ArrayDeque<>()).push(address);
+  }
+
+  private long take(long size) {
+    ArrayDeque<Long> waiting = free.get(size);
+    if (waiting != null && !waiting.isEmpty()) {
+      return waiting.pop();
+    }
+    if (size < LARGE) {
+      if (slabEnd - slab < size) {
+        slab = reserve(SLAB, Arena.global());
+        slabEnd = slab + SLAB;
+      }
+      long address = slab;
+      slab += size;
+      return address;
+    }
+    Arena arena = Arena.ofShared();
+    long address = reserve(size, arena);
+    arenas.put(address, arena);
+    return address;
+  }
+
+  private long reserve(long size, Arena arena) {
+    if (reserved + size > limit) {
+      trim();
+    }
+    try {
+      if (reserved + size > limit) {
+        throw new OutOfMemoryError("limit of " + limit + " bytes (-Dsfumato.cpu.memory)");
+      }
+      long address = arena.allocate(size, ALIGN).address();
+      reserved += size;
+      return address;
+    } catch (OutOfMemoryError e) {
+      throw (DeviceException)
+          new DeviceException(
+                  "out of memory: wanted "
+                      + size
+                      + " bytes; "
+                      + live
+                      + " bytes in "
+                      + buffers
+                      + " buffers are in use, "
+                      + reserved
+                      + " reserved; "
+                      + e.getMessage())
+              .initCause(e);
+    }
+  }
+
+  /** Gives large unused blocks back to the system. */
+  synchronized void trim() {
+    free.forEach(
+        (size, waiting) -> {
+          if (size >= LARGE) {
+            for (long address : waiting) {
+              Arena arena = arenas.remove(address);
+              if (arena != null) {
+                arena.close();
+                reserved -= size;
+              }
+            }
+            waiting.clear();
+          }
+        });
+  }
+
+  synchronized MemoryStats stats() {
+    return new MemoryStats(live, peak, reserved, buffers);
+  }
+
+  synchronized void resetPeak() {
+    peak = live;
+  }
+
+  /** The size class of {@code bytes}: a multiple of 64 with at most four significant bits. */
+  static long roundUp(long bytes) {
+    int shift = Math.max(6, 64 - Long.numberOfLeadingZeros(bytes - 1) - 4);
+    long step = 1L << shift;
+    return (bytes + step - 1) & -step;
+  }
+}

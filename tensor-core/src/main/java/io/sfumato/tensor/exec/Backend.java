@@ -1,0 +1,40 @@
+// SPDX-License-Identifier: Apache-2.0
+package io.sfumato.tensor.exec;
+
+import io.sfumato.tensor.Device;
+import io.sfumato.tensor.MemoryStats;
+import io.sfumato.tensor.Storage;
+import io.sfumato.tensor.Tensor;
+
+/** A device as the executor sees it: memory, copies and kernels. */
+public interface Backend {
+  /** The device this is. */
+  Device device();
+
+  /**
+   * Uninitialised memory, aligned to 64 bytes, with a count of 1 that belongs to the caller.
+   *
+   * @param bytes the size; 0 is allowed
+   * @throws io.sfumato.tensor.DeviceException if there is not enough memory, with what is in use
+   */
+  Storage allocate(long bytes);
+
+  /**
+   * Runs one op on this device.
+   *
+   * @throws io.sfumato.tensor.MissingKernelException if no kernel takes the case
+   */
+  void launch(Op op, Tensor[] in, Tensor[] out);
+
+  /** Copies host memory to the device; returns when the host memory may be reused. */
+  void upload(long hostAddress, long deviceAddress, long bytes);
+
+  /** Copies device memory to the host; returns when it has arrived. */
+  void download(long deviceAddress, long hostAddress, long bytes);
+
+  /** Waits until everything launched so far is done. */
+  void synchronize();
+
+  /** Bytes and buffers in use now and at most. */
+  MemoryStats memory();
+}
