@@ -4,9 +4,4 @@
 module io.sfumato.autograd {
   requires transitive io.sfumato.tensor;
   requires static transitive org.jspecify;
-
-  // Export each of these with its first class: javac takes no package without one.
-  // exports io.sfumato.autograd;
-  // exports io.sfumato.autograd.check;
-  // exports io.sfumato.autograd.optim;
 }

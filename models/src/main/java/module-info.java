@@ -11,15 +11,7 @@ module io.sfumato.models {
   requires transitive io.sfumato.tensor;
   requires static transitive org.jspecify;
 
-  // Export each of these with its first class: javac takes no package without one.
-  // exports io.sfumato.models;
-  // exports io.sfumato.models.adapter;
-  // exports io.sfumato.models.data;
-  // exports io.sfumato.models.diffusion;
   exports io.sfumato.models.examples;
-  // exports io.sfumato.models.nn;
-  // exports io.sfumato.models.train;
-  // exports io.sfumato.models.unet;
 
   opens io.sfumato.models.examples to
       info.picocli;

@@ -5,11 +5,9 @@ module io.sfumato.tensor {
   requires static jdk.incubator.vector;
   requires static transitive org.jspecify;
 
-  // Export each of these with its first class: javac takes no package without one.
   exports io.sfumato.tensor;
   exports io.sfumato.tensor.cpu;
   exports io.sfumato.tensor.exec;
-  // exports io.sfumato.tensor.io;
   exports io.sfumato.tensor.ops;
 
   uses io.sfumato.tensor.exec.BackendProvider;

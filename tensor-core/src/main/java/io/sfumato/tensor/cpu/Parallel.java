@@ -8,9 +8,9 @@ import java.util.concurrent.locks.LockSupport;
 import org.jspecify.annotations.Nullable;
 
 /**
- * A fork-join loop over one fixed pool of daemon threads. The caller takes part as worker 0; workers
- * spin briefly between loops, then park. Loops do not nest: a loop started inside a body runs on the
- * calling worker alone.
+ * A fork-join loop over one fixed pool of daemon threads. The caller takes part as worker 0;
+ * workers spin briefly between loops, then park. Loops do not nest: a loop started inside a body
+ * runs on the calling worker alone.
  *
  * <p>Bodies get slices of work and never read scoped values, tensors or scopes.
  */
@@ -56,8 +56,8 @@ public final class Parallel {
   }
 
   /**
-   * Runs {@code body} over {@code [0, n)} in chunks of {@code grain} indices, handed out in order to
-   * whichever worker is free. Results must not depend on the assignment.
+   * Runs {@code body} over {@code [0, n)} in chunks of {@code grain} indices, handed out in order
+   * to whichever worker is free. Results must not depend on the assignment.
    *
    * @param n the number of indices
    * @param grain indices per chunk, at least 1
