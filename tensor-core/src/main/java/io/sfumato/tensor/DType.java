@@ -2,8 +2,8 @@
 package io.sfumato.tensor;
 
 /**
- * Element types. Names are those of the safetensors format. Low-precision floating types are storage
- * types: arithmetic on them is done in f32 and rounded to nearest even when stored.
+ * Element types. Names are those of the safetensors format. Low-precision floating types are
+ * storage types: arithmetic on them is done in f32 and rounded to nearest even when stored.
  */
 public enum DType {
   /** IEEE 754 binary64. */

@@ -73,7 +73,8 @@ public final class Layout {
    * dense and has that shape; else row-major. Elementwise kernels use it for their results.
    */
   public Layout like(Shape target) {
-    return target.equals(shape) && isDense() ? (offset == 0 ? this : new Layout(shape, strides, 0))
+    return target.equals(shape) && isDense()
+        ? (offset == 0 ? this : new Layout(shape, strides, 0))
         : contiguous(target);
   }
 
@@ -131,7 +132,9 @@ public final class Layout {
     return expected == shape.numel();
   }
 
-  /** Whether both layouts place equal indices equally, offsets apart (size-1 axes do not matter). */
+  /**
+   * Whether both layouts place equal indices equally, offsets apart (size-1 axes do not matter).
+   */
   public boolean sameStrides(Layout other) {
     if (!shape.equals(other.shape)) {
       return false;
@@ -169,8 +172,16 @@ public final class Layout {
     int size = shape.dim(a);
     if (start < 0 || end < start || end > size || step < 1) {
       throw new ShapeException(
-          "slice needs 0 <= start <= end <= size and step >= 1; got [" + start + ", " + end
-              + ") step " + step + " on axis " + a + " of " + shape);
+          "slice needs 0 <= start <= end <= size and step >= 1; got ["
+              + start
+              + ", "
+              + end
+              + ") step "
+              + step
+              + " on axis "
+              + a
+              + " of "
+              + shape);
     }
     long[] s = strides.clone();
     s[a] *= step;
@@ -184,7 +195,13 @@ public final class Layout {
     int i = index < 0 ? index + shape.dim(a) : index;
     if (i < 0 || i >= shape.dim(a)) {
       throw new ShapeException(
-          "index must be below " + shape.dim(a) + "; got " + index + " on axis " + a + " of "
+          "index must be below "
+              + shape.dim(a)
+              + "; got "
+              + index
+              + " on axis "
+              + a
+              + " of "
               + shape);
     }
     long[] s = new long[strides.length - 1];
@@ -226,8 +243,15 @@ public final class Layout {
   public @Nullable Layout reshape(Shape target) {
     if (target.numel() != shape.numel()) {
       throw new ShapeException(
-          "reshape must keep the number of elements; got " + shape + " (" + shape.numel() + ") to "
-              + target + " (" + target.numel() + ")");
+          "reshape must keep the number of elements; got "
+              + shape
+              + " ("
+              + shape.numel()
+              + ") to "
+              + target
+              + " ("
+              + target.numel()
+              + ")");
     }
     if (contiguous || shape.numel() == 0) {
       return new Layout(target, contiguous(target).strides, offset);

@@ -2,9 +2,9 @@
 package io.sfumato.tensor;
 
 /**
- * A named tensor that outlives scopes: a weight of a model, or part of an optimiser's state. Its name
- * is the one it has in checkpoints. The tensor's identity never changes; optimisers write into it in
- * place.
+ * A named tensor that outlives scopes: a weight of a model, or part of an optimiser's state. Its
+ * name is the one it has in checkpoints. The tensor's identity never changes; optimisers write into
+ * it in place.
  */
 public final class Parameter implements AutoCloseable {
   private final String name;

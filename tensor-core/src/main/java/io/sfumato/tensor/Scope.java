@@ -54,8 +54,8 @@ public final class Scope implements AutoCloseable {
   }
 
   /**
-   * Runs {@code body} in a scope of its own; everything it made is freed but its result, which moves
-   * to the current scope.
+   * Runs {@code body} in a scope of its own; everything it made is freed but its result, which
+   * moves to the current scope.
    *
    * @throws IllegalStateException if no scope is open
    */

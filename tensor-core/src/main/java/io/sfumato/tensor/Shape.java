@@ -65,8 +65,14 @@ public final class Shape {
     int a = axis < 0 ? axis + dims.length : axis;
     if (a < 0 || a >= dims.length) {
       throw new ShapeException(
-          "axis must be in [" + -dims.length + ", " + (dims.length - 1) + "]; got axis " + axis
-              + " for shape " + this);
+          "axis must be in ["
+              + -dims.length
+              + ", "
+              + (dims.length - 1)
+              + "]; got axis "
+              + axis
+              + " for shape "
+              + this);
     }
     return a;
   }
@@ -111,13 +117,21 @@ public final class Shape {
     return new Shape(d);
   }
 
-  /** This shape with a dimension inserted before {@code axis} (0 to rank, negative from the end). */
+  /**
+   * This shape with a dimension inserted before {@code axis} (0 to rank, negative from the end).
+   */
   public Shape insert(int axis, int size) {
     int a = axis < 0 ? axis + dims.length + 1 : axis;
     if (a < 0 || a > dims.length) {
       throw new ShapeException(
-          "axis must be in [" + (-dims.length - 1) + ", " + dims.length + "]; got axis " + axis
-              + " for shape " + this);
+          "axis must be in ["
+              + (-dims.length - 1)
+              + ", "
+              + dims.length
+              + "]; got axis "
+              + axis
+              + " for shape "
+              + this);
     }
     int[] d = new int[dims.length + 1];
     System.arraycopy(dims, 0, d, 0, a);

@@ -10,8 +10,8 @@ import java.util.concurrent.atomic.AtomicLong;
 import org.jspecify.annotations.Nullable;
 
 /**
- * An n-dimensional array: an immutable view (shape, strides, offset) of a storage that may be shared.
- * A tensor belongs to the scope that was open when it was made.
+ * An n-dimensional array: an immutable view (shape, strides, offset) of a storage that may be
+ * shared. A tensor belongs to the scope that was open when it was made.
  *
  * <p>Methods here are arithmetic, reductions and views; everything else is in {@link
  * io.sfumato.tensor.ops.NN}, {@link Num} and {@link Shaping}. Binary operations broadcast as NumPy
@@ -324,7 +324,10 @@ public final class Tensor {
 
   @Override
   public String toString() {
-    return "Tensor " + spec() + (numel() <= 16 && storage.isLive() && device().isCpu()
-        ? " " + Arrays.toString(toDoubleArray()) : "");
+    return "Tensor "
+        + spec()
+        + (numel() <= 16 && storage.isLive() && device().isCpu()
+            ? " " + Arrays.toString(toDoubleArray())
+            : "");
   }
 }

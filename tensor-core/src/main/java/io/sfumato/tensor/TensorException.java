@@ -2,8 +2,8 @@
 package io.sfumato.tensor;
 
 /**
- * Any failure the library reports about tensors. Messages read {@code op: requirement; got what came;
- * at module path}. Shape rules throw with the requirement alone; the executor adds the rest.
+ * Any failure the library reports about tensors. Messages read {@code op: requirement; got what
+ * came; at module path}. Shape rules throw with the requirement alone; the executor adds the rest.
  */
 public abstract sealed class TensorException extends RuntimeException
     permits ShapeException,

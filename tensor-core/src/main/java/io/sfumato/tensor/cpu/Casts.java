@@ -24,6 +24,8 @@ final class Casts {
         from.layout(),
         p ->
             Elements.put(
-                b, target + positions[k[0]++] * b.bytes(), Elements.get(a, source + p * a.bytes())));
+                b,
+                target + positions[k[0]++] * b.bytes(),
+                Elements.get(a, source + p * a.bytes())));
   }
 }

@@ -20,9 +20,9 @@ import java.util.concurrent.ConcurrentHashMap;
 import org.jspecify.annotations.Nullable;
 
 /**
- * The host. An op runs on its fast kernel if one takes the case; 16-bit floating operands are widened
- * to f32 for it and the results rounded; what no kernel takes is computed by the op's reference, which
- * is logged once per op when it is large enough to matter.
+ * The host. An op runs on its fast kernel if one takes the case; 16-bit floating operands are
+ * widened to f32 for it and the results rounded; what no kernel takes is computed by the op's
+ * reference, which is logged once per op when it is large enough to matter.
  */
 public final class CpuBackend implements Backend {
   private static final System.Logger LOG = System.getLogger("io.sfumato.cpu");

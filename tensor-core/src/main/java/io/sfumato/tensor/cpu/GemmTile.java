@@ -5,13 +5,15 @@ package io.sfumato.tensor.cpu;
  * The innermost loops of every matrix product and convolution: a tile of at most {@link #MAX_ROWS}
  * rows by at most {@link #maxVectors()} vectors of f32 columns,
  *
- * <pre>  C[r, j] (+)= sum over p &lt; k of A[r, p] * B[p, j],   0 &lt;= r &lt; rows, 0 &lt;= j &lt; vectors * lanes()</pre>
+ * <pre>
+ *   C[r, j] (+)= sum over p &lt; k of A[r, p] * B[p, j],   0 &lt;= r &lt; rows, 0 &lt;= j &lt; vectors * lanes()
+ * </pre>
  *
- * <p>All operands are absolute addresses of floats; all strides count floats. Element {@code A[r, p]}
- * lies at {@code a + 4 * (r * rowStrideA + p * colStrideA)}, so A is read where it is, transposed or
- * not. Columns of B and C are contiguous; their rows lie {@code ldb} and {@code ldc} floats apart.
- * Each element is one chain of products in the order of {@code p}: its value depends neither on the
- * tile shape nor on its place in the tile. Nothing is checked.
+ * <p>All operands are absolute addresses of floats; all strides count floats. Element {@code A[r,
+ * p]} lies at {@code a + 4 * (r * rowStrideA + p * colStrideA)}, so A is read where it is,
+ * transposed or not. Columns of B and C are contiguous; their rows lie {@code ldb} and {@code ldc}
+ * floats apart. Each element is one chain of products in the order of {@code p}: its value depends
+ * neither on the tile shape nor on its place in the tile. Nothing is checked.
  */
 public interface GemmTile {
   /** The most rows a tile may have. */

@@ -29,7 +29,14 @@ final class ScalarGemmTile implements GemmTile {
       long ldc) {
     for (int r = 0; r < rows; r++) {
       for (int v = 0; v < vectors; v++) {
-        dot4(k, a + 4 * r * rowStrideA, 4 * colStrideA, b + 16L * v, 4 * ldb, c + 4 * r * ldc + 16L * v, false);
+        dot4(
+            k,
+            a + 4 * r * rowStrideA,
+            4 * colStrideA,
+            b + 16L * v,
+            4 * ldb,
+            c + 4 * r * ldc + 16L * v,
+            false);
       }
     }
   }
@@ -48,7 +55,14 @@ final class ScalarGemmTile implements GemmTile {
       long ldc) {
     for (int r = 0; r < rows; r++) {
       for (int v = 0; v < vectors; v++) {
-        dot4(k, a + 4 * r * rowStrideA, 4 * colStrideA, b + 16L * v, 4 * ldb, c + 4 * r * ldc + 16L * v, true);
+        dot4(
+            k,
+            a + 4 * r * rowStrideA,
+            4 * colStrideA,
+            b + 16L * v,
+            4 * ldb,
+            c + 4 * r * ldc + 16L * v,
+            true);
       }
     }
   }

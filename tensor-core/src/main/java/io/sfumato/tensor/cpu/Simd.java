@@ -8,8 +8,8 @@ import org.jspecify.annotations.Nullable;
  * Chooses the innermost loops of the CPU backend: those over the Vector API when the module {@code
  * jdk.incubator.vector} is present, else plain Java ones, said once in the log.
  *
- * <p>The system property {@code sfumato.simd} forces the choice: {@code on} fails without the module,
- * {@code off} takes plain Java without a word.
+ * <p>The system property {@code sfumato.simd} forces the choice: {@code on} fails without the
+ * module, {@code off} takes plain Java without a word.
  */
 public final class Simd {
   private static final String PROPERTY = "sfumato.simd";
@@ -25,7 +25,8 @@ public final class Simd {
   /**
    * The loops in use, the same for the life of the process.
    *
-   * @throws IllegalStateException if {@code sfumato.simd} is {@code on} and the Vector API is missing
+   * @throws IllegalStateException if {@code sfumato.simd} is {@code on} and the Vector API is
+   *     missing
    * @throws IllegalArgumentException if {@code sfumato.simd} is neither {@code on} nor {@code off}
    */
   public static SimdProvider provider() {
@@ -49,8 +50,7 @@ public final class Simd {
     @Nullable String obstacle = obstacle(forced);
     if (obstacle == null) {
       try {
-        return (SimdProvider)
-            Class.forName(VECTOR_PROVIDER).getDeclaredConstructor().newInstance();
+        return (SimdProvider) Class.forName(VECTOR_PROVIDER).getDeclaredConstructor().newInstance();
       } catch (ReflectiveOperationException | LinkageError e) {
         obstacle = "its loops did not load (" + e + ")";
       }

@@ -11,10 +11,10 @@ import java.util.HashMap;
 import java.util.Map;
 
 /**
- * A pool of off-heap memory. Sizes are rounded up to eight classes per power of two; small blocks are
- * carved from slabs, large ones have an arena of their own; freed blocks wait in a list per class and
- * come back without being zeroed. Arenas are closed only by {@link #trim}: closing a shared arena
- * stops every thread for a moment.
+ * A pool of off-heap memory. Sizes are rounded up to eight classes per power of two; small blocks
+ * are carved from slabs, large ones have an arena of their own; freed blocks wait in a list per
+ * class and come back without being zeroed. Arenas are closed only by {@link #trim}: closing a
+ * shared arena stops every thread for a moment.
  */
 final class SlabAllocator {
   private static final long ALIGN = 64;

@@ -4,8 +4,8 @@ package io.sfumato.tensor.exec;
 import org.jspecify.annotations.Nullable;
 
 /**
- * Offers devices of one kind; found by {@link java.util.ServiceLoader}. Loading and asking a provider
- * never throws, whatever is missing on the machine.
+ * Offers devices of one kind; found by {@link java.util.ServiceLoader}. Loading and asking a
+ * provider never throws, whatever is missing on the machine.
  */
 public interface BackendProvider {
   /** The kind of device, as in {@link io.sfumato.tensor.Device#kind}. */

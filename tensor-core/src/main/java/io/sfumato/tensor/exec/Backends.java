@@ -7,7 +7,10 @@ import io.sfumato.tensor.cpu.CpuBackend;
 import java.util.List;
 import java.util.ServiceLoader;
 
-/** Finds the backend of a device. The CPU is always there; others come from {@link BackendProvider}s. */
+/**
+ * Finds the backend of a device. The CPU is always there; others come from {@link
+ * BackendProvider}s.
+ */
 public final class Backends {
   private static final List<BackendProvider> PROVIDERS =
       ServiceLoader.load(BackendProvider.class, Backends.class.getClassLoader()).stream()

@@ -4,9 +4,9 @@ package io.sfumato.tensor.exec;
 import io.sfumato.tensor.Tensor;
 
 /**
- * An op that can also be written with other ops. A recorder decomposes it when it is not itself {@link
- * Differentiable} (so fused backwards can be differentiated again), and a device without a kernel for
- * it uses the composition, which the trace shows.
+ * An op that can also be written with other ops. A recorder decomposes it when it is not itself
+ * {@link Differentiable} (so fused backwards can be differentiated again), and a device without a
+ * kernel for it uses the composition, which the trace shows.
  */
 public interface Composite extends Op {
   /**

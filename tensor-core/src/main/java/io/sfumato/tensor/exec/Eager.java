@@ -80,7 +80,8 @@ public final class Eager implements Executor {
     String path = ModulePath.current();
     String[] specs = new String[inputs.length];
     Arrays.setAll(specs, i -> inputs[i].spec().toString());
-    return "got " + (specs.length == 0 ? "no inputs" : String.join(", ", specs))
+    return "got "
+        + (specs.length == 0 ? "no inputs" : String.join(", ", specs))
         + (path.isEmpty() ? "" : "; at " + path);
   }
 }

@@ -201,7 +201,9 @@ public final class Elements {
     }
   }
 
-  /** Calls {@code body} with host memory to fill, then moves it to the whole storage of {@code t}. */
+  /**
+   * Calls {@code body} with host memory to fill, then moves it to the whole storage of {@code t}.
+   */
   private static void fromHost(Tensor t, LongConsumer body) {
     if (t.device().isCpu()) {
       body.accept(t.address());

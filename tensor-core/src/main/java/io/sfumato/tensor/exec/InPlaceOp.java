@@ -5,9 +5,9 @@ import io.sfumato.tensor.TensorSpec;
 import java.util.List;
 
 /**
- * An op that writes into some of its inputs and has no outputs: optimiser steps, running statistics.
- * Never recorded; a tape that saved an overwritten tensor notices by its version. The reference
- * writes into {@code in[i].data()} of the mutated inputs.
+ * An op that writes into some of its inputs and has no outputs: optimiser steps, running
+ * statistics. Never recorded; a tape that saved an overwritten tensor notices by its version. The
+ * reference writes into {@code in[i].data()} of the mutated inputs.
  */
 public interface InPlaceOp extends Op {
   /** The numbers of the inputs that are written. */

@@ -7,8 +7,8 @@ import io.sfumato.tensor.Tensor;
 import io.sfumato.tensor.exec.Executor;
 
 /**
- * Numerics: elementwise functions, comparisons, reductions, products, sorting. The names are those of
- * {@code torch.*}. Binary functions broadcast, and promote types by {@link DType#promote}.
+ * Numerics: elementwise functions, comparisons, reductions, products, sorting. The names are those
+ * of {@code torch.*}. Binary functions broadcast, and promote types by {@link DType#promote}.
  */
 public final class Num {
   private Num() {}

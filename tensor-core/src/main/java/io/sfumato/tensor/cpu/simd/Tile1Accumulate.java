@@ -18,8 +18,7 @@ final class Tile1Accumulate {
   private Tile1Accumulate() {}
 
   /** A tile 1 vector wide. */
-  static void tile1(
-      int k, long a, long rowA, long colA, long b, long rowB, long c, long rowC) {
+  static void tile1(int k, long a, long rowA, long colA, long b, long rowB, long c, long rowC) {
     long stepA = 4 * colA;
     long stepB = 4 * rowB;
     FloatVector c00 = FloatVector.zero(SPECIES);
@@ -35,8 +34,7 @@ final class Tile1Accumulate {
   }
 
   /** A tile 2 vectors wide. */
-  static void tile2(
-      int k, long a, long rowA, long colA, long b, long rowB, long c, long rowC) {
+  static void tile2(int k, long a, long rowA, long colA, long b, long rowB, long c, long rowC) {
     long stepA = 4 * colA;
     long stepB = 4 * rowB;
     FloatVector c00 = FloatVector.zero(SPECIES);
@@ -57,8 +55,7 @@ final class Tile1Accumulate {
   }
 
   /** A tile 3 vectors wide. */
-  static void tile3(
-      int k, long a, long rowA, long colA, long b, long rowB, long c, long rowC) {
+  static void tile3(int k, long a, long rowA, long colA, long b, long rowB, long c, long rowC) {
     long stepA = 4 * colA;
     long stepB = 4 * rowB;
     FloatVector c00 = FloatVector.zero(SPECIES);
@@ -84,8 +81,7 @@ final class Tile1Accumulate {
   }
 
   /** A tile 4 vectors wide. */
-  static void tile4(
-      int k, long a, long rowA, long colA, long b, long rowB, long c, long rowC) {
+  static void tile4(int k, long a, long rowA, long colA, long b, long rowB, long c, long rowC) {
     long stepA = 4 * colA;
     long stepB = 4 * rowB;
     FloatVector c00 = FloatVector.zero(SPECIES);

@@ -18,8 +18,7 @@ final class Tile1Store {
   private Tile1Store() {}
 
   /** A tile 1 vector wide. */
-  static void tile1(
-      int k, long a, long rowA, long colA, long b, long rowB, long c, long rowC) {
+  static void tile1(int k, long a, long rowA, long colA, long b, long rowB, long c, long rowC) {
     long stepA = 4 * colA;
     long stepB = 4 * rowB;
     FloatVector c00 = FloatVector.zero(SPECIES);
@@ -34,8 +33,7 @@ final class Tile1Store {
   }
 
   /** A tile 2 vectors wide. */
-  static void tile2(
-      int k, long a, long rowA, long colA, long b, long rowB, long c, long rowC) {
+  static void tile2(int k, long a, long rowA, long colA, long b, long rowB, long c, long rowC) {
     long stepA = 4 * colA;
     long stepB = 4 * rowB;
     FloatVector c00 = FloatVector.zero(SPECIES);
@@ -54,8 +52,7 @@ final class Tile1Store {
   }
 
   /** A tile 3 vectors wide. */
-  static void tile3(
-      int k, long a, long rowA, long colA, long b, long rowB, long c, long rowC) {
+  static void tile3(int k, long a, long rowA, long colA, long b, long rowB, long c, long rowC) {
     long stepA = 4 * colA;
     long stepB = 4 * rowB;
     FloatVector c00 = FloatVector.zero(SPECIES);
@@ -78,8 +75,7 @@ final class Tile1Store {
   }
 
   /** A tile 4 vectors wide. */
-  static void tile4(
-      int k, long a, long rowA, long colA, long b, long rowB, long c, long rowC) {
+  static void tile4(int k, long a, long rowA, long colA, long b, long rowB, long c, long rowC) {
     long stepA = 4 * colA;
     long stepB = 4 * rowB;
     FloatVector c00 = FloatVector.zero(SPECIES);

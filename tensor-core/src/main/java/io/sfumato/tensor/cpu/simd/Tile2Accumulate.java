@@ -18,8 +18,7 @@ final class Tile2Accumulate {
   private Tile2Accumulate() {}
 
   /** A tile 1 vector wide. */
-  static void tile1(
-      int k, long a, long rowA, long colA, long b, long rowB, long c, long rowC) {
+  static void tile1(int k, long a, long rowA, long colA, long b, long rowB, long c, long rowC) {
     long stepA = 4 * colA;
     long stepB = 4 * rowB;
     long a1 = 4 * rowA;
@@ -43,8 +42,7 @@ final class Tile2Accumulate {
   }
 
   /** A tile 2 vectors wide. */
-  static void tile2(
-      int k, long a, long rowA, long colA, long b, long rowB, long c, long rowC) {
+  static void tile2(int k, long a, long rowA, long colA, long b, long rowB, long c, long rowC) {
     long stepA = 4 * colA;
     long stepB = 4 * rowB;
     long a1 = 4 * rowA;
@@ -77,8 +75,7 @@ final class Tile2Accumulate {
   }
 
   /** A tile 3 vectors wide. */
-  static void tile3(
-      int k, long a, long rowA, long colA, long b, long rowB, long c, long rowC) {
+  static void tile3(int k, long a, long rowA, long colA, long b, long rowB, long c, long rowC) {
     long stepA = 4 * colA;
     long stepB = 4 * rowB;
     long a1 = 4 * rowA;
@@ -120,8 +117,7 @@ final class Tile2Accumulate {
   }
 
   /** A tile 4 vectors wide. */
-  static void tile4(
-      int k, long a, long rowA, long colA, long b, long rowB, long c, long rowC) {
+  static void tile4(int k, long a, long rowA, long colA, long b, long rowB, long c, long rowC) {
     long stepA = 4 * colA;
     long stepB = 4 * rowB;
     long a1 = 4 * rowA;

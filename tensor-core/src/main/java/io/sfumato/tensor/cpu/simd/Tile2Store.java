@@ -18,8 +18,7 @@ final class Tile2Store {
   private Tile2Store() {}
 
   /** A tile 1 vector wide. */
-  static void tile1(
-      int k, long a, long rowA, long colA, long b, long rowB, long c, long rowC) {
+  static void tile1(int k, long a, long rowA, long colA, long b, long rowB, long c, long rowC) {
     long stepA = 4 * colA;
     long stepB = 4 * rowB;
     long a1 = 4 * rowA;
@@ -41,8 +40,7 @@ final class Tile2Store {
   }
 
   /** A tile 2 vectors wide. */
-  static void tile2(
-      int k, long a, long rowA, long colA, long b, long rowB, long c, long rowC) {
+  static void tile2(int k, long a, long rowA, long colA, long b, long rowB, long c, long rowC) {
     long stepA = 4 * colA;
     long stepB = 4 * rowB;
     long a1 = 4 * rowA;
@@ -71,8 +69,7 @@ final class Tile2Store {
   }
 
   /** A tile 3 vectors wide. */
-  static void tile3(
-      int k, long a, long rowA, long colA, long b, long rowB, long c, long rowC) {
+  static void tile3(int k, long a, long rowA, long colA, long b, long rowB, long c, long rowC) {
     long stepA = 4 * colA;
     long stepB = 4 * rowB;
     long a1 = 4 * rowA;
@@ -108,8 +105,7 @@ final class Tile2Store {
   }
 
   /** A tile 4 vectors wide. */
-  static void tile4(
-      int k, long a, long rowA, long colA, long b, long rowB, long c, long rowC) {
+  static void tile4(int k, long a, long rowA, long colA, long b, long rowB, long c, long rowC) {
     long stepA = 4 * colA;
     long stepB = 4 * rowB;
     long a1 = 4 * rowA;

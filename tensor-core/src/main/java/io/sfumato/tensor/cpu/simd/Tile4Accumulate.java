@@ -18,8 +18,7 @@ final class Tile4Accumulate {
   private Tile4Accumulate() {}
 
   /** A tile 1 vector wide. */
-  static void tile1(
-      int k, long a, long rowA, long colA, long b, long rowB, long c, long rowC) {
+  static void tile1(int k, long a, long rowA, long colA, long b, long rowB, long c, long rowC) {
     long stepA = 4 * colA;
     long stepB = 4 * rowB;
     long a1 = 4 * rowA;
@@ -57,8 +56,7 @@ final class Tile4Accumulate {
   }
 
   /** A tile 2 vectors wide. */
-  static void tile2(
-      int k, long a, long rowA, long colA, long b, long rowB, long c, long rowC) {
+  static void tile2(int k, long a, long rowA, long colA, long b, long rowB, long c, long rowC) {
     long stepA = 4 * colA;
     long stepB = 4 * rowB;
     long a1 = 4 * rowA;
@@ -113,8 +111,7 @@ final class Tile4Accumulate {
   }
 
   /** A tile 3 vectors wide. */
-  static void tile3(
-      int k, long a, long rowA, long colA, long b, long rowB, long c, long rowC) {
+  static void tile3(int k, long a, long rowA, long colA, long b, long rowB, long c, long rowC) {
     long stepA = 4 * colA;
     long stepB = 4 * rowB;
     long a1 = 4 * rowA;
@@ -186,8 +183,7 @@ final class Tile4Accumulate {
   }
 
   /** A tile 4 vectors wide. */
-  static void tile4(
-      int k, long a, long rowA, long colA, long b, long rowB, long c, long rowC) {
+  static void tile4(int k, long a, long rowA, long colA, long b, long rowB, long c, long rowC) {
     long stepA = 4 * colA;
     long stepB = 4 * rowB;
     long a1 = 4 * rowA;
