@@ -1,0 +1,124 @@
+// SPDX-License-Identifier: Apache-2.0
+package io.sfumato.architecture;
+
+import static com.tngtech.archunit.lang.syntax.ArchRuleDefinition.classes;
+import static com.tngtech.archunit.lang.syntax.ArchRuleDefinition.members;
+import static com.tngtech.archunit.lang.syntax.ArchRuleDefinition.noClasses;
+import static com.tngtech.archunit.library.GeneralCodingRules.ACCESS_STANDARD_STREAMS;
+
+import com.tngtech.archunit.core.domain.JavaClass;
+import com.tngtech.archunit.core.domain.JavaCodeUnit;
+import com.tngtech.archunit.core.domain.JavaField;
+import com.tngtech.archunit.core.domain.JavaMember;
+import com.tngtech.archunit.core.domain.JavaModifier;
+import com.tngtech.archunit.core.importer.ImportOption;
+import com.tngtech.archunit.junit.AnalyzeClasses;
+import com.tngtech.archunit.junit.ArchTest;
+import com.tngtech.archunit.lang.ArchCondition;
+import com.tngtech.archunit.lang.ArchRule;
+import com.tngtech.archunit.lang.ConditionEvents;
+import com.tngtech.archunit.lang.SimpleConditionEvent;
+import java.util.Set;
+import java.util.stream.Stream;
+
+/** The arrows between modules, checked on the compiled classes of all of them. */
+@AnalyzeClasses(packages = "io.sfumato", importOptions = ImportOption.DoNotIncludeTests.class)
+final class ArchitectureTest {
+  private static final String TENSOR = "io.sfumato.tensor..";
+  private static final String AUTOGRAD = "io.sfumato.autograd..";
+  private static final String CUDA = "io.sfumato.cuda..";
+  private static final String MODELS = "io.sfumato.models..";
+  private static final String BENCHMARKS = "io.sfumato.benchmarks..";
+
+  @ArchTest static final ArchRule tensorKnowsNoOtherModule = module(TENSOR, AUTOGRAD, CUDA, MODELS);
+
+  @ArchTest static final ArchRule autogradKnowsTensorOnly = module(AUTOGRAD, CUDA, MODELS);
+
+  @ArchTest static final ArchRule cudaKnowsTensorOnly = module(CUDA, AUTOGRAD, MODELS);
+
+  @ArchTest static final ArchRule modelsKnowNoBackend = module(MODELS, CUDA);
+
+  @ArchTest
+  static final ArchRule tensorAndAutogradUseTheJdkAndEjmlOnly =
+      classes()
+          .that()
+          .resideInAnyPackage(TENSOR, AUTOGRAD)
+          .should()
+          .onlyDependOnClassesThat()
+          .resideInAnyPackage(
+              TENSOR, AUTOGRAD, "java..", "jdk.incubator.vector..", "org.ejml..", "org.jspecify..");
+
+  @ArchTest
+  static final ArchRule vectorsStayInTheSimdPackage =
+      noClasses()
+          .that()
+          .resideOutsideOfPackage("io.sfumato.tensor.cpu.simd..")
+          .should()
+          .dependOnClassesThat()
+          .resideInAPackage("jdk.incubator..");
+
+  @ArchTest
+  static final ArchRule bindingsStayInTheCudaModule =
+      noClasses()
+          .that()
+          .resideOutsideOfPackages(CUDA, BENCHMARKS)
+          .should()
+          .dependOnClassesThat()
+          .resideInAPackage("jcuda..");
+
+  @ArchTest
+  static final ArchRule bindingsAreNoPartOfTheInterface =
+      members()
+          .that()
+          .areDeclaredInClassesThat()
+          .resideInAPackage(CUDA)
+          .should(showNoBinding())
+          .allowEmptyShould(true);
+
+  @ArchTest
+  static final ArchRule onlyProgramsPrint =
+      noClasses()
+          .that()
+          .resideOutsideOfPackages("io.sfumato.models.examples..", BENCHMARKS)
+          .should(ACCESS_STANDARD_STREAMS);
+
+  private static ArchRule module(String from, String... unknown) {
+    return noClasses()
+        .that()
+        .resideInAPackage(from)
+        .should()
+        .dependOnClassesThat()
+        .resideInAnyPackage(
+            Stream.concat(Stream.of(unknown), Stream.of(BENCHMARKS)).toArray(String[]::new));
+  }
+
+  private static ArchCondition<JavaMember> showNoBinding() {
+    return new ArchCondition<>("show no jcuda type to users") {
+      @Override
+      public void check(JavaMember member, ConditionEvents events) {
+        if (!visible(member.getModifiers()) || !visible(member.getOwner().getModifiers())) {
+          return;
+        }
+        Stream<JavaClass> shown =
+            switch (member) {
+              case JavaField field -> Stream.of(field.getRawType());
+              case JavaCodeUnit code ->
+                  Stream.concat(
+                      Stream.of(code.getRawReturnType()), code.getRawParameterTypes().stream());
+              default -> Stream.of();
+            };
+        shown
+            .filter(type -> type.getBaseComponentType().getPackageName().startsWith("jcuda"))
+            .forEach(
+                type ->
+                    events.add(
+                        SimpleConditionEvent.violated(
+                            member, member.getFullName() + " shows " + type.getName())));
+      }
+    };
+  }
+
+  private static boolean visible(Set<JavaModifier> modifiers) {
+    return modifiers.contains(JavaModifier.PUBLIC) || modifiers.contains(JavaModifier.PROTECTED);
+  }
+}
