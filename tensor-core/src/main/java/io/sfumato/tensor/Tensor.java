@@ -275,6 +275,11 @@ public final class Tensor {
     return Num.affine(this, -1, 0);
   }
 
+  /** The matrix product {@code this · other}, as {@link Num#matmul}. */
+  public Tensor matmul(Tensor other) {
+    return Num.matmul(this, other);
+  }
+
   // ---- views and moves
 
   /** The same elements in another shape; one dimension may be -1. A copy if strides demand it. */

@@ -1,0 +1,197 @@
+// SPDX-License-Identifier: Apache-2.0
+package io.sfumato.tensor.ops;
+
+import io.sfumato.tensor.Tensor;
+import org.jspecify.annotations.Nullable;
+
+/**
+ * Layers as functions: products with weights, convolutions, normalisations, attention. The names are
+ * those of {@code torch.nn.functional}; weights have PyTorch's shapes. All tensors of a call have one
+ * floating type, statistics are kept in f32 (f64 for f64). Every function throws {@link
+ * io.sfumato.tensor.ShapeException} or {@link io.sfumato.tensor.DTypeException} with the requirement
+ * that was not met.
+ */
+public final class NN {
+  private NN() {}
+
+  // ---- products
+
+  /**
+   * {@code y = x Wᵀ + b}.
+   *
+   * @param x [..., in]
+   * @param weight [out, in]
+   * @param bias [out], or null
+   * @return [..., out]
+   */
+  public static Tensor linear(Tensor x, Tensor weight, @Nullable Tensor bias) {
+    throw new UnsupportedOperationException("linear");
+  }
+
+  // ---- convolutions
+
+  /**
+   * Convolution (cross-correlation) over one dimension.
+   *
+   * @param x [N, in, L]
+   * @param weight [out, in / groups, k]
+   * @param bias [out], or null
+   * @return [N, out, L'], channels-last in memory
+   */
+  public static Tensor conv1d(
+      Tensor x, Tensor weight, @Nullable Tensor bias, ConvOptions options) {
+    throw new UnsupportedOperationException("conv1d");
+  }
+
+  /**
+   * Convolution (cross-correlation) over images.
+   *
+   * @param x [N, in, H, W]; channels-last in memory is fastest
+   * @param weight [out, in / groups, kh, kw]
+   * @param bias [out], or null
+   * @return [N, out, H', W'], channels-last in memory
+   */
+  public static Tensor conv2d(
+      Tensor x, Tensor weight, @Nullable Tensor bias, ConvOptions options) {
+    throw new UnsupportedOperationException("conv2d");
+  }
+
+  /**
+   * Convolution (cross-correlation) over volumes.
+   *
+   * @param x [N, in, D, H, W]; channels-last in memory is fastest
+   * @param weight [out, in / groups, kd, kh, kw]
+   * @param bias [out], or null
+   * @return [N, out, D', H', W'], channels-last in memory
+   */
+  public static Tensor conv3d(
+      Tensor x, Tensor weight, @Nullable Tensor bias, ConvOptions options) {
+    throw new UnsupportedOperationException("conv3d");
+  }
+
+  /**
+   * Transposed convolution over images, the adjoint of {@link #conv2d}: {@code H' = (H - 1) stride -
+   * top - bottom + dilation (kh - 1) + outputPadding + 1}.
+   *
+   * @param x [N, in, H, W]
+   * @param weight [in, out / groups, kh, kw]
+   * @param bias [out], or null
+   * @return [N, out, H', W'], channels-last in memory
+   */
+  public static Tensor convTranspose2d(
+      Tensor x, Tensor weight, @Nullable Tensor bias, ConvOptions options) {
+    throw new UnsupportedOperationException("convTranspose2d");
+  }
+
+  // ---- normalisations
+
+  /**
+   * Group normalisation (Wu and He 2018): {@code y = (x - mean) / sqrt(var + eps) w + b} with mean
+   * and biased variance over the channels of a group and all positions of one sample.
+   *
+   * @param x [N, C, ...]; a channels-last input of rank 4 gives a channels-last output
+   * @param groups a divisor of C
+   * @param weight [C], or null
+   * @param bias [C], or null
+   * @param eps added to the variance
+   * @return the shape of {@code x}
+   */
+  public static Tensor groupNorm(
+      Tensor x, int groups, @Nullable Tensor weight, @Nullable Tensor bias, double eps) {
+    throw new UnsupportedOperationException("groupNorm");
+  }
+
+  /** {@link #groupNorm} followed by {@code silu(y) = y sigmoid(y)}, in one pass. */
+  public static Tensor groupNormSilu(
+      Tensor x, int groups, @Nullable Tensor weight, @Nullable Tensor bias, double eps) {
+    throw new UnsupportedOperationException("groupNormSilu");
+  }
+
+  /**
+   * Layer normalisation (Ba et al. 2016): {@code y = (x - mean) / sqrt(var + eps) w + b} with mean
+   * and biased variance over the last dimensions.
+   *
+   * @param x any shape
+   * @param normalizedDims the number of last dimensions that are normalised together, at least 1
+   * @param weight the shape of those dimensions, or null
+   * @param bias the shape of those dimensions, or null
+   * @param eps added to the variance
+   * @return the shape of {@code x}
+   */
+  public static Tensor layerNorm(
+      Tensor x, int normalizedDims, @Nullable Tensor weight, @Nullable Tensor bias, double eps) {
+    throw new UnsupportedOperationException("layerNorm");
+  }
+
+  /**
+   * Adaptive layer normalisation (Peebles and Xie 2023): {@code y = (x - mean) / sqrt(var + eps) (1 +
+   * scale) + shift}, the same shift and scale for all tokens of a sample.
+   *
+   * @param x [B, N, D]
+   * @param shift [B, D]
+   * @param scale [B, D]
+   * @param eps added to the variance
+   * @return [B, N, D]
+   */
+  public static Tensor layerNormModulate(Tensor x, Tensor shift, Tensor scale, double eps) {
+    throw new UnsupportedOperationException("layerNormModulate");
+  }
+
+  /**
+   * Root-mean-square normalisation (Zhang and Sennrich 2019): {@code y = x / sqrt(mean(x²) + eps) w}
+   * over the last dimension.
+   *
+   * @param x [..., D]
+   * @param weight [D], or null
+   * @param eps added to the mean square
+   * @return the shape of {@code x}
+   */
+  public static Tensor rmsNorm(Tensor x, @Nullable Tensor weight, double eps) {
+    throw new UnsupportedOperationException("rmsNorm");
+  }
+
+  /**
+   * Batch normalisation (Ioffe and Szegedy 2015): {@code y = (x - mean) / sqrt(var + eps) w + b} per
+   * channel. While training, mean and biased variance are the batch's, and the running ones are
+   * updated in place, {@code running = (1 - momentum) running + momentum batch}, with the unbiased
+   * variance; otherwise they are the running ones.
+   *
+   * @param x [N, C, ...]
+   * @param runningMean [C]
+   * @param runningVar [C]
+   * @param weight [C], or null
+   * @param bias [C], or null
+   * @param training whether statistics are the batch's
+   * @param momentum weight of the new statistics
+   * @param eps added to the variance
+   * @return the shape of {@code x}
+   */
+  public static Tensor batchNorm(
+      Tensor x,
+      Tensor runningMean,
+      Tensor runningVar,
+      @Nullable Tensor weight,
+      @Nullable Tensor bias,
+      boolean training,
+      double momentum,
+      double eps) {
+    throw new UnsupportedOperationException("batchNorm");
+  }
+
+  // ---- attention
+
+  /**
+   * {@code softmax(scale q kᵀ + mask) v} for each head, without the matrix of products in memory. A
+   * query that may see no key gives 0.
+   *
+   * @param q [B, H, Lq, D]; slices of a fused product are taken as they are
+   * @param k [B, H, Lk, D]
+   * @param v [B, H, Lk, Dv]
+   * @param options scale, causality, mask
+   * @return [B, H, Lq, Dv], in memory [B, Lq, H, Dv], so that {@code permute(0, 2, 1, 3).reshape(B,
+   *     Lq, H * Dv)} is a view
+   */
+  public static Tensor attention(Tensor q, Tensor k, Tensor v, AttentionOptions options) {
+    throw new UnsupportedOperationException("attention");
+  }
+}
