@@ -58,8 +58,6 @@ def draw(function, dtype, count, first, second):
         return torch.randint(first, second, (count,))
     if function == "randperm":
         return torch.randperm(count)
-    if function == "bernoulli":
-        return torch.empty(count, dtype=dtype).bernoulli_(first)
     if function == "state":
         return torch.get_rng_state()
     raise ValueError(function)
@@ -83,7 +81,6 @@ def main():
                 writer.case(f"normal_{dtype}_{size}_{seed}", seed,
                             ("normal", dtype, size, 2.5, 0.3))
             writer.case(f"uniform_{dtype}_{seed}", seed, ("uniform", dtype, 9, -1.5, 2.25))
-            writer.case(f"bernoulli_{dtype}_{seed}", seed, ("bernoulli", dtype, 40, 0.3, 0))
         writer.case(f"sequence_{seed}", seed,
                     ("randn", "F32", 5), ("randn", "F32", 5), ("rand", "F32", 3),
                     ("randn", "F32", 20), ("randn", "F32", 1), ("randn", "F64", 4),
