@@ -102,7 +102,7 @@ class PhiloxTest {
   @Test
   void extremeWordsGiveFiniteNormals() {
     assertEquals(6.764, BoxMuller.radius(0), 1e-3);
-    assertEquals(0f, BoxMuller.radius(-1));
+    assertTrue(BoxMuller.radius(-1) == 0);
     for (int word : new int[] {0, -1, Integer.MIN_VALUE, Integer.MAX_VALUE, 0x20000000, 0x1fffffff}) {
       assertTrue(BoxMuller.radius(word) >= 0 && BoxMuller.radius(word) < 6.77f);
       int quarter = BoxMuller.quarter(word);
