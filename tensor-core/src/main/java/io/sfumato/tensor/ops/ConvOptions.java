@@ -103,7 +103,9 @@ public record ConvOptions(
         groups);
   }
 
-  /** These (resolved) options with a further spatial dimension of kernel size 1 before the others. */
+  /**
+   * These (resolved) options with a further spatial dimension of kernel size 1 before the others.
+   */
   ConvOptions lifted() {
     return new ConvOptions(
         prepend(1, stride),

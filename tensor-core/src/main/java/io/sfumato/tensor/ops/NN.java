@@ -5,11 +5,11 @@ import io.sfumato.tensor.Tensor;
 import org.jspecify.annotations.Nullable;
 
 /**
- * Layers as functions: products with weights, convolutions, normalisations, attention. The names are
- * those of {@code torch.nn.functional}; weights have PyTorch's shapes. All tensors of a call have one
- * floating type, statistics are kept in f32 (f64 for f64). Every function throws {@link
- * io.sfumato.tensor.ShapeException} or {@link io.sfumato.tensor.DTypeException} with the requirement
- * that was not met.
+ * Layers as functions: products with weights, convolutions, normalisations, attention. The names
+ * are those of {@code torch.nn.functional}; weights have PyTorch's shapes. All tensors of a call
+ * have one floating type, statistics are kept in f32 (f64 for f64). Every function throws {@link
+ * io.sfumato.tensor.ShapeException} or {@link io.sfumato.tensor.DTypeException} with the
+ * requirement that was not met.
  */
 public final class NN {
   private NN() {}
@@ -38,8 +38,7 @@ public final class NN {
    * @param bias [out], or null
    * @return [N, out, L'], channels-last in memory
    */
-  public static Tensor conv1d(
-      Tensor x, Tensor weight, @Nullable Tensor bias, ConvOptions options) {
+  public static Tensor conv1d(Tensor x, Tensor weight, @Nullable Tensor bias, ConvOptions options) {
     throw new UnsupportedOperationException("conv1d");
   }
 
@@ -51,8 +50,7 @@ public final class NN {
    * @param bias [out], or null
    * @return [N, out, H', W'], channels-last in memory
    */
-  public static Tensor conv2d(
-      Tensor x, Tensor weight, @Nullable Tensor bias, ConvOptions options) {
+  public static Tensor conv2d(Tensor x, Tensor weight, @Nullable Tensor bias, ConvOptions options) {
     throw new UnsupportedOperationException("conv2d");
   }
 
@@ -64,14 +62,13 @@ public final class NN {
    * @param bias [out], or null
    * @return [N, out, D', H', W'], channels-last in memory
    */
-  public static Tensor conv3d(
-      Tensor x, Tensor weight, @Nullable Tensor bias, ConvOptions options) {
+  public static Tensor conv3d(Tensor x, Tensor weight, @Nullable Tensor bias, ConvOptions options) {
     throw new UnsupportedOperationException("conv3d");
   }
 
   /**
-   * Transposed convolution over images, the adjoint of {@link #conv2d}: {@code H' = (H - 1) stride -
-   * top - bottom + dilation (kh - 1) + outputPadding + 1}.
+   * Transposed convolution over images, the adjoint of {@link #conv2d}: {@code H' = (H - 1) stride
+   * - top - bottom + dilation (kh - 1) + outputPadding + 1}.
    *
    * @param x [N, in, H, W]
    * @param weight [in, out / groups, kh, kw]
@@ -124,8 +121,8 @@ public final class NN {
   }
 
   /**
-   * Adaptive layer normalisation (Peebles and Xie 2023): {@code y = (x - mean) / sqrt(var + eps) (1 +
-   * scale) + shift}, the same shift and scale for all tokens of a sample.
+   * Adaptive layer normalisation (Peebles and Xie 2023): {@code y = (x - mean) / sqrt(var + eps) (1
+   * + scale) + shift}, the same shift and scale for all tokens of a sample.
    *
    * @param x [B, N, D]
    * @param shift [B, D]
@@ -138,8 +135,8 @@ public final class NN {
   }
 
   /**
-   * Root-mean-square normalisation (Zhang and Sennrich 2019): {@code y = x / sqrt(mean(x²) + eps) w}
-   * over the last dimension.
+   * Root-mean-square normalisation (Zhang and Sennrich 2019): {@code y = x / sqrt(mean(x²) + eps)
+   * w} over the last dimension.
    *
    * @param x [..., D]
    * @param weight [D], or null
@@ -151,8 +148,8 @@ public final class NN {
   }
 
   /**
-   * Batch normalisation (Ioffe and Szegedy 2015): {@code y = (x - mean) / sqrt(var + eps) w + b} per
-   * channel. While training, mean and biased variance are the batch's, and the running ones are
+   * Batch normalisation (Ioffe and Szegedy 2015): {@code y = (x - mean) / sqrt(var + eps) w + b}
+   * per channel. While training, mean and biased variance are the batch's, and the running ones are
    * updated in place, {@code running = (1 - momentum) running + momentum batch}, with the unbiased
    * variance; otherwise they are the running ones.
    *

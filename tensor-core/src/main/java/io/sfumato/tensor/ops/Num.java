@@ -67,8 +67,8 @@ public final class Num {
 
   /**
    * The matrix product, by the rules of {@code torch.matmul}: matrices in the last two dimensions,
-   * the ones before them broadcast; a vector on the left is a row, one on the right a column, and the
-   * dimension added for it is dropped.
+   * the ones before them broadcast; a vector on the left is a row, one on the right a column, and
+   * the dimension added for it is dropped.
    *
    * @param a [..., m, k] or [k]
    * @param b [..., k, n] or [k]
@@ -81,13 +81,14 @@ public final class Num {
 
   /**
    * A sum of products in Einstein's notation, by the rules of {@code torch.einsum}: {@code
-   * "bhid,bhjd->bhij"}. Letters name dimensions, {@code ...} stands for dimensions that broadcast; a
-   * letter missing on the right is summed over; without {@code ->} the letters that occur once are
-   * kept, in the order of the alphabet.
+   * "bhid,bhjd->bhij"}. Letters name dimensions, {@code ...} stands for dimensions that broadcast;
+   * a letter missing on the right is summed over; without {@code ->} the letters that occur once
+   * are kept, in the order of the alphabet.
    *
    * @param equation the subscripts
    * @param operands one tensor for each comma-separated term
-   * @throws io.sfumato.tensor.ShapeException if the equation is malformed or does not fit the shapes
+   * @throws io.sfumato.tensor.ShapeException if the equation is malformed or does not fit the
+   *     shapes
    */
   public static Tensor einsum(String equation, Tensor... operands) {
     throw new UnsupportedOperationException("einsum");

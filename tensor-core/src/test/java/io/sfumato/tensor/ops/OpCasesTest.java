@@ -262,8 +262,16 @@ class OpCasesTest {
       double e = out.dtype() == DType.F64 ? expected[i] : rounded(out.dtype(), expected[i]);
       boolean same = Double.compare(e, got[i]) == 0 || e == got[i];
       if (!same && !(Math.abs(expected[i] - got[i]) <= tolerance)) {
-        fail(what + ", element " + i + ": expected " + expected[i] + " ± " + tolerance + ", got "
-            + got[i]);
+        fail(
+            what
+                + ", element "
+                + i
+                + ": expected "
+                + expected[i]
+                + " ± "
+                + tolerance
+                + ", got "
+                + got[i]);
       }
     }
   }

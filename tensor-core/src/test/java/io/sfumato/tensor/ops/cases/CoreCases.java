@@ -30,23 +30,27 @@ final class CoreCases implements CaseTable {
       cases.add(
           OpCase.of("same shape", op, Input.normal(3, 5), Input.positive(3, 5)).withSecondOrder());
       cases.add(
-          OpCase.of("row and column", op, Input.normal(4, 1), Input.positive(7))
-              .withSecondOrder());
-      cases.add(OpCase.of("feature map and channel", op, Input.normal(2, 8, 3, 3),
-          Input.positive(8, 1, 1)));
+          OpCase.of("row and column", op, Input.normal(4, 1), Input.positive(7)).withSecondOrder());
+      cases.add(
+          OpCase.of(
+              "feature map and channel", op, Input.normal(2, 8, 3, 3), Input.positive(8, 1, 1)));
       cases.add(OpCase.of("scalar", op, Input.normal(), Input.positive(2, 3)));
     }
     cases.add(
-        OpCase.of("positive base", new Binary(Binary.Kind.POW), Input.positive(3, 4),
-            Input.uniform(-2, 2, 3, 4)).withSecondOrder());
+        OpCase.of(
+                "positive base",
+                new Binary(Binary.Kind.POW),
+                Input.positive(3, 4),
+                Input.uniform(-2, 2, 3, 4))
+            .withSecondOrder());
     for (Binary.Kind kind : new Binary.Kind[] {Binary.Kind.MAXIMUM, Binary.Kind.MINIMUM}) {
       Binary op = new Binary(kind);
       cases.add(OpCase.of("no ties", op, Input.distinct(3, 4), Input.uniform(-0.01, 0.01, 4)));
-      cases.add(
-          OpCase.of("integers", op, Input.integers(5, 3, 4), Input.integers(5, 4)));
+      cases.add(OpCase.of("integers", op, Input.integers(5, 3, 4), Input.integers(5, 4)));
     }
-    cases.add(OpCase.of("scale and shift", new Affine(-1.5, 0.25), Input.normal(3, 4, 5))
-        .withSecondOrder());
+    cases.add(
+        OpCase.of("scale and shift", new Affine(-1.5, 0.25), Input.normal(3, 4, 5))
+            .withSecondOrder());
     cases.add(OpCase.of("integers", new Affine(2, -1), Input.integers(9, 6)));
     cases.add(OpCase.of("leading axes", new SumTo(Shape.of(4)), Input.normal(3, 2, 4)));
     cases.add(OpCase.of("inner axis", new SumTo(Shape.of(3, 1)), Input.normal(3, 9)));
@@ -71,8 +75,7 @@ final class CoreCases implements CaseTable {
     return List.of(
         ErrorCase.of(add, List.of(f32(2, 3), f32(2, 4)), "broadcast", "[2, 3]", "[2, 4]"),
         ErrorCase.of(add, List.of(f32(2), spec(DType.I64, 2)), "one type"),
-        ErrorCase.of(
-            add, List.of(spec(DType.BOOL, 2), spec(DType.BOOL, 2)), "must be numbers"),
+        ErrorCase.of(add, List.of(spec(DType.BOOL, 2), spec(DType.BOOL, 2)), "must be numbers"),
         ErrorCase.of(
             new Binary(Binary.Kind.DIV),
             List.of(spec(DType.I64, 2), spec(DType.I64, 2)),

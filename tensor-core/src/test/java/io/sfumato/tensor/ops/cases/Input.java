@@ -10,8 +10,8 @@ import java.util.SplittableRandom;
 import org.jspecify.annotations.Nullable;
 
 /**
- * An input of a case: how its values are made, the same ones each time. Floating inputs take the type
- * the suite asks for unless {@link #as} fixes one.
+ * An input of a case: how its values are made, the same ones each time. Floating inputs take the
+ * type the suite asks for unless {@link #as} fixes one.
  *
  * @param kind how values are made
  * @param shape the shape

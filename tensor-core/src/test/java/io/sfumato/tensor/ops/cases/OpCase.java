@@ -10,22 +10,23 @@ import java.util.stream.IntStream;
 import org.jspecify.annotations.Nullable;
 
 /**
- * One case of one op: attributes and inputs. All generic suites run it; flags say where a suite shall
- * not. Immutable; flags return changed copies.
+ * One case of one op: attributes and inputs. All generic suites run it; flags say where a suite
+ * shall not. Immutable; flags return changed copies.
  *
  * @param name what is special about it
  * @param op the op with its attributes
  * @param inputs its inputs, in order
  * @param seed of the values of input 0; input i has {@code seed + i}
- * @param tolerance allowed difference of the fast f32 kernel from the f64 reference, relative to the
- *     largest value of the output
+ * @param tolerance allowed difference of the fast f32 kernel from the f64 reference, relative to
+ *     the largest value of the output
  * @param half whether BF16 and F16 are tried
  * @param dtypes the floating types the op takes
  * @param noGradient why a Differentiable op's gradient is not checked here, or null
  * @param constants inputs that are floating but get no gradient
  * @param secondOrder whether the gradient of the gradient is checked
  * @param strides whether inputs of odd strides are tried
- * @param empty whether a variant with no rows (axis 0 of size 0) is tried where the shape rule takes it
+ * @param empty whether a variant with no rows (axis 0 of size 0) is tried where the shape rule
+ *     takes it
  */
 public record OpCase(
     String name,
@@ -53,64 +54,154 @@ public record OpCase(
   /** Does not check the gradient, because … */
   public OpCase noGradient(String reason) {
     return new OpCase(
-        name, op, inputs, seed, tolerance, half, dtypes, reason, constants, secondOrder, strides,
+        name,
+        op,
+        inputs,
+        seed,
+        tolerance,
+        half,
+        dtypes,
+        reason,
+        constants,
+        secondOrder,
+        strides,
         empty);
   }
 
   /** Allows the fast f32 kernel this difference, relative to the largest value of the output. */
   public OpCase tolerance(double relative) {
     return new OpCase(
-        name, op, inputs, seed, relative, half, dtypes, noGradient, constants, secondOrder,
-        strides, empty);
+        name,
+        op,
+        inputs,
+        seed,
+        relative,
+        half,
+        dtypes,
+        noGradient,
+        constants,
+        secondOrder,
+        strides,
+        empty);
   }
 
   /** Does not try BF16 and F16. */
   public OpCase noHalf() {
     return new OpCase(
-        name, op, inputs, seed, tolerance, false, dtypes, noGradient, constants, secondOrder,
-        strides, empty);
+        name,
+        op,
+        inputs,
+        seed,
+        tolerance,
+        false,
+        dtypes,
+        noGradient,
+        constants,
+        secondOrder,
+        strides,
+        empty);
   }
 
   /** Tries only these floating types. */
   public OpCase dtypes(DType... only) {
     return new OpCase(
-        name, op, inputs, seed, tolerance, half, Set.of(only), noGradient, constants, secondOrder,
-        strides, empty);
+        name,
+        op,
+        inputs,
+        seed,
+        tolerance,
+        half,
+        Set.of(only),
+        noGradient,
+        constants,
+        secondOrder,
+        strides,
+        empty);
   }
 
   /** These inputs are floating, but get no gradient. */
   public OpCase constants(Integer... inputNumbers) {
     return new OpCase(
-        name, op, inputs, seed, tolerance, half, dtypes, noGradient, Set.of(inputNumbers),
-        secondOrder, strides, empty);
+        name,
+        op,
+        inputs,
+        seed,
+        tolerance,
+        half,
+        dtypes,
+        noGradient,
+        Set.of(inputNumbers),
+        secondOrder,
+        strides,
+        empty);
   }
 
   /** Also checks the gradient of the gradient. */
   public OpCase withSecondOrder() {
     return new OpCase(
-        name, op, inputs, seed, tolerance, half, dtypes, noGradient, constants, true, strides,
+        name,
+        op,
+        inputs,
+        seed,
+        tolerance,
+        half,
+        dtypes,
+        noGradient,
+        constants,
+        true,
+        strides,
         empty);
   }
 
   /** Does not try inputs of odd strides (the op demands a layout). */
   public OpCase noStrides() {
     return new OpCase(
-        name, op, inputs, seed, tolerance, half, dtypes, noGradient, constants, secondOrder, false,
+        name,
+        op,
+        inputs,
+        seed,
+        tolerance,
+        half,
+        dtypes,
+        noGradient,
+        constants,
+        secondOrder,
+        false,
         empty);
   }
 
   /** Does not try the variant without rows. */
   public OpCase noEmpty() {
     return new OpCase(
-        name, op, inputs, seed, tolerance, half, dtypes, noGradient, constants, secondOrder,
-        strides, false);
+        name,
+        op,
+        inputs,
+        seed,
+        tolerance,
+        half,
+        dtypes,
+        noGradient,
+        constants,
+        secondOrder,
+        strides,
+        false);
   }
 
   /** Other random values. */
   public OpCase seed(long other) {
     return new OpCase(
-        name, op, inputs, other, tolerance, half, dtypes, noGradient, constants, secondOrder,
-        strides, empty);
+        name,
+        op,
+        inputs,
+        other,
+        tolerance,
+        half,
+        dtypes,
+        noGradient,
+        constants,
+        secondOrder,
+        strides,
+        empty);
   }
 
   /** The inputs as row-major tensors in the current scope, floating ones of the given type. */
@@ -136,8 +227,18 @@ public record OpCase(
             .map(x -> x.shape().rank() > 0 && x.shape().dim(0) == rows ? x.withRows(0) : x)
             .toList();
     return new OpCase(
-        name + ", no rows", op, none, seed, tolerance, half, dtypes, noGradient, constants,
-        secondOrder, strides, false);
+        name + ", no rows",
+        op,
+        none,
+        seed,
+        tolerance,
+        half,
+        dtypes,
+        noGradient,
+        constants,
+        secondOrder,
+        strides,
+        false);
   }
 
   @Override
