@@ -3,9 +3,9 @@ package io.sfumato.tensor;
 
 /**
  * Elementary functions for turning uniform numbers into normal ones, in float32 arithmetic whose
- * every operation (add, multiply, fused multiply-add, square root) is fixed by IEEE 754. The results
- * are therefore the same bits on every processor, and a GPU kernel that performs the same operations
- * in the same order gets them too.
+ * every operation (add, multiply, fused multiply-add, square root) is fixed by IEEE 754. The
+ * results are therefore the same bits on every processor, and a GPU kernel that performs the same
+ * operations in the same order gets them too.
  *
  * <p>The polynomials are those of the Cephes Mathematical Library's {@code logf}, {@code sinf} and
  * {@code cosf} (S. L. Moshier), whose error is about one unit in the last place on the intervals in
@@ -62,7 +62,10 @@ final class BoxMuller {
     return Math.fma(y * square, square, square * -0.5f) + 1f;
   }
 
-  /** The radius {@code sqrt(-2 ln u)} with {@code u = (w + 1/2) 2^-32} rounded to float32, w unsigned. */
+  /**
+   * The radius {@code sqrt(-2 ln u)} with {@code u = (w + 1/2) 2^-32} rounded to float32, w
+   * unsigned.
+   */
   static float radius(int w) {
     float u = Math.fma((float) (w & 0xffffffffL), 0x1p-32f, 0x1p-33f);
     return (float) Math.sqrt(-2f * log(u));

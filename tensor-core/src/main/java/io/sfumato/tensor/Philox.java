@@ -9,18 +9,18 @@ import io.sfumato.tensor.cpu.Memory;
  * words.
  *
  * <p>A draw is an endless sequence of elements that belongs to a key, and element i depends on
- * nothing but the key and i: word {@code i mod 4} of the block whose counter is {@code floor(i / 4)}
- * (low 64 bits; the high 64 bits are 0). Any division of the work among threads, and a GPU, give the
- * same numbers. The kinds of draws (bits, uniform, normal, integers) use the same words, so every
- * draw needs a key of its own: see {@link #deriveKey}.
+ * nothing but the key and i: word {@code i mod 4} of the block whose counter is {@code floor(i /
+ * 4)} (low 64 bits; the high 64 bits are 0). Any division of the work among threads, and a GPU,
+ * give the same numbers. The kinds of draws (bits, uniform, normal, integers) use the same words,
+ * so every draw needs a key of its own: see {@link #deriveKey}.
  *
  * <ul>
  *   <li>uniform: {@code (w >>> 8) 2^-24}, in [0, 1);
- *   <li>normal, by Box-Muller on the words (w0, w1) for elements 0, 1 of a block and on (w2, w3) for
- *       elements 2, 3: {@code r cos(t), r sin(t)} with {@code r = sqrt(-2 ln u)}, {@code u = (w0 +
- *       1/2) 2^-32} rounded to float32, in (0, 1], and {@code t = 2 pi w1 2^-32}; |z| is at most
- *       6.77. Computed in float32 by operations that IEEE 754 fixes, hence equal to the bit on every
- *       machine;
+ *   <li>normal, by Box-Muller on the words (w0, w1) for elements 0, 1 of a block and on (w2, w3)
+ *       for elements 2, 3: {@code r cos(t), r sin(t)} with {@code r = sqrt(-2 ln u)}, {@code u =
+ *       (w0 + 1/2) 2^-32} rounded to float32, in (0, 1], and {@code t = 2 pi w1 2^-32}; |z| is at
+ *       most 6.77. Computed in float32 by operations that IEEE 754 fixes, hence equal to the bit on
+ *       every machine;
  *   <li>integers in [low, high): the high half of the 128-bit product of {@code high - low} and 64
  *       bits (word 0 high, word 1 low for even elements, words 2 and 3 for odd ones; two elements
  *       per block), so no value is likelier than another by more than {@code (high - low) 2^-64}.
@@ -148,8 +148,8 @@ public final class Philox {
   }
 
   /**
-   * Stores the elements {@code offset} to {@code offset + count - 1} of the draw of integers in [low,
-   * high) as 64-bit integers at {@code address}.
+   * Stores the elements {@code offset} to {@code offset + count - 1} of the draw of integers in
+   * [low, high) as 64-bit integers at {@code address}.
    *
    * @throws IllegalArgumentException if {@code low >= high}, or an offset or count is negative
    */

@@ -4,8 +4,8 @@ package io.sfumato.tensor;
 import io.sfumato.tensor.cpu.Memory;
 
 /**
- * Many Philox blocks at a time. The four words of a batch of blocks lie in four arrays, and each step
- * is a plain loop over an array, which the compiler turns into vector instructions; see {@link
+ * Many Philox blocks at a time. The four words of a batch of blocks lie in four arrays, and each
+ * step is a plain loop over an array, which the compiler turns into vector instructions; see {@link
  * Philox} for what is computed.
  */
 final class PhiloxBlocks {

@@ -10,8 +10,9 @@ import java.nio.ByteOrder;
 import java.util.Objects;
 
 /**
- * The random numbers of PyTorch's CPU generator, so that an image made there from a seed can be made
- * here. It is sequential: for numbers that do not depend on how work is divided use {@link Philox}.
+ * The random numbers of PyTorch's CPU generator, so that an image made there from a seed can be
+ * made here. It is sequential: for numbers that do not depend on how work is divided use {@link
+ * Philox}.
  *
  * <p>The engine is MT19937 (Matsumoto and Nishimura 1998). As in PyTorch, only the low 32 bits of a
  * seed reach it. The distributions:
@@ -30,12 +31,12 @@ import java.util.Objects;
  * </ul>
  *
  * <p>Agreement with PyTorch 2.13: uniform numbers, integers, permutations and the state are equal
- * bit for bit, and so are float32 normals, by the arithmetic PyTorch uses on processors with AVX2 or
- * AVX-512 (without them, PyTorch's own float32 normals of 16 and more elements differ in the last
- * bits). Float64 normals may differ by up to 2 units in the last place, because PyTorch calls the C
- * library there and this class calls {@link StrictMath}. Not covered: {@code bernoulli} and dropout,
- * for which PyTorch uses a vendor library's generator, and half-precision normals, which PyTorch
- * draws in another order.
+ * bit for bit, and so are float32 normals, by the arithmetic PyTorch uses on processors with AVX2
+ * or AVX-512 (without them, PyTorch's own float32 normals of 16 and more elements differ in the
+ * last bits). Float64 normals may differ by up to 2 units in the last place, because PyTorch calls
+ * the C library there and this class calls {@link StrictMath}. Not covered: {@code bernoulli} and
+ * dropout, for which PyTorch uses a vendor library's generator, and half-precision normals, which
+ * PyTorch draws in another order.
  *
  * <p>Not safe for use by several threads at once.
  */
@@ -57,7 +58,9 @@ public final class TorchGenerator {
   private boolean cached;
   private double cachedNormal;
 
-  /** A generator seeded like {@code torch.manual_seed(seed)}; a negative seed counts as unsigned. */
+  /**
+   * A generator seeded like {@code torch.manual_seed(seed)}; a negative seed counts as unsigned.
+   */
   public TorchGenerator(long seed) {
     seed(seed);
   }
@@ -128,8 +131,8 @@ public final class TorchGenerator {
   }
 
   /**
-   * {@code torch.randint(low, high, (n,))}: uniform integers in [low, high), up to the slight bias of
-   * a modulus.
+   * {@code torch.randint(low, high, (n,))}: uniform integers in [low, high), up to the slight bias
+   * of a modulus.
    *
    * @throws IllegalArgumentException if {@code low >= high}
    */
@@ -160,7 +163,8 @@ public final class TorchGenerator {
   }
 
   /**
-   * {@code tensor.uniform_(low, high)} on {@code count} contiguous float32 numbers at {@code address}.
+   * {@code tensor.uniform_(low, high)} on {@code count} contiguous float32 numbers at {@code
+   * address}.
    *
    * @throws IllegalArgumentException if {@code count < 0} or {@code low > high}
    */
@@ -175,7 +179,8 @@ public final class TorchGenerator {
   }
 
   /**
-   * {@code tensor.uniform_(low, high)} on {@code count} contiguous float64 numbers at {@code address}.
+   * {@code tensor.uniform_(low, high)} on {@code count} contiguous float64 numbers at {@code
+   * address}.
    *
    * @throws IllegalArgumentException if {@code count < 0} or {@code low > high}
    */
@@ -190,7 +195,8 @@ public final class TorchGenerator {
   }
 
   /**
-   * {@code tensor.random_(low, high)} on {@code count} contiguous 64-bit integers at {@code address}.
+   * {@code tensor.random_(low, high)} on {@code count} contiguous 64-bit integers at {@code
+   * address}.
    *
    * @throws IllegalArgumentException if {@code count < 0} or {@code low >= high}
    */

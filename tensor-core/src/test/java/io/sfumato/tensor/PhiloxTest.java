@@ -103,7 +103,8 @@ class PhiloxTest {
   void extremeWordsGiveFiniteNormals() {
     assertEquals(6.764, BoxMuller.radius(0), 1e-3);
     assertTrue(BoxMuller.radius(-1) == 0);
-    for (int word : new int[] {0, -1, Integer.MIN_VALUE, Integer.MAX_VALUE, 0x20000000, 0x1fffffff}) {
+    for (int word :
+        new int[] {0, -1, Integer.MIN_VALUE, Integer.MAX_VALUE, 0x20000000, 0x1fffffff}) {
       assertTrue(BoxMuller.radius(word) >= 0 && BoxMuller.radius(word) < 6.77f);
       int quarter = BoxMuller.quarter(word);
       assertTrue(Math.abs(BoxMuller.rest(word, quarter)) <= 0.7853982f);
@@ -113,7 +114,9 @@ class PhiloxTest {
   /** Fixed bits: a change here changes the noise of every seed. */
   @Test
   void theNumbersOfAKeyNeverChange() {
-    int[] want = {0xbf785e5c, 0x3e46ace8, 0xbf9e28d2, 0x3ff6433c, 0xbd95e033, 0x3e0e7a13, 0xbf8da734, 0x3ea742fe};
+    int[] want = {
+      0xbf785e5c, 0x3e46ace8, 0xbf9e28d2, 0x3ff6433c, 0xbd95e033, 0x3e0e7a13, 0xbf8da734, 0x3ea742fe
+    };
     for (int i = 0; i < want.length; i++) {
       assertEquals(want[i], Float.floatToRawIntBits(Philox.normal(42, i)));
     }
