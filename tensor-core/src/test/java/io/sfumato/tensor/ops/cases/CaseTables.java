@@ -10,9 +10,7 @@ public final class CaseTables {
   /** All tables. */
   public static List<CaseTable> all() {
     return List.of(
-        new CoreCases(), //
-        new ElementwiseCases(),
-        new ReduceCases() //
+        new CoreCases() //
         );
   }
 

@@ -1,0 +1,277 @@
+// SPDX-License-Identifier: Apache-2.0
+package io.sfumato.tensor.io;
+
+import io.sfumato.tensor.DType;
+import io.sfumato.tensor.Layout;
+import io.sfumato.tensor.Scope;
+import io.sfumato.tensor.Storage;
+import io.sfumato.tensor.Tensor;
+import io.sfumato.tensor.cpu.CpuBackend;
+import io.sfumato.tensor.cpu.Memory;
+import io.sfumato.tensor.exec.Backends;
+import java.io.IOException;
+import java.lang.foreign.Arena;
+import java.lang.foreign.MemorySegment;
+import java.nio.ByteBuffer;
+import java.nio.ByteOrder;
+import java.nio.channels.FileChannel;
+import java.nio.charset.StandardCharsets;
+import java.nio.file.Files;
+import java.nio.file.Path;
+import java.nio.file.StandardOpenOption;
+import java.util.ArrayList;
+import java.util.Comparator;
+import java.util.List;
+import java.util.Map;
+import java.util.TreeMap;
+
+/**
+ * Files in the safetensors format (github.com/huggingface/safetensors): eight bytes of header
+ * length, a JSON header, one byte buffer. Reading maps the file, checks the whole header before
+ * anything is allocated, and works beyond 2 GiB. Writing is canonical (equal content gives equal
+ * bytes, those of the reference implementation) and atomic.
+ */
+public final class SafeTensors implements TensorSource {
+  private static final List<String> ORDER = List.copyOf(SafeTensorsHeader.BITS.keySet());
+
+  private final Path file;
+  private final SafeTensorsHeader header;
+  private final Arena arena;
+  private final long data;
+
+  private SafeTensors(Path file, SafeTensorsHeader header, Arena arena, long data) {
+    this.file = file;
+    this.header = header;
+    this.arena = arena;
+    this.data = data;
+  }
+
+  /**
+   * Opens a file.
+   *
+   * @throws TensorFileException if it is missing or breaks a rule of the format
+   */
+  public static SafeTensors open(Path file) {
+    try (FileChannel channel = FileChannel.open(file, StandardOpenOption.READ)) {
+      long length = channel.size();
+      if (length < 8) {
+        throw new TensorFileException(
+            file, "too short for a safetensors file: " + length + " bytes, at least 8 needed");
+      }
+      ByteBuffer first = ByteBuffer.allocate(8).order(ByteOrder.LITTLE_ENDIAN);
+      readFully(file, channel, first, 0);
+      long size = first.getLong(0);
+      if (size < 0 || size > SafeTensorsHeader.MAX_LENGTH) {
+        throw new TensorFileException(
+            file,
+            "header length "
+                + Long.toUnsignedString(size)
+                + " exceeds the limit of "
+                + SafeTensorsHeader.MAX_LENGTH
+                + " (is this a safetensors file?)");
+      }
+      if (8 + size > length) {
+        throw new TensorFileException(
+            file, "header length " + size + " at offset 0 exceeds the file's " + length + " bytes");
+      }
+      ByteBuffer json = ByteBuffer.allocate((int) size);
+      readFully(file, channel, json, 8);
+      SafeTensorsHeader header = SafeTensorsHeader.parse(file, json.array(), length);
+      Arena arena = Arena.ofShared();
+      try {
+        long bytes = length - header.dataStart();
+        MemorySegment map =
+            bytes == 0
+                ? MemorySegment.NULL
+                : channel.map(FileChannel.MapMode.READ_ONLY, header.dataStart(), bytes, arena);
+        return new SafeTensors(file, header, arena, map.address());
+      } catch (IOException | RuntimeException e) {
+        arena.close();
+        throw e;
+      }
+    } catch (IOException e) {
+      throw new TensorFileException(
+          file, Files.exists(file) ? "cannot be read: " + e.getMessage() : "no such file", e);
+    }
+  }
+
+  private static void readFully(Path file, FileChannel channel, ByteBuffer into, long from)
+      throws IOException {
+    while (into.hasRemaining()) {
+      if (channel.read(into, from + into.position()) < 0) {
+        throw new TensorFileException(file, "ends at offset " + (from + into.position()));
+      }
+    }
+  }
+
+  @Override
+  public String description() {
+    return file.toString();
+  }
+
+  @Override
+  public Map<String, TensorEntry> entries() {
+    return java.util.Collections.unmodifiableMap(header.entries());
+  }
+
+  @Override
+  public Map<String, String> metadata() {
+    return java.util.Collections.unmodifiableMap(header.metadata());
+  }
+
+  @Override
+  public Tensor read(String name) {
+    TensorEntry entry = header.entries().get(name);
+    if (entry == null) {
+      throw new TensorFileException(file, "holds no tensor \"" + name + "\"");
+    }
+    DType dtype =
+        entry
+            .dtype()
+            .orElseThrow(
+                () ->
+                    new TensorFileException(
+                        file,
+                        "tensor \""
+                            + name
+                            + "\" has type "
+                            + entry.type()
+                            + ", which cannot be computed with"));
+    if (!arena.scope().isAlive()) {
+      throw new IllegalStateException(file + " has been closed");
+    }
+    Scope scope = Scope.current();
+    Storage storage = CpuBackend.instance().allocate(entry.bytes());
+    Tensor t = Tensor.owned(storage, Layout.contiguous(entry.shape()), dtype, scope);
+    Memory.copy(data + entry.begin(), storage.address(), entry.bytes());
+    return t;
+  }
+
+  @Override
+  public void close() {
+    if (arena.scope().isAlive()) {
+      arena.close();
+    }
+  }
+
+  // ---- writing
+
+  /**
+   * Writes a file with the metadata {@code format = pt}, which the Python loaders expect.
+   *
+   * @see #save(Path, Map, Map)
+   */
+  public static void save(Path file, Map<String, Tensor> tensors) {
+    save(file, tensors, Map.of("format", "pt"));
+  }
+
+  /**
+   * Writes tensors of any device and layout, in the canonical form: sorted by type, then by name,
+   * without gaps; the metadata first. The file appears whole or not at all: what was there before
+   * stays until the new content is on disk.
+   *
+   * @param file the target; its folder must exist
+   * @param tensors by name
+   * @param metadata free strings
+   * @throws TensorFileException if it cannot be written
+   */
+  public static void save(Path file, Map<String, Tensor> tensors, Map<String, String> metadata) {
+    List<Map.Entry<String, Tensor>> sorted = new ArrayList<>(tensors.entrySet());
+    sorted.sort(
+        Comparator.comparingInt(
+                (Map.Entry<String, Tensor> e) -> -ORDER.indexOf(e.getValue().dtype().name()))
+            .thenComparing(
+                e -> e.getKey().getBytes(StandardCharsets.UTF_8),
+                java.util.Arrays::compareUnsigned));
+    byte[] header = header(sorted, metadata);
+    AtomicFile.write(
+        file,
+        out -> {
+          ByteBuffer length = ByteBuffer.allocate(8).order(ByteOrder.LITTLE_ENDIAN);
+          AtomicFile.writeFully(out, length.putLong(0, header.length));
+          AtomicFile.writeFully(out, ByteBuffer.wrap(header));
+          for (Map.Entry<String, Tensor> e : sorted) {
+            writeData(out, e.getValue());
+          }
+        });
+  }
+
+  private static byte[] header(
+      List<Map.Entry<String, Tensor>> sorted, Map<String, String> metadata) {
+    StringBuilder json = new StringBuilder("{");
+    if (!metadata.isEmpty()) {
+      json.append("\"__metadata__\":{");
+      String separator = "";
+      for (Map.Entry<String, String> e : new TreeMap<>(metadata).entrySet()) {
+        json.append(separator);
+        quote(json, e.getKey());
+        json.append(':');
+        quote(json, e.getValue());
+        separator = ",";
+      }
+      json.append('}');
+    }
+    long position = 0;
+    for (Map.Entry<String, Tensor> e : sorted) {
+      Tensor t = e.getValue();
+      json.append(json.length() > 1 ? "," : "");
+      quote(json, e.getKey());
+      json.append(":{\"dtype\":\"").append(t.dtype().name()).append("\",\"shape\":");
+      json.append(t.shape().toString().replace(" ", "")).append(",\"data_offsets\":[");
+      json.append(position).append(',');
+      position += t.spec().bytes();
+      json.append(position).append("]}");
+    }
+    byte[] bytes = json.append('}').toString().getBytes(StandardCharsets.UTF_8);
+    byte[] padded = java.util.Arrays.copyOf(bytes, (bytes.length + 7) & ~7);
+    java.util.Arrays.fill(padded, bytes.length, padded.length, (byte) ' ');
+    return padded;
+  }
+
+  private static void quote(StringBuilder json, String s) {
+    json.append('"');
+    for (int i = 0; i < s.length(); i++) {
+      char c = s.charAt(i);
+      switch (c) {
+        case '"' -> json.append("\\\"");
+        case '\\' -> json.append("\\\\");
+        case '\b' -> json.append("\\b");
+        case '\f' -> json.append("\\f");
+        case '\n' -> json.append("\\n");
+        case '\r' -> json.append("\\r");
+        case '\t' -> json.append("\\t");
+        default -> {
+          if (c < 0x20) {
+            json.append(String.format("\\u%04x", (int) c));
+          } else {
+            json.append(c);
+          }
+        }
+      }
+    }
+    json.append('"');
+  }
+
+  private static void writeData(FileChannel out, Tensor t) throws IOException {
+    try (Scope scope = Scope.open()) {
+      Tensor dense = t.contiguous();
+      long bytes = t.spec().bytes();
+      if (!dense.device().isCpu()) {
+        Storage staging = CpuBackend.instance().allocate(bytes);
+        scope.own(staging);
+        Backends.of(dense.device()).download(dense.address(), staging.address(), bytes);
+        writeRange(out, staging.address(), bytes);
+      } else {
+        writeRange(out, dense.address(), bytes);
+      }
+    }
+  }
+
+  private static void writeRange(FileChannel out, long address, long bytes) throws IOException {
+    long step = 1 << 26;
+    for (long at = 0; at < bytes; at += step) {
+      MemorySegment part = Memory.ALL.asSlice(address + at, Math.min(step, bytes - at));
+      AtomicFile.writeFully(out, part.asByteBuffer());
+    }
+  }
+}
