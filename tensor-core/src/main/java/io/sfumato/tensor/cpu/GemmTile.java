@@ -2,7 +2,7 @@
 package io.sfumato.tensor.cpu;
 
 /**
- * The innermost loops of every matrix product and convolution: a tile of at most {@link #MAX_ROWS}
+ * The innermost loops of every matrix product and convolution: a tile of at most {@link #maxRows()}
  * rows by at most {@link #maxVectors()} vectors of f32 columns,
  *
  * <pre>
@@ -16,8 +16,14 @@ package io.sfumato.tensor.cpu;
  * neither on the tile shape nor on its place in the tile. Nothing is checked.
  */
 public interface GemmTile {
-  /** The most rows a tile may have. */
+  /** The most rows a tile may have on any processor. */
   int MAX_ROWS = 6;
+
+  /** The most vectors a tile may be wide on any processor. */
+  int MAX_VECTORS = 4;
+
+  /** The number of rows of the fastest tile, 4 or 6. */
+  int maxRows();
 
   /** The number of floats in one vector of columns. */
   int lanes();
@@ -28,7 +34,7 @@ public interface GemmTile {
   /**
    * Computes {@code C = A B}.
    *
-   * @param rows 6, 4, 2 or 1
+   * @param rows 4, 2, 1 or {@link #maxRows()}
    * @param vectors 1 to {@link #maxVectors()}
    * @param k the length of the sums, at least 0
    * @param a address of A
@@ -54,7 +60,7 @@ public interface GemmTile {
   /**
    * Computes {@code C += A B}; the product is summed first and then added to C.
    *
-   * @param rows 6, 4, 2 or 1
+   * @param rows 4, 2, 1 or {@link #maxRows()}
    * @param vectors 1 to {@link #maxVectors()}
    * @param k the length of the sums, at least 0
    * @param a address of A
@@ -78,24 +84,26 @@ public interface GemmTile {
       long ldc);
 
   /**
-   * Copies a matrix with contiguous columns: {@code to[p, j] = from[p, j]}, {@code j < vectors *
-   * lanes()}.
+   * Copies rows: {@code to[r, j] = from[r, j]}, {@code j < n}.
    *
-   * @param k the number of rows
-   * @param vectors vectors per row, any positive number
+   * @param rows the number of rows
+   * @param n floats per row
    * @param from address of the source
    * @param fromStride floats from one row of the source to the next
-   * @param to address of the destination
+   * @param to address of the destination, apart from the source
    * @param toStride floats from one row of the destination to the next
    */
-  void copyRows(int k, int vectors, long from, long fromStride, long to, long toStride);
+  void copyRows(int rows, int n, long from, long fromStride, long to, long toStride);
 
   /**
-   * Adds {@code n} floats: {@code to[i] += from[i]}.
+   * Adds rows: {@code to[r, j] += from[r, j]}, {@code j < n}.
    *
-   * @param n the number of floats
+   * @param rows the number of rows
+   * @param n floats per row
    * @param from address of the addends
+   * @param fromStride floats from one row of the addends to the next
    * @param to address of the sums
+   * @param toStride floats from one row of the sums to the next
    */
-  void add(long n, long from, long to);
+  void addRows(int rows, int n, long from, long fromStride, long to, long toStride);
 }

@@ -6,6 +6,11 @@ final class ScalarGemmTile implements GemmTile {
   private static final int LANES = 4;
 
   @Override
+  public int maxRows() {
+    return 4;
+  }
+
+  @Override
   public int lanes() {
     return LANES;
   }
@@ -29,14 +34,8 @@ final class ScalarGemmTile implements GemmTile {
       long ldc) {
     for (int r = 0; r < rows; r++) {
       for (int v = 0; v < vectors; v++) {
-        dot4(
-            k,
-            a + 4 * r * rowStrideA,
-            4 * colStrideA,
-            b + 16L * v,
-            4 * ldb,
-            c + 4 * r * ldc + 16L * v,
-            false);
+        long row = a + 4 * r * rowStrideA;
+        dot4(k, row, 4 * colStrideA, b + 16L * v, 4 * ldb, c + 4 * r * ldc + 16L * v, false);
       }
     }
   }
@@ -55,14 +54,8 @@ final class ScalarGemmTile implements GemmTile {
       long ldc) {
     for (int r = 0; r < rows; r++) {
       for (int v = 0; v < vectors; v++) {
-        dot4(
-            k,
-            a + 4 * r * rowStrideA,
-            4 * colStrideA,
-            b + 16L * v,
-            4 * ldb,
-            c + 4 * r * ldc + 16L * v,
-            true);
+        long row = a + 4 * r * rowStrideA;
+        dot4(k, row, 4 * colStrideA, b + 16L * v, 4 * ldb, c + 4 * r * ldc + 16L * v, true);
       }
     }
   }
@@ -95,16 +88,20 @@ final class ScalarGemmTile implements GemmTile {
   }
 
   @Override
-  public void copyRows(int k, int vectors, long from, long fromStride, long to, long toStride) {
-    for (int p = 0; p < k; p++) {
-      Memory.copy(from + 4 * p * fromStride, to + 4 * p * toStride, 4L * LANES * vectors);
+  public void copyRows(int rows, int n, long from, long fromStride, long to, long toStride) {
+    for (int r = 0; r < rows; r++) {
+      Memory.copy(from + 4 * r * fromStride, to + 4 * r * toStride, 4L * n);
     }
   }
 
   @Override
-  public void add(long n, long from, long to) {
-    for (long i = 0; i < 4 * n; i += 4) {
-      Memory.putFloat(to + i, Memory.getFloat(to + i) + Memory.getFloat(from + i));
+  public void addRows(int rows, int n, long from, long fromStride, long to, long toStride) {
+    for (int r = 0; r < rows; r++) {
+      for (long i = 0; i < 4L * n; i += 4) {
+        Memory.putFloat(to + i, Memory.getFloat(to + i) + Memory.getFloat(from + i));
+      }
+      from += 4 * fromStride;
+      to += 4 * toStride;
     }
   }
 }

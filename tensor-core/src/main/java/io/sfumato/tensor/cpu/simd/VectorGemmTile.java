@@ -10,8 +10,8 @@ import jdk.incubator.vector.FloatVector;
 import jdk.incubator.vector.VectorSpecies;
 
 /**
- * {@link GemmTile} over the Vector API. The unrolled loops are in the generated classes {@code
- * Tile6Store} to {@code Tile1Accumulate}.
+ * {@link GemmTile} over the Vector API. The unrolled loops are in the generated classes {@link
+ * Tile6Store} to {@link Tile1Accumulate}.
  */
 final class VectorGemmTile implements GemmTile {
   private static final VectorSpecies<Float> SPECIES = FloatVector.SPECIES_PREFERRED;
@@ -19,9 +19,14 @@ final class VectorGemmTile implements GemmTile {
   private static final long BYTES = SPECIES.vectorByteSize();
   private static final ByteOrder ORDER = ByteOrder.nativeOrder();
 
-  /** Six rows by four vectors need 29 registers; AVX2 has 16, AVX-512 and AArch64 have 32. */
+  /** AVX-512 and AArch64 have 32 vector registers, AVX2 has 16. */
   private static final int MAX_VECTORS =
       LANES == 16 || System.getProperty("os.arch", "").equals("aarch64") ? 4 : 2;
+
+  @Override
+  public int maxRows() {
+    return MAX_VECTORS == 4 ? 4 : 6;
+  }
 
   @Override
   public int lanes() {
@@ -46,8 +51,6 @@ final class VectorGemmTile implements GemmTile {
       long c,
       long ldc) {
     switch (8 * rows + vectors) {
-      case 48 + 4 -> Tile6Store.tile4(k, a, rowStrideA, colStrideA, b, ldb, c, ldc);
-      case 48 + 3 -> Tile6Store.tile3(k, a, rowStrideA, colStrideA, b, ldb, c, ldc);
       case 48 + 2 -> Tile6Store.tile2(k, a, rowStrideA, colStrideA, b, ldb, c, ldc);
       case 48 + 1 -> Tile6Store.tile1(k, a, rowStrideA, colStrideA, b, ldb, c, ldc);
       case 32 + 4 -> Tile4Store.tile4(k, a, rowStrideA, colStrideA, b, ldb, c, ldc);
@@ -79,8 +82,6 @@ final class VectorGemmTile implements GemmTile {
       long c,
       long ldc) {
     switch (8 * rows + vectors) {
-      case 48 + 4 -> Tile6Accumulate.tile4(k, a, rowStrideA, colStrideA, b, ldb, c, ldc);
-      case 48 + 3 -> Tile6Accumulate.tile3(k, a, rowStrideA, colStrideA, b, ldb, c, ldc);
       case 48 + 2 -> Tile6Accumulate.tile2(k, a, rowStrideA, colStrideA, b, ldb, c, ldc);
       case 48 + 1 -> Tile6Accumulate.tile1(k, a, rowStrideA, colStrideA, b, ldb, c, ldc);
       case 32 + 4 -> Tile4Accumulate.tile4(k, a, rowStrideA, colStrideA, b, ldb, c, ldc);
@@ -100,27 +101,37 @@ final class VectorGemmTile implements GemmTile {
   }
 
   @Override
-  public void copyRows(int k, int vectors, long from, long fromStride, long to, long toStride) {
-    for (int p = 0; p < k; p++) {
-      long source = from + 4 * p * fromStride;
-      long target = to + 4 * p * toStride;
-      for (int v = 0; v < vectors; v++) {
-        FloatVector.fromMemorySegment(SPECIES, ALL, source + v * BYTES, ORDER)
-            .intoMemorySegment(ALL, target + v * BYTES, ORDER);
+  public void copyRows(int rows, int n, long from, long fromStride, long to, long toStride) {
+    long whole = n / LANES * BYTES;
+    long end = 4L * n;
+    for (int r = 0; r < rows; r++) {
+      for (long i = 0; i < whole; i += BYTES) {
+        FloatVector.fromMemorySegment(SPECIES, ALL, from + i, ORDER)
+            .intoMemorySegment(ALL, to + i, ORDER);
       }
+      for (long i = whole; i < end; i += 4) {
+        Memory.putFloat(to + i, Memory.getFloat(from + i));
+      }
+      from += 4 * fromStride;
+      to += 4 * toStride;
     }
   }
 
   @Override
-  public void add(long n, long from, long to) {
+  public void addRows(int rows, int n, long from, long fromStride, long to, long toStride) {
     long whole = n / LANES * BYTES;
-    for (long i = 0; i < whole; i += BYTES) {
-      FloatVector.fromMemorySegment(SPECIES, ALL, to + i, ORDER)
-          .add(FloatVector.fromMemorySegment(SPECIES, ALL, from + i, ORDER))
-          .intoMemorySegment(ALL, to + i, ORDER);
-    }
-    for (long i = whole; i < 4 * n; i += 4) {
-      Memory.putFloat(to + i, Memory.getFloat(to + i) + Memory.getFloat(from + i));
+    long end = 4L * n;
+    for (int r = 0; r < rows; r++) {
+      for (long i = 0; i < whole; i += BYTES) {
+        FloatVector.fromMemorySegment(SPECIES, ALL, to + i, ORDER)
+            .add(FloatVector.fromMemorySegment(SPECIES, ALL, from + i, ORDER))
+            .intoMemorySegment(ALL, to + i, ORDER);
+      }
+      for (long i = whole; i < end; i += 4) {
+        Memory.putFloat(to + i, Memory.getFloat(to + i) + Memory.getFloat(from + i));
+      }
+      from += 4 * fromStride;
+      to += 4 * toStride;
     }
   }
 

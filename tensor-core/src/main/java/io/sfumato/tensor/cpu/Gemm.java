@@ -1,0 +1,222 @@
+// SPDX-License-Identifier: Apache-2.0
+package io.sfumato.tensor.cpu;
+
+/**
+ * The f32 matrix product of the CPU backend,
+ *
+ * <pre>  C[b, i, j] (+)= sum over p of A[b, i, p] * B[b, p, j]  (+ bias[j])</pre>
+ *
+ * <p>A and B have any element strides, so transposes and broadcasts cost nothing to express; the
+ * columns of C are contiguous. Results are the same bits for any number of threads.
+ *
+ * <p>B is rearranged into panels once (see {@link Panels}), A is read in place unless it is
+ * transposed; blocks of rows and of columns are then handed to the workers. The blocking follows
+ * Goto and van de Geijn, "Anatomy of High-Performance Matrix Multiplication" (2008).
+ */
+public final class Gemm {
+  /** The longest sum held in registers: with it a panel and a block of rows fit the L2 cache. */
+  private static final int MAX_K_BLOCK = 384;
+
+  private static final int MAX_ROW_BLOCK = 144;
+  private static final int MIN_ROW_BLOCK = 24;
+
+  /** Floats of B, and of A, rearranged at a time. */
+  private static final long MAX_PACKED = 8L << 20;
+
+  /** Up to so many rows a product reads A and B in place: rearranging would cost more. */
+  private static final int FEW_ROWS = 8;
+
+  /** Multiplications below which a second thread does not pay. */
+  private static final double SERIAL_WORK = 1 << 19;
+
+  private Gemm() {}
+
+  /**
+   * A stack of matrices in memory. All strides count floats and may be zero.
+   *
+   * @param address address of the first element
+   * @param rowStride from one row to the next
+   * @param colStride from one column to the next
+   * @param batchStride from one matrix to the next; zero repeats one matrix
+   */
+  public record Matrix(long address, long rowStride, long colStride, long batchStride) {
+    /** One matrix with contiguous rows of {@code columns} elements. */
+    public static Matrix rowMajor(long address, long columns) {
+      return new Matrix(address, columns, 1, 0);
+    }
+
+    /** A stack of matrices, each contiguous, {@code rows} by {@code columns}. */
+    public static Matrix stack(long address, long rows, long columns) {
+      return new Matrix(address, columns, 1, rows * columns);
+    }
+
+    /** The same matrices with rows and columns exchanged. */
+    public Matrix transposed() {
+      return new Matrix(address, colStride, rowStride, batchStride);
+    }
+
+    private Matrix at(long row, long column, long batch) {
+      long offset = row * rowStride + column * colStride + batch * batchStride;
+      return new Matrix(address + 4 * offset, rowStride, colStride, batchStride);
+    }
+  }
+
+  /**
+   * One product, {@code C = A B} or {@code C += A B}.
+   *
+   * @param m rows of A and C
+   * @param n columns of B and C
+   * @param k columns of A, rows of B; zero gives the empty sum
+   * @param a the left operand
+   * @param b the right operand
+   * @param c the result; its columns are contiguous and it overlaps no operand
+   * @param accumulate whether to add to C
+   * @throws IllegalArgumentException if a size is negative or the columns of C are not contiguous
+   */
+  public static void multiply(
+      int m, int n, int k, Matrix a, Matrix b, Matrix c, boolean accumulate) {
+    multiply(1, m, n, k, a, b, c, accumulate, 0);
+  }
+
+  /**
+   * A batch of products with an optional bias added to each row.
+   *
+   * @param batch the number of products
+   * @param m rows of A and C
+   * @param n columns of B and C
+   * @param k columns of A, rows of B; zero gives the empty sum
+   * @param a the left operands
+   * @param b the right operands
+   * @param c the results; their columns are contiguous and they overlap neither operands nor one
+   *     another
+   * @param accumulate whether to add to C
+   * @param bias address of {@code n} floats added to each row of the result, or 0 for none
+   * @throws IllegalArgumentException if a size is negative or the columns of C are not contiguous
+   */
+  public static void multiply(
+      int batch,
+      int m,
+      int n,
+      int k,
+      Matrix a,
+      Matrix b,
+      Matrix c,
+      boolean accumulate,
+      long bias) {
+    multiply(Simd.provider().gemmTile(), batch, m, n, k, a, b, c, accumulate, bias);
+  }
+
+  static void multiply(
+      GemmTile tile,
+      int batch,
+      int m,
+      int n,
+      int k,
+      Matrix a,
+      Matrix b,
+      Matrix c,
+      boolean accumulate,
+      long bias) {
+    check(batch, m, n, k, c);
+    if (batch == 0 || m == 0 || n == 0) {
+      return;
+    }
+    long rows = (long) batch * m;
+    boolean foldable =
+        batch > 1
+            && rows <= Integer.MAX_VALUE
+            && b.batchStride == 0
+            && a.batchStride == m * a.rowStride
+            && c.batchStride == m * c.rowStride;
+    if (foldable) {
+      multiply(tile, 1, (int) rows, n, k, a, b, c, accumulate, bias);
+      return;
+    }
+    int threads = Parallel.threads();
+    boolean serial = (double) m * n * k * batch < SERIAL_WORK;
+    if (batch > 1 && b.batchStride != 0 && (serial || batch >= 4 * threads)) {
+      Parallel.forRange(
+          batch,
+          serial ? batch : 1,
+          (begin, end, worker) -> {
+            for (int i = begin; i < end; i++) {
+              blocks(tile, 1, m, n, k, a.at(0, 0, i), b.at(0, 0, i), c.at(0, 0, i), accumulate, bias, 1);
+            }
+          });
+      return;
+    }
+    blocks(tile, batch, m, n, k, a, b, c, accumulate, bias, serial ? 1 : threads);
+  }
+
+  private static void check(int batch, int m, int n, int k, Matrix c) {
+    if (batch < 0 || m < 0 || n < 0 || k < 0) {
+      throw new IllegalArgumentException(
+          "gemm: sizes must not be negative; got batch " + batch + ", " + m + " x " + n + " x " + k);
+    }
+    if (c.colStride != 1 && n > 1) {
+      throw new IllegalArgumentException(
+          "gemm: columns of the result must be contiguous; got stride " + c.colStride);
+    }
+  }
+
+  /** Cuts the product so that the rearranged operands stay within {@link #MAX_PACKED}. */
+  private static void blocks(
+      GemmTile tile,
+      int batch,
+      int m,
+      int n,
+      int k,
+      Matrix a,
+      Matrix b,
+      Matrix c,
+      boolean accumulate,
+      long bias,
+      int threads) {
+    int full = Panels.fullWidth(tile);
+    int height = tile.maxRows();
+    long depth = Math.max(k, 1);
+    int nBlock = (int) Math.clamp(MAX_PACKED / depth / full * full, full, Math.max(n, full));
+    int mBlock = m;
+    if (a.colStride != 1) {
+      mBlock = (int) Math.clamp(MAX_PACKED / depth / height * height, height, Math.max(m, height));
+    }
+    long perProduct = depth * Math.max(Math.min(nBlock, n + full), 1);
+    int group = (int) Math.clamp(MAX_PACKED / perProduct, 1, batch);
+    for (int i = 0; i < batch; i += group) {
+      for (int j = 0; j < n; j += nBlock) {
+        for (int r = 0; r < m; r += mBlock) {
+          new GemmBlock(
+                  tile,
+                  Math.min(group, batch - i),
+                  Math.min(mBlock, m - r),
+                  Math.min(nBlock, n - j),
+                  k,
+                  a.at(r, 0, i),
+                  b.at(0, j, i),
+                  c.at(r, j, i),
+                  accumulate,
+                  bias == 0 ? 0 : bias + 4L * j)
+              .run(threads);
+        }
+      }
+    }
+  }
+
+  /** The length of the sums that are formed at a time, about equal parts of {@code k}. */
+  static int kBlock(int k) {
+    int parts = Math.max(1, (k + MAX_K_BLOCK - 1) / MAX_K_BLOCK);
+    return Math.max(1, ((k + parts - 1) / parts + 7) / 8 * 8);
+  }
+
+  /** Rows of one work item: enough items for all workers, but not so few rows that B is reread. */
+  static int rowBlock(int m, int height, int wantedBlocks) {
+    int rows = (m + wantedBlocks - 1) / Math.max(1, wantedBlocks);
+    rows = Math.clamp(rows, MIN_ROW_BLOCK, MAX_ROW_BLOCK);
+    return (rows + height - 1) / height * height;
+  }
+
+  /** Whether rearranging operands costs more than it saves. */
+  static boolean fewRows(int m) {
+    return m <= FEW_ROWS;
+  }
+}

@@ -1,0 +1,197 @@
+// SPDX-License-Identifier: Apache-2.0
+package io.sfumato.tensor.cpu;
+
+/**
+ * Rearranged operands of matrix products, and the product of a block of rows with one of them.
+ *
+ * <ul>
+ *   <li>A <em>panel</em> holds up to {@code maxVectors * lanes} columns of B as rows {@code [k][width]},
+ *       where the width is the number of columns rounded up to whole vectors; the rest is zero.
+ *   <li>A <em>slab</em> holds {@code maxRows} rows of A as {@code [k][maxRows]}; what lies beyond the
+ *       last row of A is unspecified.
+ * </ul>
+ */
+final class Panels {
+  private Panels() {}
+
+  /** The number of columns of a full panel. */
+  static int fullWidth(GemmTile tile) {
+    return tile.lanes() * tile.maxVectors();
+  }
+
+  /** {@code columns} rounded up to whole vectors. */
+  static int width(GemmTile tile, int columns) {
+    int lanes = tile.lanes();
+    return (columns + lanes - 1) / lanes * lanes;
+  }
+
+  /** The panels for {@code n} columns. */
+  static int count(GemmTile tile, int n) {
+    int full = fullWidth(tile);
+    return (n + full - 1) / full;
+  }
+
+  /** The floats of all panels for {@code k} rows and {@code n} columns. */
+  static long floats(GemmTile tile, long k, int n) {
+    return k * width(tile, n);
+  }
+
+  /**
+   * Packs a panel of a matrix with any strides.
+   *
+   * @param tile the tiles that will read it
+   * @param k rows
+   * @param columns columns, at most a full panel
+   * @param b address of the first element
+   * @param rowStride floats between rows
+   * @param colStride floats between columns
+   * @param panel address of the result
+   */
+  static void pack(
+      GemmTile tile, int k, int columns, long b, long rowStride, long colStride, long panel) {
+    int width = width(tile, columns);
+    if (columns < width) {
+      for (int p = 0; p < k; p++) {
+        Memory.zero(panel + 4L * p * width + 4L * columns, 4L * (width - columns));
+      }
+    }
+    if (colStride == 1) {
+      tile.copyRows(k, columns, b, rowStride, panel, width);
+      return;
+    }
+    int j = 0;
+    for (; j + 8 <= columns; j += 8) {
+      transpose8(k, b + 4 * j * colStride, rowStride, colStride, panel + 4L * j, width);
+    }
+    for (; j < columns; j++) {
+      transpose1(k, b + 4 * j * colStride, rowStride, panel + 4L * j, width);
+    }
+  }
+
+  /** {@code to[p][i] = from[p * rowStride + i * colStride]}, i &lt; 8: eight streams, one line. */
+  private static void transpose8(
+      int k, long from, long rowStride, long colStride, long to, int toStride) {
+    long c = 4 * colStride;
+    long s1 = from + c;
+    long s2 = s1 + c;
+    long s3 = s2 + c;
+    long s4 = s3 + c;
+    long s5 = s4 + c;
+    long s6 = s5 + c;
+    long s7 = s6 + c;
+    long step = 4 * rowStride;
+    long toStep = 4L * toStride;
+    long o = 0;
+    for (int p = 0; p < k; p++) {
+      Memory.putFloat(to, Memory.getFloat(from + o));
+      Memory.putFloat(to + 4, Memory.getFloat(s1 + o));
+      Memory.putFloat(to + 8, Memory.getFloat(s2 + o));
+      Memory.putFloat(to + 12, Memory.getFloat(s3 + o));
+      Memory.putFloat(to + 16, Memory.getFloat(s4 + o));
+      Memory.putFloat(to + 20, Memory.getFloat(s5 + o));
+      Memory.putFloat(to + 24, Memory.getFloat(s6 + o));
+      Memory.putFloat(to + 28, Memory.getFloat(s7 + o));
+      o += step;
+      to += toStep;
+    }
+  }
+
+  private static void transpose1(int k, long from, long rowStride, long to, int toStride) {
+    for (int p = 0; p < k; p++) {
+      Memory.putFloat(to + 4L * p * toStride, Memory.getFloat(from + 4 * p * rowStride));
+    }
+  }
+
+  /**
+   * Packs a slab of a matrix with any strides.
+   *
+   * @param tile the tiles that will read it
+   * @param rows rows, at most {@link GemmTile#maxRows()}
+   * @param k columns
+   * @param a address of the first element
+   * @param rowStride floats between rows
+   * @param colStride floats between columns
+   * @param slab address of the result
+   */
+  static void packSlab(
+      GemmTile tile, int rows, int k, long a, long rowStride, long colStride, long slab) {
+    int height = tile.maxRows();
+    if (rowStride == 1 && rows == 4 && height == 4) {
+      for (int p = 0; p < k; p++) {
+        Memory.putLong(slab, Memory.getLong(a));
+        Memory.putLong(slab + 8, Memory.getLong(a + 8));
+        a += 4 * colStride;
+        slab += 16;
+      }
+      return;
+    }
+    for (int r = 0; r < rows; r++) {
+      transpose1(k, a + 4 * r * rowStride, colStride, slab + 4L * r, height);
+    }
+  }
+
+  /**
+   * The product of a block of rows with one panel: {@code C[r, j] (+)= sum_p A[r, p] panel[p, j]}.
+   *
+   * @param tile the tiles
+   * @param rows rows of A and C
+   * @param columns columns of C, at most a full panel
+   * @param k the length of the sums
+   * @param a address of {@code A[0, 0]}
+   * @param slabStride floats from one group of {@link GemmTile#maxRows()} rows to the next
+   * @param rowStride floats between the rows of a group
+   * @param colStride floats between columns of A
+   * @param panel address of the panel
+   * @param ldb floats between rows of the panel; it is read to whole vectors
+   * @param c address of {@code C[0, 0]}
+   * @param ldc floats between rows of C
+   * @param accumulate whether to add to C
+   */
+  static void multiply(
+      GemmTile tile,
+      int rows,
+      int columns,
+      int k,
+      long a,
+      long slabStride,
+      long rowStride,
+      long colStride,
+      long panel,
+      long ldb,
+      long c,
+      long ldc,
+      boolean accumulate) {
+    int lanes = tile.lanes();
+    int vectors = (columns + lanes - 1) / lanes;
+    int width = vectors * lanes;
+    boolean whole = columns == width;
+    long scratch =
+        whole ? 0 : Scratch.get(Scratch.Slot.TILE, 4L * GemmTile.MAX_ROWS * fullWidth(tile));
+    int height = tile.maxRows();
+    int r = 0;
+    while (r < rows) {
+      int left = rows - r;
+      int inSlab = r % height;
+      int count = left >= height && inSlab == 0 ? height : tileRows(Math.min(left, height - inSlab));
+      long from = a + 4 * (r / height * slabStride + inSlab * rowStride);
+      long to = c + 4 * r * ldc;
+      if (!whole) {
+        tile.store(count, vectors, k, from, rowStride, colStride, panel, ldb, scratch, width);
+        if (accumulate) {
+          tile.addRows(count, columns, scratch, width, to, ldc);
+        } else {
+          tile.copyRows(count, columns, scratch, width, to, ldc);
+        }
+      } else if (accumulate) {
+        tile.accumulate(count, vectors, k, from, rowStride, colStride, panel, ldb, to, ldc);
+      } else {
+        tile.store(count, vectors, k, from, rowStride, colStride, panel, ldb, to, ldc);
+      }
+      r += count;
+    }
+  }
+
+  private static int tileRows(int rows) {
+    return rows >= 4 ? 4 : rows >= 2 ? 2 : 1;
+  }
+}

@@ -1,0 +1,63 @@
+// SPDX-License-Identifier: Apache-2.0
+package io.sfumato.tensor.cpu;
+
+import java.lang.foreign.Arena;
+import java.lang.foreign.MemorySegment;
+import org.jspecify.annotations.Nullable;
+
+/**
+ * Work space of CPU kernels: native buffers, 64-byte aligned, that belong to a thread and only grow.
+ *
+ * <p>A kernel that shares a buffer among workers takes it from the thread that starts the loop and
+ * hands the address to the workers; so two threads may start loops at the same moment. The memory is
+ * given back some time after its thread ended.
+ */
+public final class Scratch {
+  private static final long ALIGNMENT = 64;
+  private static final long GRANULE = 4096;
+  private static final ThreadLocal<Scratch> OF_THREAD = ThreadLocal.withInitial(Scratch::new);
+
+  private final @Nullable MemorySegment[] buffers = new @Nullable MemorySegment[Slot.values().length];
+
+  private Scratch() {}
+
+  /** The buffers a thread has; one use each, so that nested kernels do not meet. */
+  public enum Slot {
+    /** One tile of a matrix product. */
+    TILE,
+    /** The left operand of a matrix product, rearranged. */
+    PACKED_A,
+    /** The right operand of a matrix product, rearranged. */
+    PACKED_B,
+    /** The weights of a convolution, rearranged. */
+    WEIGHTS,
+    /** The gradients of a convolution's output, rearranged. */
+    GRADIENTS,
+    /** Input pixels of a convolution, as a zero-bordered strip or as columns. */
+    PIXELS,
+    /** Partial sums that are reduced in a fixed order. */
+    PARTIAL_SUMS,
+    /** One row of a kernel that works row by row. */
+    ROW
+  }
+
+  /**
+   * The calling thread's buffer {@code slot}, at least {@code bytes} long, contents unspecified. Valid
+   * until the same thread asks for the same slot again.
+   *
+   * @return the address, a multiple of 64
+   */
+  public static long get(Slot slot, long bytes) {
+    return OF_THREAD.get().buffer(slot.ordinal(), bytes);
+  }
+
+  private long buffer(int slot, long bytes) {
+    MemorySegment buffer = buffers[slot];
+    if (buffer == null || buffer.byteSize() < bytes) {
+      long size = (bytes + bytes / 4 + GRANULE) / GRANULE * GRANULE;
+      buffer = Arena.ofAuto().allocate(size, ALIGNMENT);
+      buffers[slot] = buffer;
+    }
+    return buffer.address();
+  }
+}
