@@ -134,7 +134,8 @@ public final class Gemm {
     }
     int threads = Parallel.threads();
     boolean serial = (double) m * n * k * batch < SERIAL_WORK;
-    if (batch > 1 && b.batchStride != 0 && (serial || batch >= 4 * threads)) {
+    boolean many = batch >= 16 * threads || (batch >= 4 * threads && small(m, n, k));
+    if (batch > 1 && b.batchStride != 0 && (serial || many)) {
       Parallel.forRange(
           batch,
           serial ? batch : 1,
@@ -146,6 +147,11 @@ public final class Gemm {
       return;
     }
     blocks(tile, batch, m, n, k, a, b, c, accumulate, bias, serial ? 1 : threads);
+  }
+
+  /** A product that does not pay to share among workers. */
+  private static boolean small(int m, int n, int k) {
+    return (double) m * n * k < 8 * SERIAL_WORK;
   }
 
   private static void check(int batch, int m, int n, int k, Matrix c) {

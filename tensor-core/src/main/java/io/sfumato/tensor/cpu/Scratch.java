@@ -33,8 +33,10 @@ public final class Scratch {
     WEIGHTS,
     /** The gradients of a convolution's output, rearranged. */
     GRADIENTS,
-    /** Input pixels of a convolution, as a zero-bordered strip or as columns. */
+    /** Input pixels of a convolution with their zero border. */
     PIXELS,
+    /** Unfolded input pixels of a convolution. */
+    COLUMNS,
     /** Partial sums that are reduced in a fixed order. */
     PARTIAL_SUMS,
     /** One row of a kernel that works row by row. */

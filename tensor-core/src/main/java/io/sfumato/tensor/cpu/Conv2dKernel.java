@@ -1,0 +1,167 @@
+// SPDX-License-Identifier: Apache-2.0
+package io.sfumato.tensor.cpu;
+
+import io.sfumato.tensor.cpu.Gemm.Matrix;
+
+/**
+ * The f32 2-d convolution (cross-correlation) of the CPU backend and its gradients, on contiguous
+ * NHWC images at absolute addresses. Weights are contiguous {@code [outC, inC / groups, kH, kW]}.
+ * Results are the same bits for any number of threads. Operands must not overlap results.
+ */
+public final class Conv2dKernel {
+  private static final int BIAS_PARTS = 32;
+
+  private Conv2dKernel() {}
+
+  /**
+   * The convolution: for each output pixel the sum over taps and input channels of its group of {@code
+   * x * weight}, plus {@code bias}; see {@link ConvGeometry} for which pixel a tap reads.
+   *
+   * @param g the sizes
+   * @param x address of the input {@code [batch, inH, inW, inC]}
+   * @param weight address of the weights
+   * @param bias address of {@code outC} floats, or 0 for none
+   * @param y address of the result {@code [batch, outH, outW, outC]}
+   */
+  public static void forward(ConvGeometry g, long x, long weight, long bias, long y) {
+    forward(Simd.provider().gemmTile(), g, x, weight, bias, y);
+  }
+
+  static void forward(GemmTile tile, ConvGeometry g, long x, long weight, long bias, long y) {
+    if (g.batch() == 0) {
+      return;
+    }
+    if (pointwise(g)) {
+      Gemm.multiply(
+          tile,
+          1,
+          pixels(g),
+          g.outC(),
+          g.inC(),
+          Matrix.rowMajor(x, g.inC()),
+          Matrix.rowMajor(weight, g.inC()).transposed(),
+          Matrix.rowMajor(y, g.outC()),
+          false,
+          bias);
+      return;
+    }
+    ConvForward conv = new ConvForward(tile, ConvWindow.forward(g), x, y, bias);
+    long taps = (long) g.kH() * g.kW();
+    conv.packWeights(weight, g.groupInC() * taps, taps, false);
+    conv.run();
+  }
+
+  /**
+   * The gradient with respect to the input, {@code dX}: the transposed convolution of {@code dY}.
+   *
+   * @param g the sizes of the forward convolution
+   * @param dy address of the output gradient {@code [batch, outH, outW, outC]}
+   * @param weight address of the weights
+   * @param dx address of the result {@code [batch, inH, inW, inC]}
+   */
+  public static void backwardInput(ConvGeometry g, long dy, long weight, long dx) {
+    backwardInput(Simd.provider().gemmTile(), g, dy, weight, dx);
+  }
+
+  static void backwardInput(GemmTile tile, ConvGeometry g, long dy, long weight, long dx) {
+    if (g.batch() == 0) {
+      return;
+    }
+    if (pointwise(g)) {
+      Gemm.multiply(
+          tile,
+          1,
+          pixels(g),
+          g.inC(),
+          g.outC(),
+          Matrix.rowMajor(dy, g.outC()),
+          Matrix.rowMajor(weight, g.inC()),
+          Matrix.rowMajor(dx, g.inC()),
+          false,
+          0);
+    } else if (g.strideH() == 1 && g.strideW() == 1) {
+      ConvForward conv = new ConvForward(tile, ConvWindow.inputGradient(g), dy, dx, 0);
+      long taps = (long) g.kH() * g.kW();
+      conv.packWeights(weight, taps, g.groupInC() * taps, true);
+      conv.run();
+    } else {
+      new ConvInputGradient(tile, g, dy, weight, dx).run();
+    }
+  }
+
+  /**
+   * The gradient with respect to the weights: {@code dW[o, c, kh, kw]} is the sum over all output
+   * pixels of {@code dY * x} at that tap.
+   *
+   * @param g the sizes of the forward convolution
+   * @param x address of the input {@code [batch, inH, inW, inC]}
+   * @param dy address of the output gradient {@code [batch, outH, outW, outC]}
+   * @param dw address of the result {@code [outC, inC / groups, kH, kW]}, overwritten
+   */
+  public static void backwardWeight(ConvGeometry g, long x, long dy, long dw) {
+    backwardWeight(Simd.provider().gemmTile(), g, x, dy, dw);
+  }
+
+  static void backwardWeight(GemmTile tile, ConvGeometry g, long x, long dy, long dw) {
+    new ConvWeightGradient(tile, g, x, dy, dw).run();
+  }
+
+  /**
+   * The gradient with respect to the bias: {@code dB[o]} is the sum of {@code dY} over all output
+   * pixels.
+   *
+   * @param g the sizes of the forward convolution
+   * @param dy address of the output gradient {@code [batch, outH, outW, outC]}
+   * @param db address of the result, {@code outC} floats, overwritten
+   */
+  public static void backwardBias(ConvGeometry g, long dy, long db) {
+    columnSums(pixels(g), g.outC(), dy, db);
+  }
+
+  /**
+   * The sums of the columns of a contiguous matrix, {@code sums[j] = sum over i of a[i, j]}, added in
+   * an order that depends on the sizes alone.
+   *
+   * @param rows the number of rows
+   * @param columns the number of columns
+   * @param a address of the matrix
+   * @param sums address of the result, {@code columns} floats, overwritten
+   */
+  public static void columnSums(int rows, int columns, long a, long sums) {
+    columnSums(Simd.provider().gemmTile(), rows, columns, a, sums);
+  }
+
+  static void columnSums(GemmTile tile, int rows, int columns, long a, long sums) {
+    int parts = Math.clamp(rows / 64, 1, BIAS_PARTS);
+    long partials = Scratch.get(Scratch.Slot.PARTIAL_SUMS, 4L * parts * columns);
+    Memory.zero(partials, 4L * parts * columns);
+    Parallel.forRange(
+        parts,
+        (long) rows * columns < 1 << 15 ? parts : 1,
+        (begin, end, worker) -> {
+          for (int part = begin; part < end; part++) {
+            int first = (int) ((long) part * rows / parts);
+            int last = (int) ((long) (part + 1) * rows / parts);
+            long to = partials + 4L * part * columns;
+            long from = a + 4L * first * columns;
+            tile.addRows(last - first, columns, from, columns, to, 0);
+          }
+        });
+    Memory.zero(sums, 4L * columns);
+    tile.addRows(parts, columns, partials, columns, sums, 0);
+  }
+
+  private static boolean pointwise(ConvGeometry g) {
+    return g.kH() == 1
+        && g.kW() == 1
+        && g.strideH() == 1
+        && g.strideW() == 1
+        && g.groups() == 1
+        && g.outH() == g.inH()
+        && g.outW() == g.inW();
+  }
+
+  private static int pixels(ConvGeometry g) {
+    return Math.multiplyExact(g.batch(), Math.multiplyExact(g.outH(), g.outW()));
+  }
+}
