@@ -38,7 +38,7 @@ public final class Simd {
     return new ScalarProvider();
   }
 
-  private static SimdProvider choose(String setting) {
+  static SimdProvider choose(@Nullable String setting) {
     if ("off".equals(setting)) {
       return scalar();
     }

@@ -1,0 +1,76 @@
+// SPDX-License-Identifier: Apache-2.0
+package io.sfumato.tensor.cpu;
+
+import static org.junit.jupiter.api.Assertions.assertEquals;
+
+import java.lang.foreign.Arena;
+import java.util.List;
+import java.util.TreeSet;
+import org.junit.jupiter.api.Test;
+
+class GemmTileTest {
+  private static final List<GemmTile> TILES =
+      List.of(Simd.scalar().gemmTile(), Simd.provider().gemmTile());
+
+  @Test
+  void everyTileStoresAndAccumulates() {
+    int k = 11;
+    for (GemmTile tile : TILES) {
+      for (int rows : new TreeSet<>(List.of(1, 2, 4, tile.maxRows()))) {
+        for (int vectors = 1; vectors <= tile.maxVectors(); vectors++) {
+          int n = vectors * tile.lanes();
+          for (boolean transposed : new boolean[] {false, true}) {
+            try (Arena arena = Arena.ofConfined()) {
+              long rowStride = transposed ? 1 : k + 2;
+              long colStride = transposed ? rows : 1;
+              Floats a = Floats.random(arena, rows * (k + 2), 1);
+              Floats b = Floats.random(arena, k * (n + 3), 2);
+              Floats c = Floats.filled(arena, rows * (n + 1), 3f);
+              double[] expected = new double[rows * (n + 1)];
+              for (int i = 0; i < rows; i++) {
+                expected[i * (n + 1) + n] = 3;
+                for (int j = 0; j < n; j++) {
+                  for (int p = 0; p < k; p++) {
+                    expected[i * (n + 1) + j] +=
+                        (double) a.get(i * rowStride + p * colStride) * b.get(p * (n + 3) + j);
+                  }
+                }
+              }
+              String what = tile.getClass().getSimpleName() + " " + rows + " x " + vectors;
+              tile.store(
+                  rows, vectors, k, a.address(), rowStride, colStride, b.address(), n + 3,
+                  c.address(), n + 1);
+              c.assertClose(expected, k, what);
+              tile.accumulate(
+                  rows, vectors, k, a.address(), rowStride, colStride, b.address(), n + 3,
+                  c.address(), n + 1);
+              for (int i = 0; i < rows * (n + 1); i++) {
+                expected[i] *= i % (n + 1) < n ? 2 : 1;
+              }
+              c.assertClose(expected, k, what + " twice");
+            }
+          }
+        }
+      }
+    }
+  }
+
+  @Test
+  void copiesAndAddsRowsOfAnyLength() {
+    for (GemmTile tile : TILES) {
+      for (int n : new int[] {0, 1, 7, 16, 33, 70}) {
+        try (Arena arena = Arena.ofConfined()) {
+          Floats from = Floats.random(arena, 5 * 80, 1);
+          Floats to = Floats.filled(arena, 5 * 90, 1f);
+          tile.copyRows(5, n, from.address(), 80, to.address(), 90);
+          tile.addRows(5, n, from.address(), 80, to.address(), 90);
+          for (int i = 0; i < 5 * 90; i++) {
+            int column = i % 90;
+            assertEquals(column < n ? 2 * from.get(i / 90 * 80 + column) : 1f, to.get(i));
+          }
+          to.assertGuard("rows");
+        }
+      }
+    }
+  }
+}
