@@ -5,15 +5,16 @@ import java.nio.file.Files;
 import java.nio.file.Path;
 
 /**
- * Writes the unrolled tiles of matrix products, package {@code io.sfumato.tensor.cpu.simd}: one class
- * per number of rows and kind, each with one method per number of vectors. Run in {@code tensor-core}:
+ * Writes the unrolled tiles of matrix products, package {@code io.sfumato.tensor.cpu.simd}: one
+ * class per number of rows and kind, each with one method per number of vectors. Run in {@code
+ * tensor-core}:
  *
  * <pre>  java src/codegen/GemmTileGenerator.java src/main/java/io/sfumato/tensor/cpu/simd</pre>
  *
- * <p>Why unrolled and why separate methods: the accumulators must stay in registers, so no vector may
- * be handed to a method that C2 might not inline; and a method much above 1.5 kB of bytecode can fail
- * to compile on the way to C2 and then stays slow for good (six rows by four vectors that add to C did
- * fail; four by four reach the same speed).
+ * <p>Why unrolled and why separate methods: the accumulators must stay in registers, so no vector
+ * may be handed to a method that C2 might not inline; and a method much above 1.5 kB of bytecode
+ * can fail to compile on the way to C2 and then stays slow for good (six rows by four vectors that
+ * add to C did fail; four by four reach the same speed).
  */
 public final class GemmTileGenerator {
   private static final int[] ROWS = {6, 4, 2, 1};

@@ -14,8 +14,8 @@ public final class Conv2dKernel {
   private Conv2dKernel() {}
 
   /**
-   * The convolution: for each output pixel the sum over taps and input channels of its group of {@code
-   * x * weight}, plus {@code bias}; see {@link ConvGeometry} for which pixel a tap reads.
+   * The convolution: for each output pixel the sum over taps and input channels of its group of
+   * {@code x * weight}, plus {@code bias}; see {@link ConvGeometry} for which pixel a tap reads.
    *
    * @param g the sizes
    * @param x address of the input {@code [batch, inH, inW, inC]}
@@ -119,8 +119,8 @@ public final class Conv2dKernel {
   }
 
   /**
-   * The sums of the columns of a contiguous matrix, {@code sums[j] = sum over i of a[i, j]}, added in
-   * an order that depends on the sizes alone.
+   * The sums of the columns of a contiguous matrix, {@code sums[j] = sum over i of a[i, j]}, added
+   * in an order that depends on the sizes alone.
    *
    * @param rows the number of rows
    * @param columns the number of columns

@@ -5,11 +5,11 @@ package io.sfumato.tensor.cpu;
  * A convolution as products of register tiles. The weights are rearranged to panels once; then the
  * workers take blocks of output rows.
  *
- * <p>A block's input is copied with its zero border into a strip. In the strip the taps of one kernel
- * row and their channels are contiguous, so for each kernel row the output row is one product
- * {@code [outW, kW * inC] x [kW * inC, outC]} whose left operand is read in place: its rows overlap.
- * Where that does not hold (dilation, groups) or pays little (few channels, narrow images) the block
- * is unfolded first ({@code im2col}).
+ * <p>A block's input is copied with its zero border into a strip. In the strip the taps of one
+ * kernel row and their channels are contiguous, so for each kernel row the output row is one
+ * product {@code [outW, kW * inC] x [kW * inC, outC]} whose left operand is read in place: its rows
+ * overlap. Where that does not hold (dilation, groups) or pays little (few channels, narrow images)
+ * the block is unfolded first ({@code im2col}).
  */
 final class ConvForward {
   /** Output pixels of a block: enough to use a panel of weights well. */
@@ -81,8 +81,7 @@ final class ConvForward {
             int tap = i % taps;
             int columns = Math.min(full, w.groupOutC() - first);
             int source = flipped ? taps - 1 - tap : tap;
-            long to =
-                panel(group, first) + 4L * tap * channels * Panels.width(tile, columns);
+            long to = panel(group, first) + 4L * tap * channels * Panels.width(tile, columns);
             Panels.pack(
                 tile,
                 channels,
@@ -102,9 +101,7 @@ final class ConvForward {
   void run() {
     int rows = w.batch() * w.outH();
     int wanted = 4 * Parallel.threads();
-    int pixels =
-        Math.clamp(
-            (long) rows * w.outW() / wanted + 1, MIN_BLOCK_PIXELS, BLOCK_PIXELS);
+    int pixels = Math.clamp((long) rows * w.outW() / wanted + 1, MIN_BLOCK_PIXELS, BLOCK_PIXELS);
     int floatsPerRow = inPlace ? w.strideH() * w.rowFloats() : w.outW() * w.depth();
     int block = Math.max(1, Math.min(pixels / w.outW(), BLOCK_FLOATS / floatsPerRow));
     int blocks = (rows + block - 1) / block;
@@ -157,8 +154,7 @@ final class ConvForward {
     long imageBytes = 4L * w.inH() * w.inW() * w.inC();
     if (w.inside()) {
       for (int r = first; r < last; r++) {
-        seen[r - first] =
-            x + r / w.outH() * imageBytes + r % w.outH() * w.strideH() * rowBytes;
+        seen[r - first] = x + r / w.outH() * imageBytes + r % w.outH() * w.strideH() * rowBytes;
       }
       return;
     }

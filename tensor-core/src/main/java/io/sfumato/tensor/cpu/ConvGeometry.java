@@ -47,8 +47,8 @@ public record ConvGeometry(
    * Checks that the sizes fit together.
    *
    * @throws IllegalArgumentException if a size is not positive (batch: negative), a padding is
-   *     negative, the channels do not divide into the groups, or the kernel is larger than the padded
-   *     image
+   *     negative, the channels do not divide into the groups, or the kernel is larger than the
+   *     padded image
    */
   public ConvGeometry {
     require(batch >= 0, "batch must not be negative", batch);

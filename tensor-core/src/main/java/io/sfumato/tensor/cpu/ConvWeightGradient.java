@@ -2,11 +2,12 @@
 package io.sfumato.tensor.cpu;
 
 /**
- * The weight gradient of a convolution, {@code dW[o, q] = sum over pixels of dY[pixel, o] * X[pixel,
- * q]} with {@code q} counting taps and input channels. The output gradient is rearranged to slabs and
- * the images get their zero border once; each worker then takes some columns {@code q} and sums over
- * the pixels. When there are few columns the pixels are cut into parts whose sums are added in order;
- * the number of parts depends on the sizes alone, so the result does not depend on the threads.
+ * The weight gradient of a convolution, {@code dW[o, q] = sum over pixels of dY[pixel, o] *
+ * X[pixel, q]} with {@code q} counting taps and input channels. The output gradient is rearranged
+ * to slabs and the images get their zero border once; each worker then takes some columns {@code q}
+ * and sums over the pixels. When there are few columns the pixels are cut into parts whose sums are
+ * added in order; the number of parts depends on the sizes alone, so the result does not depend on
+ * the threads.
  */
 final class ConvWeightGradient {
   /** Pixels multiplied at a time, about. */
@@ -56,7 +57,8 @@ final class ConvWeightGradient {
   private int chunk() {
     long bordered = (long) w.spanH(w.outH()) * w.rowFloats();
     long gradients = (long) w.outH() * w.outW() * w.outC();
-    return (int) Math.clamp(CHUNK_FLOATS / Math.max(bordered, gradients), 1, Math.max(1, w.batch()));
+    return (int)
+        Math.clamp(CHUNK_FLOATS / Math.max(bordered, gradients), 1, Math.max(1, w.batch()));
   }
 
   void run() {
@@ -91,9 +93,7 @@ final class ConvWeightGradient {
             int part = item / perPart;
             int group = item % perPart / panels;
             int column = item % panels * full;
-            for (int block = part * blocks / parts;
-                block < (part + 1) * blocks / parts;
-                block++) {
+            for (int block = part * blocks / parts; block < (part + 1) * blocks / parts; block++) {
               boolean add = first > 0 || block > part * blocks / parts;
               multiply(bordered, imageFloats, gradients, rows, block, group, column, part, add);
             }
@@ -213,8 +213,7 @@ final class ConvWeightGradient {
             for (int tap = 0; tap < taps; tap++) {
               for (int c = 0; c < channels; c++) {
                 Memory.putFloat(
-                    to + 4L * (c * taps + tap),
-                    Memory.getFloat(sums + 4L * (tap * channels + c)));
+                    to + 4L * (c * taps + tap), Memory.getFloat(sums + 4L * (tap * channels + c)));
               }
             }
           }

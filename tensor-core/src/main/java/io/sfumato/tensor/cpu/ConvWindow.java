@@ -2,8 +2,8 @@
 package io.sfumato.tensor.cpu;
 
 /**
- * How the outputs of a convolution see its input: the same numbers as a {@link ConvGeometry}, but the
- * padding may be negative (the image is cropped) and the output size is given.
+ * How the outputs of a convolution see its input: the same numbers as a {@link ConvGeometry}, but
+ * the padding may be negative (the image is cropped) and the output size is given.
  */
 record ConvWindow(
     int batch,
@@ -97,10 +97,7 @@ record ConvWindow(
 
   /** Whether every output sees only pixels of the image, so that the image is read in place. */
   boolean inside() {
-    return padTop == 0
-        && padLeft == 0
-        && spanH(outH) <= inH
-        && spanW() <= inW;
+    return padTop == 0 && padLeft == 0 && spanH(outH) <= inH && spanW() <= inW;
   }
 
   /** Floats of one input row as the kernels see it: the image's, or the bordered strip's. */
@@ -140,8 +137,8 @@ record ConvWindow(
   }
 
   /**
-   * Unfolds part of one output row: {@code to[ow, q - begin] = the input at tap and channel q}, {@code
-   * begin <= q < end}, where {@code q} counts taps, then channels of the group.
+   * Unfolds part of one output row: {@code to[ow, q - begin] = the input at tap and channel q},
+   * {@code begin <= q < end}, where {@code q} counts taps, then channels of the group.
    *
    * @param tile copies
    * @param group the group of channels
@@ -151,8 +148,7 @@ record ConvWindow(
    * @param to address of the result
    * @param toStride floats between rows of the result
    */
-  void unfold(
-      GemmTile tile, int group, int begin, int end, long row, long to, long toStride) {
+  void unfold(GemmTile tile, int group, int begin, int end, long row, long to, long toStride) {
     int channels = groupInC();
     int run = dense() ? kW * channels : channels;
     for (int q = begin; q < end; ) {

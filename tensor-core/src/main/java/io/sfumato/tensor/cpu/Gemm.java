@@ -94,15 +94,7 @@ public final class Gemm {
    * @throws IllegalArgumentException if a size is negative or the columns of C are not contiguous
    */
   public static void multiply(
-      int batch,
-      int m,
-      int n,
-      int k,
-      Matrix a,
-      Matrix b,
-      Matrix c,
-      boolean accumulate,
-      long bias) {
+      int batch, int m, int n, int k, Matrix a, Matrix b, Matrix c, boolean accumulate, long bias) {
     multiply(Simd.provider().gemmTile(), batch, m, n, k, a, b, c, accumulate, bias);
   }
 
@@ -141,7 +133,18 @@ public final class Gemm {
           serial ? batch : 1,
           (begin, end, worker) -> {
             for (int i = begin; i < end; i++) {
-              blocks(tile, 1, m, n, k, a.at(0, 0, i), b.at(0, 0, i), c.at(0, 0, i), accumulate, bias, 1);
+              blocks(
+                  tile,
+                  1,
+                  m,
+                  n,
+                  k,
+                  a.at(0, 0, i),
+                  b.at(0, 0, i),
+                  c.at(0, 0, i),
+                  accumulate,
+                  bias,
+                  1);
             }
           });
       return;
@@ -157,7 +160,14 @@ public final class Gemm {
   private static void check(int batch, int m, int n, int k, Matrix c) {
     if (batch < 0 || m < 0 || n < 0 || k < 0) {
       throw new IllegalArgumentException(
-          "gemm: sizes must not be negative; got batch " + batch + ", " + m + " x " + n + " x " + k);
+          "gemm: sizes must not be negative; got batch "
+              + batch
+              + ", "
+              + m
+              + " x "
+              + n
+              + " x "
+              + k);
     }
     if (c.colStride != 1 && n > 1) {
       throw new IllegalArgumentException(

@@ -5,10 +5,11 @@ package io.sfumato.tensor.cpu;
  * Rearranged operands of matrix products, and the product of a block of rows with one of them.
  *
  * <ul>
- *   <li>A <em>panel</em> holds up to {@code maxVectors * lanes} columns of B as rows {@code [k][width]},
- *       where the width is the number of columns rounded up to whole vectors; the rest is zero.
- *   <li>A <em>slab</em> holds {@code maxRows} rows of A as {@code [k][maxRows]}; what lies beyond the
- *       last row of A is unspecified.
+ *   <li>A <em>panel</em> holds up to {@code maxVectors * lanes} columns of B as rows {@code
+ *       [k][width]}, where the width is the number of columns rounded up to whole vectors; the rest
+ *       is zero.
+ *   <li>A <em>slab</em> holds {@code maxRows} rows of A as {@code [k][maxRows]}; what lies beyond
+ *       the last row of A is unspecified.
  * </ul>
  */
 final class Panels {
@@ -172,7 +173,8 @@ final class Panels {
     while (r < rows) {
       int left = rows - r;
       int inSlab = r % height;
-      int count = left >= height && inSlab == 0 ? height : tileRows(Math.min(left, height - inSlab));
+      int count =
+          left >= height && inSlab == 0 ? height : tileRows(Math.min(left, height - inSlab));
       long from = a + 4 * (r / height * slabStride + inSlab * rowStride);
       long to = c + 4 * r * ldc;
       if (!whole) {

@@ -6,18 +6,20 @@ import java.lang.foreign.MemorySegment;
 import org.jspecify.annotations.Nullable;
 
 /**
- * Work space of CPU kernels: native buffers, 64-byte aligned, that belong to a thread and only grow.
+ * Work space of CPU kernels: native buffers, 64-byte aligned, that belong to a thread and only
+ * grow.
  *
  * <p>A kernel that shares a buffer among workers takes it from the thread that starts the loop and
- * hands the address to the workers; so two threads may start loops at the same moment. The memory is
- * given back some time after its thread ended.
+ * hands the address to the workers; so two threads may start loops at the same moment. The memory
+ * is given back some time after its thread ended.
  */
 public final class Scratch {
   private static final long ALIGNMENT = 64;
   private static final long GRANULE = 4096;
   private static final ThreadLocal<Scratch> OF_THREAD = ThreadLocal.withInitial(Scratch::new);
 
-  private final @Nullable MemorySegment[] buffers = new @Nullable MemorySegment[Slot.values().length];
+  private final @Nullable MemorySegment[] buffers =
+      new @Nullable MemorySegment[Slot.values().length];
 
   private Scratch() {}
 
@@ -44,8 +46,8 @@ public final class Scratch {
   }
 
   /**
-   * The calling thread's buffer {@code slot}, at least {@code bytes} long, contents unspecified. Valid
-   * until the same thread asks for the same slot again.
+   * The calling thread's buffer {@code slot}, at least {@code bytes} long, contents unspecified.
+   * Valid until the same thread asks for the same slot again.
    *
    * @return the address, a multiple of 64
    */

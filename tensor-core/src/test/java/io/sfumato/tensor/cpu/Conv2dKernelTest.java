@@ -104,13 +104,10 @@ class Conv2dKernelTest {
       long to = result.address();
       switch (pass) {
         case 0 -> Conv2dKernel.forward(tile, g, x.address(), weight.address(), 0, to);
-        case 1 ->
-            Conv2dKernel.forward(tile, g, x.address(), weight.address(), bias.address(), to);
+        case 1 -> Conv2dKernel.forward(tile, g, x.address(), weight.address(), bias.address(), to);
         case 2 -> Conv2dKernel.backwardInput(tile, g, dy.address(), weight.address(), to);
         case 3 -> Conv2dKernel.backwardWeight(tile, g, x.address(), dy.address(), to);
-        default ->
-            Conv2dKernel.columnSums(
-                tile, dy.size() / g.outC(), g.outC(), dy.address(), to);
+        default -> Conv2dKernel.columnSums(tile, dy.size() / g.outC(), g.outC(), dy.address(), to);
       }
       return result;
     }
@@ -213,11 +210,9 @@ class Conv2dKernelTest {
     assertEquals(3, g.outH());
     assertEquals(7, g.outW());
     IllegalArgumentException e =
-        assertThrows(
-            IllegalArgumentException.class, () -> ConvGeometry.of(1, 3, 2, 9, 4, 5, 1, 1));
+        assertThrows(IllegalArgumentException.class, () -> ConvGeometry.of(1, 3, 2, 9, 4, 5, 1, 1));
     assertEquals(
-        "conv2d: the kernel must fit the padded image; got kernel height 5 over 4",
-        e.getMessage());
+        "conv2d: the kernel must fit the padded image; got kernel height 5 over 4", e.getMessage());
     e =
         assertThrows(
             IllegalArgumentException.class,

@@ -38,12 +38,28 @@ class GemmTileTest {
               }
               String what = tile.getClass().getSimpleName() + " " + rows + " x " + vectors;
               tile.store(
-                  rows, vectors, k, a.address(), rowStride, colStride, b.address(), n + 3,
-                  c.address(), n + 1);
+                  rows,
+                  vectors,
+                  k,
+                  a.address(),
+                  rowStride,
+                  colStride,
+                  b.address(),
+                  n + 3,
+                  c.address(),
+                  n + 1);
               c.assertClose(expected, k, what);
               tile.accumulate(
-                  rows, vectors, k, a.address(), rowStride, colStride, b.address(), n + 3,
-                  c.address(), n + 1);
+                  rows,
+                  vectors,
+                  k,
+                  a.address(),
+                  rowStride,
+                  colStride,
+                  b.address(),
+                  n + 3,
+                  c.address(),
+                  n + 1);
               for (int i = 0; i < rows * (n + 1); i++) {
                 expected[i] *= i % (n + 1) < n ? 2 : 1;
               }
