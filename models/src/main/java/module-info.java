@@ -11,6 +11,7 @@ module io.sfumato.models {
   requires transitive io.sfumato.tensor;
   requires static transitive org.jspecify;
 
+  exports io.sfumato.models.data;
   exports io.sfumato.models.examples;
 
   opens io.sfumato.models.examples to

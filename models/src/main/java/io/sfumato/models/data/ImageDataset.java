@@ -1,0 +1,105 @@
+// SPDX-License-Identifier: Apache-2.0
+package io.sfumato.models.data;
+
+import java.util.List;
+import java.util.Objects;
+import java.util.Optional;
+
+/**
+ * An indexed set of labelled images of one size. Pixels are unsigned bytes (0 to 255, sRGB or grey)
+ * in {@code [C, H, W]} order, C = 1 (grey) or 3 (red, green, blue). Implementations are immutable
+ * and safe to read from several threads.
+ */
+public interface ImageDataset {
+  /** {@return the number of images} */
+  int size();
+
+  /** {@return the number of channels: 1 or 3} */
+  int channels();
+
+  /** {@return the height in pixels} */
+  int height();
+
+  /** {@return the width in pixels} */
+  int width();
+
+  /**
+   * Copies one image, {@link #bytesPerImage()} bytes in {@code [C, H, W]} order.
+   *
+   * @param index the image, from 0 to {@code size() - 1}
+   * @param target where to
+   * @param offset the first element of {@code target} to write
+   * @throws IndexOutOfBoundsException if the index or the place in the target is out of range
+   */
+  void copyPixels(int index, byte[] target, int offset);
+
+  /**
+   * {@return the class of one image, an index into {@link #classNames()}}
+   *
+   * @param index the image, from 0 to {@code size() - 1}
+   * @throws IndexOutOfBoundsException if the index is out of range
+   */
+  int label(int index);
+
+  /** {@return the names of the classes; their positions are the labels} */
+  List<String> classNames();
+
+  /**
+   * {@return the caption of one image, if the set has captions}
+   *
+   * @param index the image, from 0 to {@code size() - 1}
+   * @throws IndexOutOfBoundsException if the index is out of range
+   */
+  Optional<String> caption(int index);
+
+  /** {@return {@code channels() * height() * width()}} */
+  default int bytesPerImage() {
+    return channels() * height() * width();
+  }
+
+  /**
+   * {@return one image as a new array in {@code [C, H, W]} order}
+   *
+   * @param index the image, from 0 to {@code size() - 1}
+   * @throws IndexOutOfBoundsException if the index is out of range
+   */
+  default byte[] pixels(int index) {
+    byte[] image = new byte[bytesPerImage()];
+    copyPixels(index, image, 0);
+    return image;
+  }
+
+  /**
+   * {@return the images {@code begin} (inclusive) to {@code end} (exclusive) as one array in {@code
+   * [N, C, H, W]} order}
+   *
+   * @param begin the first image
+   * @param end one past the last image
+   * @throws IndexOutOfBoundsException if the range is not within the set
+   * @throws IllegalArgumentException if the images do not fit in one Java array
+   */
+  default byte[] pixels(int begin, int end) {
+    Objects.checkFromToIndex(begin, end, size());
+    byte[] images = new byte[DatasetSupport.arrayLength(end - begin, bytesPerImage())];
+    for (int i = begin; i < end; i++) {
+      copyPixels(i, images, (i - begin) * bytesPerImage());
+    }
+    return images;
+  }
+
+  /**
+   * {@return the images with the given indices, in that order, as one array in {@code [N, C, H, W]}
+   * order: a batch}
+   *
+   * @param indices the images
+   * @throws IndexOutOfBoundsException if an index is out of range
+   * @throws IllegalArgumentException if the images do not fit in one Java array
+   */
+  default byte[] batch(int... indices) {
+    byte[] images = new byte[DatasetSupport.arrayLength(indices.length, bytesPerImage())];
+    for (int i = 0; i < indices.length; i++) {
+      copyPixels(indices[i], images, i * bytesPerImage());
+    }
+    return images;
+  }
+}

@@ -1,0 +1,263 @@
+// SPDX-License-Identifier: Apache-2.0
+package io.sfumato.models.data;
+
+import java.awt.color.ColorSpace;
+import java.awt.image.BufferedImage;
+import java.awt.image.ColorModel;
+import java.awt.image.ComponentColorModel;
+import java.awt.image.DataBuffer;
+import java.awt.image.Raster;
+import java.io.IOException;
+import java.nio.file.Files;
+import java.nio.file.Path;
+import java.util.Iterator;
+import java.util.Locale;
+import java.util.Set;
+import java.util.concurrent.locks.ReentrantLock;
+import javax.imageio.ImageIO;
+import javax.imageio.ImageReader;
+import javax.imageio.stream.FileImageInputStream;
+import javax.imageio.stream.ImageInputStream;
+
+/**
+ * Reads single images as squares of RGB bytes and writes PNG files.
+ *
+ * <p>Formats are those of ImageIO: PNG, JPEG, BMP, GIF (first frame), TIFF (first page), and WebP
+ * with the TwelveMonkeys plug-in on the class path; a file is known by its content, not its name.
+ * Grey becomes three equal channels, 16-bit values keep their high part, transparency is laid over
+ * white, CMYK is converted. Embedded RGB profiles are ignored, as Pillow does. The Exif orientation
+ * of JPEG files is obeyed, that of other formats is not.
+ *
+ * <p>The size is read from the header and checked before anything is decoded: more than {@link
+ * #MAX_PIXELS}, more than half the heap, or (above 16 million pixels) more than 2048 pixels per
+ * byte of the file is refused. So a small hostile file cannot ask for much memory.
+ */
+public final class ImageFiles {
+  /** The largest image that is decoded, in pixels. */
+  public static final long MAX_PIXELS = 100_000_000;
+
+  /** Up to here a header is believed without a look at the length of the file. */
+  private static final long FREE_PIXELS = 1 << 24;
+
+  private static final long PIXELS_PER_BYTE = 2048;
+
+  private static final Set<String> EXTENSIONS =
+      Set.of("png", "jpg", "jpeg", "bmp", "gif", "webp", "tif", "tiff");
+
+  /** Images above {@link #FREE_PIXELS} are decoded one at a time, to bound memory. */
+  private static final ReentrantLock LARGE = new ReentrantLock();
+
+  private ImageFiles() {}
+
+  /**
+   * Whether a file's name ends like an image's: png, jpg, jpeg, bmp, gif, webp, tif, tiff.
+   *
+   * @param file the file
+   * @return whether it does
+   */
+  public static boolean hasImageName(Path file) {
+    String name = String.valueOf(file.getFileName());
+    int dot = name.lastIndexOf('.');
+    return dot > 0 && EXTENSIONS.contains(name.substring(dot + 1).toLowerCase(Locale.ROOT));
+  }
+
+  /**
+   * Reads an image, cuts its central square out, and resamples that (antialiased, linear).
+   *
+   * @param file the image
+   * @param size height and width of the result, in pixels
+   * @return {@code [3, size, size]}, red, green, blue
+   * @throws DatasetException if the file cannot be read or decoded, ends too early or is too large
+   */
+  public static byte[] readSquare(Path file, int size) {
+    DatasetSupport.checkSide("size", size);
+    if (!Files.isRegularFile(file)) {
+      throw DatasetException.of(
+          file, Files.exists(file) ? "not a regular file" : "no such file (image)");
+    }
+    try (ImageInputStream in = new FileImageInputStream(file.toFile())) {
+      int orientation = ExifOrientation.of(in);
+      Iterator<ImageReader> readers = ImageIO.getImageReaders(in);
+      if (!readers.hasNext()) {
+        throw DatasetException.of(
+            file,
+            "expected an image (PNG, JPEG, BMP, GIF, TIFF, or WebP with the plug-in); got "
+                + (in.length() == 0 ? "an empty file" : "content of no known image format"));
+      }
+      ImageReader reader = readers.next();
+      try {
+        return decode(file, in, reader, orientation, size);
+      } finally {
+        reader.dispose();
+      }
+    } catch (DatasetException e) {
+      throw e;
+    } catch (IOException | RuntimeException e) {
+      // Decoders answer corrupt data with any kind of runtime exception.
+      throw DatasetException.of(file, "cannot be decoded: " + e, e);
+    } catch (OutOfMemoryError e) {
+      throw DatasetException.of(
+          file,
+          "cannot be decoded within a heap of "
+              + DatasetSupport.bytes(Runtime.getRuntime().maxMemory())
+              + "; give the JVM more with -Xmx",
+          e);
+    }
+  }
+
+  /**
+   * Writes a PNG file, atomically.
+   *
+   * @param file the file to write or replace
+   * @param pixels {@code [C, H, W]}
+   * @param channels C: 1 (grey) or 3 (RGB)
+   * @param height H
+   * @param width W
+   * @throws IllegalArgumentException if the array has another length
+   * @throws java.io.UncheckedIOException if the file cannot be written
+   */
+  public static void writePng(Path file, byte[] pixels, int channels, int height, int width) {
+    if (channels != 1 && channels != 3 || pixels.length != channels * height * width) {
+      throw new IllegalArgumentException(
+          "expected [C, H, W] bytes, C = 1 or 3; got " + pixels.length + " bytes for ["
+              + channels + ", " + height + ", " + width + "]");
+    }
+    BufferedImage image = new BufferedImage(width, height, BufferedImage.TYPE_INT_RGB);
+    int plane = height * width;
+    for (int i = 0; i < plane; i++) {
+      image.setRGB(i % width, i / width, rgb(pixels, 0, channels, plane, i));
+    }
+    AtomicFiles.writePng(file, image);
+  }
+
+  /** {@return pixel {@code i} of a {@code [C, plane]} picture at {@code base} as 0xRRGGBB} */
+  static int rgb(byte[] pixels, int base, int channels, int plane, int i) {
+    int red = pixels[base + i] & 0xFF;
+    if (channels == 1) {
+      return red << 16 | red << 8 | red;
+    }
+    return red << 16 | (pixels[base + plane + i] & 0xFF) << 8 | pixels[base + 2 * plane + i] & 0xFF;
+  }
+
+  private static byte[] decode(
+      Path file, ImageInputStream in, ImageReader reader, int orientation, int size)
+      throws IOException {
+    reader.setInput(in, true, true);
+    int width = reader.getWidth(0);
+    int height = reader.getHeight(0);
+    boolean large = checkSize(file, width, height, in.length());
+    String[] cutShort = new String[1];
+    reader.addIIOReadWarningListener(
+        (source, warning) -> {
+          // The JPEG decoder fills what is missing with grey and only warns.
+          if (warning.toLowerCase(Locale.ROOT).contains("premature end")) {
+            cutShort[0] = warning;
+          }
+        });
+    if (large) {
+      LARGE.lock();
+    }
+    try {
+      BufferedImage image = reader.read(0);
+      if (cutShort[0] != null) {
+        throw DatasetException.of(file, "the image data ends too early: " + cutShort[0]);
+      }
+      return ExifOrientation.apply(orientation, square(image, size), 3, size);
+    } finally {
+      if (large) {
+        LARGE.unlock();
+      }
+    }
+  }
+
+  private static boolean checkSize(Path file, int width, int height, long length) {
+    long count = (long) width * height;
+    String got = "; the header says " + width + " x " + height;
+    if (width < 1 || height < 1) {
+      throw DatasetException.of(file, "expected a positive width and height" + got);
+    }
+    if (count > MAX_PIXELS) {
+      throw DatasetException.of(file, "images may have at most " + MAX_PIXELS + " pixels" + got);
+    }
+    if (count > FREE_PIXELS && length >= 0 && count / PIXELS_PER_BYTE > length) {
+      throw DatasetException.of(
+          file, "a file of " + length + " bytes cannot hold that many pixels" + got);
+    }
+    if (count * 4 > Runtime.getRuntime().maxMemory() / 2) {
+      throw DatasetException.of(
+          file,
+          "the image needs more than half of a heap of "
+              + DatasetSupport.bytes(Runtime.getRuntime().maxMemory())
+              + "; give the JVM more with -Xmx"
+              + got);
+    }
+    return count > FREE_PIXELS;
+  }
+
+  private static byte[] square(BufferedImage image, int size) {
+    int side = Math.min(image.getWidth(), image.getHeight());
+    int left = (image.getWidth() - side) / 2;
+    int top = (image.getHeight() - side) / 2;
+    Resampler resampler = new Resampler(3, side, side, size, size);
+    float[] row = new float[3 * side];
+    boolean samples = hasPlainSamples(image.getColorModel());
+    for (int y = 0; y < side; y++) {
+      if (samples) {
+        readSamples(image, left, top + y, row);
+      } else {
+        readConverted(image, left, top + y, row);
+      }
+      resampler.addRow(row);
+    }
+    return resampler.result();
+  }
+
+  /**
+   * Whether samples can be taken as they are: {@code getRGB} would treat grey as linear light and
+   * make it brighter.
+   */
+  private static boolean hasPlainSamples(ColorModel model) {
+    int type = model.getColorSpace().getType();
+    return model instanceof ComponentColorModel
+        && (type == ColorSpace.TYPE_GRAY || type == ColorSpace.TYPE_RGB)
+        && (model.getTransferType() == DataBuffer.TYPE_BYTE
+            || model.getTransferType() == DataBuffer.TYPE_USHORT);
+  }
+
+  /** Reads {@code row.length / 3} pixels from (left, y) on as {@code [W, 3]}, over white. */
+  private static void readSamples(BufferedImage image, int left, int y, float[] row) {
+    ColorModel model = image.getColorModel();
+    Raster raster = image.getRaster();
+    int bands = raster.getNumBands();
+    int colours = model.getNumColorComponents();
+    boolean alpha = model.hasAlpha() && bands > colours;
+    float[] scale = new float[bands];
+    for (int b = 0; b < bands; b++) {
+      scale[b] = 255f / ((1 << model.getComponentSize(b)) - 1);
+    }
+    int width = row.length / 3;
+    int[] pixels =
+        raster.getPixels(
+            left + raster.getMinX(), y + raster.getMinY(), width, 1, (int[]) null);
+    for (int x = 0; x < width; x++) {
+      float opacity = alpha ? pixels[x * bands + colours] * scale[colours] / 255f : 1f;
+      float factor = image.isAlphaPremultiplied() ? 1f : opacity;
+      for (int c = 0; c < 3; c++) {
+        int band = colours == 1 ? 0 : c;
+        row[3 * x + c] = pixels[x * bands + band] * scale[band] * factor + 255f * (1f - opacity);
+      }
+    }
+  }
+
+  /** The same for palettes, packed pixels and other colour spaces. */
+  private static void readConverted(BufferedImage image, int left, int y, float[] row) {
+    int width = row.length / 3;
+    int[] pixels = image.getRGB(left, y, width, 1, null, 0, width);
+    for (int x = 0; x < width; x++) {
+      float opacity = (pixels[x] >>> 24) / 255f;
+      for (int c = 0; c < 3; c++) {
+        row[3 * x + c] = (pixels[x] >> 16 - 8 * c & 0xFF) * opacity + 255f * (1f - opacity);
+      }
+    }
+  }
+}
