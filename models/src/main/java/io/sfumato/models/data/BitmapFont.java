@@ -78,7 +78,8 @@ final class BitmapFont {
       int space = rest.lastIndexOf(' ', limit);
       int cut = space > 0 ? space : limit;
       if (lines.size() == maxLines - 1) {
-        lines.add(rest.substring(0, Math.max(0, limit - 2)) + "..".substring(0, Math.min(2, limit)));
+        String dots = "..".substring(0, Math.min(2, limit));
+        lines.add(rest.substring(0, limit - dots.length()) + dots);
         return lines;
       }
       lines.add(rest.substring(0, cut).stripTrailing());

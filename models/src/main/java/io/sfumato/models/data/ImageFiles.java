@@ -16,7 +16,6 @@ import java.util.Set;
 import java.util.concurrent.locks.ReentrantLock;
 import javax.imageio.ImageIO;
 import javax.imageio.ImageReader;
-import javax.imageio.stream.FileImageInputStream;
 import javax.imageio.stream.ImageInputStream;
 
 /**
@@ -40,6 +39,8 @@ public final class ImageFiles {
   private static final long FREE_PIXELS = 1 << 24;
 
   private static final long PIXELS_PER_BYTE = 2048;
+
+  private static final long MAX_FILE_BYTES = 1 << 30;
 
   private static final Set<String> EXTENSIONS =
       Set.of("png", "jpg", "jpeg", "bmp", "gif", "webp", "tif", "tiff");
@@ -75,7 +76,7 @@ public final class ImageFiles {
       throw DatasetException.of(
           file, Files.exists(file) ? "not a regular file" : "no such file (image)");
     }
-    try (ImageInputStream in = new FileImageInputStream(file.toFile())) {
+    try (ImageInputStream in = new BoundedImageInput(content(file))) {
       int orientation = ExifOrientation.of(in);
       Iterator<ImageReader> readers = ImageIO.getImageReaders(in);
       if (!readers.hasNext()) {
@@ -137,6 +138,16 @@ public final class ImageFiles {
       return red << 16 | red << 8 | red;
     }
     return red << 16 | (pixels[base + plane + i] & 0xFF) << 8 | pixels[base + 2 * plane + i] & 0xFF;
+  }
+
+  private static byte[] content(Path file) throws IOException {
+    long length = Files.size(file);
+    long limit = Math.min(MAX_FILE_BYTES, Runtime.getRuntime().maxMemory() / 4);
+    if (length > limit) {
+      throw DatasetException.at(
+          file, limit, "an image file of at most " + limit + " bytes", length + " bytes");
+    }
+    return Files.readAllBytes(file);
   }
 
   private static byte[] decode(

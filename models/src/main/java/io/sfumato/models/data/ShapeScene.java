@@ -110,12 +110,12 @@ public record ShapeScene(
 
   /** The sizes; the radius is a part of the picture's width. */
   public enum Size {
-    /** Radius 0.165. */
-    SMALL(0.165),
-    /** Radius 0.23. */
-    MEDIUM(0.23),
-    /** Radius 0.32. */
-    LARGE(0.32);
+    /** Radius 0.16. */
+    SMALL(0.16),
+    /** Radius 0.22. */
+    MEDIUM(0.22),
+    /** Radius 0.29. */
+    LARGE(0.29);
 
     private final double radius;
 

@@ -17,10 +17,10 @@ final class ShapesRaster {
   private static final double REACH = 0.30;
 
   /** No shape reaches further than this from its centre, in radii. */
-  private static final double EXTENT = 1.16;
+  private static final double EXTENT = 1.15;
 
-  /** Five points of radius 1.15 and five notches of radius 0.50 between them, clockwise. */
-  private static final double[][] STAR = star(1.15, 0.50);
+  /** Five points of radius 1.1 and five notches of radius 0.48 between them, clockwise. */
+  private static final double[][] STAR = star(1.1, 0.48);
 
   private ShapesRaster() {}
 
@@ -39,7 +39,7 @@ final class ShapesRaster {
       ShapeScene scene, double dx, double dy, double growth, int n, byte[] target, int offset) {
     double radius = scene.size().radius() * growth;
     double reach = Math.min(REACH, 0.5 - MARGIN - scene.size().radius());
-    double limit = Math.max(0, 0.5 - 1.1 * radius);
+    double limit = Math.max(0, 0.5 - 1.05 * radius);
     double cx = 0.5 + clamp(scene.position().dx() * reach + dx, limit);
     double cy = 0.5 + clamp(scene.position().dy() * reach + dy, limit);
     int left = Math.max(0, (int) ((cx - EXTENT * radius) * n));
@@ -85,13 +85,13 @@ final class ShapesRaster {
     return switch (shape) {
       case CIRCLE -> u * u + v * v <= 0.95 * 0.95;
       case SQUARE -> a <= 0.84 && b <= 0.84;
-      // Height 1.8 from v = -1 to 0.8, half-width 1.04 at the bottom.
-      case TRIANGLE -> v <= 0.8 && a <= (v + 1) * (1.04 / 1.8);
+      // From v = -1.05 to 0.75, half-width 1.04 at the bottom.
+      case TRIANGLE -> v <= 0.75 && a <= (v + 1.05) * (1.04 / 1.8);
       case STAR -> insidePolygon(STAR, u, v - 0.06);
       case HEART -> insideHeart(a * 1.15, 0.16 - v * 1.15);
       case RING -> u * u + v * v <= 1 && u * u + v * v >= 0.54 * 0.54;
       case CROSS -> a <= 0.32 && b <= 1 || b <= 0.32 && a <= 1;
-      case DIAMOND -> a / 0.86 + b / 1.1 <= 1;
+      case DIAMOND -> a / 0.86 + b / 1.05 <= 1;
       // A disc less a smaller one to the right.
       case MOON -> {
         double w = u - 0.18;

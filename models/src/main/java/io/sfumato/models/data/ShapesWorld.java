@@ -20,7 +20,8 @@ import java.util.Optional;
  */
 public final class ShapesWorld implements ImageDataset {
   private static final Options DEFAULTS = new Options(10_000, 32, 0, Labels.SHAPE, true);
-  private static final int PAIRS = ShapeScene.Shape.values().length * ShapeScene.Colour.values().length;
+  private static final int PAIRS =
+      ShapeScene.Shape.values().length * ShapeScene.Colour.values().length;
 
   private final Options options;
   private final List<String> classNames;
@@ -42,7 +43,7 @@ public final class ShapesWorld implements ImageDataset {
    * @param resolution height and width in pixels, 8 to 1024
    * @param seed the seed
    * @param labels what the class label says
-   * @param jitter whether centre and radius vary a little (by up to 2.5 % of the width, 6 % of the
+   * @param jitter whether centre and radius vary a little (by up to 2.5 % of the width, 4 % of the
    *     radius); without it there are finitely many pictures
    */
   public record Options(int count, int resolution, long seed, Labels labels, boolean jitter) {
@@ -182,7 +183,7 @@ public final class ShapesWorld implements ImageDataset {
       SplitMix64 random = SplitMix64.of(options.seed(), stream(index, 2));
       dx = 0.05 * (random.nextDouble() - 0.5);
       dy = 0.05 * (random.nextDouble() - 0.5);
-      growth = 1 + 0.12 * (random.nextDouble() - 0.5);
+      growth = 1 + 0.08 * (random.nextDouble() - 0.5);
     }
     ShapesRaster.draw(scene, dx, dy, growth, options.resolution(), target, offset);
   }

@@ -1,0 +1,46 @@
+// SPDX-License-Identifier: Apache-2.0
+package io.sfumato.models.data;
+
+import java.util.List;
+import java.util.concurrent.CopyOnWriteArrayList;
+import java.util.logging.Handler;
+import java.util.logging.LogRecord;
+import java.util.logging.Logger;
+import java.util.logging.SimpleFormatter;
+import org.junit.jupiter.api.extension.AfterEachCallback;
+import org.junit.jupiter.api.extension.BeforeEachCallback;
+import org.junit.jupiter.api.extension.ExtensionContext;
+
+/** Keeps what this package logs during a test, instead of printing it. */
+final class LogCapture extends Handler implements BeforeEachCallback, AfterEachCallback {
+  private final Logger logger = Logger.getLogger("io.sfumato.models.data");
+  private final List<String> lines = new CopyOnWriteArrayList<>();
+
+  /** Returns the lines so far: level, a space, and the message. */
+  List<String> lines() {
+    return List.copyOf(lines);
+  }
+
+  @Override
+  public void beforeEach(ExtensionContext context) {
+    logger.setUseParentHandlers(false);
+    logger.addHandler(this);
+  }
+
+  @Override
+  public void afterEach(ExtensionContext context) {
+    logger.removeHandler(this);
+    logger.setUseParentHandlers(true);
+  }
+
+  @Override
+  public void publish(LogRecord record) {
+    lines.add(record.getLevel() + " " + new SimpleFormatter().formatMessage(record));
+  }
+
+  @Override
+  public void flush() {}
+
+  @Override
+  public void close() {}
+}
