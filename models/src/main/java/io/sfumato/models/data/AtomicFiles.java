@@ -43,8 +43,8 @@ final class AtomicFiles {
       Files.createDirectories(folder);
       try (OutputStream out =
           new BufferedOutputStream(
-              Files.newOutputStream(temporary, StandardOpenOption.CREATE_NEW,
-                  StandardOpenOption.WRITE))) {
+              Files.newOutputStream(
+                  temporary, StandardOpenOption.CREATE_NEW, StandardOpenOption.WRITE))) {
         content.writeTo(out);
       }
       Files.move(

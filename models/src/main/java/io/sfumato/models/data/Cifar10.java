@@ -29,8 +29,7 @@ public final class Cifar10 {
   /** The ten classes. */
   public static final List<String> CLASS_NAMES =
       List.of(
-          "airplane", "automobile", "bird", "cat", "deer", "dog", "frog", "horse", "ship",
-          "truck");
+          "airplane", "automobile", "bird", "cat", "deer", "dog", "frog", "horse", "ship", "truck");
 
   private Cifar10() {}
 

@@ -120,8 +120,15 @@ public final class ImageFiles {
   public static void writePng(Path file, byte[] pixels, int channels, int height, int width) {
     if (channels != 1 && channels != 3 || pixels.length != channels * height * width) {
       throw new IllegalArgumentException(
-          "expected [C, H, W] bytes, C = 1 or 3; got " + pixels.length + " bytes for ["
-              + channels + ", " + height + ", " + width + "]");
+          "expected [C, H, W] bytes, C = 1 or 3; got "
+              + pixels.length
+              + " bytes for ["
+              + channels
+              + ", "
+              + height
+              + ", "
+              + width
+              + "]");
     }
     BufferedImage image = new BufferedImage(width, height, BufferedImage.TYPE_INT_RGB);
     int plane = height * width;
@@ -248,8 +255,7 @@ public final class ImageFiles {
     }
     int width = row.length / 3;
     int[] pixels =
-        raster.getPixels(
-            left + raster.getMinX(), y + raster.getMinY(), width, 1, (int[]) null);
+        raster.getPixels(left + raster.getMinX(), y + raster.getMinY(), width, 1, (int[]) null);
     for (int x = 0; x < width; x++) {
       float opacity = alpha ? pixels[x * bands + colours] * scale[colours] / 255f : 1f;
       float factor = image.isAlphaPremultiplied() ? 1f : opacity;

@@ -33,8 +33,7 @@ public final class ImageGrid {
    * @param rowLabels texts left of the rows, from the top; none, or fewer than rows, is fine
    * @param columnLabels texts above the columns, from the left, broken into lines to fit
    */
-  public record Options(
-      int columns, int scale, List<String> rowLabels, List<String> columnLabels) {
+  public record Options(int columns, int scale, List<String> rowLabels, List<String> columnLabels) {
     /** Checks and copies. */
     public Options {
       if (columns < 0) {
@@ -134,7 +133,12 @@ public final class ImageGrid {
     if (channels != 1 && channels != 3 || height < 1 || width < 1) {
       throw new IllegalArgumentException(
           "images must be [C, H, W] with C = 1 or 3 and positive H and W; got ["
-              + channels + ", " + height + ", " + width + "]");
+              + channels
+              + ", "
+              + height
+              + ", "
+              + width
+              + "]");
     }
     long each = (long) channels * height * width;
     if (pixels.length == 0 || pixels.length % each != 0) {
@@ -142,8 +146,7 @@ public final class ImageGrid {
           "pixels must hold a multiple of " + each + " bytes, at least one; got " + pixels.length);
     }
     int count = (int) (pixels.length / each);
-    int columns =
-        options.columns() > 0 ? options.columns() : (int) Math.ceil(Math.sqrt(count));
+    int columns = options.columns() > 0 ? options.columns() : (int) Math.ceil(Math.sqrt(count));
     int rows = (count + columns - 1) / columns;
     checkLabels("row", options.rowLabels(), rows);
     checkLabels("column", options.columnLabels(), columns);
@@ -156,7 +159,12 @@ public final class ImageGrid {
     long fullHeight = top + MARGIN + rows * stepY;
     if (fullWidth * fullHeight > MAX_PIXELS) {
       throw new IllegalArgumentException(
-          "a grid may have at most " + MAX_PIXELS + " pixels; got " + fullWidth + " x " + fullHeight
+          "a grid may have at most "
+              + MAX_PIXELS
+              + " pixels; got "
+              + fullWidth
+              + " x "
+              + fullHeight
               + " (draw fewer images or a smaller scale)");
     }
     BufferedImage image =
@@ -169,8 +177,7 @@ public final class ImageGrid {
     }
     for (int c = 0; c < options.columnLabels().size(); c++) {
       List<String> lines =
-          BitmapFont.wrap(
-              options.columnLabels().get(c), (int) (stepX - MARGIN), MAX_LABEL_LINES);
+          BitmapFont.wrap(options.columnLabels().get(c), (int) (stepX - MARGIN), MAX_LABEL_LINES);
       // The last line sits just above the images.
       int y = top + MARGIN - LINE * lines.size();
       for (String line : lines) {
@@ -221,7 +228,13 @@ public final class ImageGrid {
   private static void checkLabels(String what, List<String> labels, int places) {
     if (labels.size() > places) {
       throw new IllegalArgumentException(
-          "at most " + places + " " + what + " labels for as many " + what + "s; got "
+          "at most "
+              + places
+              + " "
+              + what
+              + " labels for as many "
+              + what
+              + "s; got "
               + labels.size());
     }
   }

@@ -101,8 +101,7 @@ public final class InMemoryImageDataset implements ImageDataset {
             "label " + i + " must be 0 to " + (classNames.size() - 1) + "; got " + labels[i]);
       }
     }
-    return new InMemoryImageDataset(
-        pixels, channels, height, width, labels, classNames, captions);
+    return new InMemoryImageDataset(pixels, channels, height, width, labels, classNames, captions);
   }
 
   /**

@@ -25,8 +25,9 @@ import org.knowm.xchart.style.markers.SeriesMarkers;
 /**
  * Draws a loss curve as PNG: the raw values thin and light, and over them their exponential moving
  * average, {@code m_i = s * m_(i-1) + (1 - s) * loss_i}, divided by {@code 1 - s^i}. The y axis is
- * logarithmic; linear if a loss is not positive, or if they all lie within a factor of ten. Needs no display; where Java believes there is
- * one that cannot be reached, start it with {@code -Djava.awt.headless=true}.
+ * logarithmic; linear if a loss is not positive, or if they all lie within a factor of ten. Needs
+ * no display; where Java believes there is one that cannot be reached, start it with {@code
+ * -Djava.awt.headless=true}.
  */
 public final class LossPlot {
   private static final Logger LOG = System.getLogger(LossPlot.class.getName());

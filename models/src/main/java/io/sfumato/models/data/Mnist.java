@@ -23,7 +23,15 @@ public final class Mnist {
   /** The classes of Fashion-MNIST; its files have the same names, so they must be asked for. */
   public static final List<String> FASHION =
       List.of(
-          "t-shirt", "trouser", "pullover", "dress", "coat", "sandal", "shirt", "sneaker", "bag",
+          "t-shirt",
+          "trouser",
+          "pullover",
+          "dress",
+          "coat",
+          "sandal",
+          "shirt",
+          "sneaker",
+          "bag",
           "ankle boot");
 
   private static final Options DEFAULTS = new Options(Optional.empty(), DIGITS);
@@ -97,13 +105,18 @@ public final class Mnist {
     int[] classes = IdxReader.labels(labels);
     if (classes.length != read.count()) {
       throw DatasetException.at(
-          labels, 4, read.count() + " labels, one for each image of " + images, "" + classes.length);
+          labels,
+          4,
+          read.count() + " labels, one for each image of " + images,
+          "" + classes.length);
     }
     int names = options.classNames().size();
     for (int i = 0; i < classes.length; i++) {
       if (classes[i] >= names) {
         throw DatasetException.at(
-            labels, IdxReader.headerLength(1) + i, "a label from 0 to " + (names - 1),
+            labels,
+            IdxReader.headerLength(1) + i,
+            "a label from 0 to " + (names - 1),
             "" + classes[i]);
       }
     }

@@ -124,10 +124,12 @@ final class ShapesRaster {
 
   private static double[][] star(double outer, double inner) {
     // sin and cos of 0, 36, 72, 108, 144 degrees and so on; literals, as Math.sin may differ.
-    double[] sin = {0, 0.58778525229247313, 0.95105651629515357, 0.95105651629515357,
-      0.58778525229247313};
-    double[] cos = {1, 0.80901699437494742, 0.30901699437494742, -0.30901699437494742,
-      -0.80901699437494742};
+    double[] sin = {
+      0, 0.58778525229247313, 0.95105651629515357, 0.95105651629515357, 0.58778525229247313
+    };
+    double[] cos = {
+      1, 0.80901699437494742, 0.30901699437494742, -0.30901699437494742, -0.80901699437494742
+    };
     double[][] points = new double[10][];
     for (int i = 0; i < 10; i++) {
       double r = i % 2 == 0 ? outer : inner;

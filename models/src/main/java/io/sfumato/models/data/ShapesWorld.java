@@ -53,7 +53,8 @@ public final class ShapesWorld implements ImageDataset {
         throw new IllegalArgumentException("count must be positive; got " + count);
       }
       if (resolution < 8 || resolution > 1024) {
-        throw new IllegalArgumentException("resolution must be 8 to 1024 pixels; got " + resolution);
+        throw new IllegalArgumentException(
+            "resolution must be 8 to 1024 pixels; got " + resolution);
       }
       Objects.requireNonNull(labels, "labels");
     }
@@ -210,7 +211,9 @@ public final class ShapesWorld implements ImageDataset {
     return Optional.of(scene(index).caption());
   }
 
-  /** {@return the (colour, shape) pair of an image: element {@code i % PAIRS} of a shuffled block} */
+  /**
+   * {@return the (colour, shape) pair of an image: element {@code i % PAIRS} of a shuffled block}
+   */
   private int pair(int index) {
     SplitMix64 random = SplitMix64.of(options.seed(), stream(index / PAIRS, 0));
     int[] order = new int[PAIRS];

@@ -17,8 +17,8 @@ import java.util.zip.GZIPOutputStream;
 import org.jspecify.annotations.Nullable;
 import org.junit.jupiter.api.BeforeEach;
 import org.junit.jupiter.api.Test;
-import org.junit.jupiter.api.function.Executable;
 import org.junit.jupiter.api.extension.RegisterExtension;
+import org.junit.jupiter.api.function.Executable;
 import org.junit.jupiter.api.io.TempDir;
 import org.junit.jupiter.params.ParameterizedTest;
 import org.junit.jupiter.params.provider.CsvSource;
@@ -131,7 +131,14 @@ class IdxTest {
 
   @ParameterizedTest
   @CsvSource({
-    "4,  2147483647", "4, -2147483648", "4, -1", "4, 0", "8, 0", "8, 8193", "8, -1", "12, 0",
+    "4,  2147483647",
+    "4, -2147483648",
+    "4, -1",
+    "4, 0",
+    "8, 0",
+    "8, 8193",
+    "8, -1",
+    "12, 0",
     "12, 2147483647",
   })
   void headersThatPromiseTooMuchOrNothing(int offset, int value) throws IOException {
@@ -186,8 +193,7 @@ class IdxTest {
     return bytes;
   }
 
-  private static void assertMessage(
-      Executable action, @Nullable Integer offset, String... parts) {
+  private static void assertMessage(Executable action, @Nullable Integer offset, String... parts) {
     DatasetException e = assertThrows(DatasetException.class, action);
     for (String part : parts) {
       assertTrue(e.getMessage().contains(part), e.getMessage());

@@ -95,8 +95,7 @@ class ImageFolderTest {
   void webp() throws IOException {
     // The smallest lossy picture, one pixel.
     byte[] bytes =
-        Base64.getDecoder()
-            .decode("UklGRiIAAABXRUJQVlA4IBYAAAAwAQCdASoBAAEADsD+JaQAA3AAAAAA");
+        Base64.getDecoder().decode("UklGRiIAAABXRUJQVlA4IBYAAAAwAQCdASoBAAEADsD+JaQAA3AAAAAA");
     Path file = Files.write(folder.resolve("pixel.webp"), bytes);
     assertEquals(3, ImageFiles.readSquare(file, 1).length);
     assertEquals(1, ImageFolder.open(folder, 8).size());
@@ -108,16 +107,14 @@ class ImageFolderTest {
     // A lossless WebP picture of one pixel with one byte changed.
     byte[] bytes = Base64.getDecoder().decode("UklGRhoAAABXRUJQVlA4TA0AAAAvAAAAEAcQEXKIiP4H8A==");
     Path file = Files.write(folder.resolve("endless.webp"), bytes);
-    DatasetException e =
-        assertThrows(DatasetException.class, () -> ImageFiles.readSquare(file, 1));
+    DatasetException e = assertThrows(DatasetException.class, () -> ImageFiles.readSquare(file, 1));
     assertTrue(e.getMessage().contains("endless.webp"), e.getMessage());
   }
 
   @Test
   void cmykJpeg() throws IOException {
     // Four inverted channels, as Adobe programs write them: full magenta and yellow make red.
-    WritableRaster raster =
-        Raster.createInterleavedRaster(DataBuffer.TYPE_BYTE, 16, 16, 4, null);
+    WritableRaster raster = Raster.createInterleavedRaster(DataBuffer.TYPE_BYTE, 16, 16, 4, null);
     for (int i = 0; i < 256; i++) {
       raster.setPixel(i % 16, i / 16, new int[] {255, 0, 0, 255});
     }
@@ -232,8 +229,7 @@ class ImageFolderTest {
     assertEquals(1, log.lines().size());
     String line = log.lines().getFirst();
     assertTrue(line.startsWith("WARNING ") && line.contains("5b.png"), line);
-    ImageFolder.Options strict =
-        ImageFolder.options(2).brokenImages(ImageFolder.BrokenImages.FAIL);
+    ImageFolder.Options strict = ImageFolder.options(2).brokenImages(ImageFolder.BrokenImages.FAIL);
     DatasetException e =
         assertThrows(
             DatasetException.class, () -> ImageFolder.open(folder.resolve("data"), strict));
@@ -310,8 +306,7 @@ class ImageFolderTest {
   @Test
   void refusesBombsBeforeDecoding() throws IOException {
     Path huge = Files.write(folder.resolve("huge.png"), pngHeader(60_000, 60_000));
-    DatasetException e =
-        assertThrows(DatasetException.class, () -> ImageFiles.readSquare(huge, 8));
+    DatasetException e = assertThrows(DatasetException.class, () -> ImageFiles.readSquare(huge, 8));
     assertTrue(e.getMessage().contains("60000 x 60000"), e.getMessage());
     assertTrue(e.getMessage().contains("100000000 pixels"), e.getMessage());
     Path hollow = Files.write(folder.resolve("hollow.png"), pngHeader(9_000, 9_000));

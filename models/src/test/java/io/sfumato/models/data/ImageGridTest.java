@@ -165,8 +165,7 @@ class ImageGridTest {
     Path file = folder.resolve("one.png");
     ImageFiles.writePng(file, pixels, 3, 5, 5);
     assertArrayEquals(pixels, ImageFiles.readSquare(file, 5));
-    assertThrows(
-        IllegalArgumentException.class, () -> ImageFiles.writePng(file, pixels, 1, 5, 5));
+    assertThrows(IllegalArgumentException.class, () -> ImageFiles.writePng(file, pixels, 1, 5, 5));
   }
 
   private BufferedImage write(
