@@ -280,6 +280,63 @@ public final class Tensor {
     return Num.matmul(this, other);
   }
 
+  /** {@code this} to the power {@code exponent}. */
+  public Tensor pow(double exponent) {
+    return Num.pow(this, exponent);
+  }
+
+  /** {@code e^this}. */
+  public Tensor exp() {
+    return Num.exp(this);
+  }
+
+  /** Natural logarithm. */
+  public Tensor log() {
+    return Num.log(this);
+  }
+
+  /** Square root. */
+  public Tensor sqrt() {
+    return Num.sqrt(this);
+  }
+
+  /** {@code this²}. */
+  public Tensor square() {
+    return Num.square(this);
+  }
+
+  /** Absolute value. */
+  public Tensor abs() {
+    return Num.abs(this);
+  }
+
+  /** The elements rounded to another type; this tensor if it has that type already. */
+  public Tensor to(DType other) {
+    return Num.cast(this, other);
+  }
+
+  // ---- reductions; no axes means all of them
+
+  /** The sum over some axes, which disappear. */
+  public Tensor sum(int... axes) {
+    return Num.sum(this, axes);
+  }
+
+  /** The mean over some axes, which disappear. */
+  public Tensor mean(int... axes) {
+    return Num.mean(this, axes);
+  }
+
+  /** The largest element over some axes, which disappear. */
+  public Tensor max(int... axes) {
+    return Num.max(this, axes);
+  }
+
+  /** The smallest element over some axes, which disappear. */
+  public Tensor min(int... axes) {
+    return Num.min(this, axes);
+  }
+
   // ---- views and moves
 
   /** The same elements in another shape; one dimension may be -1. A copy if strides demand it. */

@@ -13,7 +13,11 @@ public abstract sealed class TensorException extends RuntimeException
         NotDifferentiableException,
         UseAfterFreeException {
   private static final long serialVersionUID = 1;
+
+  /** What {@link #in} added; empty before. */
   private String context = "";
+
+  /** What stands before the requirement; empty if nothing does. */
   private String prefix = "";
 
   TensorException(String requirement) {

@@ -13,6 +13,9 @@ import org.jspecify.annotations.Nullable;
 public final class KernelTable {
   private final Map<Class<? extends Op>, List<Kernel<?>>> kernels = new HashMap<>();
 
+  /** An empty table. */
+  public KernelTable() {}
+
   /** Adds a candidate after those already there. */
   public <O extends Op> KernelTable add(Class<O> op, Kernel<? super O> kernel) {
     kernels.computeIfAbsent(op, c -> new ArrayList<>()).add(kernel);

@@ -191,4 +191,31 @@ public final class NN {
   public static Tensor attention(Tensor q, Tensor k, Tensor v, AttentionOptions options) {
     throw new UnsupportedOperationException("attention");
   }
+
+  // ---- activations and losses
+
+  /** The logistic function {@code σ(x) = 1 / (1 + e^-x)}. */
+  public static Tensor sigmoid(Tensor x) {
+    return Num.unary(Unary.Kind.SIGMOID, x);
+  }
+
+  /** {@code x σ(x)}, also called swish (Ramachandran et al. 2017). */
+  public static Tensor silu(Tensor x) {
+    return Num.unary(Unary.Kind.SILU, x);
+  }
+
+  /** {@code x Φ(x)} with the normal distribution function (Hendrycks and Gimpel 2016). */
+  public static Tensor gelu(Tensor x) {
+    return Num.unary(Unary.Kind.GELU, x);
+  }
+
+  /** {@code x/2 (1 + tanh(√(2/π) (x + 0.044715 x³)))}, PyTorch's gelu with approximate="tanh". */
+  public static Tensor geluTanh(Tensor x) {
+    return Num.unary(Unary.Kind.GELU_TANH, x);
+  }
+
+  /** {@code max(x, 0)}; gradient 0 at 0. */
+  public static Tensor relu(Tensor x) {
+    return Num.unary(Unary.Kind.RELU, x);
+  }
 }

@@ -5,6 +5,8 @@ import io.sfumato.tensor.DType;
 import io.sfumato.tensor.Shape;
 import io.sfumato.tensor.Tensor;
 import io.sfumato.tensor.exec.Executor;
+import java.util.List;
+import java.util.stream.IntStream;
 
 /**
  * Numerics: elementwise functions, comparisons, reductions, products, sorting. The names are those
@@ -94,28 +96,327 @@ public final class Num {
     throw new UnsupportedOperationException("einsum");
   }
 
-  // ---- to be filled in
+  // ---- functions of one tensor
+
+  /** {@code -x}. */
+  public static Tensor neg(Tensor x) {
+    return affine(x, -1, 0);
+  }
+
+  /** {@code |x|}; gradient 0 at 0. */
+  public static Tensor abs(Tensor x) {
+    return unary(Unary.Kind.ABS, x);
+  }
+
+  /** {@code e^x}. */
+  public static Tensor exp(Tensor x) {
+    return unary(Unary.Kind.EXP, x);
+  }
+
+  /** {@code e^x - 1}, exact near 0. */
+  public static Tensor expm1(Tensor x) {
+    return unary(Unary.Kind.EXPM1, x);
+  }
 
   /** Natural logarithm. */
   public static Tensor log(Tensor x) {
-    throw new UnsupportedOperationException("log");
+    return unary(Unary.Kind.LOG, x);
   }
 
-  /** 1 where {@code a > b}, as BOOL. */
-  public static Tensor gt(Tensor a, Tensor b) {
-    throw new UnsupportedOperationException("gt");
+  /** {@code log(1 + x)}, exact near 0. */
+  public static Tensor log1p(Tensor x) {
+    return unary(Unary.Kind.LOG1P, x);
   }
 
-  /** 1 where {@code a = b}, as BOOL. */
-  public static Tensor eq(Tensor a, Tensor b) {
-    throw new UnsupportedOperationException("eq");
+  /** Square root. */
+  public static Tensor sqrt(Tensor x) {
+    return unary(Unary.Kind.SQRT, x);
   }
 
-  /** The elements rounded to another type; the same tensor if it has that type already. */
-  public static Tensor cast(Tensor x, DType dtype) {
-    if (x.dtype() == dtype) {
+  /** {@code 1 / sqrt(x)}. */
+  public static Tensor rsqrt(Tensor x) {
+    return unary(Unary.Kind.RSQRT, x);
+  }
+
+  /** {@code 1 / x}. */
+  public static Tensor reciprocal(Tensor x) {
+    return unary(Unary.Kind.RECIPROCAL, x);
+  }
+
+  /** {@code x²}. */
+  public static Tensor square(Tensor x) {
+    return unary(Unary.Kind.SQUARE, x);
+  }
+
+  /** Sine of an angle in radians. */
+  public static Tensor sin(Tensor x) {
+    return unary(Unary.Kind.SIN, x);
+  }
+
+  /** Cosine of an angle in radians. */
+  public static Tensor cos(Tensor x) {
+    return unary(Unary.Kind.COS, x);
+  }
+
+  /** Hyperbolic tangent. */
+  public static Tensor tanh(Tensor x) {
+    return unary(Unary.Kind.TANH, x);
+  }
+
+  /** The error function {@code 2/√π ∫₀ˣ e^(-t²) dt}. */
+  public static Tensor erf(Tensor x) {
+    return unary(Unary.Kind.ERF, x);
+  }
+
+  /** The largest whole number not above x; gradient 0. */
+  public static Tensor floor(Tensor x) {
+    return unary(Unary.Kind.FLOOR, x);
+  }
+
+  /** The smallest whole number not below x; gradient 0. */
+  public static Tensor ceil(Tensor x) {
+    return unary(Unary.Kind.CEIL, x);
+  }
+
+  /** The nearest whole number, halves to the even one; gradient 0. */
+  public static Tensor round(Tensor x) {
+    return unary(Unary.Kind.ROUND, x);
+  }
+
+  /** -1, 0 or 1 by the sign; gradient 0. */
+  public static Tensor sign(Tensor x) {
+    return unary(Unary.Kind.SIGN, x);
+  }
+
+  /** {@code x^exponent}. */
+  public static Tensor pow(Tensor x, double exponent) {
+    if (exponent == 1) {
       return x;
     }
-    throw new UnsupportedOperationException("cast");
+    return exponent == 2 ? square(x) : Executor.run(new PowScalar(exponent), x);
+  }
+
+  /** {@code x} bounded to [min, max]; infinities for no bound. */
+  public static Tensor clamp(Tensor x, double min, double max) {
+    return Executor.run(new Clamp(min, max), x);
+  }
+
+  /** BOOL, 1 where x is neither infinite nor NaN. */
+  public static Tensor isFinite(Tensor x) {
+    return lt(abs(x), Double.POSITIVE_INFINITY);
+  }
+
+  /**
+   * The elements rounded to another type (towards zero to integers); the same tensor if it has that
+   * type already. No gradient passes through integers or BOOL.
+   */
+  public static Tensor cast(Tensor x, DType dtype) {
+    return x.dtype() == dtype ? x : Executor.run(new Cast(dtype), x);
+  }
+
+  // ---- comparison and choice; results are BOOL and have no gradient
+
+  /** {@code a = b}. */
+  public static Tensor eq(Tensor a, Tensor b) {
+    return compare(Compare.Kind.EQ, a, b);
+  }
+
+  /** {@code a = b}. */
+  public static Tensor eq(Tensor a, double b) {
+    return compare(Compare.Kind.EQ, a, b);
+  }
+
+  /** {@code a ≠ b}. */
+  public static Tensor ne(Tensor a, Tensor b) {
+    return compare(Compare.Kind.NE, a, b);
+  }
+
+  /** {@code a ≠ b}. */
+  public static Tensor ne(Tensor a, double b) {
+    return compare(Compare.Kind.NE, a, b);
+  }
+
+  /** {@code a < b}. */
+  public static Tensor lt(Tensor a, Tensor b) {
+    return compare(Compare.Kind.LT, a, b);
+  }
+
+  /** {@code a < b}. */
+  public static Tensor lt(Tensor a, double b) {
+    return compare(Compare.Kind.LT, a, b);
+  }
+
+  /** {@code a ≤ b}. */
+  public static Tensor le(Tensor a, Tensor b) {
+    return compare(Compare.Kind.LE, a, b);
+  }
+
+  /** {@code a ≤ b}. */
+  public static Tensor le(Tensor a, double b) {
+    return compare(Compare.Kind.LE, a, b);
+  }
+
+  /** {@code a > b}. */
+  public static Tensor gt(Tensor a, Tensor b) {
+    return compare(Compare.Kind.GT, a, b);
+  }
+
+  /** {@code a > b}. */
+  public static Tensor gt(Tensor a, double b) {
+    return compare(Compare.Kind.GT, a, b);
+  }
+
+  /** {@code a ≥ b}. */
+  public static Tensor ge(Tensor a, Tensor b) {
+    return compare(Compare.Kind.GE, a, b);
+  }
+
+  /** {@code a ≥ b}. */
+  public static Tensor ge(Tensor a, double b) {
+    return compare(Compare.Kind.GE, a, b);
+  }
+
+  /** {@code ¬a} of a BOOL tensor. */
+  public static Tensor logicalNot(Tensor a) {
+    return Executor.run(new Logical(Logical.Kind.NOT), a);
+  }
+
+  /** {@code a ∧ b} of BOOL tensors. */
+  public static Tensor logicalAnd(Tensor a, Tensor b) {
+    return Executor.run(new Logical(Logical.Kind.AND), a, b);
+  }
+
+  /** {@code a ∨ b} of BOOL tensors. */
+  public static Tensor logicalOr(Tensor a, Tensor b) {
+    return Executor.run(new Logical(Logical.Kind.OR), a, b);
+  }
+
+  /** {@code a ≠ b} of BOOL tensors. */
+  public static Tensor logicalXor(Tensor a, Tensor b) {
+    return Executor.run(new Logical(Logical.Kind.XOR), a, b);
+  }
+
+  /** {@code condition ? a : b} for each element; the condition is BOOL. */
+  public static Tensor where(Tensor condition, Tensor a, Tensor b) {
+    DType dtype = DType.promote(a.dtype(), b.dtype());
+    return Executor.run(new Where(), condition, cast(a, dtype), cast(b, dtype));
+  }
+
+  // ---- reductions: no axes means all of them
+
+  /** Σ x over some axes, which disappear. */
+  public static Tensor sum(Tensor x, int... axes) {
+    return sum(x, false, axes);
+  }
+
+  /** Σ x over some axes, which stay with size 1 if {@code keepDims}. */
+  public static Tensor sum(Tensor x, boolean keepDims, int... axes) {
+    return reduce(Reduce.Kind.SUM, x, keepDims, axes);
+  }
+
+  /** The mean over some axes, which disappear. */
+  public static Tensor mean(Tensor x, int... axes) {
+    return mean(x, false, axes);
+  }
+
+  /** The mean over some axes, which stay with size 1 if {@code keepDims}. */
+  public static Tensor mean(Tensor x, boolean keepDims, int... axes) {
+    return reduce(Reduce.Kind.MEAN, x, keepDims, axes);
+  }
+
+  /** The largest element over some axes, which disappear. Ties share the gradient equally. */
+  public static Tensor max(Tensor x, int... axes) {
+    return max(x, false, axes);
+  }
+
+  /** The largest element over some axes, which stay with size 1 if {@code keepDims}. */
+  public static Tensor max(Tensor x, boolean keepDims, int... axes) {
+    return reduce(Reduce.Kind.MAX, x, keepDims, axes);
+  }
+
+  /** The smallest element over some axes, which disappear. Ties share the gradient equally. */
+  public static Tensor min(Tensor x, int... axes) {
+    return min(x, false, axes);
+  }
+
+  /** The smallest element over some axes, which stay with size 1 if {@code keepDims}. */
+  public static Tensor min(Tensor x, boolean keepDims, int... axes) {
+    return reduce(Reduce.Kind.MIN, x, keepDims, axes);
+  }
+
+  /** Π x over some axes, which disappear. */
+  public static Tensor prod(Tensor x, int... axes) {
+    return prod(x, false, axes);
+  }
+
+  /** Π x over some axes, which stay with size 1 if {@code keepDims}. */
+  public static Tensor prod(Tensor x, boolean keepDims, int... axes) {
+    return reduce(Reduce.Kind.PROD, x, keepDims, axes);
+  }
+
+  /** Whether any element is not 0, over some axes, which disappear. */
+  public static Tensor any(Tensor x, int... axes) {
+    return reduce(Reduce.Kind.ANY, x, false, axes);
+  }
+
+  /** Whether all elements are not 0, over some axes, which disappear. */
+  public static Tensor all(Tensor x, int... axes) {
+    return reduce(Reduce.Kind.ALL, x, false, axes);
+  }
+
+  /** The index of the largest of all elements in row-major order, as I64; the first of equals. */
+  public static Tensor argmax(Tensor x) {
+    return argmax(Shaping.reshape(x, -1), 0, false);
+  }
+
+  /** The index of the largest element along one axis, as I64; the first of equals. */
+  public static Tensor argmax(Tensor x, int axis, boolean keepDims) {
+    return Executor.run(new ArgReduce(true, axis, keepDims), x);
+  }
+
+  /** The index of the smallest of all elements in row-major order, as I64; the first of equals. */
+  public static Tensor argmin(Tensor x) {
+    return argmin(Shaping.reshape(x, -1), 0, false);
+  }
+
+  /** The index of the smallest element along one axis, as I64; the first of equals. */
+  public static Tensor argmin(Tensor x, int axis, boolean keepDims) {
+    return Executor.run(new ArgReduce(false, axis, keepDims), x);
+  }
+
+  // ---- for backwards
+
+  static Tensor unaryBackward(UnaryBackward.Kind kind, Tensor kept, Tensor dy) {
+    return Executor.run(new UnaryBackward(kind), kept, dy);
+  }
+
+  static Tensor prodBackward(Tensor x, Tensor g, List<Integer> axes) {
+    return Executor.run(new ProdBackward(axes), x, g);
+  }
+
+  // ---- helpers
+
+  static Tensor unary(Unary.Kind kind, Tensor x) {
+    return Executor.run(new Unary(kind), x);
+  }
+
+  private static Tensor compare(Compare.Kind kind, Tensor a, Tensor b) {
+    DType dtype = DType.promote(a.dtype(), b.dtype());
+    return Executor.run(new Compare(kind), cast(a, dtype), cast(b, dtype));
+  }
+
+  private static Tensor compare(Compare.Kind kind, Tensor a, double b) {
+    boolean exact = a.dtype().isFloating() || (a.dtype().isInteger() && b == Math.rint(b));
+    Tensor left = exact ? a : cast(a, DType.F32);
+    return Executor.run(
+        new Compare(kind), left, Shaping.full(left.spec().with(Shape.SCALAR), b));
+  }
+
+  private static Tensor reduce(Reduce.Kind kind, Tensor x, boolean keepDims, int... axes) {
+    return Executor.run(new Reduce(kind, list(axes), keepDims), x);
+  }
+
+  private static List<Integer> list(int... axes) {
+    return IntStream.of(axes).boxed().toList();
   }
 }

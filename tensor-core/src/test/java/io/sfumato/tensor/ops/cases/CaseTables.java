@@ -10,7 +10,9 @@ public final class CaseTables {
   /** All tables. */
   public static List<CaseTable> all() {
     return List.of(
-        new CoreCases() //
+        new CoreCases(), //
+        new ElementwiseCases(),
+        new ReduceCases() //
         );
   }
 
