@@ -93,7 +93,7 @@ public record ConvOptions(
    *
    * @throws IllegalArgumentException if a list has another length than 1 or {@code spatial}
    */
-  ConvOptions resolved(int spatial) {
+  public ConvOptions resolved(int spatial) {
     return new ConvOptions(
         spread(spatial, "stride", stride),
         spread(spatial, "padding", before),

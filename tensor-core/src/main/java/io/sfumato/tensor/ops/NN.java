@@ -2,6 +2,7 @@
 package io.sfumato.tensor.ops;
 
 import io.sfumato.tensor.Tensor;
+import io.sfumato.tensor.exec.Executor;
 import org.jspecify.annotations.Nullable;
 
 /**
@@ -25,7 +26,9 @@ public final class NN {
    * @return [..., out]
    */
   public static Tensor linear(Tensor x, Tensor weight, @Nullable Tensor bias) {
-    throw new UnsupportedOperationException("linear");
+    return bias == null
+        ? Executor.run(new Linear(false), x, weight)
+        : Executor.run(new Linear(true), x, weight, bias);
   }
 
   // ---- convolutions
@@ -39,7 +42,7 @@ public final class NN {
    * @return [N, out, L'], channels-last in memory
    */
   public static Tensor conv1d(Tensor x, Tensor weight, @Nullable Tensor bias, ConvOptions options) {
-    throw new UnsupportedOperationException("conv1d");
+    return Convolutions.conv1d(x, weight, bias, options);
   }
 
   /**
@@ -51,7 +54,7 @@ public final class NN {
    * @return [N, out, H', W'], channels-last in memory
    */
   public static Tensor conv2d(Tensor x, Tensor weight, @Nullable Tensor bias, ConvOptions options) {
-    throw new UnsupportedOperationException("conv2d");
+    return Convolutions.conv2d(x, weight, bias, options);
   }
 
   /**
@@ -63,7 +66,7 @@ public final class NN {
    * @return [N, out, D', H', W'], channels-last in memory
    */
   public static Tensor conv3d(Tensor x, Tensor weight, @Nullable Tensor bias, ConvOptions options) {
-    throw new UnsupportedOperationException("conv3d");
+    return Convolutions.conv3d(x, weight, bias, options);
   }
 
   /**
@@ -77,7 +80,7 @@ public final class NN {
    */
   public static Tensor convTranspose2d(
       Tensor x, Tensor weight, @Nullable Tensor bias, ConvOptions options) {
-    throw new UnsupportedOperationException("convTranspose2d");
+    return Convolutions.convTranspose2d(x, weight, bias, options);
   }
 
   // ---- normalisations
@@ -95,13 +98,13 @@ public final class NN {
    */
   public static Tensor groupNorm(
       Tensor x, int groups, @Nullable Tensor weight, @Nullable Tensor bias, double eps) {
-    throw new UnsupportedOperationException("groupNorm");
+    return Norms.groupNorm(x, groups, weight, bias, eps, false);
   }
 
   /** {@link #groupNorm} followed by {@code silu(y) = y sigmoid(y)}, in one pass. */
   public static Tensor groupNormSilu(
       Tensor x, int groups, @Nullable Tensor weight, @Nullable Tensor bias, double eps) {
-    throw new UnsupportedOperationException("groupNormSilu");
+    return Norms.groupNorm(x, groups, weight, bias, eps, true);
   }
 
   /**
@@ -117,7 +120,7 @@ public final class NN {
    */
   public static Tensor layerNorm(
       Tensor x, int normalizedDims, @Nullable Tensor weight, @Nullable Tensor bias, double eps) {
-    throw new UnsupportedOperationException("layerNorm");
+    return Norms.layerNorm(x, normalizedDims, weight, bias, eps);
   }
 
   /**
@@ -131,7 +134,7 @@ public final class NN {
    * @return [B, N, D]
    */
   public static Tensor layerNormModulate(Tensor x, Tensor shift, Tensor scale, double eps) {
-    throw new UnsupportedOperationException("layerNormModulate");
+    return Executor.run(new LayerNormModulate(eps), x, shift, scale);
   }
 
   /**
@@ -144,7 +147,9 @@ public final class NN {
    * @return the shape of {@code x}
    */
   public static Tensor rmsNorm(Tensor x, @Nullable Tensor weight, double eps) {
-    throw new UnsupportedOperationException("rmsNorm");
+    return weight == null
+        ? Executor.run(new RmsNorm(eps, false), x)
+        : Executor.run(new RmsNorm(eps, true), x, weight);
   }
 
   /**
@@ -172,7 +177,7 @@ public final class NN {
       boolean training,
       double momentum,
       double eps) {
-    throw new UnsupportedOperationException("batchNorm");
+    return Norms.batchNorm(x, runningMean, runningVar, weight, bias, training, momentum, eps);
   }
 
   // ---- attention
@@ -189,7 +194,7 @@ public final class NN {
    *     Lq, H * Dv)} is a view
    */
   public static Tensor attention(Tensor q, Tensor k, Tensor v, AttentionOptions options) {
-    throw new UnsupportedOperationException("attention");
+    return Attentions.attention(q, k, v, options);
   }
 
   // ---- activations and losses

@@ -78,7 +78,19 @@ public final class Num {
    * @throws io.sfumato.tensor.ShapeException if the inner sizes differ or one operand is a scalar
    */
   public static Tensor matmul(Tensor a, Tensor b) {
-    throw new UnsupportedOperationException("matmul");
+    return Products.matmul(a, b);
+  }
+
+  /**
+   * The product of matrices that may be seen transposed, for each index of the broadcast leading
+   * dimensions.
+   *
+   * @param a [..., m, k], or [..., k, m] to be transposed
+   * @param b [..., k, n], or [..., n, k] to be transposed
+   * @return [..., m, n]
+   */
+  public static Tensor matmul(Tensor a, Tensor b, boolean transposeA, boolean transposeB) {
+    return Products.matmul(a, b, transposeA, transposeB);
   }
 
   /**
@@ -93,7 +105,7 @@ public final class Num {
    *     shapes
    */
   public static Tensor einsum(String equation, Tensor... operands) {
-    throw new UnsupportedOperationException("einsum");
+    return Einsum.run(equation, operands);
   }
 
   // ---- functions of one tensor

@@ -12,7 +12,11 @@ public final class CaseTables {
     return List.of(
         new CoreCases(), //
         new ElementwiseCases(),
-        new ReduceCases() //
+        new ReduceCases(), //
+        new ProductCases(),
+        new ConvolutionCases(),
+        new NormCases(),
+        new AttentionCases() //
         );
   }
 

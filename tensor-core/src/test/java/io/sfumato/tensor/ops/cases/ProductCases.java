@@ -1,0 +1,70 @@
+// SPDX-License-Identifier: Apache-2.0
+package io.sfumato.tensor.ops.cases;
+
+import static io.sfumato.tensor.ops.cases.ErrorCase.f32;
+import static io.sfumato.tensor.ops.cases.ErrorCase.spec;
+import static io.sfumato.tensor.ops.cases.Input.normal;
+
+import io.sfumato.tensor.DType;
+import io.sfumato.tensor.ops.Linear;
+import io.sfumato.tensor.ops.MatMul;
+import java.util.ArrayList;
+import java.util.List;
+
+/** Matrix products and linear layers. */
+final class ProductCases implements CaseTable {
+  private static final MatMul PLAIN = new MatMul(false, false);
+
+  @Override
+  public List<OpCase> cases() {
+    List<OpCase> cases = new ArrayList<>();
+    cases.add(OpCase.of("square", PLAIN, normal(4, 4), normal(4, 4)).withSecondOrder());
+    cases.add(OpCase.of("odd", PLAIN, normal(3, 7), normal(7, 5)));
+    cases.add(OpCase.of("tiles", PLAIN, normal(17, 33), normal(33, 70)));
+    cases.add(OpCase.of("one row", PLAIN, normal(1, 6), normal(6, 3)));
+    cases.add(OpCase.of("one column", PLAIN, normal(5, 4), normal(4, 1)));
+    cases.add(OpCase.of("inner one", PLAIN, normal(3, 1), normal(1, 4)));
+    cases.add(OpCase.of("empty inner", PLAIN, normal(2, 0), normal(0, 3)));
+    cases.add(OpCase.of("batch", PLAIN, normal(2, 3, 4), normal(2, 4, 5)));
+    cases.add(OpCase.of("batch by matrix", PLAIN, normal(2, 3, 4), normal(4, 5)));
+    cases.add(OpCase.of("matrix by batch", PLAIN, normal(3, 4), normal(2, 4, 5)));
+    cases.add(OpCase.of("broadcast", PLAIN, normal(2, 1, 3, 4), normal(3, 4, 2)));
+    cases.add(OpCase.of("two batch axes", PLAIN, normal(2, 3, 3, 5), normal(2, 3, 5, 4)));
+    cases.add(OpCase.of("left", new MatMul(true, false), normal(4, 3), normal(4, 5)));
+    cases.add(
+        OpCase.of("right", new MatMul(false, true), normal(3, 4), normal(5, 4))
+            .withSecondOrder());
+    cases.add(OpCase.of("both", new MatMul(true, true), normal(4, 3), normal(5, 4)));
+    cases.add(
+        OpCase.of("batch, right", new MatMul(false, true), normal(2, 3, 8), normal(2, 5, 8)));
+    cases.add(OpCase.of("batch, both", new MatMul(true, true), normal(3, 4, 3), normal(5, 4)));
+    Linear biased = new Linear(true);
+    cases.add(
+        OpCase.of("matrix", biased, normal(3, 4), normal(5, 4), normal(5)).withSecondOrder());
+    cases.add(OpCase.of("tokens", biased, normal(2, 3, 4), normal(5, 4), normal(5)));
+    cases.add(OpCase.of("wide", biased, normal(19, 37), normal(67, 37), normal(67)));
+    cases.add(OpCase.of("vector", biased, normal(4), normal(3, 4), normal(3)).noEmpty());
+    cases.add(OpCase.of("no bias", new Linear(false), normal(2, 3, 4), normal(1, 4)));
+    return cases;
+  }
+
+  @Override
+  public List<ErrorCase> errors() {
+    return List.of(
+        ErrorCase.of(PLAIN, List.of(f32(2, 3), f32(4, 5)), "left has 3, right has 4"),
+        ErrorCase.of(
+            new MatMul(true, false), List.of(f32(2, 3), f32(3, 5)), "left is transposed"),
+        ErrorCase.of(PLAIN, List.of(f32(3), f32(3, 5)), "must be matrices"),
+        ErrorCase.of(PLAIN, List.of(f32(2, 3, 4), f32(3, 4, 5)), "must broadcast"),
+        ErrorCase.of(
+            PLAIN, List.of(f32(2, 3), spec(DType.F64, 3, 2)), "must have one floating type"),
+        ErrorCase.of(
+            new Linear(false),
+            List.of(f32(2, 3), f32(3, 4)),
+            "weight must have shape [out, in] with in = 3"),
+        ErrorCase.of(
+            new Linear(true),
+            List.of(f32(2, 3), f32(4, 3), f32(3)),
+            "bias must have shape [out] = [4]"));
+  }
+}
