@@ -228,6 +228,16 @@ public final class Tensor {
     return Elements.bytes(this);
   }
 
+  /**
+   * This tensor on another device; itself if it is there already. Not recorded by autograd: move
+   * data before the region that is differentiated.
+   *
+   * @throws DeviceException if there is no such device
+   */
+  public Tensor to(Device device) {
+    return device().equals(device) ? this : Elements.transfer(this, device);
+  }
+
   // ---- arithmetic
 
   /** {@code this + other}. */

@@ -3,9 +3,11 @@ package io.sfumato.tensor.exec;
 
 import io.sfumato.tensor.DType;
 import io.sfumato.tensor.DTypeException;
+import io.sfumato.tensor.Device;
 import io.sfumato.tensor.Layout;
 import io.sfumato.tensor.ShapeException;
 import io.sfumato.tensor.Tensor;
+import io.sfumato.tensor.TensorSpec;
 import io.sfumato.tensor.cpu.Memory;
 import java.util.function.LongConsumer;
 
@@ -169,6 +171,23 @@ public final class Elements {
         });
   }
 
+  /** A row-major copy on another device, in the current scope. */
+  public static Tensor transfer(Tensor t, Device device) {
+    Tensor source = t.contiguous();
+    Tensor target = Tensor.empty(new TensorSpec(t.shape(), t.dtype(), device));
+    long bytes = t.spec().bytes();
+    if (device.isCpu()) {
+      Backends.of(t.device()).download(source.address(), target.address(), bytes);
+    } else {
+      fromHost(target, h -> onHost(source, s -> Memory.copy(s + offsetBytes(source), h, bytes)));
+    }
+    return target;
+  }
+
+  private static long offsetBytes(Tensor t) {
+    return t.layout().offset() * t.dtype().bytes();
+  }
+
   // ---- helpers
 
   private static int count(Tensor t) {
@@ -191,7 +210,7 @@ public final class Elements {
       body.accept(t.storage().address());
       return;
     }
-    var staging = Backends.of(io.sfumato.tensor.Device.CPU).allocate(t.storage().bytes());
+    var staging = Backends.of(Device.CPU).allocate(t.storage().bytes());
     try {
       Backends.of(t.device())
           .download(t.storage().address(), staging.address(), t.storage().bytes());
@@ -209,7 +228,7 @@ public final class Elements {
       body.accept(t.address());
       return;
     }
-    var staging = Backends.of(io.sfumato.tensor.Device.CPU).allocate(t.spec().bytes());
+    var staging = Backends.of(Device.CPU).allocate(t.spec().bytes());
     try {
       body.accept(staging.address());
       Backends.of(t.device()).upload(staging.address(), t.address(), t.spec().bytes());

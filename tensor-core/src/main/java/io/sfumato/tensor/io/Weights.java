@@ -11,9 +11,11 @@ import io.sfumato.tensor.Shape;
 import io.sfumato.tensor.Storage;
 import io.sfumato.tensor.Tensor;
 import io.sfumato.tensor.TensorSpec;
+import io.sfumato.tensor.exec.Backends;
 import java.nio.file.Files;
 import java.nio.file.Path;
 import java.util.ArrayList;
+import java.util.Collection;
 import java.util.LinkedHashSet;
 import java.util.List;
 import java.util.Set;
@@ -214,6 +216,44 @@ public final class Weights implements AutoCloseable {
     Scope scope = Scope.open();
     try {
       return new Parameter(full, provider.provide(full, shape, init));
+    } finally {
+      scope.close();
+    }
+  }
+
+  /**
+   * Overwrites parameters that exist already with the stored tensors of the same names, in place.
+   *
+   * @throws WeightsException if one is missing or of another shape or type; then nothing was
+   *     changed
+   */
+  public void copyInto(Collection<Parameter> parameters) {
+    Scope scope = Scope.open();
+    try {
+      List<Tensor> values = new ArrayList<>();
+      for (Parameter p : parameters) {
+        Tensor value = provider.provide(p.name(), p.value().shape(), Init.zeros());
+        if (value.dtype() != p.value().dtype()) {
+          throw new WeightsException(
+              provider.description()
+                  + ": tensor \""
+                  + p.name()
+                  + "\" is "
+                  + value.dtype().label()
+                  + "; the model has it as "
+                  + p.value().dtype().label());
+        }
+        values.add(value);
+        asked.add(p.name());
+      }
+      int i = 0;
+      for (Parameter p : parameters) {
+        Tensor target = p.value();
+        Tensor value = values.get(i++).contiguous();
+        Backends.of(target.device())
+            .upload(value.address(), target.address(), target.spec().bytes());
+        target.storage().changed();
+      }
     } finally {
       scope.close();
     }

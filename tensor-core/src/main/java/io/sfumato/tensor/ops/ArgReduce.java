@@ -10,8 +10,8 @@ import io.sfumato.tensor.exec.Op;
 import java.util.List;
 
 /**
- * The index, along one axis, of the largest or smallest element as I64: the first of equal ones, the
- * first NaN if there is one.
+ * The index, along one axis, of the largest or smallest element as I64: the first of equal ones,
+ * the first NaN if there is one.
  *
  * @param max largest if true, else smallest
  * @param axis the axis

@@ -17,11 +17,12 @@ import java.util.List;
 import org.jspecify.annotations.Nullable;
 
 /**
- * Scaled dot-product attention (Vaswani et al. 2017), {@code softmax(scale q kᵀ + mask) v} per head,
- * without the matrix of weights in memory (Dao et al. 2022). Inputs: q [B, H, Lq, D], k [B, H, Lk, D],
- * v [B, H, Lk, Dv], and a mask broadcastable to [B, H, Lq, Lk] if there is one. Outputs: [B, H, Lq,
- * Dv], in memory [B, Lq, H, Dv]; and the logarithm of the sum of the exponentials of each row, [B, H,
- * Lq], in the accumulator's type. A row that sees no key gives 0, and negative infinity as logarithm.
+ * Scaled dot-product attention (Vaswani et al. 2017), {@code softmax(scale q kᵀ + mask) v} per
+ * head, without the matrix of weights in memory (Dao et al. 2022). Inputs: q [B, H, Lq, D], k [B,
+ * H, Lk, D], v [B, H, Lk, Dv], and a mask broadcastable to [B, H, Lq, Lk] if there is one. Outputs:
+ * [B, H, Lq, Dv], in memory [B, Lq, H, Dv]; and the logarithm of the sum of the exponentials of
+ * each row, [B, H, Lq], in the accumulator's type. A row that sees no key gives 0, and negative
+ * infinity as logarithm.
  *
  * @param scale factor of the products of queries and keys
  * @param causal whether query i sees keys j &lt;= i only
@@ -81,9 +82,7 @@ public record Attention(double scale, boolean causal, Mask mask) implements Diff
 
   @Override
   public Layout layout(int output, TensorSpec spec, List<Layout> in) {
-    return output == 0
-        ? Layout.ordered(spec.shape(), 0, 2, 1, 3)
-        : Layout.contiguous(spec.shape());
+    return output == 0 ? Layout.ordered(spec.shape(), 0, 2, 1, 3) : Layout.contiguous(spec.shape());
   }
 
   @Override

@@ -11,9 +11,9 @@ import java.util.List;
 
 /**
  * The backward of {@link Attention}. Inputs: q, k, v, the mask if there is one, then the output o,
- * the logarithms, and do. Outputs: dq, dk, dv, in memory [B, L, H, D]. With {@code P = exp(S - lse)}:
- * {@code dv = Pᵀ do}, {@code dS = P (do vᵀ - rowsum(do o))}, {@code dq = scale dS k}, {@code dk =
- * scale dSᵀ q}.
+ * the logarithms, and do. Outputs: dq, dk, dv, in memory [B, L, H, D]. With {@code P = exp(S -
+ * lse)}: {@code dv = Pᵀ do}, {@code dS = P (do vᵀ - rowsum(do o))}, {@code dq = scale dS k}, {@code
+ * dk = scale dSᵀ q}.
  *
  * @param forward the op
  */

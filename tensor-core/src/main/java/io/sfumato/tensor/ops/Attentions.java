@@ -21,8 +21,7 @@ final class Attentions {
     if (mask == null) {
       return Executor.run(new Attention(scale, options.causal(), Attention.Mask.NONE), q, k, v);
     }
-    Attention.Mask kind =
-        mask.dtype() == DType.BOOL ? Attention.Mask.KEEP : Attention.Mask.ADD;
+    Attention.Mask kind = mask.dtype() == DType.BOOL ? Attention.Mask.KEEP : Attention.Mask.ADD;
     Tensor fitting =
         kind == Attention.Mask.ADD && mask.dtype().isFloating() ? Num.cast(mask, q.dtype()) : mask;
     return Executor.run(new Attention(scale, options.causal(), kind), q, k, v, fitting);
@@ -46,8 +45,7 @@ final class Attentions {
     }
     if (n == 4 && c.needs(3)) { // a learned bias: the scores' own gradient, in full
       Tensor p = weights(op, c.input(0), c.input(1), c.input(3));
-      gradients[3] =
-          Num.sumTo(scoreGradient(p, c.grad(0), c.input(2)), c.inputSpec(3).shape());
+      gradients[3] = Num.sumTo(scoreGradient(p, c.grad(0), c.input(2)), c.inputSpec(3).shape());
     }
     return gradients;
   }
@@ -58,7 +56,9 @@ final class Attentions {
     Tensor keep = null;
     if (op.mask() == Attention.Mask.ADD && mask != null) {
       // scores of -infinity would make NaN of the differences below
-      s = s.add(Num.maximum(mask, Tensor.full(mask.spec().with(Shape.SCALAR), hidden(mask.dtype()))));
+      s =
+          s.add(
+              Num.maximum(mask, Tensor.full(mask.spec().with(Shape.SCALAR), hidden(mask.dtype()))));
     } else if (op.mask() == Attention.Mask.KEEP && mask != null) {
       keep = Num.cast(mask, q.dtype());
     }

@@ -15,7 +15,8 @@ import java.util.List;
 import org.jspecify.annotations.Nullable;
 
 /**
- * {@code y = min(max(x, min), max)}; NaN stays NaN. The gradient passes where {@code min ≤ x ≤ max}.
+ * {@code y = min(max(x, min), max)}; NaN stays NaN. The gradient passes where {@code min ≤ x ≤
+ * max}.
  *
  * @param min lower bound, -∞ for none
  * @param max upper bound, +∞ for none; wins where it is below {@code min}

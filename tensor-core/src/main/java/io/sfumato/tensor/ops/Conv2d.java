@@ -14,7 +14,8 @@ import org.jspecify.annotations.Nullable;
 
 /**
  * Convolution (cross-correlation, as in deep learning): inputs x [N, in, H, W], weight [out,
- * in/groups, kh, kw] and, if there is one, bias [out]; output [N, out, ...], channels-last in memory.
+ * in/groups, kh, kw] and, if there is one, bias [out]; output [N, out, ...], channels-last in
+ * memory.
  *
  * @param options one number for each spatial dimension
  * @param bias whether there is a bias

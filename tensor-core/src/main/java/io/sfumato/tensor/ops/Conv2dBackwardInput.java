@@ -16,8 +16,7 @@ import org.jspecify.annotations.Nullable;
 
 /**
  * The adjoint of {@link Conv2d} in its input, which is also the transposed convolution: inputs g
- * [N, out, ...] and weight [out, in/groups, kh, kw]; output [N, in, H, W], channels-last in
- * memory.
+ * [N, out, ...] and weight [out, in/groups, kh, kw]; output [N, in, H, W], channels-last in memory.
  *
  * @param options those of the convolution
  * @param size the spatial sizes H, W of the output
@@ -41,8 +40,7 @@ public record Conv2dBackwardInput(ConvOptions options, List<Integer> size)
     List<Integer> dims = new ArrayList<>(List.of(g.dim(0), w.dim(1) * options.groups()));
     dims.addAll(size);
     Shape x = Shape.of(dims.stream().mapToInt(Integer::intValue).toArray());
-    Require.shape(
-        in.getFirst(), ConvRules.output(2, x, w, options), "gradient", "of the output");
+    Require.shape(in.getFirst(), ConvRules.output(2, x, w, options), "gradient", "of the output");
     return List.of(in.getFirst().with(x));
   }
 

@@ -39,8 +39,7 @@ public record Conv2dBackwardWeight(ConvOptions options, List<Integer> kernel)
     List<Integer> dims = new ArrayList<>(List.of(g.dim(1), x.dim(1) / options.groups()));
     dims.addAll(kernel);
     Shape w = Shape.of(dims.stream().mapToInt(Integer::intValue).toArray());
-    Require.shape(
-        in.getFirst(), ConvRules.output(2, x, w, options), "gradient", "of the output");
+    Require.shape(in.getFirst(), ConvRules.output(2, x, w, options), "gradient", "of the output");
     return List.of(in.getFirst().with(w));
   }
 

@@ -41,8 +41,7 @@ public record Conv3dBackwardInput(ConvOptions options, List<Integer> size)
     List<Integer> dims = new ArrayList<>(List.of(g.dim(0), w.dim(1) * options.groups()));
     dims.addAll(size);
     Shape x = Shape.of(dims.stream().mapToInt(Integer::intValue).toArray());
-    Require.shape(
-        in.getFirst(), ConvRules.output(3, x, w, options), "gradient", "of the output");
+    Require.shape(in.getFirst(), ConvRules.output(3, x, w, options), "gradient", "of the output");
     return List.of(in.getFirst().with(x));
   }
 

@@ -14,8 +14,8 @@ import java.util.List;
 import org.jspecify.annotations.Nullable;
 
 /**
- * The adjoint of {@link Conv3d} in its weight: inputs g [N, out, ...] and x [N, in, D, H, W]; output
- * [out, in/groups, kd, kh, kw], row-major.
+ * The adjoint of {@link Conv3d} in its weight: inputs g [N, out, ...] and x [N, in, D, H, W];
+ * output [out, in/groups, kd, kh, kw], row-major.
  *
  * @param options those of the convolution
  * @param kernel the sizes kd, kh, kw of the kernel
@@ -39,8 +39,7 @@ public record Conv3dBackwardWeight(ConvOptions options, List<Integer> kernel)
     List<Integer> dims = new ArrayList<>(List.of(g.dim(1), x.dim(1) / options.groups()));
     dims.addAll(kernel);
     Shape w = Shape.of(dims.stream().mapToInt(Integer::intValue).toArray());
-    Require.shape(
-        in.getFirst(), ConvRules.output(3, x, w, options), "gradient", "of the output");
+    Require.shape(in.getFirst(), ConvRules.output(3, x, w, options), "gradient", "of the output");
     return List.of(in.getFirst().with(w));
   }
 

@@ -9,8 +9,8 @@ import java.util.List;
 
 /**
  * Shape rules and reference loops of convolutions over any number of spatial dimensions. The three
- * products of a convolution (output, gradient of the input, gradient of the weight) are sums over one
- * and the same set of triples (input element, weight element, output element).
+ * products of a convolution (output, gradient of the input, gradient of the weight) are sums over
+ * one and the same set of triples (input element, weight element, output element).
  */
 final class ConvRules {
   private static final String[] AXES = {"d", "h", "w"};
@@ -64,7 +64,10 @@ final class ConvRules {
     }
     if (!kernel || in % groups != 0 || w.dim(1) != in / groups || w.dim(0) % groups != 0) {
       throw new ShapeException(
-          "weight must have shape [out, in/groups" + axes(spatial, ", ", "k") + "] with in = " + in
+          "weight must have shape [out, in/groups"
+              + axes(spatial, ", ", "k")
+              + "] with in = "
+              + in
               + (groups > 1 ? " and groups = " + groups + ", a divisor of in and out" : ""));
     }
   }
@@ -77,7 +80,9 @@ final class ConvRules {
   /** Size of the output along spatial dimension {@code i}; below 1 if the kernel does not fit. */
   static int size(int in, int kernel, int i, ConvOptions options) {
     int room =
-        in + options.before().get(i) + options.after().get(i)
+        in
+            + options.before().get(i)
+            + options.after().get(i)
             - options.dilation().get(i) * (kernel - 1)
             - 1;
     return room < 0 ? 0 : room / options.stride().get(i) + 1;

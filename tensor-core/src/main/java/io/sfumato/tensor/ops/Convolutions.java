@@ -16,7 +16,9 @@ final class Convolutions {
     if (x.rank() != 3 || w.rank() != 3) {
       throw new ShapeException(
           "conv1d: input must have shape [N, in, L] and weight [out, in/groups, k]; got "
-              + x.spec() + ", " + w.spec());
+              + x.spec()
+              + ", "
+              + w.spec());
     }
     ConvOptions lifted = plain("conv1d", options.resolved(1)).lifted();
     return Shaping.squeeze(
@@ -39,14 +41,19 @@ final class Convolutions {
     if (x.rank() != 4 || w.rank() != 4 || w.dim(0) != x.dim(1)) {
       throw new ShapeException(
           "conv_transpose2d: input must have shape [N, in, H, W] and weight"
-              + " [in, out/groups, kh, kw] with equal in; got " + x.spec() + ", " + w.spec());
+              + " [in, out/groups, kh, kw] with equal in; got "
+              + x.spec()
+              + ", "
+              + w.spec());
     }
     int[] size = new int[2];
     for (int i = 0; i < 2; i++) {
       if (o.outputPadding().get(i) >= o.stride().get(i)) {
         throw new ShapeException(
             "conv_transpose2d: output padding must be smaller than the stride; got output padding "
-                + o.outputPadding() + ", stride " + o.stride());
+                + o.outputPadding()
+                + ", stride "
+                + o.stride());
       }
       size[i] =
           (x.dim(i + 2) - 1) * o.stride().get(i)
@@ -57,8 +64,12 @@ final class Convolutions {
               + 1;
       if (size[i] < 1) {
         throw new ShapeException(
-            "conv_transpose2d: output must have at least one row and column; got size " + size[i]
-                + " from " + x.spec() + ", " + w.spec());
+            "conv_transpose2d: output must have at least one row and column; got size "
+                + size[i]
+                + " from "
+                + x.spec()
+                + ", "
+                + w.spec());
       }
     }
     Tensor y = backwardInput2d(x, w, o.outputPadding(0), List.of(size[0], size[1]));
@@ -98,7 +109,8 @@ final class Convolutions {
   private static ConvOptions plain(String name, ConvOptions options) {
     if (options.outputPadding().stream().anyMatch(p -> p != 0)) {
       throw new IllegalArgumentException(
-          name + ": output padding is for transposed convolutions only; got "
+          name
+              + ": output padding is for transposed convolutions only; got "
               + options.outputPadding());
     }
     return options;

@@ -48,7 +48,10 @@ final class Einsum {
     String[] left = (arrow < 0 ? text : text.substring(0, arrow)).split(",", -1);
     if (left.length != operands.length) {
       throw error(
-          "must have one term for each operand; got " + left.length + " terms, " + operands.length
+          "must have one term for each operand; got "
+              + left.length
+              + " terms, "
+              + operands.length
               + " operands");
     }
     List<Term> terms = new ArrayList<>();
@@ -74,8 +77,15 @@ final class Einsum {
     int covered = rank - letters.length();
     if (dots < 0 ? covered != 0 : covered < 0) {
       throw error(
-          "operand " + number + " must have " + (dots < 0 ? "" : "at least ") + letters.length()
-              + " dimensions for term '" + term + "'; got " + rank);
+          "operand "
+              + number
+              + " must have "
+              + (dots < 0 ? "" : "at least ")
+              + letters.length()
+              + " dimensions for term '"
+              + term
+              + "'; got "
+              + rank);
     }
     List<Integer> labels = new ArrayList<>();
     for (int i = 0; i <= letters.length(); i++) {
@@ -108,7 +118,8 @@ final class Einsum {
       if (label < ELLIPSIS && (!sizes.containsKey(label) || out.indexOf(label) != i)) {
         throw error(
             "output letters must occur on the left and only once in the output; got '"
-                + (char) label + "'");
+                + (char) label
+                + "'");
       }
     }
     return out;
@@ -141,8 +152,12 @@ final class Einsum {
         int n = x.dim(i);
         if (n != x.dim(j)) {
           throw error(
-              "repeated letter '" + (char) label + "' must name equal sizes in operand " + number
-                  + "; got " + x.shape());
+              "repeated letter '"
+                  + (char) label
+                  + "' must name equal sizes in operand "
+                  + number
+                  + "; got "
+                  + x.shape());
         }
         x = diagonal(x, i, j);
         labels.remove(j);
@@ -153,14 +168,19 @@ final class Einsum {
       if (size != known && size != 1 && known != 1) {
         throw error(
             (label < ELLIPSIS ? "letter '" + (char) label + "'" : "the ellipsis")
-                + " must name one size; got " + known + " and " + size);
+                + " must name one size; got "
+                + known
+                + " and "
+                + size);
       }
       sizes.put(label, known == 1 ? size : known);
     }
     return new Term(x, labels);
   }
 
-  /** The diagonal of axes i &lt; j as axis i; the flat step from one element to the next is n + 1. */
+  /**
+   * The diagonal of axes i &lt; j as axis i; the flat step from one element to the next is n + 1.
+   */
   private static Tensor diagonal(Tensor x, int i, int j) {
     int n = x.dim(i);
     int rank = x.rank();
@@ -224,10 +244,7 @@ final class Einsum {
     int[] dims = new int[labels.size()];
     for (int i = 0; i < dims.length; i++) {
       int label = labels.get(i);
-      dims[i] =
-          i < batch.size()
-              ? c.dim(i)
-              : onlyA.contains(label) ? a.size(label) : b.size(label);
+      dims[i] = i < batch.size() ? c.dim(i) : onlyA.contains(label) ? a.size(label) : b.size(label);
     }
     return new Term(Shaping.reshape(c, Shape.of(dims)), labels);
   }

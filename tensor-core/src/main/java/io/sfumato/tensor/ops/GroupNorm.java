@@ -14,10 +14,11 @@ import java.util.List;
 import org.jspecify.annotations.Nullable;
 
 /**
- * Group normalisation (Wu and He 2018), with SiLU after it if asked for: {@code z = (x - mean) rstd w
- * + b}, {@code y = z} or {@code z sigmoid(z)}, where mean and {@code rstd = 1 / sqrt(variance +
- * eps)} belong to the channels of one group of one sample. Inputs: x [N, C, ...] and those of w [C],
- * b [C] that exist. Outputs: y [N, C, ...], and mean and rstd [N, groups] in the accumulator's type.
+ * Group normalisation (Wu and He 2018), with SiLU after it if asked for: {@code z = (x - mean) rstd
+ * w + b}, {@code y = z} or {@code z sigmoid(z)}, where mean and {@code rstd = 1 / sqrt(variance +
+ * eps)} belong to the channels of one group of one sample. Inputs: x [N, C, ...] and those of w
+ * [C], b [C] that exist. Outputs: y [N, C, ...], and mean and rstd [N, groups] in the accumulator's
+ * type.
  *
  * @param groups the number of groups
  * @param eps added to the biased variance
@@ -51,8 +52,7 @@ public record GroupNorm(int groups, double eps, boolean weight, boolean bias, bo
   }
 
   /** Weight and bias, as far as they exist, from input {@code first} on. */
-  static void affine(
-      List<TensorSpec> in, int first, Shape x, boolean weight, boolean bias) {
+  static void affine(List<TensorSpec> in, int first, Shape x, boolean weight, boolean bias) {
     Shape channels = Shape.of(x.dim(1));
     if (weight) {
       Require.shape(in.get(first), channels, "weight", "[C]");

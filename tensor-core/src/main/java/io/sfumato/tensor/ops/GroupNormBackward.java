@@ -13,8 +13,8 @@ import java.util.List;
 /**
  * The backward of {@link GroupNorm}. Inputs: dy, x, mean, rstd, and those of w and b that exist.
  * Outputs: dx, dw if asked for, db if asked for. With {@code dz = dy} (through SiLU if there is
- * one) and {@code x̂ = (x - mean) rstd}: {@code db = sum dz}, {@code dw = sum dz x̂}, {@code dx = rstd
- * (dz w - mean(dz w) - x̂ mean(dz w x̂))}.
+ * one) and {@code x̂ = (x - mean) rstd}: {@code db = sum dz}, {@code dw = sum dz x̂}, {@code dx =
+ * rstd (dz w - mean(dz w) - x̂ mean(dz w x̂))}.
  *
  * @param forward the op
  * @param dw whether the weight wants a gradient

@@ -14,9 +14,9 @@ import java.util.List;
 import org.jspecify.annotations.Nullable;
 
 /**
- * Layer normalisation (Ba et al. 2016): {@code y = (x - mean) rstd w + b} with mean and {@code rstd =
- * 1 / sqrt(variance + eps)} over the last {@code dims} dimensions. Inputs: x and those of w, b (the
- * shape of those dimensions) that exist. Outputs: y, and mean and rstd (the shape of the other
+ * Layer normalisation (Ba et al. 2016): {@code y = (x - mean) rstd w + b} with mean and {@code rstd
+ * = 1 / sqrt(variance + eps)} over the last {@code dims} dimensions. Inputs: x and those of w, b
+ * (the shape of those dimensions) that exist. Outputs: y, and mean and rstd (the shape of the other
  * dimensions) in the accumulator's type.
  *
  * @param dims the number of normalised dimensions

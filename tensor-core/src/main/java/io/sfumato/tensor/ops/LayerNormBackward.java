@@ -12,8 +12,8 @@ import java.util.List;
 
 /**
  * The backward of {@link LayerNorm}. Inputs: dy, x, mean, rstd, and w if it exists. Outputs: dx, dw
- * if asked for, db if asked for. With {@code x̂ = (x - mean) rstd}: {@code db = sum dy}, {@code dw =
- * sum dy x̂}, {@code dx = rstd (dy w - mean(dy w) - x̂ mean(dy w x̂))}.
+ * if asked for, db if asked for. With {@code x̂ = (x - mean) rstd}: {@code db = sum dy}, {@code dw
+ * = sum dy x̂}, {@code dx = rstd (dy w - mean(dy w) - x̂ mean(dy w x̂))}.
  *
  * @param dims the number of normalised dimensions
  * @param eps added to the biased variance

@@ -13,10 +13,10 @@ import java.util.List;
 import org.jspecify.annotations.Nullable;
 
 /**
- * Adaptive layer normalisation (adaLN, Peebles and Xie 2023): {@code y = (x - mean) rstd (1 + scale)
- * + shift} with mean and {@code rstd = 1 / sqrt(variance + eps)} over the last dimension. Inputs: x
- * [B, N, D], shift [B, D], scale [B, D]. Outputs: y [B, N, D], and mean and rstd [B, N] in the
- * accumulator's type.
+ * Adaptive layer normalisation (adaLN, Peebles and Xie 2023): {@code y = (x - mean) rstd (1 +
+ * scale) + shift} with mean and {@code rstd = 1 / sqrt(variance + eps)} over the last dimension.
+ * Inputs: x [B, N, D], shift [B, D], scale [B, D]. Outputs: y [B, N, D], and mean and rstd [B, N]
+ * in the accumulator's type.
  *
  * @param eps added to the biased variance
  */

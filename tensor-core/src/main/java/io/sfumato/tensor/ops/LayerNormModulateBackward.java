@@ -10,9 +10,9 @@ import java.util.List;
 
 /**
  * The backward of {@link LayerNormModulate}. Inputs: dy [B, N, D], x, mean [B, N], rstd [B, N],
- * scale [B, D]. Outputs: dx and, if asked for, dshift and dscale [B, D]. With {@code x̂ = (x - mean)
- * rstd} and {@code g = dy (1 + scale)}: {@code dshift = sum over tokens of dy}, {@code dscale} of
- * {@code dy x̂}, {@code dx = rstd (g - mean(g) - x̂ mean(g x̂))}.
+ * scale [B, D]. Outputs: dx and, if asked for, dshift and dscale [B, D]. With {@code x̂ = (x -
+ * mean) rstd} and {@code g = dy (1 + scale)}: {@code dshift = sum over tokens of dy}, {@code
+ * dscale} of {@code dy x̂}, {@code dx = rstd (g - mean(g) - x̂ mean(g x̂))}.
  *
  * @param eps added to the biased variance
  * @param modulation whether shift and scale want gradients

@@ -14,9 +14,9 @@ import java.util.List;
 import org.jspecify.annotations.Nullable;
 
 /**
- * The product of matrices, {@code C = op(A) op(B)} with {@code op} the identity or the transpose, for
- * each index of the broadcast leading dimensions. A is [..., m, k], or [..., k, m] if transposed; B
- * is [..., k, n], or [..., n, k] if transposed; C is [..., m, n].
+ * The product of matrices, {@code C = op(A) op(B)} with {@code op} the identity or the transpose,
+ * for each index of the broadcast leading dimensions. A is [..., m, k], or [..., k, m] if
+ * transposed; B is [..., k, n], or [..., n, k] if transposed; C is [..., m, n].
  *
  * @param transposeA whether A is transposed
  * @param transposeB whether B is transposed
@@ -39,7 +39,10 @@ public record MatMul(boolean transposeA, boolean transposeB) implements Differen
     int inner = b.dim(transposeB ? -1 : -2);
     if (k != inner) {
       throw new ShapeException(
-          "inner dimensions must be equal; left has " + k + ", right has " + inner
+          "inner dimensions must be equal; left has "
+              + k
+              + ", right has "
+              + inner
               + (transposeA ? ", left is transposed" : "")
               + (transposeB ? ", right is transposed" : ""));
     }

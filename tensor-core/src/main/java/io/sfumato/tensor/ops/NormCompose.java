@@ -29,7 +29,9 @@ record NormCompose(Tensor normalised, Tensor rstd, Shape rows, boolean centred) 
     return new NormCompose(x.mul(rstd), rstd, rows, centred);
   }
 
-  /** {@code dx = rstd (dx̂ - mean(dx̂) - x̂ mean(dx̂ x̂))}, without the second term if uncentred. */
+  /**
+   * {@code dx = rstd (dx̂ - mean(dx̂) - x̂ mean(dx̂ x̂))}, without the second term if uncentred.
+   */
   Tensor backward(Tensor dxhat) {
     Tensor rest = dxhat.sub(normalised.mul(mean(dxhat.mul(normalised), rows)));
     return (centred ? rest.sub(mean(dxhat, rows)) : rest).mul(rstd);

@@ -15,17 +15,14 @@ final class Norms {
 
   static Tensor groupNorm(
       Tensor x, int groups, @Nullable Tensor w, @Nullable Tensor b, double eps, boolean silu) {
-    return Executor.run(
-        new GroupNorm(groups, eps, w != null, b != null, silu), present(x, w, b));
+    return Executor.run(new GroupNorm(groups, eps, w != null, b != null, silu), present(x, w, b));
   }
 
-  static Tensor layerNorm(
-      Tensor x, int dims, @Nullable Tensor w, @Nullable Tensor b, double eps) {
+  static Tensor layerNorm(Tensor x, int dims, @Nullable Tensor w, @Nullable Tensor b, double eps) {
     return Executor.run(new LayerNorm(dims, eps, w != null, b != null), present(x, w, b));
   }
 
-  static @Nullable Tensor[] groupNormBackward(
-      GroupNorm op, Backward c, boolean dw, boolean db) {
+  static @Nullable Tensor[] groupNormBackward(GroupNorm op, Backward c, boolean dw, boolean db) {
     int n = c.inputs();
     Tensor[] in = new Tensor[n + 3];
     in[0] = c.grad(0);
@@ -39,8 +36,7 @@ final class Norms {
     return spread(c, op.weight(), dw, db, out);
   }
 
-  static @Nullable Tensor[] layerNormBackward(
-      LayerNorm op, Backward c, boolean dw, boolean db) {
+  static @Nullable Tensor[] layerNormBackward(LayerNorm op, Backward c, boolean dw, boolean db) {
     LayerNormBackward backward = new LayerNormBackward(op.dims(), op.eps(), op.weight(), dw, db);
     Tensor[] in =
         present(c.grad(0), c.input(0), c.output(1), c.output(2), op.weight() ? c.input(1) : null);
@@ -63,10 +59,8 @@ final class Norms {
   }
 
   static @Nullable Tensor[] rmsNormBackward(RmsNorm op, Backward c, boolean dw) {
-    Tensor[] in =
-        present(c.grad(0), c.input(0), c.output(1), op.weight() ? c.input(1) : null);
-    Tensor[] out =
-        Executor.current().execute(new RmsNormBackward(op.eps(), op.weight(), dw), in);
+    Tensor[] in = present(c.grad(0), c.input(0), c.output(1), op.weight() ? c.input(1) : null);
+    Tensor[] out = Executor.current().execute(new RmsNormBackward(op.eps(), op.weight(), dw), in);
     return spread(c, op.weight(), dw, false, out);
   }
 

@@ -420,8 +420,7 @@ public final class Num {
   private static Tensor compare(Compare.Kind kind, Tensor a, double b) {
     boolean exact = a.dtype().isFloating() || (a.dtype().isInteger() && b == Math.rint(b));
     Tensor left = exact ? a : cast(a, DType.F32);
-    return Executor.run(
-        new Compare(kind), left, Shaping.full(left.spec().with(Shape.SCALAR), b));
+    return Executor.run(new Compare(kind), left, Shaping.full(left.spec().with(Shape.SCALAR), b));
   }
 
   private static Tensor reduce(Reduce.Kind kind, Tensor x, boolean keepDims, int... axes) {

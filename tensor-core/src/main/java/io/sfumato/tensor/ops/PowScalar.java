@@ -58,8 +58,6 @@ public record PowScalar(double exponent) implements Differentiable {
     if (exponent == 0) {
       return new @Nullable Tensor[] {Shaping.full(c.inputSpec(0), 0)};
     }
-    return new @Nullable Tensor[] {
-      c.grad(0).mul(Num.pow(c.input(0), exponent - 1)).mul(exponent)
-    };
+    return new @Nullable Tensor[] {c.grad(0).mul(Num.pow(c.input(0), exponent - 1)).mul(exponent)};
   }
 }

@@ -11,8 +11,8 @@ import java.util.List;
 import java.util.stream.IntStream;
 
 /**
- * Backward of a product: {@code dx_i = g Π_{j≠i} x_j}, without division, so exact at zeros. Inputs: x,
- * g (x with the reduced axes of size 1).
+ * Backward of a product: {@code dx_i = g Π_{j≠i} x_j}, without division, so exact at zeros. Inputs:
+ * x, g (x with the reduced axes of size 1).
  *
  * @param axes the reduced axes; none for all
  */

@@ -17,8 +17,9 @@ import java.util.Locale;
 import org.jspecify.annotations.Nullable;
 
 /**
- * Reduction of axes to one value. Sums and products of integers and BOOL are I64; over no elements a
- * sum is 0, a product 1, a mean NaN, any is false and all is true; a maximum of nothing is refused.
+ * Reduction of axes to one value. Sums and products of integers and BOOL are I64; over no elements
+ * a sum is 0, a product 1, a mean NaN, any is false and all is true; a maximum of nothing is
+ * refused.
  *
  * @param kind which
  * @param axes the axes, negative ones from the end; none for all

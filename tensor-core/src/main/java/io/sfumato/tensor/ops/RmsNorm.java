@@ -13,8 +13,8 @@ import java.util.List;
 import org.jspecify.annotations.Nullable;
 
 /**
- * Root-mean-square normalisation (Zhang and Sennrich 2019): {@code y = x rstd w} with {@code rstd = 1
- * / sqrt(mean(x²) + eps)} over the last dimension. Inputs: x [..., D] and w [D] if it exists.
+ * Root-mean-square normalisation (Zhang and Sennrich 2019): {@code y = x rstd w} with {@code rstd =
+ * 1 / sqrt(mean(x²) + eps)} over the last dimension. Inputs: x [..., D] and w [D] if it exists.
  * Outputs: y [..., D], and rstd [...] in the accumulator's type.
  *
  * @param eps added to the mean square

@@ -10,8 +10,8 @@ import java.util.List;
 
 /**
  * The backward of {@link RmsNorm}. Inputs: dy, x [..., D], rstd [...], and w [D] if it exists.
- * Outputs: dx and, if asked for, dw. With {@code x̂ = x rstd}: {@code dw = sum dy x̂}, {@code dx = rstd
- * (dy w - x̂ mean(dy w x̂))}.
+ * Outputs: dx and, if asked for, dw. With {@code x̂ = x rstd}: {@code dw = sum dy x̂}, {@code dx =
+ * rstd (dy w - x̂ mean(dy w x̂))}.
  *
  * @param eps added to the mean square
  * @param weight whether there is a w

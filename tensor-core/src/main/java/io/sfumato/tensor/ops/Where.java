@@ -15,8 +15,8 @@ import java.util.List;
 import org.jspecify.annotations.Nullable;
 
 /**
- * {@code condition ? a : b} for each element, with broadcasting. Inputs: condition (BOOL), a, b (one
- * type). What is not chosen gets gradient 0, even where its own gradient is not finite.
+ * {@code condition ? a : b} for each element, with broadcasting. Inputs: condition (BOOL), a, b
+ * (one type). What is not chosen gets gradient 0, even where its own gradient is not finite.
  */
 public record Where() implements Differentiable {
   @Override

@@ -85,8 +85,7 @@ final class AttentionCases implements CaseTable {
             "mask must be bool or have the type of q"),
         ErrorCase.of(
             kept,
-            List.of(
-                f32(1, 2, 3, 4), f32(1, 2, 5, 4), f32(1, 2, 5, 4), spec(DType.BOOL, 5, 3)),
+            List.of(f32(1, 2, 3, 4), f32(1, 2, 5, 4), f32(1, 2, 5, 4), spec(DType.BOOL, 5, 3)),
             "mask must broadcast to [B, H, Lq, Lk] = [1, 2, 3, 5]"),
         ErrorCase.of(
             new AttentionBackward(plain),

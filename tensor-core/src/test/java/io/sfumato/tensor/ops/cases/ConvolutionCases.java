@@ -34,26 +34,55 @@ final class ConvolutionCases implements CaseTable {
     images(cases, "pointwise", PLAIN, shape(2, 4, 3, 3), shape(5, 4, 1, 1), true);
     images(cases, "one pixel", SAME, shape(2, 3, 1, 1), shape(4, 3, 3, 3), false);
     images(cases, "stride", SAME.stride(2, 2), shape(1, 2, 7, 6), shape(3, 2, 3, 3), true);
-    images(cases, "pointwise stride", PLAIN.stride(2, 2), shape(2, 4, 5, 6), shape(3, 4, 1, 1),
-        false);
-    images(cases, "downsample", flat(ConvOptions.of().stride(2, 2).padding(0, 0, 1, 1)),
-        shape(1, 2, 6, 6), shape(3, 2, 3, 3), true);
-    images(cases, "asymmetric", flat(ConvOptions.of().stride(1, 2).padding(2, 0, 0, 3)),
-        shape(1, 2, 4, 5), shape(2, 2, 3, 2), true);
-    images(cases, "dilated", flat(ConvOptions.of().padding(2, 2).dilation(2, 2)),
-        shape(1, 2, 7, 7), shape(2, 2, 3, 3), true);
+    images(
+        cases, "pointwise stride", PLAIN.stride(2, 2), shape(2, 4, 5, 6), shape(3, 4, 1, 1), false);
+    images(
+        cases,
+        "downsample",
+        flat(ConvOptions.of().stride(2, 2).padding(0, 0, 1, 1)),
+        shape(1, 2, 6, 6),
+        shape(3, 2, 3, 3),
+        true);
+    images(
+        cases,
+        "asymmetric",
+        flat(ConvOptions.of().stride(1, 2).padding(2, 0, 0, 3)),
+        shape(1, 2, 4, 5),
+        shape(2, 2, 3, 2),
+        true);
+    images(
+        cases,
+        "dilated",
+        flat(ConvOptions.of().padding(2, 2).dilation(2, 2)),
+        shape(1, 2, 7, 7),
+        shape(2, 2, 3, 3),
+        true);
     images(cases, "groups", SAME.groups(2), shape(2, 4, 4, 4), shape(6, 2, 3, 3), true);
     images(cases, "depthwise", SAME.groups(3), shape(1, 3, 5, 5), shape(3, 1, 3, 3), true);
     images(cases, "patches", PLAIN.stride(2, 2), shape(1, 3, 4, 8), shape(5, 3, 2, 2), true);
     images(cases, "leftover", PLAIN.stride(2, 2), shape(1, 1, 6, 6), shape(1, 1, 3, 3), true);
     volumes(cases, "same", VOLUME, shape(1, 2, 3, 4, 4), shape(2, 2, 3, 3, 3), true);
-    volumes(cases, "causal", deep(ConvOptions.of().padding(List.of(2, 0, 0), List.of(0, 0, 0))),
-        shape(2, 2, 4, 3, 3), shape(3, 2, 3, 1, 1), true);
-    volumes(cases, "stride and groups",
-        deep(ConvOptions.of().stride(2, 1, 2).padding(0, 1, 0).groups(2)), shape(1, 2, 4, 5, 4),
-        shape(2, 1, 2, 3, 2), false);
-    volumes(cases, "dilated", deep(ConvOptions.of().dilation(2, 1, 3)), shape(1, 1, 4, 4, 5),
-        shape(2, 1, 2, 2, 2), true);
+    volumes(
+        cases,
+        "causal",
+        deep(ConvOptions.of().padding(List.of(2, 0, 0), List.of(0, 0, 0))),
+        shape(2, 2, 4, 3, 3),
+        shape(3, 2, 3, 1, 1),
+        true);
+    volumes(
+        cases,
+        "stride and groups",
+        deep(ConvOptions.of().stride(2, 1, 2).padding(0, 1, 0).groups(2)),
+        shape(1, 2, 4, 5, 4),
+        shape(2, 1, 2, 3, 2),
+        false);
+    volumes(
+        cases,
+        "dilated",
+        deep(ConvOptions.of().dilation(2, 1, 3)),
+        shape(1, 1, 4, 4, 5),
+        shape(2, 1, 2, 2, 2),
+        true);
     return cases;
   }
 

@@ -65,7 +65,10 @@ final class ElementwiseCases implements CaseTable {
     }
     cases.add(
         OpCase.of(
-                "one shape", new Where(), Input.bools(3, 20), Input.normal(3, 20),
+                "one shape",
+                new Where(),
+                Input.bools(3, 20),
+                Input.normal(3, 20),
                 Input.normal(3, 20))
             .withSecondOrder());
     cases.add(
@@ -108,8 +111,7 @@ final class ElementwiseCases implements CaseTable {
             "one floating type"),
         ErrorCase.of(new PowScalar(0.5), List.of(spec(DType.I64, 2)), "natural exponent"),
         ErrorCase.of(new Clamp(0.5, 1), List.of(spec(DType.I64, 2)), "whole bounds"),
-        ErrorCase.of(
-            new Compare(Compare.Kind.LT), List.of(f32(2), spec(DType.I64, 2)), "one type"),
+        ErrorCase.of(new Compare(Compare.Kind.LT), List.of(f32(2), spec(DType.I64, 2)), "one type"),
         ErrorCase.of(new Compare(Compare.Kind.LT), List.of(f32(2), f32(3)), "broadcast"),
         ErrorCase.of(
             new Logical(Logical.Kind.AND), List.of(f32(2), spec(DType.BOOL, 2)), "must be bool"),
@@ -118,7 +120,6 @@ final class ElementwiseCases implements CaseTable {
             new Where(),
             List.of(spec(DType.BOOL, 2), f32(2), spec(DType.I64, 2)),
             "choices must have one type"),
-        ErrorCase.of(
-            new Where(), List.of(spec(DType.BOOL, 3), f32(2), f32(2)), "broadcast"));
+        ErrorCase.of(new Where(), List.of(spec(DType.BOOL, 3), f32(2), f32(2)), "broadcast"));
   }
 }

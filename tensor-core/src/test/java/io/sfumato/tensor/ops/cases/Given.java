@@ -36,9 +36,7 @@ final class Given {
             .map(x -> new Dense(x.shape(), x.dtype(DType.F64), x.make(0)))
             .toArray(Dense[]::new);
     Dense[] out =
-        op.infer(specs).stream()
-            .map(s -> Dense.zeros(s.shape(), s.dtype()))
-            .toArray(Dense[]::new);
+        op.infer(specs).stream().map(s -> Dense.zeros(s.shape(), s.dtype())).toArray(Dense[]::new);
     op.reference(in, out);
     return List.of(out).stream().map(y -> input(y.data(), y.shape())).toList();
   }

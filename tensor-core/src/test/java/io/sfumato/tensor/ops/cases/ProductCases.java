@@ -32,15 +32,12 @@ final class ProductCases implements CaseTable {
     cases.add(OpCase.of("two batch axes", PLAIN, normal(2, 3, 3, 5), normal(2, 3, 5, 4)));
     cases.add(OpCase.of("left", new MatMul(true, false), normal(4, 3), normal(4, 5)));
     cases.add(
-        OpCase.of("right", new MatMul(false, true), normal(3, 4), normal(5, 4))
-            .withSecondOrder());
+        OpCase.of("right", new MatMul(false, true), normal(3, 4), normal(5, 4)).withSecondOrder());
     cases.add(OpCase.of("both", new MatMul(true, true), normal(4, 3), normal(5, 4)));
-    cases.add(
-        OpCase.of("batch, right", new MatMul(false, true), normal(2, 3, 8), normal(2, 5, 8)));
+    cases.add(OpCase.of("batch, right", new MatMul(false, true), normal(2, 3, 8), normal(2, 5, 8)));
     cases.add(OpCase.of("batch, both", new MatMul(true, true), normal(3, 4, 3), normal(5, 4)));
     Linear biased = new Linear(true);
-    cases.add(
-        OpCase.of("matrix", biased, normal(3, 4), normal(5, 4), normal(5)).withSecondOrder());
+    cases.add(OpCase.of("matrix", biased, normal(3, 4), normal(5, 4), normal(5)).withSecondOrder());
     cases.add(OpCase.of("tokens", biased, normal(2, 3, 4), normal(5, 4), normal(5)));
     cases.add(OpCase.of("wide", biased, normal(19, 37), normal(67, 37), normal(67)));
     cases.add(OpCase.of("vector", biased, normal(4), normal(3, 4), normal(3)).noEmpty());
@@ -52,8 +49,7 @@ final class ProductCases implements CaseTable {
   public List<ErrorCase> errors() {
     return List.of(
         ErrorCase.of(PLAIN, List.of(f32(2, 3), f32(4, 5)), "left has 3, right has 4"),
-        ErrorCase.of(
-            new MatMul(true, false), List.of(f32(2, 3), f32(3, 5)), "left is transposed"),
+        ErrorCase.of(new MatMul(true, false), List.of(f32(2, 3), f32(3, 5)), "left is transposed"),
         ErrorCase.of(PLAIN, List.of(f32(3), f32(3, 5)), "must be matrices"),
         ErrorCase.of(PLAIN, List.of(f32(2, 3, 4), f32(3, 4, 5)), "must broadcast"),
         ErrorCase.of(

@@ -77,8 +77,7 @@ final class ReduceCases implements CaseTable {
             new Reduce(Reduce.Kind.MEAN, List.of(), false),
             List.of(spec(DType.I64, 2)),
             "floating"),
-        ErrorCase.of(
-            new Reduce(Reduce.Kind.MAX, List.of(1), false), List.of(f32(2, 0)), "empty"),
+        ErrorCase.of(new Reduce(Reduce.Kind.MAX, List.of(1), false), List.of(f32(2, 0)), "empty"),
         ErrorCase.of(new ArgReduce(true, 1, false), List.of(f32(2, 0)), "empty"),
         ErrorCase.of(new ArgReduce(true, 3, false), List.of(f32(2, 0)), "axis"));
   }
