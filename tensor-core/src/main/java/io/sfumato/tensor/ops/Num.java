@@ -396,7 +396,67 @@ public final class Num {
     return Executor.run(new ArgReduce(false, axis, keepDims), x);
   }
 
+  /** The variance over some axes; {@code correction} 1 for the unbiased estimate, 0 for the biased. */
+  public static Tensor var(Tensor x, int correction, boolean keepDims, int... axes) {
+    return Executor.run(new Variance(list(axes), correction, keepDims, false), x);
+  }
+
+  /** The standard deviation over some axes: the root of {@link #var}; gradient 0 where it is 0. */
+  public static Tensor std(Tensor x, int correction, boolean keepDims, int... axes) {
+    return Executor.run(new Variance(list(axes), correction, keepDims, true), x);
+  }
+
+  /** {@code log Σ e^x} over some axes, which disappear. */
+  public static Tensor logsumexp(Tensor x, int... axes) {
+    return logsumexp(x, false, axes);
+  }
+
+  /** {@code log Σ e^x} over some axes, which stay with size 1 if {@code keepDims}. */
+  public static Tensor logsumexp(Tensor x, boolean keepDims, int... axes) {
+    return Executor.run(new LogSumExp(list(axes), keepDims), x);
+  }
+
+  // ---- along one axis
+
+  /** The running sum along an axis. */
+  public static Tensor cumsum(Tensor x, int axis) {
+    return cumsum(x, axis, false);
+  }
+
+  /** The running sum along an axis, from its end if {@code reversed}. */
+  public static Tensor cumsum(Tensor x, int axis, boolean reversed) {
+    return Executor.run(new CumSum(axis, reversed), x);
+  }
+
+  /**
+   * What sorting gives.
+   *
+   * @param values the elements in order
+   * @param indices where they were along the axis, I64
+   */
+  public record Sorted(Tensor values, Tensor indices) {}
+
+  /** The elements along an axis in order, equal ones in the order they had; NaN above all. */
+  public static Sorted sort(Tensor x, int axis, boolean descending) {
+    Tensor[] y = Executor.current().execute(new Sort(axis, descending), x);
+    return new Sorted(y[0], y[1]);
+  }
+
+  /** The {@code k} largest or smallest elements along an axis, the most extreme one first. */
+  public static Sorted topk(Tensor x, int k, int axis, boolean largest) {
+    Tensor[] y = Executor.current().execute(new TopK(k, axis, largest), x);
+    return new Sorted(y[0], y[1]);
+  }
+
   // ---- for backwards
+
+  static Tensor takeAlong(Tensor x, Tensor index, int axis) {
+    return Executor.run(new TakeAlong(axis), x, index);
+  }
+
+  static Tensor putAlong(Tensor x, Tensor index, int axis, int size) {
+    return Executor.run(new PutAlong(axis, size), x, index);
+  }
 
   static Tensor unaryBackward(UnaryBackward.Kind kind, Tensor kept, Tensor dy) {
     return Executor.run(new UnaryBackward(kind), kept, dy);

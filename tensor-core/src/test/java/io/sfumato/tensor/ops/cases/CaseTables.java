@@ -13,9 +13,12 @@ public final class CaseTables {
         new CoreCases(), //
         new ElementwiseCases(),
         new ReduceCases(), //
-        new ProductCases(),
-        new ConvolutionCases(),
-        new NormCases(),
+        new LineCases(), //
+        new LossCases(), //
+        new UpdateCases(), //
+        new ProductCases(), //
+        new ConvolutionCases(), //
+        new NormCases(), //
         new AttentionCases() //
         );
   }
