@@ -18,4 +18,19 @@ final class Layouts {
     }
     return Layout.contiguous(shape);
   }
+
+  /**
+   * Channels-last if all inputs are (for rank 3, unless all are row-major as well, as tokens of
+   * length 1 are); else row-major.
+   */
+  static Layout channelsLastKept(Shape shape, List<Layout> inputs) {
+    boolean rowMajor = shape.rank() < 4;
+    for (Layout input : inputs) {
+      if (!input.isChannelsLast()) {
+        return Layout.contiguous(shape);
+      }
+      rowMajor &= input.isContiguous();
+    }
+    return rowMajor || inputs.isEmpty() ? Layout.contiguous(shape) : Layout.channelsLast(shape);
+  }
 }

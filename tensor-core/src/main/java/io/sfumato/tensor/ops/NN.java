@@ -5,6 +5,9 @@ import io.sfumato.tensor.Shape;
 import io.sfumato.tensor.ShapeException;
 import io.sfumato.tensor.Tensor;
 import io.sfumato.tensor.exec.Executor;
+import java.util.Arrays;
+import java.util.List;
+import java.util.stream.IntStream;
 import org.jspecify.annotations.Nullable;
 
 /**
@@ -294,7 +297,9 @@ public final class NN {
     return reduction.of(Num.where(Num.lt(d, beta), near, d.sub(0.5 * beta)));
   }
 
-  /** The mean cross entropy of logits [N, C, …] against classes [N, …] (I64); -100 does not count. */
+  /**
+   * The mean cross entropy of logits [N, C, …] against classes [N, …] (I64); -100 does not count.
+   */
   public static Tensor crossEntropy(Tensor logits, Tensor classes) {
     return crossEntropy(logits, classes, null, -100, 0, Reduction.MEAN);
   }
@@ -376,8 +381,132 @@ public final class NN {
   private static void requireOneShape(String loss, Tensor x, Tensor target) {
     if (!x.shape().equals(target.shape())) {
       throw new ShapeException(
-          loss + ": input and target must have one shape; got " + x.spec() + " and "
+          loss
+              + ": input and target must have one shape; got "
+              + x.spec()
+              + " and "
               + target.spec());
     }
+  }
+
+  // ---- embedding, pooling, resampling, dropout
+
+  /**
+   * Rows of a table.
+   *
+   * @param indices any shape, I64 or I32
+   * @param table [n, d]
+   * @return the shape of {@code indices}, then d
+   * @throws io.sfumato.tensor.ShapeException if an index is not in [0, n)
+   */
+  public static Tensor embedding(Tensor indices, Tensor table) {
+    if (table.rank() != 2) {
+      throw new ShapeException("embedding: the table must have rank 2; got " + table.spec());
+    }
+    Tensor rows =
+        Shaping.indexSelect(table, 0, Shaping.reshape(indices, Shape.of((int) indices.numel())));
+    return Shaping.reshape(rows, indices.shape().insert(indices.rank(), table.dim(1)));
+  }
+
+  /**
+   * Enlarges every spatial axis by repeating elements.
+   *
+   * @param x [N, C, ...] with one to three spatial axes; channels-last stays so
+   * @param factor the number of repetitions
+   * @return [N, C, ...] with spatial sizes times {@code factor}
+   */
+  public static Tensor upsampleNearest(Tensor x, int factor) {
+    return resample(
+        new UpsampleNearest(IntStream.range(2, x.rank()).mapToObj(i -> x.dim(i) * factor).toList()),
+        x);
+  }
+
+  /**
+   * Takes the nearest element at or before each position, PyTorch's interpolate with
+   * mode="nearest".
+   *
+   * @param x [N, C, H, W]; channels-last stays so
+   * @return [N, C, {@code height}, {@code width}]
+   */
+  public static Tensor upsampleNearest(Tensor x, int height, int width) {
+    return resample(new UpsampleNearest(List.of(height, width)), x);
+  }
+
+  /** As {@link #upsampleNearest(Tensor, int, int)}, for any number of spatial axes. */
+  public static Tensor upsampleNearest(Tensor x, int[] size) {
+    return resample(new UpsampleNearest(IntStream.of(size).boxed().toList()), x);
+  }
+
+  /**
+   * Bilinear interpolation, PyTorch's interpolate with mode="bilinear".
+   *
+   * @param x [N, C, H, W]; channels-last stays so
+   * @param alignCorners whether the centres of the corner pixels coincide, else their outer corners
+   * @return [N, C, {@code height}, {@code width}]
+   */
+  public static Tensor upsampleBilinear(Tensor x, int height, int width, boolean alignCorners) {
+    return resample(new UpsampleBilinear(List.of(height, width), alignCorners), x);
+  }
+
+  /**
+   * Means over square windows without padding.
+   *
+   * @param x [N, C, H, W]; channels-last stays so
+   * @param kernel side of a window
+   * @param stride distance of the windows
+   */
+  public static Tensor avgPool2d(Tensor x, int kernel, int stride) {
+    return avgPool2d(x, pair(kernel), pair(stride), pair(0), true);
+  }
+
+  /**
+   * Means over windows, {@code H' = floor((H + 2 padding - kernel) / stride) + 1}.
+   *
+   * @param x [N, C, H, W]; channels-last stays so
+   * @param kernel height and width of a window
+   * @param stride distances of the windows
+   * @param padding zeros on both sides of each axis
+   * @param countIncludePad whether they count in the divisor
+   * @return [N, C, H', W']
+   */
+  public static Tensor avgPool2d(
+      Tensor x, int[] kernel, int[] stride, int[] padding, boolean countIncludePad) {
+    return resample(
+        new AvgPool2d(
+            pair("kernel", kernel),
+            pair("stride", stride),
+            pair("padding", padding),
+            countIncludePad),
+        x);
+  }
+
+  /**
+   * Means over windows that divide the input evenly.
+   *
+   * @param x [N, C, H, W]; channels-last stays so
+   * @return [N, C, {@code height}, {@code width}]
+   */
+  public static Tensor adaptiveAvgPool2d(Tensor x, int height, int width) {
+    return resample(new AdaptiveAvgPool2d(List.of(height, width)), x);
+  }
+
+  static Tensor resample(Resampling map, Tensor x) {
+    return Executor.run(map, x);
+  }
+
+  static Tensor resampleBackward(Resampling map, Tensor g, Shape input) {
+    List<Integer> size = IntStream.range(2, input.rank()).mapToObj(input::dim).toList();
+    return Executor.run(new ResampleBackward(map, size), g);
+  }
+
+  private static int[] pair(int both) {
+    return new int[] {both, both};
+  }
+
+  private static List<Integer> pair(String what, int[] values) {
+    if (values.length != 2) {
+      throw new ShapeException(what + " must be two numbers; got " + Arrays.toString(values));
+    }
+    return List.of(values[0], values[1]);
   }
 }

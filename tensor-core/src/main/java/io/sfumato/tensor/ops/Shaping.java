@@ -1,12 +1,15 @@
 // SPDX-License-Identifier: Apache-2.0
 package io.sfumato.tensor.ops;
 
+import io.sfumato.tensor.DType;
 import io.sfumato.tensor.Shape;
 import io.sfumato.tensor.ShapeException;
 import io.sfumato.tensor.Tensor;
 import io.sfumato.tensor.TensorSpec;
 import io.sfumato.tensor.exec.Executor;
+import java.util.ArrayList;
 import java.util.Arrays;
+import java.util.List;
 import java.util.stream.IntStream;
 
 /**
@@ -101,15 +104,185 @@ public final class Shaping {
     return Shape.of(d);
   }
 
-  // ---- to be filled in
-
-  /** Elements {@code start, start + step, …} below {@code end} of one axis, as a view. */
-  public static Tensor slice(Tensor x, int axis, int start, int end, int step) {
-    throw new UnsupportedOperationException("slice");
+  /** The axes {@code from} to {@code to}, both included, merged into one. */
+  public static Tensor flatten(Tensor x, int from, int to) {
+    int[] d = x.shape().dims();
+    if (d.length == 0) {
+      return reshape(x, 1);
+    }
+    int first = x.shape().axis(from);
+    int last = x.shape().axis(to);
+    if (first > last) {
+      throw new ShapeException("flatten: axis " + from + " must not be behind axis " + to);
+    }
+    long merged = 1;
+    for (int i = first; i <= last; i++) {
+      merged *= d[i];
+    }
+    int[] shape = new int[d.length - (last - first)];
+    System.arraycopy(d, 0, shape, 0, first);
+    shape[first] = Math.toIntExact(merged);
+    System.arraycopy(d, last + 1, shape, first + 1, d.length - last - 1);
+    return reshape(x, Shape.of(shape));
   }
 
-  /** One index of an axis, which disappears; a view. */
+  /** Axis {@code from} moved to place {@code to}; the others keep their order. */
+  public static Tensor movedim(Tensor x, int from, int to) {
+    List<Integer> order = new ArrayList<>(IntStream.range(0, x.rank()).boxed().toList());
+    Integer moved = order.remove(x.shape().axis(from));
+    order.add(x.shape().axis(to), moved);
+    return permute(x, order.stream().mapToInt(Integer::intValue).toArray());
+  }
+
+  // ---- parts
+
+  /**
+   * Elements {@code start, start + step, …} below {@code end} of one axis, as a view. Negative
+   * bounds count from the end; bounds beyond the axis are moved to its end, as in Python.
+   *
+   * @throws ShapeException if {@code step} is not positive
+   */
+  public static Tensor slice(Tensor x, int axis, int start, int end, int step) {
+    int size = x.dim(axis);
+    int from = Math.clamp(start < 0 ? (long) start + size : start, 0, size);
+    int to = Math.clamp(end < 0 ? (long) end + size : end, from, size);
+    if (from == 0 && to == size && step == 1) {
+      return x;
+    }
+    return Executor.run(new Slice(x.shape().axis(axis), from, to, step), x);
+  }
+
+  /** One index of an axis, which disappears; a view. Negative indices count from the end. */
   public static Tensor select(Tensor x, int axis, int index) {
-    throw new UnsupportedOperationException("select");
+    return Executor.run(new Select(axis, index), x);
+  }
+
+  /**
+   * {@code length} elements of one axis from {@code start} on, as a view.
+   *
+   * @throws ShapeException if they are not all there
+   */
+  public static Tensor narrow(Tensor x, int axis, int start, int length) {
+    int first = start < 0 ? start + x.dim(axis) : start;
+    return Executor.run(new Slice(axis, first, first + length, 1), x);
+  }
+
+  /** Views of {@code size} elements of one axis each; the last may have fewer. */
+  public static List<Tensor> split(Tensor x, int size, int axis) {
+    if (size < 1) {
+      throw new ShapeException("split: the size must be positive; got " + size);
+    }
+    int n = x.dim(axis);
+    List<Tensor> parts = new ArrayList<>();
+    for (int at = 0; at < n || parts.isEmpty(); at += size) {
+      parts.add(narrow(x, axis, at, Math.min(size, n - at)));
+    }
+    return parts;
+  }
+
+  /**
+   * Views of the given numbers of elements of one axis.
+   *
+   * @throws ShapeException if the sizes do not sum to that of the axis
+   */
+  public static List<Tensor> split(Tensor x, int[] sizes, int axis) {
+    if (IntStream.of(sizes).sum() != x.dim(axis)) {
+      throw new ShapeException(
+          "split: sizes must sum to "
+              + x.dim(axis)
+              + "; got "
+              + Arrays.toString(sizes)
+              + " for axis "
+              + axis
+              + " of "
+              + x.shape());
+    }
+    List<Tensor> parts = new ArrayList<>();
+    int at = 0;
+    for (int size : sizes) {
+      parts.add(narrow(x, axis, at, size));
+      at += size;
+    }
+    return parts;
+  }
+
+  /** At most {@code chunks} views of equal size along one axis; the last may be smaller. */
+  public static List<Tensor> chunk(Tensor x, int chunks, int axis) {
+    if (chunks < 1) {
+      throw new ShapeException("chunk: the number must be positive; got " + chunks);
+    }
+    return split(x, Math.max(1, Math.ceilDiv(x.dim(axis), chunks)), axis);
+  }
+
+  /** A view of each index of one axis, which disappears. */
+  public static List<Tensor> unbind(Tensor x, int axis) {
+    return IntStream.range(0, x.dim(axis)).mapToObj(i -> select(x, axis, i)).toList();
+  }
+
+  // ---- joining
+
+  /** Tensors joined along an axis; types are promoted, all other sizes must be equal. */
+  public static Tensor concat(int axis, Tensor... tensors) {
+    if (tensors.length == 1) {
+      return tensors[0];
+    }
+    return Executor.run(new Concat(axis), promoted(tensors));
+  }
+
+  /** Tensors joined along an axis; types are promoted, all other sizes must be equal. */
+  public static Tensor concat(int axis, List<Tensor> tensors) {
+    return concat(axis, tensors.toArray(Tensor[]::new));
+  }
+
+  /** Tensors of one shape joined along a new axis. */
+  public static Tensor stack(int axis, Tensor... tensors) {
+    Tensor[] rows = new Tensor[tensors.length];
+    for (int i = 0; i < rows.length; i++) {
+      if (!tensors[i].shape().equals(tensors[0].shape())) {
+        throw new ShapeException(
+            "stack: tensors must have one shape; got "
+                + tensors[0].shape()
+                + " and "
+                + tensors[i].shape());
+      }
+      rows[i] = unsqueeze(tensors[i], axis);
+    }
+    return concat(axis, rows);
+  }
+
+  private static Tensor[] promoted(Tensor[] tensors) {
+    Tensor[] y = new Tensor[tensors.length];
+    DType dtype = tensors.length == 0 ? DType.F32 : tensors[0].dtype();
+    for (Tensor t : tensors) {
+      dtype = DType.promote(dtype, t.dtype());
+    }
+    for (int i = 0; i < y.length; i++) {
+      y[i] = Num.cast(tensors[i], dtype);
+    }
+    return y;
+  }
+
+  // ---- choosing by number
+
+  /**
+   * The slices {@code index[0], index[1], …} of one axis.
+   *
+   * @param x any shape
+   * @param axis the axis
+   * @param index [n], I64 or I32
+   * @throws ShapeException if an index is out of range; negative ones are
+   */
+  public static Tensor indexSelect(Tensor x, int axis, Tensor index) {
+    return Executor.run(new IndexSelect(axis), x, index);
+  }
+
+  /** Zeros of {@code size} slices along one axis, with slice k of x added to {@code index[k]}. */
+  static Tensor indexAdd(Tensor x, int axis, Tensor index, int size) {
+    return Executor.run(new IndexAdd(axis, size), x, index);
+  }
+
+  /** Zeros with {@code x} at a slice of them. */
+  static Tensor sliceScatter(Tensor x, int axis, int start, int end, int step, int size) {
+    return Executor.run(new SliceScatter(axis, start, end, step, size), x);
   }
 }

@@ -11,7 +11,7 @@ public final class CaseTables {
   public static List<CaseTable> all() {
     return List.of(
         new CoreCases(), //
-        new ElementwiseCases(),
+        new ElementwiseCases(), //
         new ReduceCases(), //
         new LineCases(), //
         new LossCases(), //
@@ -19,7 +19,9 @@ public final class CaseTables {
         new ProductCases(), //
         new ConvolutionCases(), //
         new NormCases(), //
-        new AttentionCases() //
+        new AttentionCases(), //
+        new ResamplingCases(), //
+        new ShapingCases() //
         );
   }
 

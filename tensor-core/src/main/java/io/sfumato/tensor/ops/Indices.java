@@ -1,0 +1,39 @@
+// SPDX-License-Identifier: Apache-2.0
+package io.sfumato.tensor.ops;
+
+import io.sfumato.tensor.DType;
+import io.sfumato.tensor.DTypeException;
+import io.sfumato.tensor.ShapeException;
+import io.sfumato.tensor.TensorSpec;
+
+/** What ops with an index tensor check. */
+public final class Indices {
+  private Indices() {}
+
+  /** Refuses what is not a whole-number type that can count. */
+  static void check(TensorSpec index) {
+    if (index.dtype() != DType.I64 && index.dtype() != DType.I32) {
+      throw new DTypeException("the index must be i64 or i32");
+    }
+  }
+
+  /**
+   * {@code value} if it is an index.
+   *
+   * @param value what was found
+   * @param element where, in row-major order
+   * @param size one past the largest index
+   * @throws ShapeException if it is not in [0, {@code size})
+   */
+  public static int checked(long value, int element, int size) {
+    if (value < 0 || value >= size) {
+      throw new ShapeException(
+          "every index must be in [0, " + size + "); element " + element + " is " + value);
+    }
+    return (int) value;
+  }
+
+  static int at(double[] index, int element, int size) {
+    return checked((long) index[element], element, size);
+  }
+}
