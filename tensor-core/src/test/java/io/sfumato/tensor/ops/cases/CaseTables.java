@@ -21,7 +21,8 @@ public final class CaseTables {
         new NormCases(), //
         new AttentionCases(), //
         new ResamplingCases(), //
-        new ShapingCases() //
+        new ShapingCases(), //
+        new RandomCases() //
         );
   }
 
