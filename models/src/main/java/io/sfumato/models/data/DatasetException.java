@@ -14,6 +14,7 @@ public final class DatasetException extends RuntimeException {
   /** The file or folder, as text (paths are not serializable). */
   private final String file;
 
+  /** Where in the file, in bytes; -1 if the problem has no place. */
   private final long offset;
 
   private DatasetException(String file, long offset, String message, @Nullable Throwable cause) {
