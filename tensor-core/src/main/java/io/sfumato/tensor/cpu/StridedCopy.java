@@ -6,10 +6,10 @@ import java.util.ArrayList;
 import java.util.List;
 
 /**
- * Copies elements of 1, 2, 4 or 8 bytes from one layout to another of the same shape, on all threads.
- * Axes that lie alike are joined first; what remains is copied row by row where both sides have
- * neighbours at neighbouring addresses, and else in small square tiles, so that each cache line is
- * touched once (transposition).
+ * Copies elements of 1, 2, 4 or 8 bytes from one layout to another of the same shape, on all
+ * threads. Axes that lie alike are joined first; what remains is copied row by row where both sides
+ * have neighbours at neighbouring addresses, and else in small square tiles, so that each cache
+ * line is touched once (transposition).
  */
 public final class StridedCopy {
   private static final int TILE = 16;
@@ -60,9 +60,7 @@ public final class StridedCopy {
     List<Axis> result = new ArrayList<>();
     for (Axis axis : axes) {
       Axis outer = result.isEmpty() ? null : result.getLast();
-      if (outer != null
-          && outer.from == axis.from * axis.size
-          && outer.to == axis.to * axis.size) {
+      if (outer != null && outer.from == axis.from * axis.size && outer.to == axis.to * axis.size) {
         result.set(
             result.size() - 1,
             new Axis(Math.multiplyExact(outer.size, axis.size), axis.from, axis.to));

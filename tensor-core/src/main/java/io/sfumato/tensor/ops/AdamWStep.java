@@ -7,11 +7,11 @@ import io.sfumato.tensor.exec.InPlaceOp;
 import java.util.List;
 
 /**
- * One step of Adam (Kingma and Ba 2015) or AdamW (Loshchilov and Hutter 2019) on many parameters: with
- * {@code g = gradScale grad}, {@code m = β₁ m + (1 - β₁) g}, {@code v = β₂ v + (1 - β₂) g²}, {@code p
- * = p (1 - lr decay) - lr (m / (1 - β₁ᵗ)) / (sqrt(v / (1 - β₂ᵗ)) + ε)}. Not decoupled (Adam), the
- * decay adds {@code decay p} to g instead. As {@code torch.optim.AdamW}. Inputs: all p, all
- * gradients, all m, all v.
+ * One step of Adam (Kingma and Ba 2015) or AdamW (Loshchilov and Hutter 2019) on many parameters:
+ * with {@code g = gradScale grad}, {@code m = β₁ m + (1 - β₁) g}, {@code v = β₂ v + (1 - β₂) g²},
+ * {@code p = p (1 - lr decay) - lr (m / (1 - β₁ᵗ)) / (sqrt(v / (1 - β₂ᵗ)) + ε)}. Not decoupled
+ * (Adam), the decay adds {@code decay p} to g instead. As {@code torch.optim.AdamW}. Inputs: all p,
+ * all gradients, all m, all v.
  *
  * @param count the number of parameters
  * @param learningRate lr

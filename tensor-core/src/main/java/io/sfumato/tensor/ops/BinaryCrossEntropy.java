@@ -12,8 +12,8 @@ import java.util.List;
 import org.jspecify.annotations.Nullable;
 
 /**
- * {@code -(t log x + (1 - t) log(1 - x))} for each element, with logarithms not below -100. Inputs: x
- * (probabilities), t, of one shape.
+ * {@code -(t log x + (1 - t) log(1 - x))} for each element, with logarithms not below -100. Inputs:
+ * x (probabilities), t, of one shape.
  */
 public record BinaryCrossEntropy() implements Differentiable {
   private static final double LOWEST_LOG = -100;

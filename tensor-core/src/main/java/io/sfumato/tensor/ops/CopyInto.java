@@ -7,7 +7,9 @@ import io.sfumato.tensor.exec.Dense;
 import io.sfumato.tensor.exec.InPlaceOp;
 import java.util.List;
 
-/** {@code target = x}, cast to the target's type as {@link Cast}. Inputs: target, x, of one shape. */
+/**
+ * {@code target = x}, cast to the target's type as {@link Cast}. Inputs: target, x, of one shape.
+ */
 public record CopyInto() implements InPlaceOp {
   @Override
   public String name() {

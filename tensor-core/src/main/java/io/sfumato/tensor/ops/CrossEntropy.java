@@ -17,11 +17,11 @@ import java.util.stream.IntStream;
 import org.jspecify.annotations.Nullable;
 
 /**
- * Cross entropy of logits against class numbers: with {@code p = softmax(logits)} along axis 1 (axis
- * 0 for one sample without batch), {@code loss = (1 - ε) w_t (-log p_t) + ε/C Σ_c w_c (-log p_c)}; 0
- * where the class is {@code ignoreIndex}. The mean is {@code Σ loss / Σ w_t} over what counts; NaN if
- * nothing does. Inputs: logits [N, C, …], classes [N, …] (I64), optionally weights [C], which get no
- * gradient.
+ * Cross entropy of logits against class numbers: with {@code p = softmax(logits)} along axis 1
+ * (axis 0 for one sample without batch), {@code loss = (1 - ε) w_t (-log p_t) + ε/C Σ_c w_c (-log
+ * p_c)}; 0 where the class is {@code ignoreIndex}. The mean is {@code Σ loss / Σ w_t} over what
+ * counts; NaN if nothing does. Inputs: logits [N, C, …], classes [N, …] (I64), optionally weights
+ * [C], which get no gradient.
  *
  * @param ignoreIndex the class that does not count
  * @param labelSmoothing ε (Szegedy et al. 2016)
@@ -151,7 +151,8 @@ public record CrossEntropy(long ignoreIndex, double labelSmoothing, Reduction re
   public @Nullable Tensor[] backward(Backward c) {
     @Nullable Tensor[] grads = new @Nullable Tensor[c.inputs()];
     if (c.inputs() > 2 && c.needs(2)) {
-      throw new io.sfumato.tensor.NotDifferentiableException("class weights have no gradient; detach them");
+      throw new io.sfumato.tensor.NotDifferentiableException(
+          "class weights have no gradient; detach them");
     }
     grads[0] =
         c.inputs() > 2

@@ -28,8 +28,7 @@ public record CrossEntropyBackward(CrossEntropy forward) implements Composite {
   @Override
   public List<TensorSpec> infer(List<TensorSpec> in) {
     TensorSpec weights = in.size() > 3 ? in.get(3) : null;
-    Shape positions =
-        CrossEntropy.check(in.get(0), in.get(1), weights, forward.labelSmoothing());
+    Shape positions = CrossEntropy.check(in.get(0), in.get(1), weights, forward.labelSmoothing());
     if (!in.get(2).shape().equals(forward.reduction().shape(positions))) {
       throw new ShapeException("the gradient must have the shape of the loss");
     }

@@ -7,9 +7,9 @@ import io.sfumato.tensor.exec.InPlaceOp;
 import java.util.List;
 
 /**
- * One step of Lion (Chen et al. 2023) on many parameters: with {@code g = gradScale grad}, {@code p = p
- * (1 - lr decay) - lr sign(β₁ m + (1 - β₁) g)}, {@code m = β₂ m + (1 - β₂) g}. Inputs: all p, all
- * gradients, all m.
+ * One step of Lion (Chen et al. 2023) on many parameters: with {@code g = gradScale grad}, {@code p
+ * = p (1 - lr decay) - lr sign(β₁ m + (1 - β₁) g)}, {@code m = β₂ m + (1 - β₂) g}. Inputs: all p,
+ * all gradients, all m.
  *
  * @param count the number of parameters
  * @param learningRate lr

@@ -396,7 +396,9 @@ public final class Num {
     return Executor.run(new ArgReduce(false, axis, keepDims), x);
   }
 
-  /** The variance over some axes; {@code correction} 1 for the unbiased estimate, 0 for the biased. */
+  /**
+   * The variance over some axes; {@code correction} 1 for the unbiased estimate, 0 for the biased.
+   */
   public static Tensor var(Tensor x, int correction, boolean keepDims, int... axes) {
     return Executor.run(new Variance(list(axes), correction, keepDims, false), x);
   }

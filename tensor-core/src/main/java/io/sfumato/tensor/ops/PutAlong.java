@@ -15,8 +15,8 @@ import java.util.List;
 import org.jspecify.annotations.Nullable;
 
 /**
- * {@code y[…, index[…, i, …], …] = x[…, i, …]} along an axis, 0 elsewhere, where each line's indices
- * are distinct: the adjoint of {@link TakeAlong}. Inputs: x, index (I64, the shape of x).
+ * {@code y[…, index[…, i, …], …] = x[…, i, …]} along an axis, 0 elsewhere, where each line's
+ * indices are distinct: the adjoint of {@link TakeAlong}. Inputs: x, index (I64, the shape of x).
  *
  * @param axis the axis
  * @param size the size of the axis in the result

@@ -9,8 +9,7 @@ final class Ranking {
   private Ranking() {}
 
   /** The first {@code k} elements of each sorted line, and where they were. */
-  static void fill(
-      Dense x, int axis, int k, boolean descending, Dense values, Dense indices) {
+  static void fill(Dense x, int axis, int k, boolean descending, Dense values, Dense indices) {
     int a = x.shape().axis(axis);
     int n = x.dim(a);
     int inner = x.inner(a);

@@ -9,8 +9,8 @@ import java.util.List;
 /**
  * One step of gradient descent with momentum on many parameters, as {@code torch.optim.SGD} without
  * dampening: {@code g = gradScale grad + decay p}, {@code v = μ v + g}, {@code p = p - lr v}; with
- * Nesterov {@code p = p - lr (g + μ v)}. v starts as 0. Inputs: all p, all gradients, and all v if the
- * momentum is not 0.
+ * Nesterov {@code p = p - lr (g + μ v)}. v starts as 0. Inputs: all p, all gradients, and all v if
+ * the momentum is not 0.
  *
  * @param count the number of parameters
  * @param learningRate lr
@@ -34,9 +34,7 @@ public record SgdStep(
 
   @Override
   public int[] mutated() {
-    return momentum == 0
-        ? ParameterLists.numbers(count, 0)
-        : ParameterLists.numbers(count, 0, 2);
+    return momentum == 0 ? ParameterLists.numbers(count, 0) : ParameterLists.numbers(count, 0, 2);
   }
 
   @Override

@@ -11,8 +11,9 @@ import java.util.List;
 import org.jspecify.annotations.Nullable;
 
 /**
- * {@code y[…, i, …] = x[…, index[…, i, …], …]} along an axis, where each line's indices are distinct:
- * the adjoint of {@link PutAlong}. Inputs: x, index (I64, the shape of x but for the axis).
+ * {@code y[…, i, …] = x[…, index[…, i, …], …]} along an axis, where each line's indices are
+ * distinct: the adjoint of {@link PutAlong}. Inputs: x, index (I64, the shape of x but for the
+ * axis).
  *
  * @param axis the axis
  */

@@ -13,8 +13,8 @@ import java.util.List;
 import org.jspecify.annotations.Nullable;
 
 /**
- * The {@code k} largest or smallest elements along an axis, sorted from the most extreme on; of equal
- * ones the first. NaN counts as the largest. Outputs: values, indices (I64).
+ * The {@code k} largest or smallest elements along an axis, sorted from the most extreme on; of
+ * equal ones the first. NaN counts as the largest. Outputs: values, indices (I64).
  *
  * @param k how many
  * @param axis the axis

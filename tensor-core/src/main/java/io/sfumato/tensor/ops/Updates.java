@@ -74,8 +74,7 @@ public final class Updates {
       double learningRate,
       double weightDecay,
       double gradScale) {
-    run(
-        new SgdStep(p.size(), learningRate, 0, false, weightDecay, gradScale), List.of(p, grads));
+    run(new SgdStep(p.size(), learningRate, 0, false, weightDecay, gradScale), List.of(p, grads));
   }
 
   /** One step of gradient descent with momentum, {@link SgdStep}; p and v are overwritten. */
@@ -88,8 +87,7 @@ public final class Updates {
       boolean nesterov,
       double weightDecay,
       double gradScale) {
-    SgdStep op =
-        new SgdStep(p.size(), learningRate, momentum, nesterov, weightDecay, gradScale);
+    SgdStep op = new SgdStep(p.size(), learningRate, momentum, nesterov, weightDecay, gradScale);
     run(op, momentum == 0 ? List.of(p, grads) : List.of(p, grads, v));
   }
 

@@ -18,8 +18,9 @@ import io.sfumato.tensor.ops.ConvOptions;
 import org.jspecify.annotations.Nullable;
 
 /**
- * Convolutions over volumes as sums of convolutions over images, one for each tap of the kernel along
- * the depth. Each needs a pass over the output to add it, which a convolution of its own would save.
+ * Convolutions over volumes as sums of convolutions over images, one for each tap of the kernel
+ * along the depth. Each needs a pass over the output to add it, which a convolution of its own
+ * would save.
  */
 public final class Conv3dLaunch {
   private static final int BLOCK = 1 << 14;
@@ -46,11 +47,7 @@ public final class Conv3dLaunch {
             (tap, xs, ys, images) -> {
               long n = images * taps.outImage();
               Conv2dKernel.forward(
-                  taps.images(images),
-                  x + 4 * xs,
-                  w + 4 * tap * taps.tapWeights(),
-                  0,
-                  part);
+                  taps.images(images), x + 4 * xs, w + 4 * tap * taps.tapWeights(), 0, part);
               add(n, part, y + 4 * ys);
             });
         if (op.bias()) {

@@ -59,8 +59,7 @@ public final class MatMulLaunch implements Kernel<MatMul> {
 
   private static Matrix matrix(Tensor t, long offset, long batchStride) {
     Layout layout = t.layout();
-    return new Matrix(
-        t.address() + 4 * offset, layout.stride(-2), layout.stride(-1), batchStride);
+    return new Matrix(t.address() + 4 * offset, layout.stride(-2), layout.stride(-1), batchStride);
   }
 
   /** Strides of the leading axes, 0 where they are broadcast to {@code dims}. */

@@ -12,8 +12,8 @@ import java.util.List;
 import org.jspecify.annotations.Nullable;
 
 /**
- * Operands in the memory order that a kernel's loops demand: the tensor itself where it lies so, else
- * a copy that lives until this is closed.
+ * Operands in the memory order that a kernel's loops demand: the tensor itself where it lies so,
+ * else a copy that lives until this is closed.
  */
 final class Staging implements AutoCloseable {
   private final List<Storage> copies = new ArrayList<>();

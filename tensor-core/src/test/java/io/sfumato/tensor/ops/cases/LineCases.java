@@ -67,8 +67,7 @@ final class LineCases implements CaseTable {
       cases.add(OpCase.of("ties", new TopK(5, 0, up), Input.integers(3, 8)).noEmpty());
     }
     Input index = Input.values(new double[] {4, 0, 2, 1, 3, 0}, 2, 3).as(DType.I64);
-    cases.add(
-        OpCase.of("rows", new TakeAlong(1), Input.normal(2, 5), index).noEmpty());
+    cases.add(OpCase.of("rows", new TakeAlong(1), Input.normal(2, 5), index).noEmpty());
     cases.add(OpCase.of("rows", new PutAlong(1, 5), Input.normal(2, 3), index).noEmpty());
     Input columns = Input.values(new double[] {1, 0, 0, 1}, 2, 2).as(DType.I64);
     cases.add(OpCase.of("columns", new TakeAlong(0), Input.normal(3, 2), columns).noEmpty());
@@ -82,8 +81,7 @@ final class LineCases implements CaseTable {
         ErrorCase.of(
             new Variance(List.of(), 0, false, true), List.of(spec(DType.I64, 2)), "floating"),
         ErrorCase.of(new CumSum(2, false), List.of(f32(2, 3)), "axis"),
-        ErrorCase.of(
-            new LogSumExp(List.of(), false), List.of(spec(DType.I64, 2)), "floating"),
+        ErrorCase.of(new LogSumExp(List.of(), false), List.of(spec(DType.I64, 2)), "floating"),
         ErrorCase.of(new Softmax(2), List.of(f32(2, 3)), "axis"),
         ErrorCase.of(new Softmax(0), List.of(spec(DType.I64, 2)), "floating"),
         ErrorCase.of(new LogSoftmax(0), List.of(spec(DType.I64, 2)), "floating"),
@@ -93,9 +91,7 @@ final class LineCases implements CaseTable {
         ErrorCase.of(new Sort(1, true), List.of(f32(2)), "axis"),
         ErrorCase.of(new TopK(3, 0, true), List.of(f32(2)), "k must be", "3"),
         ErrorCase.of(new TakeAlong(0), List.of(f32(2), f32(2)), "i64"),
-        ErrorCase.of(
-            new TakeAlong(0), List.of(f32(2, 3), spec(DType.I64, 2, 2)), "along the axis"),
-        ErrorCase.of(
-            new PutAlong(0, 4), List.of(f32(2), spec(DType.I64, 3)), "input's shape"));
+        ErrorCase.of(new TakeAlong(0), List.of(f32(2, 3), spec(DType.I64, 2, 2)), "along the axis"),
+        ErrorCase.of(new PutAlong(0, 4), List.of(f32(2), spec(DType.I64, 3)), "input's shape"));
   }
 }

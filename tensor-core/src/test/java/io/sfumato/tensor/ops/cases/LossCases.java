@@ -34,8 +34,7 @@ final class LossCases implements CaseTable {
     Input normal = Input.normal(3, 7);
     for (Reduction reduction : Reduction.values()) {
       String name = reduction.name();
-      cases.add(
-          OpCase.of(name, new Mse(reduction), normal, normal).noEmpty().withSecondOrder());
+      cases.add(OpCase.of(name, new Mse(reduction), normal, normal).noEmpty().withSecondOrder());
       Input g = reduction == Reduction.NONE ? Input.normal(3, 7) : Input.normal();
       cases.add(OpCase.of(name, new MseBackward(reduction), normal, normal, g).noEmpty());
     }
@@ -62,9 +61,7 @@ final class LossCases implements CaseTable {
       Input g = reduction == Reduction.NONE ? Input.normal(4) : Input.normal();
       CrossEntropy plain = new CrossEntropy(-100, 0, reduction);
       cases.add(OpCase.of(name, plain, logits, classes).noEmpty().withSecondOrder());
-      cases.add(
-          OpCase.of(name, new CrossEntropyBackward(plain), logits, classes, g)
-              .noEmpty());
+      cases.add(OpCase.of(name, new CrossEntropyBackward(plain), logits, classes, g).noEmpty());
       CrossEntropy full = new CrossEntropy(2, 0.1, reduction);
       cases.add(
           OpCase.of(name + ", weights, smoothing, ignored", full, logits, classes, weights)
@@ -95,10 +92,7 @@ final class LossCases implements CaseTable {
             .noEmpty());
     cases.add(
         OpCase.of(
-            "one sample",
-            plain,
-            Input.normal(5),
-            Input.values(new double[] {3}).as(DType.I64))
+                "one sample", plain, Input.normal(5), Input.values(new double[] {3}).as(DType.I64))
             .noEmpty());
   }
 
@@ -116,8 +110,7 @@ final class LossCases implements CaseTable {
         ErrorCase.of(new BinaryCrossEntropy(), List.of(f32(2), f32(3)), "one shape"),
         ErrorCase.of(plain, List.of(f32(2, 3), f32(2)), "i64"),
         ErrorCase.of(plain, List.of(f32(2, 3), spec(DType.I64, 3)), "without axis 1"),
-        ErrorCase.of(
-            plain, List.of(f32(2, 3), spec(DType.I64, 2), f32(2)), "weights must be [C]"),
+        ErrorCase.of(plain, List.of(f32(2, 3), spec(DType.I64, 2), f32(2)), "weights must be [C]"),
         ErrorCase.of(
             new CrossEntropy(-100, 2, Reduction.MEAN),
             List.of(f32(2, 3), spec(DType.I64, 2)),

@@ -52,8 +52,7 @@ final class UpdateCases implements CaseTable {
     return List.of(
         ErrorCase.of(adam, List.of(f32(2), f32(2), f32(2)), "4 lists of 1"),
         ErrorCase.of(adam, List.of(f32(2), f32(2), f32(2), f32(3)), "one shape"),
-        ErrorCase.of(
-            new EmaStep(1, 0.9), List.of(f32(2), spec(DType.I64, 2)), "must be floating"),
+        ErrorCase.of(new EmaStep(1, 0.9), List.of(f32(2), spec(DType.I64, 2)), "must be floating"),
         ErrorCase.of(new LionStep(1, 0.1, 0.9, 0.9, 0, 1), List.of(f32(2)), "3 lists of 1"),
         ErrorCase.of(new SgdStep(1, 0.1, 0, false, 0, 1), List.of(f32(2)), "2 lists of 1"),
         ErrorCase.of(new AddInPlace(1), List.of(f32(2), f32(3)), "one shape"),
