@@ -74,8 +74,8 @@ public final class GemmTileGenerator {
   private static void method(StringBuilder s, int rows, int vectors, boolean accumulate) {
     line(s, 0, "");
     line(s, 1, "/** A tile " + vectors + (vectors == 1 ? " vector" : " vectors") + " wide. */");
-    line(s, 1, "static void tile" + vectors + "(");
-    line(s, 3, "int k, long a, long rowA, long colA, long b, long rowB, long c, long rowC) {");
+    String parameters = "int k, long a, long rowA, long colA, long b, long rowB, long c, long rowC";
+    line(s, 1, "static void tile" + vectors + "(" + parameters + ") {");
     line(s, 2, "long stepA = 4 * colA;");
     line(s, 2, "long stepB = 4 * rowB;");
     for (int r = 1; r < rows; r++) {

@@ -52,17 +52,15 @@ public final class Simd {
       try {
         return (SimdProvider) Class.forName(VECTOR_PROVIDER).getDeclaredConstructor().newInstance();
       } catch (ReflectiveOperationException | LinkageError e) {
-        obstacle = "its loops did not load (" + e + ")";
+        obstacle = "its loops did not load: " + (e.getCause() == null ? e : e.getCause());
       }
     }
     String message =
         "the Vector API is not used, CPU loops run 10 to 50 times slower: "
             + obstacle
-            + "; start java with --add-modules "
-            + MODULE
-            + " on a HotSpot JVM with its C2 compiler (or set -D"
+            + " (-D"
             + PROPERTY
-            + "=off to silence this)";
+            + "=off silences this)";
     if (forced) {
       throw new IllegalStateException(message);
     }
@@ -73,14 +71,14 @@ public final class Simd {
   /** Why the vector loops cannot or should not run, or null. */
   private static @Nullable String obstacle(boolean forced) {
     if (ModuleLayer.boot().findModule(MODULE).isEmpty()) {
-      return "module " + MODULE + " is missing";
+      return "module " + MODULE + " is missing; start java with --add-modules " + MODULE;
     }
     if (forced) {
       return null;
     }
     String mode = System.getProperty("java.vm.info", "");
     if (mode.startsWith("interpreted") || mode.contains("emulated-client")) {
-      return "the JVM runs without C2 (" + mode + ")";
+      return "the JVM runs without its C2 compiler (" + mode + "); start java without such options";
     }
     return null;
   }

@@ -4,13 +4,27 @@ package io.sfumato.tensor.cpu.simd;
 import io.sfumato.tensor.cpu.GemmTile;
 import io.sfumato.tensor.cpu.SimdProvider;
 import jdk.incubator.vector.FloatVector;
+import jdk.incubator.vector.IntVector;
 
 /** The innermost loops over the Vector API, in the widest shape the processor prefers. */
 public final class VectorProvider implements SimdProvider {
   private final GemmTile gemmTile = new VectorGemmTile();
 
-  /** Found by name and made by {@link io.sfumato.tensor.cpu.Simd}. */
-  public VectorProvider() {}
+  /**
+   * Found by name and made by {@link io.sfumato.tensor.cpu.Simd}.
+   *
+   * @throws UnsupportedOperationException if the processor, or the JVM's use of it, lacks fused
+   *     multiply-add: the Vector API then computes it in software, 1000 times slower
+   */
+  public VectorProvider() {
+    String arch = System.getProperty("os.arch", "");
+    boolean x86 = arch.equals("amd64") || arch.equals("x86_64");
+    int bits = IntVector.SPECIES_PREFERRED.vectorBitSize();
+    if (x86 && bits < 256) { // AVX2, with its 256-bit integers, came with fused multiply-add
+      throw new UnsupportedOperationException(
+          "x86 vectors of at least 256 bits (AVX2) are needed; this JVM uses " + bits);
+    }
+  }
 
   @Override
   public String name() {
