@@ -4,4 +4,7 @@
 module io.sfumato.autograd {
   requires transitive io.sfumato.tensor;
   requires static transitive org.jspecify;
+
+  exports io.sfumato.autograd;
+  exports io.sfumato.autograd.check;
 }

@@ -75,8 +75,8 @@ public final class Eager implements Executor {
     return device;
   }
 
-  /** What was given, for messages. */
-  static String describe(Tensor[] inputs) {
+  /** What was given and the module path, for messages. */
+  public static String describe(Tensor[] inputs) {
     String path = ModulePath.current();
     String[] specs = new String[inputs.length];
     Arrays.setAll(specs, i -> inputs[i].spec().toString());

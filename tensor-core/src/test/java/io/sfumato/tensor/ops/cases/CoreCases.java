@@ -14,6 +14,7 @@ import io.sfumato.tensor.ops.Contiguous;
 import io.sfumato.tensor.ops.Expand;
 import io.sfumato.tensor.ops.Full;
 import io.sfumato.tensor.ops.Permute;
+import io.sfumato.tensor.ops.RandomFill;
 import io.sfumato.tensor.ops.Reshape;
 import io.sfumato.tensor.ops.SumTo;
 import java.util.ArrayList;
@@ -65,6 +66,10 @@ final class CoreCases implements CaseTable {
     for (DType dtype : DType.values()) {
       TensorSpec spec = new TensorSpec(Shape.of(2, 3), dtype, Device.CPU);
       cases.add(OpCase.of(dtype.label(), new Full(spec, 1)));
+    }
+    TensorSpec noise = new TensorSpec(Shape.of(5, 7), DType.F32, Device.CPU);
+    for (RandomFill.Kind kind : RandomFill.Kind.values()) {
+      cases.add(OpCase.of(kind.name(), new RandomFill(kind, 12345, noise)));
     }
     return cases;
   }

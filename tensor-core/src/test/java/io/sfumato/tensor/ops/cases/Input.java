@@ -56,7 +56,7 @@ public record Input(
     return uniform(0.5, 2, shape);
   }
 
-  /** Values between -1 and 1, no two of them equal or close: for maxima, sorting, kinks. */
+  /** Values between -1 and 1, no two equal or close, none 0: for maxima, sorting, kinks. */
   public static Input distinct(int... shape) {
     return new Input(Kind.DISTINCT, Shape.of(shape), -1, 1, NONE, null);
   }
@@ -109,7 +109,7 @@ public record Input(
       case BOOLS -> Arrays.setAll(x, i -> random.nextInt(2));
       case VALUES -> System.arraycopy(values, 0, x, 0, n);
       case DISTINCT -> {
-        Arrays.setAll(x, i -> low + (high - low) * (i + 0.5) / n);
+        Arrays.setAll(x, i -> low + (high - low) * (i + 0.3) / n);
         for (int i = n - 1; i > 0; i--) {
           int j = random.nextInt(i + 1);
           double t = x[i];
