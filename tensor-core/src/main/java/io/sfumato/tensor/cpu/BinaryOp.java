@@ -1,0 +1,38 @@
+// SPDX-License-Identifier: Apache-2.0
+package io.sfumato.tensor.cpu;
+
+import java.util.function.DoubleBinaryOperator;
+
+/** Pointwise functions of two operands. {@link #apply} is the definition, in double precision. */
+public enum BinaryOp {
+  /** {@code a + b}. */
+  ADD((a, b) -> a + b),
+  /** {@code a - b}. */
+  SUB((a, b) -> a - b),
+  /** {@code a b}. */
+  MUL((a, b) -> a * b),
+  /** {@code a / b}. */
+  DIV((a, b) -> a / b),
+  /** The larger; NaN if either is NaN. */
+  MAX(Math::max),
+  /** The smaller; NaN if either is NaN. */
+  MIN(Math::min),
+  /** {@code a^b}, with the special cases of {@link Math#pow}. */
+  POW(Math::pow);
+
+  private final DoubleBinaryOperator function;
+
+  BinaryOp(DoubleBinaryOperator function) {
+    this.function = function;
+  }
+
+  /** The value of the function at {@code (a, b)}. */
+  public double apply(double a, double b) {
+    return function.applyAsDouble(a, b);
+  }
+
+  /** Whether {@code f(a, b) = f(b, a)}. */
+  public boolean isCommutative() {
+    return this == ADD || this == MUL || this == MAX || this == MIN;
+  }
+}

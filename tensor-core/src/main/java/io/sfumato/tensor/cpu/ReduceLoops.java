@@ -1,0 +1,24 @@
+// SPDX-License-Identifier: Apache-2.0
+package io.sfumato.tensor.cpu;
+
+/**
+ * Reductions of {@code n} consecutive floats, with several accumulators in a fixed order: the same
+ * input gives the same result every time. Meant for blocks of some ten thousand elements, whose
+ * results the caller adds in double.
+ */
+public interface ReduceLoops {
+  /** {@code Σ x}; 0 when {@code n = 0}. */
+  double sum(long x, int n);
+
+  /** {@code Σ x²}. */
+  double sumOfSquares(long x, int n);
+
+  /** {@code Σ a b}. */
+  double dot(long a, long b, int n);
+
+  /** The largest element; NaN if any is NaN, negative infinity when {@code n = 0}. */
+  float max(long x, int n);
+
+  /** {@code out[j] += Σ_r x[r n + j]} for j in [0, n), over {@code rows} contiguous rows. */
+  void addColumns(long x, long out, int rows, int n);
+}

@@ -1,0 +1,51 @@
+// SPDX-License-Identifier: Apache-2.0
+package io.sfumato.tensor.cpu;
+
+import static io.sfumato.tensor.cpu.Memory.getFloat;
+import static io.sfumato.tensor.cpu.Memory.putFloat;
+
+/** {@link ReduceLoops} in plain Java. */
+final class ScalarReduceLoops implements ReduceLoops {
+  @Override
+  public double sum(long x, int n) {
+    double s = 0;
+    for (int i = 0; i < n; i++) {
+      s += getFloat(x + i * 4L);
+    }
+    return s;
+  }
+
+  @Override
+  public double sumOfSquares(long x, int n) {
+    return dot(x, x, n);
+  }
+
+  @Override
+  public double dot(long a, long b, int n) {
+    double s = 0;
+    for (int i = 0; i < n; i++) {
+      s += (double) getFloat(a + i * 4L) * getFloat(b + i * 4L);
+    }
+    return s;
+  }
+
+  @Override
+  public float max(long x, int n) {
+    float m = Float.NEGATIVE_INFINITY;
+    for (int i = 0; i < n; i++) {
+      m = Math.max(m, getFloat(x + i * 4L));
+    }
+    return m;
+  }
+
+  @Override
+  public void addColumns(long x, long out, int rows, int n) {
+    for (int j = 0; j < n; j++) {
+      double s = getFloat(out + j * 4L);
+      for (int r = 0; r < rows; r++) {
+        s += getFloat(x + ((long) r * n + j) * 4);
+      }
+      putFloat(out + j * 4L, (float) s);
+    }
+  }
+}

@@ -1,0 +1,85 @@
+// SPDX-License-Identifier: Apache-2.0
+package io.sfumato.tensor.cpu.simd;
+
+import static io.sfumato.tensor.cpu.Memory.ALL;
+
+import io.sfumato.tensor.cpu.Memory;
+import java.lang.foreign.Arena;
+import java.lang.foreign.MemorySegment;
+import java.nio.ByteOrder;
+import jdk.incubator.vector.FloatVector;
+import jdk.incubator.vector.IntVector;
+import jdk.incubator.vector.VectorMask;
+import jdk.incubator.vector.VectorSpecies;
+
+/**
+ * Loads and stores of float vectors. These methods are a few bytecodes long, so that the compiler
+ * always inlines them; anything longer that takes or returns a vector is written out in its loop,
+ * for a vector that crosses a real call is boxed, which is ten times slower.
+ */
+final class Lanes {
+  static final VectorSpecies<Float> F = FloatVector.SPECIES_PREFERRED;
+  static final VectorSpecies<Integer> I = IntVector.SPECIES_PREFERRED;
+  static final ByteOrder ORDER = ByteOrder.nativeOrder();
+  static final int N = F.length();
+
+  private static final int PAD_SLOTS = 8;
+  private static final ThreadLocal<MemorySegment> PADS =
+      ThreadLocal.withInitial(() -> Arena.ofAuto().allocate(PAD_SLOTS * 64L, 64));
+
+  private Lanes() {}
+
+  static FloatVector load(long address) {
+    return FloatVector.fromMemorySegment(F, ALL, address, ORDER);
+  }
+
+  static void store(FloatVector v, long address) {
+    v.intoMemorySegment(ALL, address, ORDER);
+  }
+
+  static FloatVector load(long address, VectorMask<Float> m) {
+    return FloatVector.fromMemorySegment(F, ALL, address, ORDER, m);
+  }
+
+  static void store(FloatVector v, long address, VectorMask<Float> m) {
+    v.intoMemorySegment(ALL, address, ORDER, m);
+  }
+
+  static FloatVector all(float value) {
+    return FloatVector.broadcast(F, value);
+  }
+
+  /** The part of {@code n} that whole vectors cover. */
+  static int whole(int n) {
+    return n & -N;
+  }
+
+  /** The mask of the first {@code rest} lanes. */
+  static VectorMask<Float> first(int rest) {
+    return F.indexInRange(0, rest);
+  }
+
+  /**
+   * Address of {@value #PAD_SLOTS} slots of one vector each, owned by the calling thread: loops over
+   * whole vectors run once more on a padded copy of what remains.
+   */
+  static long pads() {
+    return PADS.get().address();
+  }
+
+  /** Copies the {@code n} floats that are left over after the whole vectors. */
+  static void copyRest(long from, long to, int n) {
+    for (int i = 0; i < n; i++) {
+      Memory.putFloat(to + i * 4L, Memory.getFloat(from + i * 4L));
+    }
+  }
+
+  /** The sum of all lanes, in double. */
+  static double sum(FloatVector v) {
+    double s = 0;
+    for (int i = 0; i < N; i++) {
+      s += v.lane(i);
+    }
+    return s;
+  }
+}

@@ -1,0 +1,344 @@
+// SPDX-License-Identifier: Apache-2.0
+package io.sfumato.tensor.cpu.simd;
+
+import static io.sfumato.tensor.cpu.simd.Lanes.N;
+import static io.sfumato.tensor.cpu.simd.Lanes.all;
+import static io.sfumato.tensor.cpu.simd.Lanes.first;
+import static io.sfumato.tensor.cpu.simd.Lanes.load;
+import static io.sfumato.tensor.cpu.simd.Lanes.store;
+import static io.sfumato.tensor.cpu.simd.Lanes.whole;
+
+import io.sfumato.tensor.cpu.ChannelLoops;
+import jdk.incubator.vector.FloatVector;
+import jdk.incubator.vector.VectorMask;
+import jdk.incubator.vector.VectorOperators;
+
+/** {@link ChannelLoops} over the Vector API. */
+final class VectorChannelLoops implements ChannelLoops {
+  private static final long B = N * 4L;
+
+  @Override
+  public int lanes() {
+    return N;
+  }
+
+  @Override
+  public void columnSums(long x, int rows, int width, long sum) {
+    long stride = width * 4L;
+    int j = 0;
+    for (; j <= width - 4 * N; j += 4 * N) {
+      FloatVector s0 = all(0f);
+      FloatVector s1 = s0;
+      FloatVector s2 = s0;
+      FloatVector s3 = s0;
+      long at = x + j * 4L;
+      for (int r = 0; r < rows; r++) {
+        s0 = s0.add(load(at));
+        s1 = s1.add(load(at + B));
+        s2 = s2.add(load(at + 2 * B));
+        s3 = s3.add(load(at + 3 * B));
+        at += stride;
+      }
+      long out = sum + j * 4L;
+      store(s0, out);
+      store(s1, out + B);
+      store(s2, out + 2 * B);
+      store(s3, out + 3 * B);
+    }
+    for (; j < width; j += N) {
+      FloatVector s = all(0f);
+      long at = x + j * 4L;
+      for (int r = 0; r < rows; r++) {
+        s = s.add(load(at));
+        at += stride;
+      }
+      store(s, sum + j * 4L);
+    }
+  }
+
+  @Override
+  public void columnDeviations(long x, int rows, int width, long shift, long d1, long d2) {
+    long stride = width * 4L;
+    int j = 0;
+    for (; j <= width - 2 * N; j += 2 * N) {
+      FloatVector c0 = load(shift + j * 4L);
+      FloatVector c1 = load(shift + j * 4L + B);
+      FloatVector s0 = all(0f);
+      FloatVector s1 = s0;
+      FloatVector q0 = s0;
+      FloatVector q1 = s0;
+      long at = x + j * 4L;
+      for (int r = 0; r < rows; r++) {
+        FloatVector a = load(at).sub(c0);
+        FloatVector b = load(at + B).sub(c1);
+        s0 = s0.add(a);
+        s1 = s1.add(b);
+        q0 = a.fma(a, q0);
+        q1 = b.fma(b, q1);
+        at += stride;
+      }
+      store(s0, d1 + j * 4L);
+      store(s1, d1 + j * 4L + B);
+      store(q0, d2 + j * 4L);
+      store(q1, d2 + j * 4L + B);
+    }
+    for (; j < width; j += N) {
+      FloatVector c = load(shift + j * 4L);
+      FloatVector s = all(0f);
+      FloatVector q = s;
+      long at = x + j * 4L;
+      for (int r = 0; r < rows; r++) {
+        FloatVector a = load(at).sub(c);
+        s = s.add(a);
+        q = a.fma(a, q);
+        at += stride;
+      }
+      store(s, d1 + j * 4L);
+      store(q, d2 + j * 4L);
+    }
+  }
+
+  @Override
+  public void columnMap(
+      long x, long y, int rows, int width, long mean, long scale, long bias, boolean silu) {
+    for (int r = 0; r < rows; r++) {
+      long at = (long) r * width * 4;
+      if (silu) {
+        mapSiluRow(x + at, y + at, width, mean, scale, bias);
+      } else {
+        mapRow(x + at, y + at, width, mean, scale, bias);
+      }
+    }
+  }
+
+  private static void mapRow(long x, long y, int n, long mean, long scale, long bias) {
+    for (int j = 0; j < n; j += N) {
+      long at = j * 4L;
+      FloatVector v = load(x + at).sub(load(mean + at));
+      store(v.fma(load(scale + at), load(bias + at)), y + at);
+    }
+  }
+
+  private static void mapSiluRow(long x, long y, int n, long mean, long scale, long bias) {
+    for (int j = 0; j < n; j += N) {
+      long at = j * 4L;
+      FloatVector v = load(x + at).sub(load(mean + at));
+      v = v.fma(load(scale + at), load(bias + at));
+      store(v.div(v.neg().lanewise(VectorOperators.EXP).add(1f)), y + at);
+    }
+  }
+
+  @Override
+  public void columnGradientSums(
+      long x,
+      long dy,
+      long dz,
+      int rows,
+      int width,
+      long mean,
+      long scale,
+      long bias,
+      long s1,
+      long s2,
+      boolean silu) {
+    if (silu) {
+      for (int r = 0; r < rows; r++) {
+        long at = (long) r * width * 4;
+        siluGradientRow(x + at, dy + at, dz + at, width, mean, scale, bias);
+      }
+    }
+    long from = silu ? dz : dy;
+    long stride = width * 4L;
+    int j = 0;
+    for (; j <= width - 2 * N; j += 2 * N) {
+      FloatVector m0 = load(mean + j * 4L);
+      FloatVector m1 = load(mean + j * 4L + B);
+      FloatVector a0 = all(0f);
+      FloatVector a1 = a0;
+      FloatVector q0 = a0;
+      FloatVector q1 = a0;
+      long at = j * 4L;
+      for (int r = 0; r < rows; r++) {
+        FloatVector g0 = load(from + at);
+        FloatVector g1 = load(from + at + B);
+        a0 = a0.add(g0);
+        a1 = a1.add(g1);
+        q0 = load(x + at).sub(m0).fma(g0, q0);
+        q1 = load(x + at + B).sub(m1).fma(g1, q1);
+        at += stride;
+      }
+      store(a0, s1 + j * 4L);
+      store(a1, s1 + j * 4L + B);
+      store(q0, s2 + j * 4L);
+      store(q1, s2 + j * 4L + B);
+    }
+    for (; j < width; j += N) {
+      FloatVector m = load(mean + j * 4L);
+      FloatVector a = all(0f);
+      FloatVector q = a;
+      long at = j * 4L;
+      for (int r = 0; r < rows; r++) {
+        FloatVector g = load(from + at);
+        a = a.add(g);
+        q = load(x + at).sub(m).fma(g, q);
+        at += stride;
+      }
+      store(a, s1 + j * 4L);
+      store(q, s2 + j * 4L);
+    }
+  }
+
+  /** {@code dz = dy σ(z)(1 + z(1 - σ(z)))}. */
+  private static void siluGradientRow(
+      long x, long dy, long dz, int n, long mean, long scale, long bias) {
+    FloatVector one = all(1f);
+    for (int j = 0; j < n; j += N) {
+      long at = j * 4L;
+      FloatVector z = load(x + at).sub(load(mean + at));
+      z = z.fma(load(scale + at), load(bias + at));
+      FloatVector s = one.div(z.neg().lanewise(VectorOperators.EXP).add(1f));
+      store(one.sub(s).fma(z, one).mul(s).mul(load(dy + at)), dz + at);
+    }
+  }
+
+  @Override
+  public void columnGradient(
+      long x, long dz, long dx, int rows, int width, long mean, long a, long b, long c) {
+    for (int r = 0; r < rows; r++) {
+      long at = (long) r * width * 4;
+      gradientRow(x + at, dz + at, dx + at, width, mean, a, b, c);
+    }
+  }
+
+  private static void gradientRow(
+      long x, long dz, long dx, int n, long mean, long a, long b, long c) {
+    for (int j = 0; j < n; j += N) {
+      long at = j * 4L;
+      FloatVector v = load(x + at).sub(load(mean + at)).fma(load(b + at), load(c + at));
+      store(load(dz + at).fma(load(a + at), v), dx + at);
+    }
+  }
+
+  @Override
+  public void planeDeviations(long x, int n, float shift, double[] out) {
+    FloatVector s0 = all(0f);
+    FloatVector s1 = s0;
+    FloatVector q0 = s0;
+    FloatVector q1 = s0;
+    int i = 0;
+    for (; i <= n - 2 * N; i += 2 * N) {
+      FloatVector a = load(x + i * 4L).sub(shift);
+      FloatVector b = load(x + i * 4L + B).sub(shift);
+      s0 = s0.add(a);
+      s1 = s1.add(b);
+      q0 = a.fma(a, q0);
+      q1 = b.fma(b, q1);
+    }
+    for (; i < n; i += N) {
+      VectorMask<Float> m = first(Math.min(N, n - i));
+      FloatVector a = all(0f).blend(load(x + i * 4L, m).sub(shift), m);
+      s0 = s0.add(a);
+      q0 = a.fma(a, q0);
+    }
+    out[0] = Lanes.sum(s0.add(s1));
+    out[1] = Lanes.sum(q0.add(q1));
+  }
+
+  @Override
+  public void planeMap(
+      long x, long y, int n, float mean, float scale, float bias, boolean silu) {
+    int whole = whole(n);
+    FloatVector factor = all(scale);
+    FloatVector constant = all(bias);
+    if (silu) {
+      for (int i = 0; i < whole; i += N) {
+        FloatVector v = load(x + i * 4L).sub(mean).fma(factor, constant);
+        store(v.div(v.neg().lanewise(VectorOperators.EXP).add(1f)), y + i * 4L);
+      }
+    } else {
+      for (int i = 0; i < whole; i += N) {
+        store(load(x + i * 4L).sub(mean).fma(factor, constant), y + i * 4L);
+      }
+    }
+    if (whole < n) {
+      VectorMask<Float> m = first(n - whole);
+      FloatVector v = load(x + whole * 4L, m).sub(mean).fma(factor, constant);
+      if (silu) {
+        v = v.div(v.neg().lanewise(VectorOperators.EXP).add(1f));
+      }
+      store(v, y + whole * 4L, m);
+    }
+  }
+
+  @Override
+  public void planeGradientSums(
+      long x,
+      long dy,
+      long dz,
+      int n,
+      float mean,
+      float scale,
+      float bias,
+      double[] out,
+      boolean silu) {
+    if (silu) {
+      siluGradientPlane(x, dy, dz, n, mean, scale, bias);
+    }
+    long from = silu ? dz : dy;
+    FloatVector a = all(0f);
+    FloatVector q = a;
+    int whole = whole(n);
+    for (int i = 0; i < whole; i += N) {
+      FloatVector g = load(from + i * 4L);
+      a = a.add(g);
+      q = load(x + i * 4L).sub(mean).fma(g, q);
+    }
+    if (whole < n) {
+      VectorMask<Float> m = first(n - whole);
+      FloatVector g = load(from + whole * 4L, m);
+      a = a.add(g);
+      q = load(x + whole * 4L, m).sub(mean).fma(g, q);
+    }
+    out[0] = Lanes.sum(a);
+    out[1] = Lanes.sum(q);
+  }
+
+  private static void siluGradientPlane(
+      long x, long dy, long dz, int n, float mean, float scale, float bias) {
+    int whole = whole(n);
+    FloatVector one = all(1f);
+    FloatVector factor = all(scale);
+    FloatVector constant = all(bias);
+    for (int i = 0; i < whole; i += N) {
+      FloatVector z = load(x + i * 4L).sub(mean).fma(factor, constant);
+      FloatVector s = one.div(z.neg().lanewise(VectorOperators.EXP).add(1f));
+      store(one.sub(s).fma(z, one).mul(s).mul(load(dy + i * 4L)), dz + i * 4L);
+    }
+    if (whole < n) {
+      VectorMask<Float> m = first(n - whole);
+      long at = whole * 4L;
+      FloatVector z = load(x + at, m).sub(mean).fma(factor, constant);
+      FloatVector s = one.div(z.neg().lanewise(VectorOperators.EXP).add(1f));
+      store(one.sub(s).fma(z, one).mul(s).mul(load(dy + at, m)), dz + at, m);
+    }
+  }
+
+  @Override
+  public void planeGradient(
+      long x, long dz, long dx, int n, float mean, float a, float b, float c) {
+    int whole = whole(n);
+    FloatVector va = all(a);
+    FloatVector vb = all(b);
+    FloatVector vc = all(c);
+    for (int i = 0; i < whole; i += N) {
+      FloatVector v = load(x + i * 4L).sub(mean).fma(vb, vc);
+      store(load(dz + i * 4L).fma(va, v), dx + i * 4L);
+    }
+    if (whole < n) {
+      VectorMask<Float> m = first(n - whole);
+      long at = whole * 4L;
+      FloatVector v = load(x + at, m).sub(mean).fma(vb, vc);
+      store(load(dz + at, m).fma(va, v), dx + at, m);
+    }
+  }
+}

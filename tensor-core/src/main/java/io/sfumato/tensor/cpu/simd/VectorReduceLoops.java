@@ -1,0 +1,125 @@
+// SPDX-License-Identifier: Apache-2.0
+package io.sfumato.tensor.cpu.simd;
+
+import static io.sfumato.tensor.cpu.simd.Lanes.N;
+import static io.sfumato.tensor.cpu.simd.Lanes.all;
+import static io.sfumato.tensor.cpu.simd.Lanes.first;
+import static io.sfumato.tensor.cpu.simd.Lanes.load;
+import static io.sfumato.tensor.cpu.simd.Lanes.store;
+import static io.sfumato.tensor.cpu.simd.Lanes.whole;
+
+import io.sfumato.tensor.cpu.ReduceLoops;
+import jdk.incubator.vector.FloatVector;
+import jdk.incubator.vector.VectorMask;
+import jdk.incubator.vector.VectorOperators;
+
+/** {@link ReduceLoops} over the Vector API, with four accumulators. */
+final class VectorReduceLoops implements ReduceLoops {
+  private static final long B = N * 4L;
+
+  @Override
+  public double sum(long x, int n) {
+    FloatVector s0 = all(0f);
+    FloatVector s1 = s0;
+    FloatVector s2 = s0;
+    FloatVector s3 = s0;
+    int i = 0;
+    for (; i <= n - 4 * N; i += 4 * N) {
+      long at = x + i * 4L;
+      s0 = s0.add(load(at));
+      s1 = s1.add(load(at + B));
+      s2 = s2.add(load(at + 2 * B));
+      s3 = s3.add(load(at + 3 * B));
+    }
+    for (; i < whole(n); i += N) {
+      s0 = s0.add(load(x + i * 4L));
+    }
+    if (i < n) {
+      s1 = s1.add(load(x + i * 4L, first(n - i)));
+    }
+    return Lanes.sum(s0.add(s1).add(s2.add(s3)));
+  }
+
+  @Override
+  public double sumOfSquares(long x, int n) {
+    return dot(x, x, n);
+  }
+
+  @Override
+  public double dot(long a, long b, int n) {
+    FloatVector s0 = all(0f);
+    FloatVector s1 = s0;
+    FloatVector s2 = s0;
+    FloatVector s3 = s0;
+    int i = 0;
+    for (; i <= n - 4 * N; i += 4 * N) {
+      long p = a + i * 4L;
+      long q = b + i * 4L;
+      s0 = load(p).fma(load(q), s0);
+      s1 = load(p + B).fma(load(q + B), s1);
+      s2 = load(p + 2 * B).fma(load(q + 2 * B), s2);
+      s3 = load(p + 3 * B).fma(load(q + 3 * B), s3);
+    }
+    for (; i < whole(n); i += N) {
+      s0 = load(a + i * 4L).fma(load(b + i * 4L), s0);
+    }
+    if (i < n) {
+      VectorMask<Float> m = first(n - i);
+      s1 = load(a + i * 4L, m).fma(load(b + i * 4L, m), s1);
+    }
+    return Lanes.sum(s0.add(s1).add(s2.add(s3)));
+  }
+
+  @Override
+  public float max(long x, int n) {
+    FloatVector m0 = all(Float.NEGATIVE_INFINITY);
+    FloatVector m1 = m0;
+    int i = 0;
+    for (; i <= n - 2 * N; i += 2 * N) {
+      m0 = m0.max(load(x + i * 4L));
+      m1 = m1.max(load(x + i * 4L + B));
+    }
+    for (; i < whole(n); i += N) {
+      m0 = m0.max(load(x + i * 4L));
+    }
+    if (i < n) {
+      VectorMask<Float> m = first(n - i);
+      m1 = m1.max(all(Float.NEGATIVE_INFINITY).blend(load(x + i * 4L, m), m));
+    }
+    return m0.max(m1).reduceLanes(VectorOperators.MAX);
+  }
+
+  @Override
+  public void addColumns(long x, long out, int rows, int n) {
+    int j = 0;
+    for (; j <= n - 4 * N; j += 4 * N) {
+      addFourColumns(x + j * 4L, out + j * 4L, rows, n);
+    }
+    for (; j < n; j += N) {
+      VectorMask<Float> m = first(Math.min(N, n - j));
+      FloatVector s = load(out + j * 4L, m);
+      for (int r = 0; r < rows; r++) {
+        s = s.add(load(x + ((long) r * n + j) * 4, m));
+      }
+      store(s, out + j * 4L, m);
+    }
+  }
+
+  private static void addFourColumns(long x, long out, int rows, int n) {
+    FloatVector s0 = load(out);
+    FloatVector s1 = load(out + B);
+    FloatVector s2 = load(out + 2 * B);
+    FloatVector s3 = load(out + 3 * B);
+    for (int r = 0; r < rows; r++) {
+      long at = x + (long) r * n * 4;
+      s0 = s0.add(load(at));
+      s1 = s1.add(load(at + B));
+      s2 = s2.add(load(at + 2 * B));
+      s3 = s3.add(load(at + 3 * B));
+    }
+    store(s0, out);
+    store(s1, out + B);
+    store(s2, out + 2 * B);
+    store(s3, out + 3 * B);
+  }
+}
