@@ -4,6 +4,7 @@ package io.sfumato.tensor.cpu;
 /** The innermost loops in plain Java, for a run time without the Vector API. */
 final class ScalarProvider implements SimdProvider {
   private final GemmTile gemmTile = new ScalarGemmTile();
+  private final LeafLoops loops = new ScalarLoops();
 
   @Override
   public String name() {
@@ -13,5 +14,10 @@ final class ScalarProvider implements SimdProvider {
   @Override
   public GemmTile gemmTile() {
     return gemmTile;
+  }
+
+  @Override
+  public LeafLoops loops() {
+    return loops;
   }
 }

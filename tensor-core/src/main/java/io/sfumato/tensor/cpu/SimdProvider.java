@@ -11,4 +11,7 @@ public interface SimdProvider {
 
   /** The tiles of matrix products and convolutions. */
   GemmTile gemmTile();
+
+  /** The loops of all other f32 kernels. */
+  LeafLoops loops();
 }

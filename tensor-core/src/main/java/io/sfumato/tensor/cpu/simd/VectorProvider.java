@@ -2,6 +2,7 @@
 package io.sfumato.tensor.cpu.simd;
 
 import io.sfumato.tensor.cpu.GemmTile;
+import io.sfumato.tensor.cpu.LeafLoops;
 import io.sfumato.tensor.cpu.SimdProvider;
 import jdk.incubator.vector.FloatVector;
 import jdk.incubator.vector.IntVector;
@@ -9,6 +10,7 @@ import jdk.incubator.vector.IntVector;
 /** The innermost loops over the Vector API, in the widest shape the processor prefers. */
 public final class VectorProvider implements SimdProvider {
   private final GemmTile gemmTile = new VectorGemmTile();
+  private final LeafLoops loops = new VectorLoops();
 
   /**
    * Found by name and made by {@link io.sfumato.tensor.cpu.Simd}.
@@ -34,5 +36,10 @@ public final class VectorProvider implements SimdProvider {
   @Override
   public GemmTile gemmTile() {
     return gemmTile;
+  }
+
+  @Override
+  public LeafLoops loops() {
+    return loops;
   }
 }
