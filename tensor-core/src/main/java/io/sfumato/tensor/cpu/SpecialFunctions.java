@@ -24,7 +24,7 @@ public final class SpecialFunctions {
     0.27806979f, -0.48720229f, 0.28457618f, -0.059069216f
   };
 
-  /** {@code erf(x) / x - 1 = Σ ERF[i] x^(2i)} for |x| below 1.3. */
+  /** {@code erf(x) / x - 1 = Σ ERF[i] x^(2i)} for |x| below 0.94. */
   private static final float[] ERF = {
     0.12837915f, -0.37612465f, 0.11281490f, -0.026754174f, 0.0049743183f, -5.892718e-4f
   };
@@ -36,7 +36,7 @@ public final class SpecialFunctions {
     return ERFC[i];
   }
 
-  /** Coefficient {@code i} (0 to 5) of {@code erf(x)/x - 1 = Σ cᵢ x^(2i)}, x² up to 1.8. */
+  /** Coefficient {@code i} (0 to 5) of {@code erf(x)/x - 1 = Σ cᵢ x^(2i)}; |x| below 0.94. */
   public static float erfCoefficient(int i) {
     return ERF[i];
   }
@@ -54,7 +54,7 @@ public final class SpecialFunctions {
   /** The error function. */
   public static double erf(double x) {
     double t = Math.abs(x);
-    if (t < 1) {
+    if (t < 0.9) {
       double s = x * x;
       double p = 0;
       for (int i = ERF.length - 1; i >= 0; i--) {

@@ -147,7 +147,7 @@ final class UnaryVectors {
       FloatVector s = v.mul(v);
       FloatVector q = s.fma(all(E5), all(E4)).fma(s, all(E3)).fma(s, all(E2));
       q = q.fma(s, all(E1)).fma(s, all(E0)).fma(v, v);
-      store(far.blend(q, t.compare(VectorOperators.LT, 1f)), y + i * 4L);
+      store(far.blend(q, t.compare(VectorOperators.LT, 0.9f)), y + i * 4L);
     }
   }
 

@@ -1,0 +1,49 @@
+// SPDX-License-Identifier: Apache-2.0
+package io.sfumato.tensor.cpu;
+
+import io.sfumato.tensor.cpu.OptimizerLoops.AdamStep;
+import io.sfumato.tensor.cpu.OptimizerLoops.SgdStep;
+
+/** Optimizer updates over contiguous f32 memory, in place, on all threads. */
+public final class Optimizers {
+  private Optimizers() {}
+
+  /**
+   * One step of Adam or AdamW; see {@link OptimizerLoops#adam}.
+   *
+   * @param p parameters, updated
+   * @param g gradients
+   * @param m first moments, updated
+   * @param v second moments, updated
+   * @param n the number of parameters
+   * @param step constants
+   */
+  public static void adam(long p, long g, long m, long v, long n, AdamStep step) {
+    OptimizerLoops loops = Loops.leaf().optimizer();
+    Loops.forChunks(
+        n,
+        (at, k) -> loops.adam(p + at * 4, g + at * 4, m + at * 4, v + at * 4, k, step));
+  }
+
+  /** {@code p -= lr (scale g + wd p)}; momentum is not used. */
+  public static void sgd(long p, long g, long n, SgdStep step) {
+    OptimizerLoops loops = Loops.leaf().optimizer();
+    Loops.forChunks(n, (at, k) -> loops.sgd(p + at * 4, g + at * 4, k, step));
+  }
+
+  /**
+   * One step with momentum; see {@link OptimizerLoops#sgdMomentum}. The first step of PyTorch's SGD
+   * sets the velocity to the gradient whatever the dampening: pass dampening 0 with velocity 0.
+   */
+  public static void sgdMomentum(long p, long g, long v, long n, SgdStep step) {
+    OptimizerLoops loops = Loops.leaf().optimizer();
+    Loops.forChunks(
+        n, (at, k) -> loops.sgdMomentum(p + at * 4, g + at * 4, v + at * 4, k, step));
+  }
+
+  /** {@code average += (1 - decay)(p - average)}. */
+  public static void ema(long average, long p, long n, float decay) {
+    OptimizerLoops loops = Loops.leaf().optimizer();
+    Loops.forChunks(n, (at, k) -> loops.ema(average + at * 4, p + at * 4, k, decay));
+  }
+}

@@ -1,0 +1,100 @@
+// SPDX-License-Identifier: Apache-2.0
+package io.sfumato.tensor.cpu;
+
+import static org.junit.jupiter.api.Assertions.assertEquals;
+
+import java.lang.foreign.Arena;
+import java.lang.foreign.MemorySegment;
+import java.util.List;
+import java.util.Random;
+
+/** Off-heap floats for tests, with guards behind them that must keep their value. */
+final class NativeFloats {
+  private static final int GUARDS = 32;
+  private static final float GUARD = -12345.678f;
+
+  final int n;
+  final long address;
+  private final MemorySegment memory;
+
+  NativeFloats(int n) {
+    this.n = n;
+    // off the 64-byte grid, as slices of larger buffers are
+    this.memory = Arena.ofAuto().allocate((n + GUARDS + 1) * 4L, 64);
+    this.address = memory.address() + 4;
+    for (int i = 0; i < GUARDS; i++) {
+      Memory.putFloat(address + (n + i) * 4L, GUARD);
+    }
+  }
+
+  static NativeFloats of(float... values) {
+    NativeFloats f = new NativeFloats(values.length);
+    for (int i = 0; i < values.length; i++) {
+      f.set(i, values[i]);
+    }
+    return f;
+  }
+
+  static NativeFloats random(int n, long seed) {
+    return random(n, seed, 0, 1);
+  }
+
+  static NativeFloats random(int n, long seed, double mean, double sd) {
+    Random r = new Random(seed);
+    NativeFloats f = new NativeFloats(n);
+    for (int i = 0; i < n; i++) {
+      f.set(i, (float) (mean + sd * r.nextGaussian()));
+    }
+    return f;
+  }
+
+  float get(int i) {
+    return Memory.getFloat(address + i * 4L);
+  }
+
+  void set(int i, float value) {
+    Memory.putFloat(address + i * 4L, value);
+  }
+
+  NativeFloats copy() {
+    NativeFloats f = new NativeFloats(n);
+    Memory.copy(address, f.address, n * 4L);
+    return f;
+  }
+
+  float[] toArray() {
+    float[] out = new float[n];
+    for (int i = 0; i < n; i++) {
+      out[i] = get(i);
+    }
+    checkGuards("");
+    return out;
+  }
+
+  void checkGuards(String what) {
+    assertEquals(memory.address() + 4, address);
+    for (int i = 0; i < GUARDS; i++) {
+      assertEquals(GUARD, get(n + i), what + ": guard " + i + " of " + n);
+    }
+  }
+
+  /** Checks against a reference, relative to {@code max(|expected|, scale)}. */
+  void check(double[] expected, double tolerance, double scale, String what) {
+    assertEquals(expected.length, n, what);
+    for (int i = 0; i < n; i++) {
+      double e = expected[i];
+      double limit = tolerance * Math.max(Math.abs(e), scale);
+      boolean same = get(i) == e || Double.isNaN(e) && Float.isNaN(get(i));
+      if (!same && !(Math.abs(get(i) - e) <= limit && Double.isFinite(e))) {
+        throw new AssertionError(
+            what + ": element " + i + " of " + n + " should be " + e + "; got " + get(i));
+      }
+    }
+    checkGuards(what);
+  }
+
+  /** Both sets of loops. */
+  static List<SimdProvider> providers() {
+    return List.of(Simd.scalar(), Simd.provider());
+  }
+}

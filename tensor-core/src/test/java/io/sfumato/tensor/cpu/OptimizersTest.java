@@ -1,0 +1,129 @@
+// SPDX-License-Identifier: Apache-2.0
+package io.sfumato.tensor.cpu;
+
+import io.sfumato.tensor.cpu.OptimizerLoops.AdamStep;
+import io.sfumato.tensor.cpu.OptimizerLoops.SgdStep;
+import org.junit.jupiter.api.AfterEach;
+import org.junit.jupiter.api.Test;
+
+/** Optimizer updates and resampling of both providers against double precision. */
+class OptimizersTest {
+  @AfterEach
+  void restore() {
+    Loops.use(Simd.provider());
+  }
+
+  @Test
+  void adamFollowsItsFormula() {
+    for (SimdProvider provider : NativeFloats.providers()) {
+      Loops.use(provider);
+      for (int n : ElementwiseLoopsTest.SIZES) {
+        for (boolean decoupled : new boolean[] {false, true}) {
+          NativeFloats p = NativeFloats.random(n, 1);
+          NativeFloats g = NativeFloats.random(n, 2);
+          NativeFloats m = NativeFloats.random(n, 3, 0, 0.1);
+          NativeFloats v = NativeFloats.random(n, 4, 0.5, 0.05);
+          AdamStep s = new AdamStep(1e-2, 0.9, 0.99, 1e-8, 0.1, decoupled, 0.271, 0.0297, 0.5);
+          double[] ep = new double[n];
+          double[] em = new double[n];
+          double[] ev = new double[n];
+          for (int i = 0; i < n; i++) {
+            double gradient = 0.5 * g.get(i) + (decoupled ? 0 : 0.1 * p.get(i));
+            em[i] = 0.9 * m.get(i) + 0.1 * gradient;
+            ev[i] = 0.99 * v.get(i) + 0.01 * gradient * gradient;
+            double kept = decoupled ? p.get(i) * (1 - 1e-3) : p.get(i);
+            ep[i] = kept - 1e-2 * (em[i] / 0.271) / (Math.sqrt(ev[i] / 0.0297) + 1e-8);
+          }
+          Optimizers.adam(p.address, g.address, m.address, v.address, n, s);
+          m.check(em, 1e-6, 0.1, "m");
+          v.check(ev, 1e-6, 0, "v");
+          p.check(ep, 1e-6, 0.1, "p");
+        }
+      }
+    }
+  }
+
+  @Test
+  void sgdFollowsItsFormula() {
+    for (SimdProvider provider : NativeFloats.providers()) {
+      Loops.use(provider);
+      for (int n : ElementwiseLoopsTest.SIZES) {
+        for (boolean nesterov : new boolean[] {false, true}) {
+          NativeFloats p = NativeFloats.random(n, 1);
+          NativeFloats plain = p.copy();
+          NativeFloats g = NativeFloats.random(n, 2);
+          NativeFloats v = NativeFloats.random(n, 3);
+          SgdStep s = new SgdStep(0.1, 0.9, nesterov ? 0 : 0.2, 0.05, nesterov, 2);
+          double[] ep = new double[n];
+          double[] ev = new double[n];
+          double[] eplain = new double[n];
+          for (int i = 0; i < n; i++) {
+            double gradient = 2.0 * g.get(i) + 0.05 * p.get(i);
+            eplain[i] = p.get(i) - 0.1 * gradient;
+            ev[i] = 0.9 * v.get(i) + (nesterov ? 1 : 0.8) * gradient;
+            ep[i] = p.get(i) - 0.1 * (nesterov ? gradient + 0.9 * ev[i] : ev[i]);
+          }
+          Optimizers.sgd(plain.address, g.address, n, s);
+          plain.check(eplain, 1e-6, 0.5, "sgd");
+          Optimizers.sgdMomentum(p.address, g.address, v.address, n, s);
+          v.check(ev, 1e-6, 1, "velocity");
+          p.check(ep, 1e-6, 0.5, "momentum");
+        }
+      }
+    }
+  }
+
+  @Test
+  void emaMovesTowardsTheParameters() {
+    for (SimdProvider provider : NativeFloats.providers()) {
+      Loops.use(provider);
+      for (int n : ElementwiseLoopsTest.SIZES) {
+        NativeFloats a = NativeFloats.random(n, 1);
+        NativeFloats p = NativeFloats.random(n, 2);
+        double[] e = new double[n];
+        for (int i = 0; i < n; i++) {
+          e[i] = 0.75 * a.get(i) + 0.25 * p.get(i);
+        }
+        Optimizers.ema(a.address, p.address, n, 0.75f);
+        a.check(e, 2e-7, 1, "ema");
+      }
+    }
+  }
+
+  @Test
+  void resamplingByTwo() {
+    for (SimdProvider provider : NativeFloats.providers()) {
+      Loops.use(provider);
+      for (int c : new int[] {1, 3, 16, 40}) {
+        int batch = 2;
+        int h = 3;
+        int w = 5;
+        NativeFloats small = NativeFloats.random(batch * h * w * c, 1);
+        NativeFloats large = NativeFloats.random(4 * small.n, 2);
+        double[] up = new double[large.n];
+        double[] sum = new double[small.n];
+        double[] quarter = new double[large.n];
+        double[] mean = new double[small.n];
+        for (int i = 0; i < large.n; i++) {
+          int column = i / c % (2 * w);
+          int row = i / (c * 2 * w);
+          int from = (row / 2 * w + column / 2) * c + i % c;
+          up[i] = small.get(from);
+          quarter[i] = small.get(from) / 4;
+          sum[from] += large.get(i);
+          mean[from] += large.get(i) / 4;
+        }
+        NativeFloats toLarge = new NativeFloats(large.n);
+        NativeFloats toSmall = new NativeFloats(small.n);
+        Resampling.nearestTwice(small.address, toLarge.address, batch, h, w, c);
+        toLarge.check(up, 0, 0, "nearest");
+        Resampling.nearestTwiceBackward(large.address, toSmall.address, batch, h, w, c);
+        toSmall.check(sum, 2e-7, 2, "nearest backward");
+        Resampling.averageHalf(large.address, toSmall.address, batch, h, w, c);
+        toSmall.check(mean, 2e-7, 1, "average");
+        Resampling.averageHalfBackward(small.address, toLarge.address, batch, h, w, c);
+        toLarge.check(quarter, 0, 0, "average backward");
+      }
+    }
+  }
+}
