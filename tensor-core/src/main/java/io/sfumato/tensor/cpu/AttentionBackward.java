@@ -6,8 +6,8 @@ import org.jspecify.annotations.Nullable;
 
 /**
  * One backward call of {@link AttentionKernel}. With {@code P = e^(S - lse)}, {@code δ = Σ_d dout
- * out}: {@code dv = Pᵀ dout}, {@code dP = dout vᵀ}, {@code dS = scale P (dP - δ)}, {@code dq = dS k},
- * {@code dk = dSᵀ q}, in blocks of keys (outer) by queries (inner).
+ * out}: {@code dv = Pᵀ dout}, {@code dP = dout vᵀ}, {@code dS = scale P (dP - δ)}, {@code dq = dS
+ * k}, {@code dk = dSᵀ q}, in blocks of keys (outer) by queries (inner).
  *
  * <p>A piece of work is one head, or, when there are few heads, one of several fixed parts of its
  * keys with a dq of its own; these are then added in order.
@@ -89,6 +89,7 @@ final class AttentionBackward {
             part(i / parts, i % parts, sums + i * queryRows);
           }
         });
+    int floats = Math.toIntExact(queryRows / 4);
     Parallel.forRange(
         heads,
         1,
@@ -96,7 +97,7 @@ final class AttentionBackward {
           for (int h = begin; h < end; h++) {
             long sum = sums + (long) h * parts * queryRows;
             for (int i = 1; i < parts; i++) {
-              tiles.tile.add(queryRows / 4, sum + i * queryRows, sum);
+              tiles.tile.addRows(1, floats, sum + i * queryRows, 0, sum, 0);
             }
             storeQueryGradient(h, sum);
           }
@@ -111,10 +112,7 @@ final class AttentionBackward {
 
   private void unpack(long from, int rows, Matrix to, int head, int firstRow) {
     long target = to.head(head / p.heads(), head % p.heads()) + firstRow * to.rowStride() * 4;
-    for (int r = 0; r < rows; r++) {
-      Memory.copy(
-          from + tiles.rowsSize(r) * 4, target + r * to.rowStride() * 4, p.dim() * 4L);
-    }
+    tiles.tile.copyRows(rows, p.dim(), from, tiles.paddedDim, target, to.rowStride());
   }
 
   /** Native memory of one piece of work. */

@@ -5,8 +5,8 @@ import io.sfumato.tensor.cpu.AttentionProblem.Matrix;
 import java.util.Arrays;
 
 /**
- * One forward call of {@link AttentionKernel}. Per head, keys are transposed into panels, scaled; per
- * block of queries, blocks of scores follow one another with a running maximum and sum, and the
+ * One forward call of {@link AttentionKernel}. Per head, keys are transposed into panels, scaled;
+ * per block of queries, blocks of scores follow one another with a running maximum and sum, and the
  * output is rescaled when the maximum grows.
  */
 final class AttentionForward {
@@ -63,8 +63,7 @@ final class AttentionForward {
       Parallel.forRange(
           (p.keys() + step - 1) / step,
           1,
-          (begin, end, worker) ->
-              pack(head, begin * step, Math.min(p.keys(), end * step), shared));
+          (begin, end, worker) -> pack(head, begin * step, Math.min(p.keys(), end * step), shared));
       Parallel.forRange(
           queryBlocks,
           1,
@@ -95,12 +94,12 @@ final class AttentionForward {
     int i0 = block * QUERY_BLOCK;
     int rows = Math.min(QUERY_BLOCK, p.queries() - i0);
     int stride = tiles.scoreStride;
-    long s = Scratch.get(
-        Scratch.Slot.ATTENTION_BLOCK, QUERY_BLOCK * (stride + (long) tiles.paddedDim) * 4);
+    long s =
+        Scratch.get(
+            Scratch.Slot.ATTENTION_BLOCK, QUERY_BLOCK * (stride + (long) tiles.paddedDim) * 4);
     long o = s + (long) QUERY_BLOCK * stride * 4;
     long queries = q.head(batch, h) + i0 * q.rowStride() * 4;
-    long values =
-        valueBytes > 0 ? shared + transposedBytes : v.head(batch, h);
+    long values = valueBytes > 0 ? shared + transposedBytes : v.head(batch, h);
     float[] max = new float[rows];
     double[] sum = new double[rows];
     Arrays.fill(max, Float.NEGATIVE_INFINITY);
@@ -141,8 +140,7 @@ final class AttentionForward {
     finish(head, i0, rows, keys, o, max, sum);
   }
 
-  private void finish(
-      int head, int i0, int rows, int keys, long o, float[] max, double[] sum) {
+  private void finish(int head, int i0, int rows, int keys, long o, float[] max, double[] sum) {
     long to = out.head(head / p.heads(), head % p.heads());
     for (int r = 0; r < rows; r++) {
       long target = to + (i0 + r) * out.rowStride() * 4;

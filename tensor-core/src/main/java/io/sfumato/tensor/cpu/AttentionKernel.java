@@ -6,9 +6,9 @@ import org.jspecify.annotations.Nullable;
 
 /**
  * Scaled dot-product attention {@code softmax(scale q kᵀ + mask) v} in f32 that never stores the
- * scores beyond one block (FlashAttention, Dao et al. 2022), on all threads. A query that sees no key
- * gets the output 0 and the log-sum-exp negative infinity, as in PyTorch. Results do not depend on
- * the number of threads.
+ * scores beyond one block (FlashAttention, Dao et al. 2022), on all threads. A query that sees no
+ * key gets the output 0 and the log-sum-exp negative infinity, as in PyTorch. Results do not depend
+ * on the number of threads.
  */
 public final class AttentionKernel {
   private AttentionKernel() {}

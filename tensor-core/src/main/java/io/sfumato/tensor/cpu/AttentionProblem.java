@@ -12,8 +12,8 @@ import org.jspecify.annotations.Nullable;
  * @param keys the number of keys Lk per head
  * @param dim head size D of queries, keys and values
  * @param scale factor on the scores, usually {@code 1/√D}
- * @param causal whether query i sees only keys {@code j <= i} (aligned at the top left, as PyTorch's
- *     is_causal)
+ * @param causal whether query i sees only keys {@code j <= i} (aligned at the top left, as
+ *     PyTorch's is_causal)
  * @param mask a further mask, or null
  */
 public record AttentionProblem(
@@ -63,8 +63,7 @@ public record AttentionProblem(
 
     /** Applies the mask to {@code n} scores at {@code s}, from key {@code key} on. */
     void apply(AttentionLoops loops, long s, int batch, int head, int query, int key, int n) {
-      long element =
-          batch * batchStride + head * headStride + query * queryStride + key;
+      long element = batch * batchStride + head * headStride + query * queryStride + key;
       if (bool) {
         hide(s, address + element, n);
       } else {

@@ -16,7 +16,9 @@ final class AttentionTiles {
   /** Head size rounded up to whole vectors. */
   final int paddedDim;
 
-  /** Floats from one row of scores to the next; odd in vectors, so that columns spread in caches. */
+  /**
+   * Floats from one row of scores to the next; odd in vectors, so that columns spread in caches.
+   */
   final int scoreStride;
 
   AttentionTiles(int dim) {
@@ -54,14 +56,9 @@ final class AttentionTiles {
 
   /** Rows as [row][paddedDim], zero-padded. */
   void packRows(long from, long rowStride, int rows, long to) {
-    if (paddedDim == dim) {
-      tile.copyRows(rows, dim / tile.lanes(), from, rowStride, to, dim);
-      return;
-    }
-    for (int r = 0; r < rows; r++) {
-      long target = to + (long) r * paddedDim * 4;
-      Memory.copy(from + r * rowStride * 4, target, dim * 4L);
-      Memory.zero(target + dim * 4L, (paddedDim - dim) * 4L);
+    tile.copyRows(rows, dim, from, rowStride, to, paddedDim);
+    for (int r = 0; r < rows && paddedDim > dim; r++) {
+      Memory.zero(to + ((long) r * paddedDim + dim) * 4, (paddedDim - dim) * 4L);
     }
   }
 
@@ -86,8 +83,7 @@ final class AttentionTiles {
     for (int v = 0; v < vectors; v += tile.maxVectors()) {
       int count = Math.min(tile.maxVectors(), vectors - v);
       long at = (long) v * tile.lanes() * 4;
-      product(
-          add, rows, count, k, a, strideA, colStrideA, b + at, paddedDim, c + at, paddedDim);
+      product(add, rows, count, k, a, strideA, colStrideA, b + at, paddedDim, c + at, paddedDim);
     }
   }
 
@@ -103,9 +99,10 @@ final class AttentionTiles {
       long ldb,
       long c,
       long ldc) {
+    int most = tile.maxRows();
     for (int r = 0; r < rows; ) {
       int left = rows - r;
-      int count = left >= 6 ? 6 : left >= 4 ? 4 : left >= 2 ? 2 : 1;
+      int count = left >= most ? most : left >= 4 ? 4 : left >= 2 ? 2 : 1;
       long from = a + r * strideA * 4;
       long to = c + r * ldc * 4;
       if (add) {

@@ -2,8 +2,8 @@
 package io.sfumato.tensor.cpu;
 
 /**
- * Conversions of {@code n} consecutive elements. Narrowing rounds to nearest, ties to even, overflow
- * goes to infinity, NaN stays NaN. Source and destination must not overlap.
+ * Conversions of {@code n} consecutive elements. Narrowing rounds to nearest, ties to even,
+ * overflow goes to infinity, NaN stays NaN. Source and destination must not overlap.
  */
 public interface CastLoops {
   /** float32 to bfloat16. */

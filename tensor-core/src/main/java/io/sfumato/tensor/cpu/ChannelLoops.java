@@ -3,8 +3,8 @@ package io.sfumato.tensor.cpu;
 
 /**
  * Loops of group normalisation. The "columns" loops see {@code rows} rows of {@code width}
- * consecutive floats with one parameter per column (channels-last); {@code width} must be a multiple
- * of {@link #lanes()}. The "plane" loops see {@code n} floats that share one channel.
+ * consecutive floats with one parameter per column (channels-last); {@code width} must be a
+ * multiple of {@link #lanes()}. The "plane" loops see {@code n} floats that share one channel.
  *
  * <p>The map is {@code z = (x - mean) scale + bias}, followed by SiLU if asked.
  */
@@ -23,8 +23,8 @@ public interface ChannelLoops {
       long x, long y, int rows, int width, long mean, long scale, long bias, boolean silu);
 
   /**
-   * {@code dz = dy act'(z)}; {@code s1[j] = Σ_r dz}, {@code s2[j] = Σ_r dz (x - mean[j])}. With SiLU
-   * {@code dz} is stored too; without it {@code dz = dy} and {@code dz} is not touched.
+   * {@code dz = dy act'(z)}; {@code s1[j] = Σ_r dz}, {@code s2[j] = Σ_r dz (x - mean[j])}. With
+   * SiLU {@code dz} is stored too; without it {@code dz = dy} and {@code dz} is not touched.
    */
   void columnGradientSums(
       long x,

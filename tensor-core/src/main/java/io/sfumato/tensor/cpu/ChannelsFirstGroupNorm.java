@@ -15,8 +15,7 @@ final class ChannelsFirstGroupNorm {
   private final long rstd;
   private final long plane;
 
-  ChannelsFirstGroupNorm(
-      Problem problem, long x, long weight, long bias, long mean, long rstd) {
+  ChannelsFirstGroupNorm(Problem problem, long x, long weight, long bias, long mean, long rstd) {
     this.p = problem;
     this.x = x;
     this.weight = weight;
@@ -96,8 +95,7 @@ final class ChannelsFirstGroupNorm {
       for (int k = 0; k < p.spatial(); k += Loops.CHUNK) {
         long from = o + k * 4L;
         int n = Math.min(Loops.CHUNK, p.spatial() - k);
-        loops.planeGradientSums(
-            x + from, dy + from, dx + from, n, m, r * w, b, part, p.silu());
+        loops.planeGradientSums(x + from, dy + from, dx + from, n, m, r * w, b, part, p.silu());
         s1 += part[0];
         s2 += part[1] * r;
       }

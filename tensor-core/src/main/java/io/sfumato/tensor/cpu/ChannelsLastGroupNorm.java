@@ -7,8 +7,8 @@ import io.sfumato.tensor.cpu.GroupNormKernel.Problem;
  * One call of {@link GroupNormKernel} over [batch, spatial, channels].
  *
  * <p>Pixels are taken {@code period} at a time, so that a "row" of {@code width = period channels}
- * floats is a whole number of vectors and channel parameters repeat with it. Pixels left over at the
- * end of a chunk go through a padded row whose padding adds nothing.
+ * floats is a whole number of vectors and channel parameters repeat with it. Pixels left over at
+ * the end of a chunk go through a padded row whose padding adds nothing.
  */
 final class ChannelsLastGroupNorm {
   /** Floats per chunk: statistics take two passes over a chunk, the second from the cache. */
@@ -30,11 +30,12 @@ final class ChannelsLastGroupNorm {
   private final int chunks;
   private final long pixel;
 
-  /** Per image {@code mean}, {@code scale = rstd weight}, {@code bias}, then a, b, c of backward. */
+  /**
+   * Per image {@code mean}, {@code scale = rstd weight}, {@code bias}, then a, b, c of backward.
+   */
   private final long parameters;
 
-  ChannelsLastGroupNorm(
-      Problem problem, long x, long weight, long bias, long mean, long rstd) {
+  ChannelsLastGroupNorm(Problem problem, long x, long weight, long bias, long mean, long rstd) {
     this.p = problem;
     this.x = x;
     this.weight = weight;
@@ -47,8 +48,7 @@ final class ChannelsLastGroupNorm {
     this.chunkPixels = period * Math.max(1, CHUNK / Math.max(1, width));
     this.chunks = (p.spatial() + chunkPixels - 1) / chunkPixels;
     this.pixel = channels * 4L;
-    this.parameters =
-        Scratch.get(Scratch.Slot.PARAMETERS, Math.max(1, p.batch() * 6L * width * 4));
+    this.parameters = Scratch.get(Scratch.Slot.PARAMETERS, Math.max(1, p.batch() * 6L * width * 4));
   }
 
   private long parameter(int image, int which) {
@@ -295,8 +295,7 @@ final class ChannelsLastGroupNorm {
     for (int k = 0; k < rows; k += SUMMED_ROWS) {
       int some = Math.min(SUMMED_ROWS, rows - k);
       long o = at + k * bytes;
-      loops.columnGradientSums(
-          x + o, dy + o, dx + o, some, width, m, scale, b, s1, s2, p.silu());
+      loops.columnGradientSums(x + o, dy + o, dx + o, some, width, m, scale, b, s1, s2, p.silu());
       foldChannels(s1, s2, period, sums, out);
     }
     if (rest > 0) {

@@ -2,12 +2,14 @@
 package io.sfumato.tensor.cpu;
 
 /**
- * Pointwise kernels over contiguous f32 memory, on all threads. Addresses are absolute; an output may
- * be the same memory as an input, but not overlap it partly. Results do not depend on the number of
- * threads.
+ * Pointwise kernels over contiguous f32 memory, on all threads. Addresses are absolute; an output
+ * may be the same memory as an input, but not overlap it partly. Results do not depend on the
+ * number of threads.
  */
 public final class Elementwise {
-  /** Broadcast operands are repeated up to this many elements, to make longer loops of short rows. */
+  /**
+   * Broadcast operands are repeated up to this many elements, to make longer loops of short rows.
+   */
   private static final int PATTERN = 2048;
 
   private Elementwise() {}
@@ -21,8 +23,7 @@ public final class Elementwise {
   /** {@code dx[i] = dy[i] f'(kept[i])}; {@code kept} is what {@link UnaryGradient} says. */
   public static void gradient(UnaryGradient op, long kept, long dy, long dx, long n) {
     ElementwiseLoops loops = Loops.leaf().elementwise();
-    Loops.forChunks(
-        n, (at, m) -> loops.gradient(op, kept + at * 4, dy + at * 4, dx + at * 4, m));
+    Loops.forChunks(n, (at, m) -> loops.gradient(op, kept + at * 4, dy + at * 4, dx + at * 4, m));
   }
 
   /** {@code y[i] = a[i] op b[i]}. */
@@ -44,8 +45,8 @@ public final class Elementwise {
   }
 
   /**
-   * A vector against each row of a matrix, once per batch: {@code y[g, r, j] = a[g, r, j] op b[g, j]}.
-   * With one batch this adds a bias; with {@code rows = H W} it broadcasts [B, 1, 1, C].
+   * A vector against each row of a matrix, once per batch: {@code y[g, r, j] = a[g, r, j] op b[g,
+   * j]}. With one batch this adds a bias; with {@code rows = H W} it broadcasts [B, 1, 1, C].
    *
    * @param op the function
    * @param a matrices [batches, rows, n]
@@ -140,16 +141,13 @@ public final class Elementwise {
   public static void multiplyAdd(long a, long b, long c, long y, long n) {
     ElementwiseLoops loops = Loops.leaf().elementwise();
     Loops.forChunks(
-        n,
-        (at, m) ->
-            loops.multiplyAdd(a + at * 4, b + at * 4, c + at * 4, y + at * 4, m));
+        n, (at, m) -> loops.multiplyAdd(a + at * 4, b + at * 4, c + at * 4, y + at * 4, m));
   }
 
   /** {@code y = alpha a + beta b}. */
   public static void axpby(float alpha, long a, float beta, long b, long y, long n) {
     ElementwiseLoops loops = Loops.leaf().elementwise();
-    Loops.forChunks(
-        n, (at, m) -> loops.axpby(alpha, a + at * 4, beta, b + at * 4, y + at * 4, m));
+    Loops.forChunks(n, (at, m) -> loops.axpby(alpha, a + at * 4, beta, b + at * 4, y + at * 4, m));
   }
 
   /** {@code y = factor x}. */

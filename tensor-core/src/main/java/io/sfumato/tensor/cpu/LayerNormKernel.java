@@ -4,15 +4,16 @@ package io.sfumato.tensor.cpu;
 import org.jspecify.annotations.Nullable;
 
 /**
- * Layer normalisation (Ba et al. 2016) and RMS normalisation (Zhang and Sennrich 2019) of the rows of
- * contiguous f32 matrices, on all threads. Variances are computed in two passes. Results do not
+ * Layer normalisation (Ba et al. 2016) and RMS normalisation (Zhang and Sennrich 2019) of the rows
+ * of contiguous f32 matrices, on all threads. Variances are computed in two passes. Results do not
  * depend on the number of threads. An address of 0 stands for an absent optional operand.
  */
 public final class LayerNormKernel {
   private LayerNormKernel() {}
 
   /**
-   * The operands of {@code y = (x̂ weight + bias)(1 + scale) + shift}, {@code x̂ = (x - mean) rstd}.
+   * The operands of {@code y = (x̂ weight + bias)(1 + scale) + shift}, {@code x̂ = (x - mean)
+   * rstd}.
    *
    * @param batches the number of scale and shift vectors
    * @param rows rows per batch; x is [batches, rows, n]
@@ -70,8 +71,7 @@ public final class LayerNormKernel {
    * @param a the optional operands and sizes
    * @param epsilon added to the variance
    */
-  public static void forward(
-      long x, long y, long mean, long rstd, Affine a, double epsilon) {
+  public static void forward(long x, long y, long mean, long rstd, Affine a, double epsilon) {
     RowLoops loops = Loops.leaf().rows();
     int n = a.n;
     long stride = n * 4L;
@@ -140,8 +140,7 @@ public final class LayerNormKernel {
    * @param a the operands and sizes of the forward pass
    * @param out where the gradients go
    */
-  public static void backward(
-      long x, long dy, long mean, long rstd, Affine a, Gradients out) {
+  public static void backward(long x, long dy, long mean, long rstd, Affine a, Gradients out) {
     long parameters = effectiveParameters(a);
     boolean sums = out.weight != 0 || out.bias != 0 || out.scale != 0 || out.shift != 0;
     double[] total =
@@ -195,7 +194,9 @@ public final class LayerNormKernel {
     long at(int row);
   }
 
-  /** Runs the row gradients; returns {@code Σ dy x̂} and {@code Σ dy} as [batches, 2, n] or null. */
+  /**
+   * Runs the row gradients; returns {@code Σ dy x̂} and {@code Σ dy} as [batches, 2, n] or null.
+   */
   private static double @Nullable [] run(
       long x,
       long dy,
@@ -213,8 +214,7 @@ public final class LayerNormKernel {
     int perBlock = Reductions.rowsPerBlock(rows);
     int blocks = (rows + perBlock - 1) / perBlock;
     int work = Math.multiplyExact(batches, blocks);
-    long parts =
-        sums ? Scratch.get(Scratch.Slot.PARTIAL_SUMS, Math.max(1, work) * 2 * stride) : 0;
+    long parts = sums ? Scratch.get(Scratch.Slot.PARTIAL_SUMS, Math.max(1, work) * 2 * stride) : 0;
     Parallel.forRange(
         work,
         1,
@@ -301,8 +301,7 @@ public final class LayerNormKernel {
    */
   public static void rmsBackward(
       long x, long dy, long weight, long rstd, long dx, long dweight, int rows, int n) {
-    double[] total =
-        run(x, dy, dx, 0, rstd, 1, rows, n, false, dweight != 0, row -> weight);
+    double[] total = run(x, dy, dx, 0, rstd, 1, rows, n, false, dweight != 0, row -> weight);
     if (total != null) {
       for (int j = 0; j < n; j++) {
         Memory.putFloat(dweight + j * 4L, (float) total[j]);

@@ -2,9 +2,9 @@
 package io.sfumato.tensor.cpu;
 
 /**
- * The innermost loops of the float32 kernels, by theme. Two sets exist: {@link ScalarLoops} in plain
- * Java, and one on the Vector API that is found by name. All take absolute addresses, run on the
- * calling thread and do not check their operands.
+ * The innermost loops of the float32 kernels, by theme. Two sets exist: {@link ScalarLoops} in
+ * plain Java, and one on the Vector API that is found by name. All take absolute addresses, run on
+ * the calling thread and do not check their operands.
  */
 public interface LeafLoops {
   /** Pointwise functions. */

@@ -21,8 +21,7 @@ public final class Optimizers {
   public static void adam(long p, long g, long m, long v, long n, AdamStep step) {
     OptimizerLoops loops = Loops.leaf().optimizer();
     Loops.forChunks(
-        n,
-        (at, k) -> loops.adam(p + at * 4, g + at * 4, m + at * 4, v + at * 4, k, step));
+        n, (at, k) -> loops.adam(p + at * 4, g + at * 4, m + at * 4, v + at * 4, k, step));
   }
 
   /** {@code p -= lr (scale g + wd p)}; momentum is not used. */
@@ -37,8 +36,7 @@ public final class Optimizers {
    */
   public static void sgdMomentum(long p, long g, long v, long n, SgdStep step) {
     OptimizerLoops loops = Loops.leaf().optimizer();
-    Loops.forChunks(
-        n, (at, k) -> loops.sgdMomentum(p + at * 4, g + at * 4, v + at * 4, k, step));
+    Loops.forChunks(n, (at, k) -> loops.sgdMomentum(p + at * 4, g + at * 4, v + at * 4, k, step));
   }
 
   /** {@code average += (1 - decay)(p - average)}. */

@@ -2,8 +2,8 @@
 package io.sfumato.tensor.cpu;
 
 /**
- * Reductions of contiguous f32 memory, on all threads. Blocks of fixed size are reduced on their own
- * and joined in order, so the result does not depend on the number of threads.
+ * Reductions of contiguous f32 memory, on all threads. Blocks of fixed size are reduced on their
+ * own and joined in order, so the result does not depend on the number of threads.
  */
 public final class Reductions {
   /** Column sums run over at most this many blocks of rows, whose sums are then added. */

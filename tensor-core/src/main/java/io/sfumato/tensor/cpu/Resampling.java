@@ -2,7 +2,8 @@
 package io.sfumato.tensor.cpu;
 
 /**
- * Factor-two resampling of channels-last f32 images [batch, height, width, channels], on all threads.
+ * Factor-two resampling of channels-last f32 images [batch, height, width, channels], on all
+ * threads.
  */
 public final class Resampling {
   private Resampling() {}
@@ -17,8 +18,7 @@ public final class Resampling {
    * @param width columns of x
    * @param channels numbers per pixel
    */
-  public static void nearestTwice(
-      long x, long y, int batch, int height, int width, int channels) {
+  public static void nearestTwice(long x, long y, int batch, int height, int width, int channels) {
     spread(x, y, batch, height, width, channels, 1f);
   }
 
@@ -38,8 +38,7 @@ public final class Resampling {
    * @param width columns of y
    * @param channels numbers per pixel
    */
-  public static void averageHalf(
-      long x, long y, int batch, int height, int width, int channels) {
+  public static void averageHalf(long x, long y, int batch, int height, int width, int channels) {
     gather(x, y, batch, height, width, channels, 0.25f);
   }
 

@@ -87,9 +87,7 @@ final class ScalarChannelLoops implements ChannelLoops {
         long at = ((long) r * width + j) * 4;
         float g = getFloat(dy + at);
         if (silu) {
-          g =
-              gradient(
-                  getFloat(x + at), g, m, getFloat(scale + j * 4L), getFloat(bias + j * 4L));
+          g = gradient(getFloat(x + at), g, m, getFloat(scale + j * 4L), getFloat(bias + j * 4L));
           putFloat(dz + at, g);
         }
         a += g;
@@ -127,8 +125,7 @@ final class ScalarChannelLoops implements ChannelLoops {
   }
 
   @Override
-  public void planeMap(
-      long x, long y, int n, float mean, float scale, float bias, boolean silu) {
+  public void planeMap(long x, long y, int n, float mean, float scale, float bias, boolean silu) {
     for (int i = 0; i < n; i++) {
       putFloat(y + i * 4L, map(getFloat(x + i * 4L), mean, scale, bias, silu));
     }

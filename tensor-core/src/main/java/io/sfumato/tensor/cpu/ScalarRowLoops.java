@@ -98,8 +98,7 @@ final class ScalarRowLoops implements RowLoops {
   }
 
   @Override
-  public void normalize(
-      long x, long y, int n, float mean, float rstd, long weight, long bias) {
+  public void normalize(long x, long y, int n, float mean, float rstd, long weight, long bias) {
     for (int i = 0; i < n; i++) {
       float v = (getFloat(x + i * 4L) - mean) * rstd;
       if (weight != 0) {

@@ -42,7 +42,13 @@ public final class Scratch {
     /** Partial sums that are reduced in a fixed order. */
     PARTIAL_SUMS,
     /** One row of a kernel that works row by row. */
-    ROW
+    ROW,
+    /** Per-channel or per-column parameters, shared by the workers of one kernel. */
+    PARAMETERS,
+    /** Keys, values and sums of attention that workers share. */
+    ATTENTION_SHARED,
+    /** Blocks of scores and outputs of attention, of one worker. */
+    ATTENTION_BLOCK
   }
 
   /**

@@ -2,8 +2,8 @@
 package io.sfumato.tensor.cpu;
 
 /**
- * Softmax, its logarithm and cross-entropy over the rows of a contiguous f32 matrix [rows, n], on all
- * threads. Outputs may overwrite inputs of the same shape.
+ * Softmax, its logarithm and cross-entropy over the rows of a contiguous f32 matrix [rows, n], on
+ * all threads. Outputs may overwrite inputs of the same shape.
  */
 public final class Softmax {
   private Softmax() {}

@@ -22,6 +22,8 @@ class AttentionKernelTest {
     CAUSAL_BOOLEAN
   }
 
+  private static final Masking[] LARGE_MASKINGS = {Masking.NONE, Masking.CAUSAL_BOOLEAN};
+
   @AfterEach
   void restore() {
     Loops.use(Simd.provider());
@@ -29,21 +31,31 @@ class AttentionKernelTest {
 
   @ParameterizedTest
   @CsvSource({
-    "1, 1, 1, 1, 1", "1, 2, 5, 7, 3", "2, 1, 48, 64, 64", "1, 2, 50, 33, 40", "1, 1, 100, 300, 72",
-    "2, 2, 97, 257, 16", "1, 1, 130, 520, 80", "1, 3, 33, 77, 160", "1, 1, 260, 260, 256",
-    "1, 1, 3, 1000, 24", "1, 1, 200, 3, 8", "17, 1, 49, 17, 32"
+    "1, 1, 1, 1, 1",
+    "1, 2, 5, 7, 3",
+    "2, 1, 48, 64, 64",
+    "1, 2, 50, 33, 40",
+    "1, 1, 100, 300, 72",
+    "2, 2, 97, 257, 16",
+    "1, 1, 130, 520, 80",
+    "1, 3, 33, 77, 160",
+    "1, 1, 60, 260, 256",
+    "1, 1, 3, 1000, 24",
+    "1, 1, 200, 3, 8",
+    "17, 1, 49, 17, 32"
   })
   void followsDoublePrecision(int batch, int heads, int queries, int keys, int dim) {
+    boolean small = (long) batch * queries * keys * dim < 500_000;
     for (SimdProvider provider : NativeFloats.providers()) {
       Loops.use(provider);
-      for (Masking masking : Masking.values()) {
+      for (Masking masking : small ? Masking.values() : LARGE_MASKINGS) {
         new Case(batch, heads, queries, keys, dim, masking, false).check();
       }
     }
   }
 
   @ParameterizedTest
-  @CsvSource({"2, 3, 60, 32", "1, 2, 300, 40", "2, 2, 17, 7"})
+  @CsvSource({"2, 3, 60, 32", "1, 2, 260, 24", "2, 2, 17, 7"})
   void readsSlicesOfOneFusedProduct(int batch, int heads, int length, int dim) {
     for (SimdProvider provider : NativeFloats.providers()) {
       Loops.use(provider);

@@ -14,14 +14,41 @@ import org.junit.jupiter.params.provider.EnumSource;
 class ElementwiseLoopsTest {
   static final int[] SIZES = {0, 1, 7, 15, 16, 17, 31, 33, 100, 1023};
   private static final float[] SPECIAL = {
-    0f, -0f, 1f, -1f, 0.5f, -0.5f, 1.5f, 2.5f, -2.5f, 1e-20f, -1e-20f, 1e-42f, 88.5f, -87f, -100f,
-    -103f, 104f, 1e6f, 8388609f, -4194304.5f, 1e10f, 3e18f, Float.MAX_VALUE, -Float.MAX_VALUE,
-    Float.MIN_VALUE, Float.POSITIVE_INFINITY, Float.NEGATIVE_INFINITY, Float.NaN, 0.9999f, 1.0001f
+    0f,
+    -0f,
+    1f,
+    -1f,
+    0.5f,
+    -0.5f,
+    1.5f,
+    2.5f,
+    -2.5f,
+    1e-20f,
+    -1e-20f,
+    1e-42f,
+    88.5f,
+    -87f,
+    -100f,
+    -103f,
+    104f,
+    1e6f,
+    8388609f,
+    -4194304.5f,
+    1e10f,
+    3e18f,
+    Float.MAX_VALUE,
+    -Float.MAX_VALUE,
+    Float.MIN_VALUE,
+    Float.POSITIVE_INFINITY,
+    Float.NEGATIVE_INFINITY,
+    Float.NaN,
+    0.9999f,
+    1.0001f
   };
 
   /**
-   * Units in the last place that a function may be off at x. In the tails of GELU the rounding of the
-   * exponent, of size x², is magnified by as much.
+   * Units in the last place that a function may be off at x. In the tails of GELU the rounding of
+   * the exponent, of size x², is magnified by as much.
    */
   private static double ulps(UnaryOp op, float x) {
     return switch (op) {
@@ -215,8 +242,7 @@ class ElementwiseLoopsTest {
         Arrays.setAll(e, i -> 0.3f * (double) a.get(i) - 2.0 * b.get(i));
         y.check(e, 2e-7, 1, "axpby");
         loops.sumOfFour(0.25f, a.address, b.address, c.address, d.address, y.address, n);
-        Arrays.setAll(
-            e, i -> 0.25 * ((double) a.get(i) + b.get(i) + c.get(i) + d.get(i)));
+        Arrays.setAll(e, i -> 0.25 * ((double) a.get(i) + b.get(i) + c.get(i) + d.get(i)));
         y.check(e, 3e-7, 1, "sumOfFour");
         loops.leakyRelu(0.1f, a.address, y.address, n);
         Arrays.setAll(e, i -> a.get(i) > 0 ? a.get(i) : 0.1f * a.get(i));

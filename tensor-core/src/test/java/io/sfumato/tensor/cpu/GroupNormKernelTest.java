@@ -20,8 +20,8 @@ class GroupNormKernelTest {
   @Test
   void followsDoublePrecision() {
     int[][] shapes = { // batch, channels, spatial, groups
-      {1, 3, 49, 1}, {2, 4, 1, 4}, {3, 32, 64, 32}, {2, 128, 300, 32}, {1, 96, 35, 32},
-      {2, 40, 33, 5}, {1, 30, 1000, 10}, {2, 7, 5, 7}, {1, 16, 4096, 1}, {1, 512, 70, 32}
+      {1, 3, 49, 1}, {2, 4, 1, 4}, {3, 32, 64, 32}, {2, 64, 130, 32}, {1, 96, 35, 32},
+      {2, 40, 33, 5}, {1, 30, 600, 10}, {2, 7, 5, 7}, {1, 16, 2100, 1}, {1, 128, 70, 32}
     };
     for (SimdProvider provider : NativeFloats.providers()) {
       Loops.use(provider);
@@ -55,8 +55,7 @@ class GroupNormKernelTest {
         : (n * p.channels() + c) * p.spatial() + i;
   }
 
-  private static void check(
-      Problem p, boolean last, boolean affine, double center, double spread) {
+  private static void check(Problem p, boolean last, boolean affine, double center, double spread) {
     int size = p.batch() * p.channels() * p.spatial();
     int stats = p.batch() * p.groups();
     NativeFloats x = NativeFloats.random(size, 1, center, spread);
@@ -144,12 +143,10 @@ class GroupNormKernelTest {
     gw.check(dw, 2e-6, loss * many, what + " dweight");
     gb.check(db, 2e-6, many, what + " dbias");
     if (last) {
-      GroupNormKernel.backwardChannelsLast(
-          x.address, dy.address, w, b, m, r, dy.address, 0, 0, p);
+      GroupNormKernel.backwardChannelsLast(x.address, dy.address, w, b, m, r, dy.address, 0, 0, p);
       GroupNormKernel.forwardChannelsLast(x.address, x.address, w, b, m, r, p, EPSILON);
     } else {
-      GroupNormKernel.backwardChannelsFirst(
-          x.address, dy.address, w, b, m, r, dy.address, 0, 0, p);
+      GroupNormKernel.backwardChannelsFirst(x.address, dy.address, w, b, m, r, dy.address, 0, 0, p);
       GroupNormKernel.forwardChannelsFirst(x.address, x.address, w, b, m, r, p, EPSILON);
     }
     dy.check(dx, 3e-6, loss, what + " dx over dy");

@@ -134,8 +134,7 @@ class LayerNormKernelTest {
             hasShift ? shift.address : 0,
             stride);
     String what = batches + "x" + rows + "x" + n + " options " + options;
-    LayerNormKernel.forward(
-        x.address, out.address, mean.address, rstd.address, affine, EPSILON);
+    LayerNormKernel.forward(x.address, out.address, mean.address, rstd.address, affine, EPSILON);
     mean.check(means, 1e-6, 1, what + " mean");
     rstd.check(rstds, 2e-6, 0, what + " rstd");
     out.check(y, 3e-6, 2, what);
@@ -156,8 +155,7 @@ class LayerNormKernelTest {
         mean.address,
         rstd.address,
         affine,
-        new Gradients(
-            gx.address, gw.address, gb.address, gscale.address, gshift.address, stride));
+        new Gradients(gx.address, gw.address, gb.address, gscale.address, gshift.address, stride));
     double size = n == 1 ? 400 : 2;
     gx.check(dx, 5e-6, size, what + " dx");
     gw.check(dw, 5e-6, 5, what + " dweight");
@@ -223,8 +221,7 @@ class LayerNormKernelTest {
         x.address, dy.address, w, rstd.address, gx.address, gw.address, rows, n);
     gx.check(dx, 5e-6, n == 1 ? 100 : 2, "rms dx " + n);
     gw.check(dw, 5e-6, 5, "rms dweight " + n);
-    LayerNormKernel.rmsBackward(
-        x.address, dy.address, w, rstd.address, dy.address, 0, rows, n);
+    LayerNormKernel.rmsBackward(x.address, dy.address, w, rstd.address, dy.address, 0, rows, n);
     dy.check(dx, 5e-6, n == 1 ? 100 : 2, "rms dx over dy " + n);
   }
 }

@@ -125,8 +125,7 @@ class SoftmaxTest {
             }
           }
         }
-        Softmax.crossEntropy(
-            x.address, targets.address, -100, loss.address, lse.address, rows, n);
+        Softmax.crossEntropy(x.address, targets.address, -100, loss.address, lse.address, rows, n);
         loss.check(expected, 1e-6, 5, "loss");
         Softmax.crossEntropyBackward(
             x.address, targets.address, -100, lse.address, dloss.address, dx.address, rows, n);

@@ -60,8 +60,8 @@ final class Lanes {
   }
 
   /**
-   * Address of {@value #PAD_SLOTS} slots of one vector each, owned by the calling thread: loops over
-   * whole vectors run once more on a padded copy of what remains.
+   * Address of {@value #PAD_SLOTS} slots of one vector each, owned by the calling thread: loops
+   * over whole vectors run once more on a padded copy of what remains.
    */
   static long pads() {
     return PADS.get().address();

@@ -219,7 +219,10 @@ final class UnaryVectors {
       FloatVector v = load(x + i * 4L);
       FloatVector a = v.abs();
       FloatVector r = a.add(TWO_23).sub(TWO_23);
-      r = r.reinterpretAsInts().lanewise(VectorOperators.OR, v.reinterpretAsInts().and(SIGN_BIT)).reinterpretAsFloats();
+      r =
+          r.reinterpretAsInts()
+              .lanewise(VectorOperators.OR, v.reinterpretAsInts().and(SIGN_BIT))
+              .reinterpretAsFloats();
       r = r.sub(1f, r.compare(VectorOperators.GT, v));
       store(v.blend(r, a.compare(VectorOperators.LT, TWO_23)), y + i * 4L);
     }
@@ -230,9 +233,15 @@ final class UnaryVectors {
       FloatVector v = load(x + i * 4L);
       FloatVector a = v.abs();
       FloatVector r = a.add(TWO_23).sub(TWO_23);
-      r = r.reinterpretAsInts().lanewise(VectorOperators.OR, v.reinterpretAsInts().and(SIGN_BIT)).reinterpretAsFloats();
+      r =
+          r.reinterpretAsInts()
+              .lanewise(VectorOperators.OR, v.reinterpretAsInts().and(SIGN_BIT))
+              .reinterpretAsFloats();
       r = r.add(1f, r.compare(VectorOperators.LT, v));
-      r = r.reinterpretAsInts().lanewise(VectorOperators.OR, v.reinterpretAsInts().and(SIGN_BIT)).reinterpretAsFloats();
+      r =
+          r.reinterpretAsInts()
+              .lanewise(VectorOperators.OR, v.reinterpretAsInts().and(SIGN_BIT))
+              .reinterpretAsFloats();
       store(v.blend(r, a.compare(VectorOperators.LT, TWO_23)), y + i * 4L);
     }
   }
@@ -242,7 +251,10 @@ final class UnaryVectors {
       FloatVector v = load(x + i * 4L);
       FloatVector a = v.abs();
       FloatVector r = a.add(TWO_23).sub(TWO_23);
-      r = r.reinterpretAsInts().lanewise(VectorOperators.OR, v.reinterpretAsInts().and(SIGN_BIT)).reinterpretAsFloats();
+      r =
+          r.reinterpretAsInts()
+              .lanewise(VectorOperators.OR, v.reinterpretAsInts().and(SIGN_BIT))
+              .reinterpretAsFloats();
       store(v.blend(r, a.compare(VectorOperators.LT, TWO_23)), y + i * 4L);
     }
   }

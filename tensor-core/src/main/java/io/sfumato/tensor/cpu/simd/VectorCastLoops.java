@@ -104,8 +104,8 @@ final class VectorCastLoops implements CastLoops {
   }
 
   /**
-   * Normal results: round at bit 13 and move the exponent. Subnormal ones: adding 1/2 to |x| puts the
-   * last place of binary16 at the last place of the sum.
+   * Normal results: round at bit 13 and move the exponent. Subnormal ones: adding 1/2 to |x| puts
+   * the last place of binary16 at the last place of the sum.
    */
   private static void narrowFloat16(long from, long to, int n) {
     for (int i = 0; i < n; i += N) {

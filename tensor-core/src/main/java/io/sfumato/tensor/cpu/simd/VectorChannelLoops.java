@@ -245,8 +245,7 @@ final class VectorChannelLoops implements ChannelLoops {
   }
 
   @Override
-  public void planeMap(
-      long x, long y, int n, float mean, float scale, float bias, boolean silu) {
+  public void planeMap(long x, long y, int n, float mean, float scale, float bias, boolean silu) {
     int whole = whole(n);
     FloatVector factor = all(scale);
     FloatVector constant = all(bias);

@@ -188,8 +188,7 @@ final class VectorRowLoops implements RowLoops {
   }
 
   @Override
-  public void normalize(
-      long x, long y, int n, float mean, float rstd, long weight, long bias) {
+  public void normalize(long x, long y, int n, float mean, float rstd, long weight, long bias) {
     int whole = whole(n);
     if (weight == 0) {
       for (int i = 0; i < whole; i += N) {
