@@ -67,18 +67,10 @@ final class Attentions {
       keep = keep == null ? seen : keep.mul(seen);
     }
     if (keep == null) {
-      return softmax(s);
+      return NN.softmax(s, -1);
     }
     Tensor hidden = keep.neg().add(1).mul(hidden(q.dtype()));
-    return softmax(s.mul(keep).add(hidden)).mul(keep);
-  }
-
-  private static Tensor softmax(Tensor s) {
-    if (s.numel() == 0) {
-      return s;
-    }
-    Tensor e = Num.exp(s.sub(Num.max(s, true, -1)));
-    return e.div(Num.sum(e, true, -1));
+    return NN.softmax(s.mul(keep).add(hidden), -1).mul(keep);
   }
 
   /** Hides a key: far below every score, yet finite, so that hidden rows give no NaN. */

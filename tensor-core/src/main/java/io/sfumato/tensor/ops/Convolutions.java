@@ -73,7 +73,14 @@ final class Convolutions {
       }
     }
     Tensor y = backwardInput2d(x, w, o.outputPadding(0), List.of(size[0], size[1]));
-    return bias == null ? y : y.add(Shaping.reshape(bias, Shape.of(1, bias.dim(0), 1, 1)));
+    if (bias == null) {
+      return y;
+    }
+    if (!bias.shape().equals(Shape.of(y.dim(1)))) {
+      throw new ShapeException(
+          "conv_transpose2d: bias must have shape [out] = [" + y.dim(1) + "]; got " + bias.spec());
+    }
+    return y.add(Shaping.reshape(bias, Shape.of(1, y.dim(1), 1, 1)));
   }
 
   static Tensor backwardInput2d(Tensor g, Tensor w, ConvOptions options, List<Integer> size) {
