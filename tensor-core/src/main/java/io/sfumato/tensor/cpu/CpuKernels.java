@@ -1,19 +1,31 @@
 // SPDX-License-Identifier: Apache-2.0
 package io.sfumato.tensor.cpu;
 
+import io.sfumato.tensor.cpu.launch.AttentionLaunch;
 import io.sfumato.tensor.cpu.launch.Conv2dLaunch;
 import io.sfumato.tensor.cpu.launch.Conv3dLaunch;
+import io.sfumato.tensor.cpu.launch.GroupNormLaunch;
+import io.sfumato.tensor.cpu.launch.LayerNormLaunch;
 import io.sfumato.tensor.cpu.launch.LinearLaunch;
 import io.sfumato.tensor.cpu.launch.MatMulLaunch;
 import io.sfumato.tensor.exec.KernelTable;
+import io.sfumato.tensor.ops.Attention;
 import io.sfumato.tensor.ops.Conv2d;
 import io.sfumato.tensor.ops.Conv2dBackwardInput;
 import io.sfumato.tensor.ops.Conv2dBackwardWeight;
 import io.sfumato.tensor.ops.Conv3d;
 import io.sfumato.tensor.ops.Conv3dBackwardInput;
 import io.sfumato.tensor.ops.Conv3dBackwardWeight;
+import io.sfumato.tensor.ops.GroupNorm;
+import io.sfumato.tensor.ops.GroupNormBackward;
+import io.sfumato.tensor.ops.LayerNorm;
+import io.sfumato.tensor.ops.LayerNormBackward;
+import io.sfumato.tensor.ops.LayerNormModulate;
+import io.sfumato.tensor.ops.LayerNormModulateBackward;
 import io.sfumato.tensor.ops.Linear;
 import io.sfumato.tensor.ops.MatMul;
+import io.sfumato.tensor.ops.RmsNorm;
+import io.sfumato.tensor.ops.RmsNormBackward;
 
 /** The fast kernels of the CPU, one line each. */
 final class CpuKernels {
@@ -28,6 +40,16 @@ final class CpuKernels {
         .add(Conv2dBackwardWeight.class, new Conv2dLaunch.BackwardWeight())
         .add(Conv3d.class, new Conv3dLaunch.Forward())
         .add(Conv3dBackwardInput.class, new Conv3dLaunch.BackwardInput())
-        .add(Conv3dBackwardWeight.class, new Conv3dLaunch.BackwardWeight());
+        .add(Conv3dBackwardWeight.class, new Conv3dLaunch.BackwardWeight())
+        .add(GroupNorm.class, new GroupNormLaunch.Forward())
+        .add(GroupNormBackward.class, new GroupNormLaunch.Backward())
+        .add(LayerNorm.class, new LayerNormLaunch.Forward())
+        .add(LayerNormBackward.class, new LayerNormLaunch.Backward())
+        .add(LayerNormModulate.class, new LayerNormLaunch.Modulate())
+        .add(LayerNormModulateBackward.class, new LayerNormLaunch.ModulateBackward())
+        .add(RmsNorm.class, new LayerNormLaunch.Rms())
+        .add(RmsNormBackward.class, new LayerNormLaunch.RmsBackward())
+        .add(Attention.class, new AttentionLaunch.Forward())
+        .add(io.sfumato.tensor.ops.AttentionBackward.class, new AttentionLaunch.Backward());
   }
 }

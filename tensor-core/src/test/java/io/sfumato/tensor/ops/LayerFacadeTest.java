@@ -12,6 +12,7 @@ import io.sfumato.tensor.Scope;
 import io.sfumato.tensor.Shape;
 import io.sfumato.tensor.ShapeException;
 import io.sfumato.tensor.Tensor;
+import io.sfumato.tensor.exec.Executor;
 import java.util.SplittableRandom;
 import org.junit.jupiter.api.Test;
 import org.junit.jupiter.api.function.Executable;
@@ -151,6 +152,25 @@ class LayerFacadeTest {
           assertTrue(y.permute(0, 2, 1, 3).layout().isContiguous());
           Tensor p = NN.softmax(q.matmul(k.transpose(2, 3)).mul(0.5), -1);
           assertClose(p.matmul(v), y);
+        });
+  }
+
+  @Test
+  void oneKeyTakesItAll() {
+    Scope.run(
+        () -> {
+          Tensor q = normal(1, 2, 3, 4, 5);
+          Tensor k = normal(2, 2, 3, 1, 5);
+          Tensor v = normal(3, 2, 3, 1, 5);
+          Tensor g = normal(4, 2, 3, 4, 5);
+          Attention op = new Attention(0.5, false, Attention.Mask.NONE);
+          Tensor[] y = Executor.current().execute(op, q, k, v);
+          assertClose(v.expand(2, 3, 4, 5), y[0]);
+          Tensor[] d =
+              Executor.current().execute(new AttentionBackward(op), q, k, v, y[0], y[1], g);
+          assertClose(Tensor.zeros(2, 3, 4, 5), d[0]);
+          assertClose(Tensor.zeros(2, 3, 1, 5), d[1]);
+          assertClose(Num.sum(g, true, 2), d[2]);
         });
   }
 

@@ -34,7 +34,7 @@ final class NormCases implements CaseTable {
       groups(cases, "per channel", 4, silu, true, true, 1, 4, 3, 3);
       groups(cases, "wide", 5, silu, true, true, 3, 35, 9, 7);
       groups(cases, "tokens", 2, silu, true, true, 2, 4, 5);
-      groups(cases, "flat", 3, silu, true, true, 3, 6);
+      groups(cases, "flat", 3, silu, true, true, 3, 15);
       groups(cases, "volume", 2, silu, true, true, 1, 4, 2, 3, 2);
     }
     layers(cases, "last", 1, true, true, 2, 3, 5);
