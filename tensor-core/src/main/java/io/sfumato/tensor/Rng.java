@@ -2,7 +2,9 @@
 package io.sfumato.tensor;
 
 import io.sfumato.tensor.exec.Executor;
+import io.sfumato.tensor.ops.Num;
 import io.sfumato.tensor.ops.RandomFill;
+import io.sfumato.tensor.ops.RandomIntegers;
 import java.nio.charset.StandardCharsets;
 
 /**
@@ -51,5 +53,31 @@ public record Rng(long key) {
   /** Uniform F32 values in [0, 1) on the CPU. */
   public Tensor uniform(int... shape) {
     return uniform(new TensorSpec(Shape.of(shape), DType.F32, Device.CPU));
+  }
+
+  /** I64 values on the CPU, uniform in [{@code low}, {@code high}). */
+  public Tensor integers(long low, long high, int... shape) {
+    return integers(low, high, new TensorSpec(Shape.of(shape), DType.I64, Device.CPU));
+  }
+
+  /** I64 values, uniform in [{@code low}, {@code high}). */
+  public Tensor integers(long low, long high, TensorSpec spec) {
+    return Executor.run(new RandomIntegers(low, high, key, spec));
+  }
+
+  /** BOOL values on the CPU, true with probability {@code p}. */
+  public Tensor bernoulli(double p, int... shape) {
+    return Num.lt(uniform(shape), p);
+  }
+
+  /** The numbers 0 to {@code n - 1} in random order, I64 on the CPU (Fisher and Yates). */
+  public Tensor permutation(int n) {
+    long[] order = new long[n];
+    for (int i = 0; i < n; i++) {
+      int other = (int) Philox.integer(key, i, 0, i + 1L);
+      order[i] = order[other];
+      order[other] = i;
+    }
+    return Tensor.of(order, n);
   }
 }

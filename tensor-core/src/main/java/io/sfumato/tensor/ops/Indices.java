@@ -3,6 +3,8 @@ package io.sfumato.tensor.ops;
 
 import io.sfumato.tensor.DType;
 import io.sfumato.tensor.DTypeException;
+import io.sfumato.tensor.Layout;
+import io.sfumato.tensor.Shape;
 import io.sfumato.tensor.ShapeException;
 import io.sfumato.tensor.TensorSpec;
 
@@ -35,5 +37,25 @@ public final class Indices {
 
   static int at(double[] index, int element, int size) {
     return checked((long) index[element], element, size);
+  }
+
+  /** Whether an index is not larger than the input in any axis but {@code axis}. */
+  static boolean within(Shape index, Shape input, int axis) {
+    for (int i = 0; i < index.rank(); i++) {
+      if (i != axis && index.dim(i) > input.dim(i)) {
+        return false;
+      }
+    }
+    return true;
+  }
+
+  /**
+   * Where index element (i0, i1, …) begins in the row-major input: the strides of the input, 0
+   * along {@code axis}, which the index itself replaces.
+   */
+  static Layout window(Shape input, Shape index, int axis) {
+    long[] strides = Layout.contiguous(input).strides();
+    strides[axis] = 0;
+    return Layout.of(index, strides, 0);
   }
 }

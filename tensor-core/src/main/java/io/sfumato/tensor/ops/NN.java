@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 package io.sfumato.tensor.ops;
 
+import io.sfumato.tensor.Rng;
 import io.sfumato.tensor.Shape;
 import io.sfumato.tensor.ShapeException;
 import io.sfumato.tensor.Tensor;
@@ -488,6 +489,89 @@ public final class NN {
    */
   public static Tensor adaptiveAvgPool2d(Tensor x, int height, int width) {
     return resample(new AdaptiveAvgPool2d(List.of(height, width)), x);
+  }
+
+  /**
+   * The largest elements of square windows without padding.
+   *
+   * @param x [N, C, H, W]; channels-last stays so
+   * @param kernel side of a window
+   * @param stride distance of the windows
+   */
+  public static Tensor maxPool2d(Tensor x, int kernel, int stride) {
+    return maxPool2d(x, pair(kernel), pair(stride), pair(0), pair(1));
+  }
+
+  /**
+   * The largest elements of windows, {@code H' = floor((H + 2 padding - dilation (kernel - 1) - 1)
+   * / stride) + 1}; padding is never chosen.
+   *
+   * @param x [N, C, H, W]; channels-last stays so
+   * @param kernel height and width of a window
+   * @param stride distances of the windows
+   * @param padding added on both sides of each axis
+   * @param dilation distances of the elements of a window
+   * @return [N, C, H', W']
+   */
+  public static Tensor maxPool2d(
+      Tensor x, int[] kernel, int[] stride, int[] padding, int[] dilation) {
+    MaxPool2d op =
+        new MaxPool2d(
+            pair("kernel", kernel),
+            pair("stride", stride),
+            pair("padding", padding),
+            pair("dilation", dilation));
+    return Executor.current().execute(op, x)[0];
+  }
+
+  /**
+   * Channels turned into pixels (Shi et al. 2016).
+   *
+   * @param x [N, C r², H, W]
+   * @return [N, C, H r, W r]
+   */
+  public static Tensor pixelShuffle(Tensor x, int r) {
+    if (x.rank() != 4 || r < 1 || x.dim(1) % (r * r) != 0) {
+      throw new ShapeException(
+          "pixelShuffle: the input must be [N, C r², H, W] with r = " + r + "; got " + x.spec());
+    }
+    int c = x.dim(1) / (r * r);
+    return x.reshape(x.dim(0), c, r, r, x.dim(2), x.dim(3))
+        .permute(0, 1, 4, 2, 5, 3)
+        .reshape(x.dim(0), c, x.dim(2) * r, x.dim(3) * r);
+  }
+
+  /**
+   * Pixels turned into channels, the inverse of {@link #pixelShuffle}.
+   *
+   * @param x [N, C, H r, W r]
+   * @return [N, C r², H, W]
+   */
+  public static Tensor pixelUnshuffle(Tensor x, int r) {
+    if (x.rank() != 4 || r < 1 || x.dim(2) % r != 0 || x.dim(3) % r != 0) {
+      throw new ShapeException(
+          "pixelUnshuffle: the input must be [N, C, H r, W r] with r = " + r + "; got " + x.spec());
+    }
+    int h = x.dim(2) / r;
+    int w = x.dim(3) / r;
+    return x.reshape(x.dim(0), x.dim(1), h, r, w, r)
+        .permute(0, 1, 3, 5, 2, 4)
+        .reshape(x.dim(0), x.dim(1) * r * r, h, w);
+  }
+
+  /**
+   * Zero with probability p, else {@code x / (1 - p)} (Srivastava et al. 2014). For training only;
+   * leave it out otherwise.
+   *
+   * @param p the probability, in [0, 1]
+   * @param rng the stream that decides; equal streams drop equal elements
+   */
+  public static Tensor dropout(Tensor x, double p, Rng rng) {
+    return p == 0 ? x : dropout(x, p, rng.key());
+  }
+
+  static Tensor dropout(Tensor x, double p, long key) {
+    return Executor.run(new Dropout(p, key), x);
   }
 
   static Tensor resample(Resampling map, Tensor x) {

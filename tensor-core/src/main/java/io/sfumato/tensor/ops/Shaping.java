@@ -2,6 +2,7 @@
 package io.sfumato.tensor.ops;
 
 import io.sfumato.tensor.DType;
+import io.sfumato.tensor.Device;
 import io.sfumato.tensor.Shape;
 import io.sfumato.tensor.ShapeException;
 import io.sfumato.tensor.Tensor;
@@ -11,6 +12,7 @@ import java.util.ArrayList;
 import java.util.Arrays;
 import java.util.List;
 import java.util.stream.IntStream;
+import java.util.stream.Stream;
 
 /**
  * Views and moves: reshaping, slicing, joining, gathering. The names are those of {@code torch.*}.
@@ -284,5 +286,196 @@ public final class Shaping {
   /** Zeros with {@code x} at a slice of them. */
   static Tensor sliceScatter(Tensor x, int axis, int start, int end, int step, int size) {
     return Executor.run(new SliceScatter(axis, start, end, step, size), x);
+  }
+
+  /**
+   * {@code y[…, i, …] = x[…, index[…, i, …], …]} along one axis.
+   *
+   * @param x any shape
+   * @param axis the axis
+   * @param index I64 or I32, of the rank of x, not larger than x in the other axes
+   * @return the shape of the index
+   * @throws ShapeException if an index is out of range; negative ones are
+   */
+  public static Tensor gather(Tensor x, int axis, Tensor index) {
+    return Executor.run(new Gather(axis), x, index);
+  }
+
+  /**
+   * {@code x} with {@code source[…, i, …]} added at {@code […, index[…, i, …], …]} along one axis;
+   * in row-major order where indices repeat.
+   *
+   * @param x any shape
+   * @param axis the axis
+   * @param index I64 or I32, of the rank of x, not larger than x in the other axes
+   * @param source of the shape of the index
+   * @throws ShapeException if an index is out of range; negative ones are
+   */
+  public static Tensor scatterAdd(Tensor x, int axis, Tensor index, Tensor source) {
+    return Executor.run(new ScatterAdd(axis), x, index, source);
+  }
+
+  // ---- moves
+
+  /**
+   * A constant around {@code x}; negative padding takes elements away.
+   *
+   * @param padding numbers of elements {before, after}, for each dimension
+   */
+  public static Tensor pad(Tensor x, int[][] padding, double value) {
+    checkPairs(x, padding);
+    Tensor y = x;
+    int[][] added = new int[padding.length][2];
+    for (int axis = 0; axis < padding.length; axis++) {
+      int before = padding[axis][0];
+      int after = padding[axis][1];
+      added[axis] = new int[] {Math.max(before, 0), Math.max(after, 0)};
+      int length = x.dim(axis) + Math.min(before, 0) + Math.min(after, 0);
+      if (length != x.dim(axis)) {
+        y = narrow(y, axis, Math.max(-before, 0), length);
+      }
+    }
+    return pad(y, added, Pad.Mode.CONSTANT, value);
+  }
+
+  /**
+   * Elements of {@code x} around it.
+   *
+   * @param padding numbers of elements {before, after}, for each dimension, not negative
+   * @param mode where they come from
+   */
+  public static Tensor pad(Tensor x, int[][] padding, Pad.Mode mode) {
+    checkPairs(x, padding);
+    return pad(x, padding, mode, 0);
+  }
+
+  private static Tensor pad(Tensor x, int[][] padding, Pad.Mode mode, double value) {
+    List<Integer> before = Arrays.stream(padding).map(p -> p[0]).toList();
+    List<Integer> after = Arrays.stream(padding).map(p -> p[1]).toList();
+    boolean nothing = Stream.concat(before.stream(), after.stream()).allMatch(n -> n == 0);
+    return nothing ? x : pad(new Pad(before, after, mode, value), x);
+  }
+
+  static Tensor pad(Pad op, Tensor x) {
+    return Executor.run(op, x);
+  }
+
+  static Tensor padBackward(Pad op, Tensor g, Shape input) {
+    return Executor.run(new PadBackward(op, input), g);
+  }
+
+  private static void checkPairs(Tensor x, int[][] padding) {
+    if (padding.length != x.rank() || Arrays.stream(padding).anyMatch(p -> p.length != 2)) {
+      throw new ShapeException(
+          "pad: one pair {before, after} per dimension is needed; got "
+              + Arrays.deepToString(padding)
+              + " for "
+              + x.spec());
+    }
+  }
+
+  /** Some axes in reverse order. */
+  public static Tensor flip(Tensor x, int... axes) {
+    return flip(x, IntStream.of(axes).boxed().toList());
+  }
+
+  static Tensor flip(Tensor x, List<Integer> axes) {
+    return Executor.run(new Flip(axes), x);
+  }
+
+  /** Elements shifted along one axis; what leaves at one end comes in at the other. */
+  public static Tensor roll(Tensor x, int shift, int axis) {
+    return roll(x, List.of(shift), List.of(axis));
+  }
+
+  /** Elements shifted along several axes. */
+  public static Tensor roll(Tensor x, int[] shifts, int[] axes) {
+    return roll(x, IntStream.of(shifts).boxed().toList(), IntStream.of(axes).boxed().toList());
+  }
+
+  static Tensor roll(Tensor x, List<Integer> shifts, List<Integer> axes) {
+    return Executor.run(new Roll(shifts, axes), x);
+  }
+
+  /** {@code x} several times along each axis; with more numbers than axes, leading axes are new. */
+  public static Tensor tile(Tensor x, int... times) {
+    int rank = Math.max(times.length, x.rank());
+    int[] parts = new int[2 * rank];
+    int[] stretched = new int[2 * rank];
+    int[] result = new int[rank];
+    for (int i = 0; i < rank; i++) {
+      int d = i < rank - x.rank() ? 1 : x.dim(i - rank + x.rank());
+      int n = i < rank - times.length ? 1 : times[i - rank + times.length];
+      parts[2 * i] = 1;
+      stretched[2 * i] = n;
+      parts[2 * i + 1] = d;
+      stretched[2 * i + 1] = d;
+      result[i] = Math.multiplyExact(n, d);
+    }
+    Tensor y = expand(reshape(x, Shape.of(parts)), Shape.of(stretched));
+    return reshape(y, Shape.of(result));
+  }
+
+  /** Each slice of one axis {@code times} times in a row. */
+  public static Tensor repeatInterleave(Tensor x, int times, int axis) {
+    int a = x.shape().axis(axis);
+    Shape inserted = x.shape().insert(a + 1, 1);
+    Tensor y = expand(reshape(x, inserted), inserted.with(a + 1, times));
+    return reshape(y, x.shape().with(a, Math.multiplyExact(x.dim(a), times)));
+  }
+
+  // ---- made from nothing
+
+  /** {@code start, start + step, …}, as many as the shape of {@code spec}, of rank 1, says. */
+  public static Tensor arange(TensorSpec spec, double start, double step) {
+    return Executor.run(new Sequence(start, step, spec));
+  }
+
+  /** Equidistant F32 values on the CPU from {@code start} to {@code end}, both included. */
+  public static Tensor linspace(double start, double end, int n) {
+    double step = n > 1 ? (end - start) / (n - 1) : 0;
+    return arange(new TensorSpec(Shape.of(n), DType.F32, Device.CPU), start, step);
+  }
+
+  /** The F32 identity matrix on the CPU. */
+  public static Tensor eye(int n) {
+    return eye(new TensorSpec(Shape.of(n, n), DType.F32, Device.CPU));
+  }
+
+  /** A matrix with ones on its diagonal. */
+  public static Tensor eye(TensorSpec spec) {
+    return Num.cast(Num.eq(diagonal(spec), 0), spec.dtype());
+  }
+
+  /**
+   * Rows of the identity matrix.
+   *
+   * @param indices any shape, I64 or I32
+   * @return the shape of {@code indices}, then {@code classes}
+   * @throws ShapeException if an index is not in [0, {@code classes})
+   */
+  public static Tensor oneHot(Tensor indices, int classes, DType dtype) {
+    Shape square = Shape.of(classes, classes);
+    return NN.embedding(indices, eye(new TensorSpec(square, dtype, indices.device())));
+  }
+
+  /** Matrices in the last two dimensions with zeros above diagonal {@code k}; 0 is the main one. */
+  public static Tensor tril(Tensor x, int k) {
+    return Num.where(Num.le(diagonal(x.spec()), k), x, full(x.spec().with(Shape.SCALAR), 0));
+  }
+
+  /** Matrices in the last two dimensions with zeros below diagonal {@code k}; 0 is the main one. */
+  public static Tensor triu(Tensor x, int k) {
+    return Num.where(Num.ge(diagonal(x.spec()), k), x, full(x.spec().with(Shape.SCALAR), 0));
+  }
+
+  /** Column minus row, for the last two dimensions, I64. */
+  private static Tensor diagonal(TensorSpec spec) {
+    int rows = spec.shape().dim(-2);
+    int columns = spec.shape().dim(-1);
+    TensorSpec whole = spec.with(DType.I64);
+    Tensor row = arange(whole.with(Shape.of(rows)), 0, 1);
+    Tensor column = arange(whole.with(Shape.of(columns)), 0, 1);
+    return column.sub(unsqueeze(row, 1));
   }
 }

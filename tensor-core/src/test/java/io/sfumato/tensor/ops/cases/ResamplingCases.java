@@ -7,13 +7,17 @@ import static io.sfumato.tensor.ops.cases.ErrorCase.spec;
 import io.sfumato.tensor.DType;
 import io.sfumato.tensor.ops.AdaptiveAvgPool2d;
 import io.sfumato.tensor.ops.AvgPool2d;
+import io.sfumato.tensor.ops.Dropout;
+import io.sfumato.tensor.ops.MaxPool2d;
+import io.sfumato.tensor.ops.RandomFill;
+import io.sfumato.tensor.ops.RandomIntegers;
 import io.sfumato.tensor.ops.ResampleBackward;
 import io.sfumato.tensor.ops.UpsampleBilinear;
 import io.sfumato.tensor.ops.UpsampleNearest;
 import java.util.ArrayList;
 import java.util.List;
 
-/** Enlarging, shrinking, pooling. */
+/** Enlarging, shrinking, pooling, dropping, random numbers. */
 final class ResamplingCases implements CaseTable {
   @Override
   public List<OpCase> cases() {
@@ -64,7 +68,37 @@ final class ResamplingCases implements CaseTable {
         OpCase.of("uneven", new AdaptiveAvgPool2d(List.of(3, 2)), Input.normal(1, 2, 5, 7))
             .withSecondOrder());
     cases.add(OpCase.of("grow", new AdaptiveAvgPool2d(List.of(3, 4)), Input.normal(1, 2, 2, 2)));
+    MaxPool2d max = maxPool(2, 2, 0, 1);
+    cases.add(OpCase.of("halve", max, Input.distinct(2, 3, 4, 6)));
+    cases.add(OpCase.of("overlap", maxPool(3, 2, 1, 1), Input.distinct(2, 17, 5, 6)));
+    cases.add(OpCase.of("dilated", maxPool(2, 1, 1, 2), Input.distinct(1, 2, 5, 4)));
+    cases.add(
+        OpCase.of("ties", max, Input.integers(3, 2, 3, 4, 4).as(DType.F32)).noGradient("ties"));
+    cases.add(
+        OpCase.of(
+                "not a number",
+                max,
+                Input.values(new double[] {1, Double.NaN, 2, Double.NaN}, 1, 1, 2, 2).as(DType.F32))
+            .noGradient("not a number")
+            .noEmpty());
+    cases.add(OpCase.of("half", new Dropout(0.5, 77), Input.normal(5, 13)).withSecondOrder());
+    cases.add(OpCase.of("feature map", new Dropout(0.1, 78), Input.normal(2, 9, 5, 7)));
+    cases.add(OpCase.of("all", new Dropout(1, 79), Input.normal(5, 13)));
+    for (RandomFill.Kind kind : RandomFill.Kind.values()) {
+      cases.add(OpCase.of("f32", new RandomFill(kind, 80, spec(DType.F32, 7, 11))));
+      cases.add(OpCase.of("f64", new RandomFill(kind, 81, spec(DType.F64, 7, 11))));
+      cases.add(OpCase.of("bf16", new RandomFill(kind, 82, spec(DType.BF16, 7, 11))));
+    }
+    cases.add(OpCase.of("i64", new RandomIntegers(-3, 9, 83, spec(DType.I64, 7, 11))));
     return cases;
+  }
+
+  private static MaxPool2d maxPool(int kernel, int stride, int padding, int dilation) {
+    return new MaxPool2d(
+        List.of(kernel, kernel),
+        List.of(stride, stride),
+        List.of(padding, padding),
+        List.of(dilation, dilation));
   }
 
   @Override
