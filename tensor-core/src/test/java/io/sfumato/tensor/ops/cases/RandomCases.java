@@ -5,6 +5,7 @@ import static io.sfumato.tensor.ops.cases.ErrorCase.spec;
 
 import io.sfumato.tensor.DType;
 import io.sfumato.tensor.ops.RandomFill;
+import io.sfumato.tensor.ops.RandomIntegers;
 import java.util.ArrayList;
 import java.util.List;
 import java.util.Locale;
@@ -27,6 +28,12 @@ final class RandomCases implements CaseTable {
       cases.add(OpCase.of(name + " scalar", new RandomFill(kind, 11, spec(DType.F32))));
       cases.add(OpCase.of(name + " empty", new RandomFill(kind, 11, spec(DType.F32, 0, 3))));
     }
+    for (int[] range : new int[][] {{-3, 9}, {0, 1}, {Integer.MIN_VALUE, Integer.MAX_VALUE}}) {
+      cases.add(
+          OpCase.of(
+              "from " + range[0] + " to " + range[1],
+              new RandomIntegers(range[0], range[1], 12, spec(DType.I64, 7, 5))));
+    }
     return cases;
   }
 
@@ -41,6 +48,10 @@ final class RandomCases implements CaseTable {
         ErrorCase.of(
             new RandomFill(RandomFill.Kind.UNIFORM, 1, spec(DType.BOOL, 2)),
             List.of(),
-            "must be floating"));
+            "must be floating"),
+        ErrorCase.of(
+            new RandomIntegers(0, 5, 1, spec(DType.F32, 2)), List.of(), "must be i64", "f32"),
+        ErrorCase.of(
+            new RandomIntegers(5, 5, 1, spec(DType.I64, 2)), List.of(), "below high", "5 and 5"));
   }
 }

@@ -9,15 +9,13 @@ import io.sfumato.tensor.ops.AdaptiveAvgPool2d;
 import io.sfumato.tensor.ops.AvgPool2d;
 import io.sfumato.tensor.ops.Dropout;
 import io.sfumato.tensor.ops.MaxPool2d;
-import io.sfumato.tensor.ops.RandomFill;
-import io.sfumato.tensor.ops.RandomIntegers;
 import io.sfumato.tensor.ops.ResampleBackward;
 import io.sfumato.tensor.ops.UpsampleBilinear;
 import io.sfumato.tensor.ops.UpsampleNearest;
 import java.util.ArrayList;
 import java.util.List;
 
-/** Enlarging, shrinking, pooling, dropping, random numbers. */
+/** Enlarging, shrinking, pooling, dropping. */
 final class ResamplingCases implements CaseTable {
   @Override
   public List<OpCase> cases() {
@@ -84,12 +82,6 @@ final class ResamplingCases implements CaseTable {
     cases.add(OpCase.of("half", new Dropout(0.5, 77), Input.normal(5, 13)).withSecondOrder());
     cases.add(OpCase.of("feature map", new Dropout(0.1, 78), Input.normal(2, 9, 5, 7)));
     cases.add(OpCase.of("all", new Dropout(1, 79), Input.normal(5, 13)));
-    for (RandomFill.Kind kind : RandomFill.Kind.values()) {
-      cases.add(OpCase.of("f32", new RandomFill(kind, 80, spec(DType.F32, 7, 11))));
-      cases.add(OpCase.of("f64", new RandomFill(kind, 81, spec(DType.F64, 7, 11))));
-      cases.add(OpCase.of("bf16", new RandomFill(kind, 82, spec(DType.BF16, 7, 11))));
-    }
-    cases.add(OpCase.of("i64", new RandomIntegers(-3, 9, 83, spec(DType.I64, 7, 11))));
     return cases;
   }
 
