@@ -7,6 +7,7 @@ import io.sfumato.tensor.Layout;
 import io.sfumato.tensor.MemoryStats;
 import io.sfumato.tensor.Storage;
 import io.sfumato.tensor.Tensor;
+import io.sfumato.tensor.cpu.launch.MoveLaunch;
 import io.sfumato.tensor.exec.Backend;
 import io.sfumato.tensor.exec.Dense;
 import io.sfumato.tensor.exec.Elements;
@@ -114,7 +115,7 @@ public final class CpuBackend implements Backend {
       for (int i = 0; i < in.length; i++) {
         wideIn[i] = widened(in[i]);
         if (wideIn[i] != in[i]) {
-          Casts.copy(in[i], wideIn[i]);
+          MoveLaunch.copy(in[i], wideIn[i]);
         }
       }
       for (int i = 0; i < out.length; i++) {
@@ -127,13 +128,13 @@ public final class CpuBackend implements Backend {
       kernel.launch(op, wideIn, wideOut);
       for (int i = 0; i < out.length; i++) {
         if (wideOut[i] != out[i]) {
-          Casts.copy(wideOut[i], out[i]);
+          MoveLaunch.copy(wideOut[i], out[i]);
         }
       }
       if (op instanceof InPlaceOp inPlace) {
         for (int i : inPlace.mutated()) {
           if (wideIn[i] != in[i]) {
-            Casts.copy(wideIn[i], in[i]);
+            MoveLaunch.copy(wideIn[i], in[i]);
           }
         }
       }

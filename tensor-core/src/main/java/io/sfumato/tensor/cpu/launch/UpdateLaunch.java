@@ -1,0 +1,232 @@
+// SPDX-License-Identifier: Apache-2.0
+package io.sfumato.tensor.cpu.launch;
+
+import io.sfumato.tensor.DType;
+import io.sfumato.tensor.Layout;
+import io.sfumato.tensor.Tensor;
+import io.sfumato.tensor.cpu.ElementwiseLoops;
+import io.sfumato.tensor.cpu.Memory;
+import io.sfumato.tensor.cpu.OptimizerLoops.AdamStep;
+import io.sfumato.tensor.cpu.Optimizers;
+import io.sfumato.tensor.cpu.Reductions;
+import io.sfumato.tensor.cpu.Simd;
+import io.sfumato.tensor.exec.InPlaceOp;
+import io.sfumato.tensor.exec.Kernel;
+import io.sfumato.tensor.ops.AdamWStep;
+import io.sfumato.tensor.ops.AddInPlace;
+import io.sfumato.tensor.ops.EmaStep;
+import io.sfumato.tensor.ops.LionStep;
+import io.sfumato.tensor.ops.SgdStep;
+import io.sfumato.tensor.ops.SquaredNorm;
+import java.util.stream.IntStream;
+import org.jspecify.annotations.Nullable;
+
+/**
+ * Updates in place in f32. What is written must lie dense; what is read is copied if it must be.
+ */
+public final class UpdateLaunch {
+  private UpdateLaunch() {}
+
+  /** Why the loops do not take the case, or null. */
+  private static @Nullable String refuse(InPlaceOp op, Tensor[] in, int count) {
+    for (Tensor t : in) {
+      if (t.dtype() != DType.F32) {
+        return "needs f32";
+      }
+    }
+    for (int i : op.mutated()) {
+      Layout first = in[i % count].layout();
+      if (!first.isDense() || !in[i].layout().sameStrides(first)) {
+        return "needs dense parameters and state of one layout";
+      }
+    }
+    return null;
+  }
+
+  private static long read(Staging staging, Tensor t, Tensor like) {
+    return staging.ordered(t, like.layout());
+  }
+
+  /** {@link AdamWStep}. */
+  public static final class AdamW implements Kernel<AdamWStep> {
+    /** The kernel. */
+    public AdamW() {}
+
+    @Override
+    public @Nullable String refuse(AdamWStep op, Tensor[] in, Tensor[] out) {
+      return UpdateLaunch.refuse(op, in, op.count());
+    }
+
+    @Override
+    public void launch(AdamWStep op, Tensor[] in, Tensor[] out) {
+      AdamStep step =
+          new AdamStep(
+              op.learningRate(),
+              op.beta1(),
+              op.beta2(),
+              op.eps(),
+              op.weightDecay(),
+              op.decoupled(),
+              1 - Math.pow(op.beta1(), op.step()),
+              1 - Math.pow(op.beta2(), op.step()),
+              op.gradScale());
+      int count = op.count();
+      for (int k = 0; k < count; k++) {
+        Tensor p = in[k];
+        try (Staging staging = new Staging()) {
+          long g = read(staging, in[count + k], p);
+          long m = in[2 * count + k].address();
+          Optimizers.adam(p.address(), g, m, in[3 * count + k].address(), p.numel(), step);
+        }
+      }
+    }
+  }
+
+  /** {@link SgdStep}. */
+  public static final class Sgd implements Kernel<SgdStep> {
+    /** The kernel. */
+    public Sgd() {}
+
+    @Override
+    public @Nullable String refuse(SgdStep op, Tensor[] in, Tensor[] out) {
+      return UpdateLaunch.refuse(op, in, op.count());
+    }
+
+    @Override
+    public void launch(SgdStep op, Tensor[] in, Tensor[] out) {
+      var step =
+          new io.sfumato.tensor.cpu.OptimizerLoops.SgdStep(
+              op.learningRate(), op.momentum(), 0, op.weightDecay(), op.nesterov(), op.gradScale());
+      int count = op.count();
+      for (int k = 0; k < count; k++) {
+        Tensor p = in[k];
+        try (Staging staging = new Staging()) {
+          long g = read(staging, in[count + k], p);
+          if (op.momentum() == 0) {
+            Optimizers.sgd(p.address(), g, p.numel(), step);
+          } else {
+            long v = in[2 * count + k].address();
+            Optimizers.sgdMomentum(p.address(), g, v, p.numel(), step);
+          }
+        }
+      }
+    }
+  }
+
+  /** {@link LionStep}. */
+  public static final class Lion implements Kernel<LionStep> {
+    /** The kernel. */
+    public Lion() {}
+
+    @Override
+    public @Nullable String refuse(LionStep op, Tensor[] in, Tensor[] out) {
+      return UpdateLaunch.refuse(op, in, op.count());
+    }
+
+    @Override
+    public void launch(LionStep op, Tensor[] in, Tensor[] out) {
+      int count = op.count();
+      for (int k = 0; k < count; k++) {
+        Tensor p = in[k];
+        try (Staging staging = new Staging()) {
+          long moved = read(staging, in[count + k], p) - p.address();
+          long state = in[2 * count + k].address() - p.address();
+          Sweep.over(p.shape(), p)
+              .forEach((at, n) -> row(op, at[0], at[0] + moved, at[0] + state, n));
+        }
+      }
+    }
+
+    private static void row(LionStep op, long p, long grad, long m, int n) {
+      double keep = 1 - op.learningRate() * op.weightDecay();
+      for (long i = 0; i < 4L * n; i += 4) {
+        double g = op.gradScale() * Memory.getFloat(grad + i);
+        double first = Memory.getFloat(m + i);
+        double update = Math.signum(op.beta1() * first + (1 - op.beta1()) * g);
+        Memory.putFloat(
+            p + i, (float) (Memory.getFloat(p + i) * keep - op.learningRate() * update));
+        Memory.putFloat(m + i, (float) (op.beta2() * first + (1 - op.beta2()) * g));
+      }
+    }
+  }
+
+  /** {@link EmaStep}. */
+  public static final class Ema implements Kernel<EmaStep> {
+    /** The kernel. */
+    public Ema() {}
+
+    @Override
+    public @Nullable String refuse(EmaStep op, Tensor[] in, Tensor[] out) {
+      return UpdateLaunch.refuse(op, in, op.count());
+    }
+
+    @Override
+    public void launch(EmaStep op, Tensor[] in, Tensor[] out) {
+      int count = op.count();
+      for (int k = 0; k < count; k++) {
+        Tensor average = in[k];
+        try (Staging staging = new Staging()) {
+          long x = read(staging, in[count + k], average);
+          Optimizers.ema(average.address(), x, average.numel(), (float) op.decay());
+        }
+      }
+    }
+  }
+
+  /** {@link AddInPlace}. */
+  public static final class Add implements Kernel<AddInPlace> {
+    /** The kernel. */
+    public Add() {}
+
+    @Override
+    public @Nullable String refuse(AddInPlace op, Tensor[] in, Tensor[] out) {
+      return UpdateLaunch.refuse(op, in, 1);
+    }
+
+    @Override
+    public void launch(AddInPlace op, Tensor[] in, Tensor[] out) {
+      ElementwiseLoops loops = Simd.provider().loops().elementwise();
+      float scale = (float) op.scale();
+      Sweep sweep = Sweep.over(in[0].shape(), in[0], in[1]);
+      if (sweep.step(1) == 4) {
+        sweep.forEach((at, n) -> loops.axpby(scale, at[1], 1, at[0], at[0], n));
+        return;
+      }
+      try (Staging staging = new Staging()) {
+        long x = read(staging, in[1], in[0]) - in[0].address();
+        Sweep.over(in[0].shape(), in[0])
+            .forEach((at, n) -> loops.axpby(scale, at[0] + x, 1, at[0], at[0], n));
+      }
+    }
+  }
+
+  /** {@link SquaredNorm}. */
+  public static final class Norm implements Kernel<SquaredNorm> {
+    /** The kernel. */
+    public Norm() {}
+
+    @Override
+    public @Nullable String refuse(SquaredNorm op, Tensor[] in, Tensor[] out) {
+      return Operands.floatsOnly(in, out);
+    }
+
+    @Override
+    public void launch(SquaredNorm op, Tensor[] in, Tensor[] out) {
+      double[] sums =
+          IntStream.range(0, in.length)
+              .mapToDouble(
+                  i -> {
+                    try (Staging staging = new Staging()) {
+                      long x = in[i].layout().isDense() ? in[i].address() : staging.rowMajor(in[i]);
+                      return Reductions.sumOfSquares(x, in[i].numel());
+                    }
+                  })
+              .toArray();
+      double total = 0;
+      for (double sum : sums) {
+        total += sum;
+      }
+      Memory.putFloat(out[0].address(), (float) total);
+    }
+  }
+}
