@@ -7,4 +7,5 @@ module io.sfumato.autograd {
 
   exports io.sfumato.autograd;
   exports io.sfumato.autograd.check;
+  exports io.sfumato.autograd.optim;
 }

@@ -1,13 +1,11 @@
 // SPDX-License-Identifier: Apache-2.0
 package io.sfumato.autograd;
 
-import io.sfumato.tensor.DType;
 import io.sfumato.tensor.Parameter;
 import io.sfumato.tensor.Scope;
-import io.sfumato.tensor.Shape;
 import io.sfumato.tensor.ShapeException;
 import io.sfumato.tensor.Tensor;
-import io.sfumato.tensor.ops.Num;
+import io.sfumato.tensor.ops.Updates;
 import java.util.ArrayList;
 import java.util.Collections;
 import java.util.LinkedHashMap;
@@ -71,24 +69,14 @@ public final class Gradients {
     return Collections.unmodifiableList(unused);
   }
 
-  /** The Euclidean norm of all gradients together; squares are summed in f32 or better. */
+  /** The Euclidean norm of all gradients together; squares are summed in f64. */
   public double norm() {
-    double sum = 0;
-    for (Tensor g : tensors.values()) {
-      double n = norm(g);
-      sum += n * n;
+    if (tensors.isEmpty()) {
+      return 0;
     }
-    return Math.sqrt(sum);
-  }
-
-  private static double norm(Tensor g) {
-    double[] result = new double[1];
-    Scope.run(
-        () -> {
-          Tensor wide = g.dtype().isHalf() ? Num.cast(g, DType.F32) : g;
-          result[0] = Math.sqrt(Num.sumTo(wide.mul(wide), Shape.SCALAR).item());
-        });
-    return result[0];
+    try (Scope scope = Scope.open()) {
+      return Math.sqrt(Updates.squaredNorm(List.copyOf(tensors.values())).item());
+    }
   }
 
   /**

@@ -3,8 +3,10 @@ package io.sfumato.autograd;
 
 import io.sfumato.tensor.Scope;
 import io.sfumato.tensor.Tensor;
+import io.sfumato.tensor.exec.Decorator;
 import io.sfumato.tensor.exec.Executor;
 import io.sfumato.tensor.exec.Saved;
+import io.sfumato.tensor.ops.Updates;
 import java.util.ArrayList;
 import java.util.Arrays;
 import java.util.List;
@@ -23,10 +25,12 @@ final class Tape implements AutoCloseable {
   private final Executor executor;
   private final @Nullable Tape enclosing;
   private final boolean dry;
+  private final boolean recorded; // whether an outer region records backward
   private final IdTable slots = new IdTable();
   private final List<Tensor> captured = new ArrayList<>();
   private final List<@Nullable Node> nodes = new ArrayList<>();
   private @Nullable Tensor[] grads = new Tensor[64];
+  private boolean[] owned = new boolean[64]; // whether the gradient may be overwritten
   private int[] outside = new int[64]; // for leaves found by themselves: 1 + slot on the enclosing tape
   private int count;
 
@@ -34,6 +38,7 @@ final class Tape implements AutoCloseable {
     this.executor = executor;
     this.enclosing = enclosing;
     this.dry = dry;
+    this.recorded = Decorator.find(executor, Recorder.class) != null;
   }
 
   /** A tape whose backward runs on {@code executor}. */
@@ -68,6 +73,7 @@ final class Tape implements AutoCloseable {
       slots.put(t.id(), slot);
       if (count > grads.length) {
         grads = Arrays.copyOf(grads, 2 * count);
+        owned = Arrays.copyOf(owned, 2 * count);
         outside = Arrays.copyOf(outside, 2 * count);
       }
     }
@@ -165,10 +171,16 @@ final class Tape implements AutoCloseable {
       return;
     }
     Tensor before = grads[slot];
+    if (before != null && owned[slot]) {
+      Updates.add(before, g, 1);
+      return;
+    }
     Tensor sum = before == null ? g : before.add(g);
     sum.storage().retain();
     drop(slot);
     grads[slot] = sum;
+    // A sum made here is known to nobody else, unless an outer region recorded it.
+    owned[slot] = before != null && !recorded;
   }
 
   private @Nullable Tensor[] deliver(List<Tensor> leaves) {
@@ -190,6 +202,7 @@ final class Tape implements AutoCloseable {
     Tensor g = grads[slot];
     if (g != null) {
       grads[slot] = null;
+      owned[slot] = false;
       g.storage().release();
     }
   }

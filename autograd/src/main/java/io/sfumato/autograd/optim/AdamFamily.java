@@ -1,0 +1,44 @@
+// SPDX-License-Identifier: Apache-2.0
+package io.sfumato.autograd.optim;
+
+import io.sfumato.tensor.TensorSpec;
+import io.sfumato.tensor.ops.Updates;
+import java.util.List;
+import java.util.Map;
+
+/** What Adam and AdamW share. */
+abstract sealed class AdamFamily extends StatefulOptimizer permits Adam, AdamW {
+  private static final String FIRST = "exp_avg";
+  private static final String SECOND = "exp_avg_sq";
+  private final AdamOptions options;
+  private final boolean decoupled;
+
+  AdamFamily(List<ParameterGroup> groups, AdamOptions options, boolean decoupled) {
+    super(groups, options.learningRate(), options.weightDecay());
+    this.options = options;
+    this.decoupled = decoupled;
+  }
+
+  @Override
+  final Map<String, TensorSpec> stateOf(TensorSpec value) {
+    return Map.of(FIRST, value, SECOND, value);
+  }
+
+  @Override
+  final void update(List<Item> items, double rate, double decay, long step, double scale) {
+    Updates.adamW(
+        all(items, Item::value),
+        all(items, Item::grad),
+        all(items, FIRST),
+        all(items, SECOND),
+        new Updates.Adam(
+            rate,
+            options.beta1(),
+            options.beta2(),
+            options.eps(),
+            decay,
+            decoupled,
+            step,
+            scale));
+  }
+}

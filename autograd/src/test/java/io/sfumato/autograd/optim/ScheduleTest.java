@@ -1,0 +1,52 @@
+// SPDX-License-Identifier: Apache-2.0
+package io.sfumato.autograd.optim;
+
+import static org.junit.jupiter.api.Assertions.assertEquals;
+import static org.junit.jupiter.api.Assertions.assertThrows;
+
+import io.sfumato.autograd.Golden;
+import org.junit.jupiter.api.Test;
+
+/** Schedules against diffusers' formulas and PyTorch's schedulers. */
+class ScheduleTest {
+  private static void assertSchedule(String name, Schedule schedule) {
+    double[] expected = new Golden("schedules.txt").get(name);
+    for (int step = 0; step < expected.length; step++) {
+      assertEquals(expected[step], schedule.factor(step), 1e-12, name + " at " + step);
+    }
+  }
+
+  @Test
+  void linearWithWarmup() {
+    assertSchedule("linear", Schedule.linear(40).withWarmup(10));
+  }
+
+  @Test
+  void cosineWithWarmup() {
+    assertSchedule("cosine", Schedule.cosine(40).withWarmup(10));
+  }
+
+  @Test
+  void cosineWithRestartsAndWarmup() {
+    assertSchedule("restarts", Schedule.cosineWithRestarts(40, 3).withWarmup(10));
+  }
+
+  @Test
+  void oneCycle() {
+    assertSchedule("one_cycle", Schedule.oneCycle(50));
+  }
+
+  @Test
+  void polynomial() {
+    assertSchedule("polynomial", Schedule.polynomial(40, 2, 0));
+    assertEquals(0.25, Schedule.polynomial(40, 2, 0.25).factor(41));
+    assertEquals(1, Schedule.polynomial(40, 2, 0.25).factor(0));
+  }
+
+  @Test
+  void constant() {
+    assertEquals(0.5, Schedule.constant().withWarmup(4).factor(2));
+    assertEquals(1, Schedule.constant().withWarmup(4).factor(4));
+    assertThrows(IllegalArgumentException.class, () -> Schedule.linear(0));
+  }
+}
