@@ -11,6 +11,7 @@ import io.sfumato.tensor.cpu.Parallel;
 import io.sfumato.tensor.cpu.ReduceLoops;
 import io.sfumato.tensor.cpu.Reductions;
 import io.sfumato.tensor.cpu.Simd;
+import io.sfumato.tensor.cpu.StridedCopy;
 import io.sfumato.tensor.exec.Kernel;
 import io.sfumato.tensor.exec.Op;
 import io.sfumato.tensor.ops.Reduce;
@@ -69,10 +70,14 @@ public final class ReduceLaunch<O extends Op> implements Kernel<O> {
     boolean[] reduced = reducedAxes(op, x.shape());
     List<Axis> axes = joined(x.layout(), reduced);
     long y = out[0].address();
-    if (!run(kind, axes, x.address(), y)) {
+    if (axes.stream().noneMatch(Axis::reduced)) { // only axes of size 1 go
+      StridedCopy.copy(4, x.address(), x.layout(), y, Layout.contiguous(x.shape()));
+    } else if (!run(kind, axes, x.address(), y)) {
       Layout wanted = keptFirst(x.shape(), reduced);
       try (Staging staging = new Staging()) {
-        run(kind, joined(wanted, reduced), staging.ordered(x, wanted), y);
+        if (!run(kind, joined(wanted, reduced), staging.ordered(x, wanted), y)) {
+          throw new IllegalStateException(op.name() + ": no loop fits " + x.layout());
+        }
       }
     }
     if (kind == Reduce.Kind.MEAN) {
