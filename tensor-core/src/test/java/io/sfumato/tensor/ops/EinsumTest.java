@@ -131,9 +131,13 @@ class EinsumTest {
         sizes[LETTERS.indexOf(terms[i].charAt(d))] = x[i].dim(d);
       }
     }
-    String used = sides[0].replace(",", "").chars().distinct()
-        .collect(StringBuilder::new, StringBuilder::appendCodePoint, StringBuilder::append)
-        .toString();
+    String used =
+        sides[0]
+            .replace(",", "")
+            .chars()
+            .distinct()
+            .collect(StringBuilder::new, StringBuilder::appendCodePoint, StringBuilder::append)
+            .toString();
     double[][] data = new double[x.length][];
     long all = 1;
     for (int i = 0; i < x.length; i++) {

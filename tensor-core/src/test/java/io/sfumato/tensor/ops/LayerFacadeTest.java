@@ -94,8 +94,7 @@ class LayerFacadeTest {
           Tensor g = normal(3, y.shape().dims());
           Tensor back = NN.convTranspose2d(g, w, null, options.outputPadding(1, 0));
           assertEquals(x.shape(), back.shape());
-          assertEquals(
-              Num.sum(y.mul(g)).item(), Num.sum(back.mul(x)).item(), 1e-4);
+          assertEquals(Num.sum(y.mul(g)).item(), Num.sum(back.mul(x)).item(), 1e-4);
           Tensor bias = normal(4, 4);
           assertClose(
               back.add(bias.reshape(1, 4, 1, 1)),

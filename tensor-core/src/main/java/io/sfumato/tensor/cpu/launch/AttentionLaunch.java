@@ -110,11 +110,7 @@ public final class AttentionLaunch {
       layout = dense.expand(scores);
     }
     return new Mask(
-        address,
-        t.dtype() == DType.BOOL,
-        layout.stride(0),
-        layout.stride(1),
-        layout.stride(2));
+        address, t.dtype() == DType.BOOL, layout.stride(0), layout.stride(1), layout.stride(2));
   }
 
   /** The shape of the mask with all its keys; other axes stay broadcast. */

@@ -10,7 +10,9 @@ import io.sfumato.tensor.ops.GroupNorm;
 import io.sfumato.tensor.ops.GroupNormBackward;
 import org.jspecify.annotations.Nullable;
 
-/** Group normalisation by {@link GroupNormKernel}, channels-last or row-major as the result lies. */
+/**
+ * Group normalisation by {@link GroupNormKernel}, channels-last or row-major as the result lies.
+ */
 public final class GroupNormLaunch {
   private GroupNormLaunch() {}
 

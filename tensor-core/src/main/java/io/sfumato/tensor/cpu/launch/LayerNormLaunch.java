@@ -115,8 +115,7 @@ public final class LayerNormLaunch {
   }
 
   /** Rows of the modulation may be slices of a wider product. */
-  private static Affine affine(
-      Tensor x, @Nullable Tensor shift, Tensor scale, Staging staging) {
+  private static Affine affine(Tensor x, @Nullable Tensor shift, Tensor scale, Staging staging) {
     int n = x.dim(2);
     boolean inPlace =
         unitRows(scale)
