@@ -9,6 +9,7 @@ import io.sfumato.tensor.cpu.launch.LayerNormLaunch;
 import io.sfumato.tensor.cpu.launch.LinearLaunch;
 import io.sfumato.tensor.cpu.launch.MatMulLaunch;
 import io.sfumato.tensor.cpu.launch.PointwiseKernels;
+import io.sfumato.tensor.cpu.launch.ShapingKernels;
 import io.sfumato.tensor.exec.KernelTable;
 import io.sfumato.tensor.ops.Attention;
 import io.sfumato.tensor.ops.Conv2d;
@@ -33,7 +34,7 @@ final class CpuKernels {
   private CpuKernels() {}
 
   static KernelTable table() {
-    return PointwiseKernels.addTo(new KernelTable())
+    return ShapingKernels.addTo(PointwiseKernels.addTo(new KernelTable()))
         .add(MatMul.class, new MatMulLaunch())
         .add(Linear.class, new LinearLaunch())
         .add(Conv2d.class, new Conv2dLaunch.Forward())
