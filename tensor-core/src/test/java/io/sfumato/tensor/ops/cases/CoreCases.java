@@ -56,6 +56,7 @@ final class CoreCases implements CaseTable {
     cases.add(OpCase.of("leading axes", new SumTo(Shape.of(4)), Input.normal(3, 2, 4)));
     cases.add(OpCase.of("axis of size one", new SumTo(Shape.of(4)), Input.normal(1, 4)));
     cases.add(OpCase.of("inner axis", new SumTo(Shape.of(3, 1)), Input.normal(3, 9)));
+    cases.add(OpCase.of("an axis of size 1", new SumTo(Shape.of(4)), Input.normal(1, 4)));
     cases.add(OpCase.of("to a scalar", new SumTo(Shape.SCALAR), Input.normal(3, 5)));
     cases.add(OpCase.of("channels", new SumTo(Shape.of(6, 1, 1)), Input.normal(2, 6, 3, 3)));
     cases.add(OpCase.of("split", new Reshape(Shape.of(2, 3, 4)), Input.normal(6, 4)).noStrides());

@@ -23,6 +23,8 @@ final class ReduceCases implements CaseTable {
       cases.add(reduce("middle", kind, List.of(1), false, 3, 4, 5));
       cases.add(reduce("outer and inner", kind, List.of(0, 2), true, 3, 4, 5));
       cases.add(reduce("positions of a feature map", kind, List.of(2, 3), false, 2, 8, 3, 4));
+      cases.add(reduce("an axis of size 1", kind, List.of(0), false, 1, 5));
+      cases.add(reduce("one element", kind, List.of(), true, 1, 1));
       cases.add(reduce("a scalar", kind, List.of(), false));
       if (kind != Reduce.Kind.MEAN) {
         cases.add(
