@@ -13,6 +13,10 @@ module io.sfumato.models {
 
   exports io.sfumato.models.data;
   exports io.sfumato.models.examples;
+  exports io.sfumato.models.unet;
+  exports io.sfumato.models.train;
+  exports io.sfumato.models.nn;
+  exports io.sfumato.models.diffusion;
 
   opens io.sfumato.models.examples to
       info.picocli;

@@ -1,0 +1,72 @@
+// SPDX-License-Identifier: Apache-2.0
+package io.sfumato.models.diffusion;
+
+import io.sfumato.tensor.Tensor;
+import io.sfumato.tensor.ops.Num;
+import io.sfumato.tensor.ops.Shaping;
+import java.util.Arrays;
+import org.jspecify.annotations.Nullable;
+
+/**
+ * Classifier-free guidance (Ho and Salimans, 2022): the network runs once on a doubled batch,
+ * unconditional half first, and the outputs are combined to u + g (c - u).
+ */
+public final class Guidance implements Network {
+  private final Network network;
+  private final Tensor unconditional;
+  private final double scale;
+  private final double rescale;
+
+  /**
+   * A guided network.
+   *
+   * @param network the network
+   * @param unconditional one row of conditioning that stands for "none", [1, ...]
+   * @param scale g; 1 switches guidance off
+   */
+  public Guidance(Network network, Tensor unconditional, double scale) {
+    this(network, unconditional, scale, 0);
+  }
+
+  /**
+   * A guided network whose output keeps, in part, the standard deviation of the conditional one
+   * (Lin et al., 2023).
+   *
+   * @param rescale φ: 0 for none, 1 for all of it
+   */
+  public Guidance(Network network, Tensor unconditional, double scale, double rescale) {
+    this.network = network;
+    this.unconditional = unconditional;
+    this.scale = scale;
+    this.rescale = rescale;
+  }
+
+  @Override
+  public Tensor call(Tensor x, double[] timesteps, @Nullable Tensor condition) {
+    if (condition == null) {
+      throw new IllegalArgumentException("guidance needs a condition");
+    }
+    if (scale == 1) {
+      return network.call(x, timesteps, condition);
+    }
+    int batch = x.dim(0);
+    int[] rows = condition.shape().dims();
+    Tensor none = Shaping.contiguous(unconditional.expand(rows));
+    double[] twice = Arrays.copyOf(timesteps, 2 * timesteps.length);
+    System.arraycopy(timesteps, 0, twice, timesteps.length, timesteps.length);
+    Tensor both = network.call(Shaping.concat(0, x, x), twice, Shaping.concat(0, none, condition));
+    Tensor u = both.slice(0, 0, batch);
+    Tensor c = both.slice(0, batch, 2 * batch);
+    Tensor guided = u.add(c.sub(u).mul(scale));
+    return rescale == 0 ? guided : rescaled(guided, c);
+  }
+
+  private Tensor rescaled(Tensor guided, Tensor conditional) {
+    int[] axes = new int[guided.rank() - 1];
+    Arrays.setAll(axes, i -> i + 1);
+    Tensor wanted = Num.std(conditional, 1, true, axes);
+    Tensor have = Num.std(guided, 1, true, axes);
+    Tensor matched = guided.mul(wanted.div(have));
+    return matched.mul(rescale).add(guided.mul(1 - rescale));
+  }
+}

@@ -1,0 +1,67 @@
+// SPDX-License-Identifier: Apache-2.0
+package io.sfumato.models.nn;
+
+import io.sfumato.tensor.Parameter;
+import io.sfumato.tensor.Shape;
+import io.sfumato.tensor.Tensor;
+import io.sfumato.tensor.io.Init;
+import io.sfumato.tensor.io.Weights;
+import io.sfumato.tensor.ops.ConvOptions;
+import io.sfumato.tensor.ops.NN;
+import java.util.Optional;
+
+/**
+ * 2-D convolution with bias; x is [B, in, H, W], the weight [out, in/groups, k, k]. Initialised as
+ * PyTorch's nn.Conv2d.
+ */
+public final class Conv2d extends WeightLayer {
+  private final Parameter weight;
+  private final Parameter bias;
+  private final ConvOptions options;
+
+  /** A square kernel of odd size that keeps the picture's size. */
+  public Conv2d(Weights weights, int in, int out, int kernel) {
+    this(weights, in, out, kernel, ConvOptions.of().padding(kernel / 2));
+  }
+
+  /** A square kernel with stride, padding, dilation and groups as in {@code options}. */
+  public Conv2d(Weights weights, int in, int out, int kernel, ConvOptions options) {
+    this(weights, in, out, kernel, options, null);
+  }
+
+  /** As before, with own initial values of weight and bias (PyTorch's if null). */
+  public Conv2d(
+      Weights weights,
+      int in,
+      int out,
+      int kernel,
+      ConvOptions options,
+      @org.jspecify.annotations.Nullable Init init) {
+    super(weights);
+    int perGroup = in / options.groups();
+    Init values = init == null ? Init.fanIn((long) perGroup * kernel * kernel) : init;
+    this.weight = parameter("weight", Shape.of(out, perGroup, kernel, kernel), values);
+    this.bias = parameter("bias", Shape.of(out), values);
+    this.options = options;
+  }
+
+  @Override
+  public Parameter weight() {
+    return weight;
+  }
+
+  @Override
+  public Optional<Parameter> bias() {
+    return Optional.of(bias);
+  }
+
+  /** Stride, padding, dilation and groups. */
+  public ConvOptions options() {
+    return options;
+  }
+
+  @Override
+  protected Tensor base(Tensor x) {
+    return NN.conv2d(x, weight.value(), bias.value(), options);
+  }
+}

@@ -1,0 +1,41 @@
+// SPDX-License-Identifier: Apache-2.0
+package io.sfumato.models.nn;
+
+import io.sfumato.tensor.Rng;
+import io.sfumato.tensor.Tensor;
+import io.sfumato.tensor.io.Weights;
+import io.sfumato.tensor.ops.NN;
+import java.util.function.Supplier;
+
+/**
+ * Dropout while training: elements become zero with probability p, the others are divided by 1 - p.
+ * Training is a property of a region of code, not of the model: inside {@link #active} dropout
+ * acts, elsewhere the layer passes its input on.
+ */
+public final class Dropout extends Layer {
+  private static final ScopedValue<Rng> ACTIVE = ScopedValue.newInstance();
+
+  private final double p;
+
+  /** A layer that drops with probability {@code p}. */
+  public Dropout(Weights weights, double p) {
+    super(weights);
+    if (p < 0 || p >= 1) {
+      throw new IllegalArgumentException(path() + ": dropout must be in [0, 1); got " + p);
+    }
+    this.p = p;
+  }
+
+  /**
+   * Runs a training forward: every dropout inside draws from a fork of {@code rng} named by its
+   * path, so the same key drops the same elements again.
+   */
+  public static <R> R active(Rng rng, Supplier<R> body) {
+    return ScopedValue.where(ACTIVE, rng).call(body::get);
+  }
+
+  @Override
+  protected Tensor forward(Tensor x) {
+    return p == 0 || !ACTIVE.isBound() ? x : NN.dropout(x, p, ACTIVE.get().fork(path()));
+  }
+}

@@ -1,0 +1,187 @@
+// SPDX-License-Identifier: Apache-2.0
+package io.sfumato.models.train;
+
+import com.fasterxml.jackson.databind.JsonNode;
+import io.sfumato.models.diffusion.SchedulerConfig;
+import io.sfumato.models.nn.ModelConfig;
+import io.sfumato.models.unet.UNet2D;
+import io.sfumato.models.unet.UNet2DConfig;
+import io.sfumato.tensor.Tensor;
+import io.sfumato.tensor.io.SafeTensors;
+import io.sfumato.tensor.io.TensorFileException;
+import java.io.IOException;
+import java.nio.file.FileVisitResult;
+import java.nio.file.Files;
+import java.nio.file.Path;
+import java.nio.file.SimpleFileVisitor;
+import java.nio.file.StandardCopyOption;
+import java.nio.file.attribute.BasicFileAttributes;
+import java.util.ArrayList;
+import java.util.List;
+import java.util.Map;
+import java.util.TreeMap;
+import org.jspecify.annotations.Nullable;
+
+/**
+ * A training run on disk: a pipeline folder as diffusers writes it, holding the averaged weights,
+ * and beside it what is needed to go on.
+ *
+ * <pre>
+ * model_index.json
+ * scheduler/scheduler_config.json
+ * unet/config.json, diffusion_pytorch_model.safetensors
+ * training/state.json, weights.safetensors, optimizer.safetensors
+ * </pre>
+ *
+ * <p>A new checkpoint is written beside the old one and takes its place when it is complete; a run
+ * that is killed at any moment leaves one that can be read.
+ */
+public final class Checkpoint {
+  private Checkpoint() {}
+
+  /**
+   * Where a run stands, and what it was started with.
+   *
+   * @param step optimiser steps done
+   * @param seconds time spent training
+   * @param settings what must be equal for the run to go on, by name
+   * @param classNames the names of the classes
+   */
+  public record State(
+      long step, double seconds, Map<String, String> settings, List<String> classNames) {
+    /** Copies the collections. */
+    public State {
+      settings = Map.copyOf(settings);
+      classNames = List.copyOf(classNames);
+    }
+  }
+
+  /**
+   * Replaces the checkpoint.
+   *
+   * @param folder the checkpoint's folder
+   * @param model gives configuration and the weights that are being trained
+   * @param averaged the averaged weights by name
+   * @param optimizer the optimiser's state by name
+   * @param scheduler the noise schedule
+   * @param state where the run stands
+   * @throws TensorFileException if it cannot be written; the old one stays
+   */
+  public static void save(
+      Path folder,
+      UNet2D model,
+      Map<String, Tensor> averaged,
+      Map<String, Tensor> optimizer,
+      SchedulerConfig scheduler,
+      State state) {
+    Path fresh = folder.resolveSibling(folder.getFileName() + ".new");
+    Path old = folder.resolveSibling(folder.getFileName() + ".old");
+    try {
+      delete(fresh);
+      for (String part : List.of("unet", "scheduler", "training")) {
+        Files.createDirectories(fresh.resolve(part));
+      }
+      ModelConfig.write(fresh.resolve("model_index.json"), index(scheduler));
+      ModelConfig.write(fresh.resolve("scheduler/scheduler_config.json"), scheduler.toMap());
+      ModelConfig.write(fresh.resolve("unet/config.json"), model.config().toMap());
+      SafeTensors.save(fresh.resolve("unet/diffusion_pytorch_model.safetensors"), averaged);
+      SafeTensors.save(fresh.resolve("training/weights.safetensors"), model.stateDict());
+      SafeTensors.save(fresh.resolve("training/optimizer.safetensors"), optimizer);
+      ModelConfig.write(fresh.resolve("training/state.json"), toMap(state));
+      delete(old);
+      if (Files.exists(folder)) {
+        Files.move(folder, old, StandardCopyOption.ATOMIC_MOVE);
+      }
+      Files.move(fresh, folder, StandardCopyOption.ATOMIC_MOVE);
+      delete(old);
+    } catch (IOException e) {
+      throw new TensorFileException(
+          folder, "cannot be written: " + e.getClass().getSimpleName() + ": " + e.getMessage(), e);
+    }
+  }
+
+  private static Map<String, Object> index(SchedulerConfig scheduler) {
+    Map<String, Object> map = new TreeMap<>();
+    map.put("_class_name", "DDPMPipeline");
+    map.put("_diffusers_version", ModelConfig.DIFFUSERS_VERSION);
+    map.put("scheduler", List.of("diffusers", scheduler.className()));
+    map.put("unet", List.of("diffusers", "UNet2DModel"));
+    return map;
+  }
+
+  private static Map<String, Object> toMap(State state) {
+    return Map.of(
+        "step", state.step,
+        "seconds", state.seconds,
+        "settings", state.settings,
+        "class_names", state.classNames);
+  }
+
+  /**
+   * The folder to read: the checkpoint, or the one before it if a run was killed between two
+   * renames.
+   *
+   * @return null if there is neither
+   */
+  public static @Nullable Path find(Path folder) {
+    for (String suffix : List.of("", ".old")) {
+      Path candidate = folder.resolveSibling(folder.getFileName() + suffix);
+      if (Files.exists(candidate.resolve("training/state.json"))) {
+        return candidate;
+      }
+    }
+    return null;
+  }
+
+  /**
+   * Reads where a run stands.
+   *
+   * @throws IllegalArgumentException if the file is missing or not valid
+   */
+  public static State readState(Path folder) {
+    Path file = folder.resolve("training/state.json");
+    JsonNode json = ModelConfig.read(file);
+    Map<String, String> settings = new TreeMap<>();
+    json.path("settings")
+        .properties()
+        .forEach(e -> settings.put(e.getKey(), e.getValue().asText()));
+    List<String> names = new ArrayList<>();
+    json.path("class_names").forEach(n -> names.add(n.asText()));
+    if (!json.path("step").isIntegralNumber() || !json.path("seconds").isNumber()) {
+      throw new IllegalArgumentException(file + ": step and seconds must be numbers");
+    }
+    return new State(
+        json.get("step").longValue(), json.get("seconds").doubleValue(), settings, names);
+  }
+
+  /** Reads the configuration of the model. */
+  public static UNet2DConfig readConfig(Path folder) {
+    return UNet2DConfig.read(folder.resolve("unet/config.json"));
+  }
+
+  private static void delete(Path folder) throws IOException {
+    if (!Files.exists(folder)) {
+      return;
+    }
+    Files.walkFileTree(
+        folder,
+        new SimpleFileVisitor<>() {
+          @Override
+          public FileVisitResult visitFile(Path file, BasicFileAttributes attributes)
+              throws IOException {
+            Files.delete(file);
+            return FileVisitResult.CONTINUE;
+          }
+
+          @Override
+          public FileVisitResult postVisitDirectory(Path dir, @Nullable IOException failure)
+              throws IOException {
+            if (failure != null) {
+              throw failure;
+            }
+            Files.delete(dir);
+            return FileVisitResult.CONTINUE;
+          }
+        });
+  }
+}
