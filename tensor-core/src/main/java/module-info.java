@@ -8,6 +8,7 @@ module io.sfumato.tensor {
   exports io.sfumato.tensor;
   exports io.sfumato.tensor.cpu;
   exports io.sfumato.tensor.exec;
+  exports io.sfumato.tensor.io;
   exports io.sfumato.tensor.ops;
 
   uses io.sfumato.tensor.exec.BackendProvider;
