@@ -1,0 +1,143 @@
+// SPDX-License-Identifier: Apache-2.0
+package io.sfumato.benchmarks;
+
+import io.sfumato.models.nn.Conv2d;
+import io.sfumato.models.nn.Embedding;
+import io.sfumato.models.nn.LayerNorm;
+import io.sfumato.models.nn.Linear;
+import io.sfumato.models.nn.Module;
+import io.sfumato.models.nn.WeightLayer;
+import io.sfumato.models.unet.TimeFeatures;
+import io.sfumato.models.unet.TimestepEmbedding;
+import io.sfumato.tensor.Device;
+import io.sfumato.tensor.Parameter;
+import io.sfumato.tensor.Rng;
+import io.sfumato.tensor.Scope;
+import io.sfumato.tensor.Shape;
+import io.sfumato.tensor.Tensor;
+import io.sfumato.tensor.io.Init;
+import io.sfumato.tensor.io.Weights;
+import io.sfumato.tensor.ops.AttentionOptions;
+import io.sfumato.tensor.ops.ConvOptions;
+import io.sfumato.tensor.ops.NN;
+import java.util.ArrayList;
+import java.util.List;
+
+/** The DiT of the suite: depth 6, width 192, 3 heads, patch 2, pictures 3x32x32, 10 classes. */
+final class SuiteDit extends Module {
+  private static final int WIDTH = 192;
+  private static final int HEADS = 3;
+  private static final int PATCH = 2;
+  private static final int SIDE = 16;
+
+  private final Conv2d patches;
+  private final Parameter positions;
+  private final TimestepEmbedding time;
+  private final Embedding classes;
+  private final List<Block> blocks;
+  private final LayerNorm norm;
+  private final Linear modulation;
+  private final Linear out;
+  private final List<Parameter> lora = new ArrayList<>();
+
+  SuiteDit(Weights weights) {
+    super(weights);
+    patches = child("patches", w -> new Conv2d(w, 3, WIDTH, PATCH, ConvOptions.of().stride(PATCH)));
+    positions = parameter("positions", Shape.of(1, SIDE * SIDE, WIDTH), Init.normal(1));
+    time = child("time", w -> new TimestepEmbedding(w, 256, WIDTH));
+    classes = child("classes", w -> new Embedding(w, 11, WIDTH));
+    blocks = children("blocks", 6, (w, i) -> new Block(w));
+    norm = child("norm", w -> new LayerNorm(w, WIDTH, 1e-6, false));
+    modulation = child("modulation", w -> new Linear(w, WIDTH, 2 * WIDTH));
+    out = child("out", w -> new Linear(w, WIDTH, PATCH * PATCH * 3));
+  }
+
+  Tensor call(Tensor x, double[] t, Tensor y) {
+    return call(
+        () -> {
+          int b = x.dim(0);
+          Tensor c = time.call(TimeFeatures.sinusoidal(t, 256, true, 0, Device.CPU));
+          c = NN.silu(c.add(classes.call(y))); // [B, D]
+          Tensor h = patches.call(x).permute(0, 2, 3, 1).reshape(b, SIDE * SIDE, WIDTH);
+          h = h.add(positions.value()); // [B, N, D]
+          for (Block block : blocks) {
+            h = block.call(h, c);
+          }
+          Tensor m = modulation.call(c);
+          h = NN.layerNormModulate(h, m.slice(1, 0, WIDTH), m.slice(1, WIDTH, 2 * WIDTH), 1e-6);
+          h = out.call(h).reshape(b, SIDE, SIDE, PATCH, PATCH, 3);
+          return h.permute(0, 5, 1, 3, 2, 4).reshape(b, 3, SIDE * PATCH, SIDE * PATCH);
+        });
+  }
+
+  /** Puts LoRA of a rank on the four products of each block and returns its parameters. */
+  List<Parameter> attachLora(int rank) {
+    for (Block block : blocks) {
+      for (Linear layer : List.of(block.qkv, block.proj, block.fc1, block.fc2)) {
+        attach(layer, rank);
+      }
+    }
+    return lora;
+  }
+
+  private void attach(WeightLayer layer, int rank) {
+    Shape shape = layer.weight().value().shape();
+    Scope.run(
+        () -> {
+          Rng rng = Rng.seed(1).fork(layer.path());
+          Tensor a = rng.normal(rank, shape.dim(1)).mul(0.02);
+          Parameter down = new Parameter(layer.path() + ".lora_A", a);
+          Parameter up = new Parameter(layer.path() + ".lora_B", Tensor.zeros(shape.dim(0), rank));
+          lora.add(down);
+          lora.add(up);
+          layer.attach(
+              (l, x, base) ->
+                  base.apply(x).add(NN.linear(NN.linear(x, down.value(), null), up.value(), null)));
+        });
+  }
+
+  @Override
+  public void close() {
+    lora.forEach(Parameter::close);
+    super.close();
+  }
+
+  /** Attention and MLP, each modulated and gated by the condition (adaLN). */
+  private static final class Block extends Module {
+    private final Linear qkv;
+    private final Linear proj;
+    private final Linear fc1;
+    private final Linear fc2;
+    private final Linear modulation;
+
+    Block(Weights weights) {
+      super(weights);
+      qkv = child("qkv", w -> new Linear(w, WIDTH, 3 * WIDTH));
+      proj = child("proj", w -> new Linear(w, WIDTH, WIDTH));
+      fc1 = child("fc1", w -> new Linear(w, WIDTH, 4 * WIDTH));
+      fc2 = child("fc2", w -> new Linear(w, 4 * WIDTH, WIDTH));
+      modulation = child("modulation", w -> new Linear(w, WIDTH, 6 * WIDTH));
+    }
+
+    Tensor call(Tensor x, Tensor c) {
+      return call(
+          () -> {
+            int b = x.dim(0);
+            int n = x.dim(1);
+            Tensor m = modulation.call(c); // [B, 6 D]
+            Tensor h = NN.layerNormModulate(x, part(m, 0), part(m, 1), 1e-6);
+            Tensor z = qkv.call(h).reshape(b, n, 3, HEADS, WIDTH / HEADS).permute(2, 0, 3, 1, 4);
+            h = NN.attention(z.select(0, 0), z.select(0, 1), z.select(0, 2), AttentionOptions.of());
+            h = proj.call(h.permute(0, 2, 1, 3).reshape(b, n, WIDTH));
+            Tensor y = x.add(h.mul(part(m, 2).unsqueeze(1)));
+            h = NN.layerNormModulate(y, part(m, 3), part(m, 4), 1e-6);
+            h = fc2.call(NN.geluTanh(fc1.call(h)));
+            return y.add(h.mul(part(m, 5).unsqueeze(1)));
+          });
+    }
+
+    private static Tensor part(Tensor m, int i) {
+      return m.slice(1, i * WIDTH, (i + 1) * WIDTH);
+    }
+  }
+}
