@@ -80,7 +80,8 @@ public final class Autograd {
   public static Result valueAndGradWithExtra(
       Collection<Parameter> parameters, Supplier<Tensor[]> results) {
     if (parameters.isEmpty()) {
-      throw new IllegalArgumentException("valueAndGrad: there are no parameters to differentiate by");
+      throw new IllegalArgumentException(
+          "valueAndGrad: there are no parameters to differentiate by");
     }
     List<Parameter> distinct = List.copyOf(new LinkedHashSet<>(parameters));
     List<Tensor> leaves = distinct.stream().map(Parameter::value).toList();
@@ -181,9 +182,9 @@ public final class Autograd {
    * Runs {@code body} keeping only what goes in; backward computes it again (Chen et al. 2016,
    * "Training deep nets with sublinear memory cost"). Outside of regions it just runs {@code body}.
    *
-   * <p>Parameters and results from outside that {@code body} uses get their gradients as usual. What
-   * it uses from outside without being tracked, and is not an argument, must still be alive when
-   * backward runs. It must do the same each time: random numbers come from keys made outside.
+   * <p>Parameters and results from outside that {@code body} uses get their gradients as usual.
+   * What it uses from outside without being tracked, and is not an argument, must still be alive
+   * when backward runs. It must do the same each time: random numbers come from keys made outside.
    *
    * @param body the region
    * @param inputs its arguments

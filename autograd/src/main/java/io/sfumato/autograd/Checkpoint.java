@@ -14,9 +14,9 @@ import java.util.stream.IntStream;
 import org.jspecify.annotations.Nullable;
 
 /**
- * A region that keeps what goes in and is computed again by backward. In the innermost recorder it is
- * one node, whose inputs are the region's arguments and every tracked tensor that it was seen to use:
- * weights, or results from outside. Recorders further out see every op.
+ * A region that keeps what goes in and is computed again by backward. In the innermost recorder it
+ * is one node, whose inputs are the region's arguments and every tracked tensor that it was seen to
+ * use: weights, or results from outside. Recorders further out see every op.
  */
 final class Checkpoint {
   private final Function<Tensor[], Tensor[]> body;
@@ -48,7 +48,8 @@ final class Checkpoint {
       boolean[] depends = new boolean[results.length];
       for (int i = 0; i < results.length; i++) {
         depends[i] = dry.slot(results[i]) >= 0;
-        if (tape.slot(results[i]) >= 0) { // an argument was passed through: give it another identity
+        if (tape.slot(results[i])
+            >= 0) { // an argument was passed through: give it another identity
           results[i] = Tensor.view(results[i], results[i].layout());
         }
       }

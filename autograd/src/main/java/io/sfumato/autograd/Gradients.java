@@ -14,12 +14,12 @@ import java.util.Map;
 import org.jspecify.annotations.Nullable;
 
 /**
- * Gradients by parameter. The tensors belong to the scope that was current when they were made; those
- * that {@link #clipByNorm}, {@link #scale} and {@link #accumulate} make belong to the scope current at
- * those calls. To gather gradients over several steps use {@link GradientAccumulator}.
+ * Gradients by parameter. The tensors belong to the scope that was current when they were made;
+ * those that {@link #clipByNorm}, {@link #scale} and {@link #accumulate} make belong to the scope
+ * current at those calls. To gather gradients over several steps use {@link GradientAccumulator}.
  *
- * <p>A parameter on which the loss does not depend has no gradient, as in PyTorch: {@link #get} gives
- * null, {@link #asMap} leaves it out, {@link #unused} lists it, optimizers skip it.
+ * <p>A parameter on which the loss does not depend has no gradient, as in PyTorch: {@link #get}
+ * gives null, {@link #asMap} leaves it out, {@link #unused} lists it, optimizers skip it.
  */
 public final class Gradients {
   private final Map<Parameter, Tensor> tensors = new LinkedHashMap<>();
@@ -81,8 +81,8 @@ public final class Gradients {
 
   /**
    * Scales all gradients by {@code max / (norm + 1e-6)} if that is below 1, as PyTorch's {@code
-   * clip_grad_norm_}. If the norm is not finite nothing is changed; look at what is returned, or let
-   * the optimizer decide.
+   * clip_grad_norm_}. If the norm is not finite nothing is changed; look at what is returned, or
+   * let the optimizer decide.
    *
    * @param max the largest norm to let through; positive
    * @return the norm before

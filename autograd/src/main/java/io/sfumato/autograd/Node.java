@@ -112,14 +112,24 @@ final class Node implements Backward {
   private void check(@Nullable Tensor[] result) {
     if (result.length != in.length) {
       throw new IllegalStateException(
-          name + ": backward must return one gradient per input; got " + result.length + " for "
-              + in.length + where());
+          name
+              + ": backward must return one gradient per input; got "
+              + result.length
+              + " for "
+              + in.length
+              + where());
     }
     for (int i = 0; i < in.length; i++) {
       Tensor g = result[i];
       if (g != null && in[i] >= 0 && !g.spec().equals(inSpecs[i])) {
         throw new IllegalStateException(
-            name + ": the gradient of input " + i + " must be " + inSpecs[i] + "; got " + g.spec()
+            name
+                + ": the gradient of input "
+                + i
+                + " must be "
+                + inSpecs[i]
+                + "; got "
+                + g.spec()
                 + where());
       }
     }

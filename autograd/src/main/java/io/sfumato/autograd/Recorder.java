@@ -21,8 +21,8 @@ import java.util.List;
  * Writes ops with tracked inputs on a tape.
  *
  * <p>An op that is {@link Differentiable} becomes a node. One that is only {@link Composite} is
- * computed by the ops it is composed of, which are recorded. {@link InPlaceOp}s are not recorded; if
- * one overwrites what backward needs, backward notices. Ops through which nothing can flow
+ * computed by the ops it is composed of, which are recorded. {@link InPlaceOp}s are not recorded;
+ * if one overwrites what backward needs, backward notices. Ops through which nothing can flow
  * ({@link GradientFree}, or no floating output) give constants. Anything else throws here, at the
  * call.
  *

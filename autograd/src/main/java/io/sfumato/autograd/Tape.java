@@ -18,8 +18,9 @@ import org.jspecify.annotations.Nullable;
  * tensor has a slot, where its gradient gathers.
  *
  * <p>A tape made by {@link #inside} finds its leaves by itself: any tensor tracked by the enclosing
- * tape becomes one when it is first used, and its gradients go straight to the enclosing tape, in the
- * order in which they would arrive there without a checkpoint. So results are the same to the bit.
+ * tape becomes one when it is first used, and its gradients go straight to the enclosing tape, in
+ * the order in which they would arrive there without a checkpoint. So results are the same to the
+ * bit.
  */
 final class Tape implements AutoCloseable {
   private final Executor executor;
@@ -31,7 +32,8 @@ final class Tape implements AutoCloseable {
   private final List<@Nullable Node> nodes = new ArrayList<>();
   private @Nullable Tensor[] grads = new Tensor[64];
   private boolean[] owned = new boolean[64]; // whether the gradient may be overwritten
-  private int[] outside = new int[64]; // for leaves found by themselves: 1 + slot on the enclosing tape
+  private int[] outside =
+      new int[64]; // for leaves found by themselves: 1 + slot on the enclosing tape
   private int count;
 
   private Tape(Executor executor, @Nullable Tape enclosing, boolean dry) {
@@ -96,7 +98,12 @@ final class Tape implements AutoCloseable {
 
   /** Notes that {@code outputs} came from {@code inputs}, some of which are tracked. */
   void record(
-      String name, Node.Pullback pullback, Tensor[] inputs, int[] in, Tensor[] outputs, Saved saved) {
+      String name,
+      Node.Pullback pullback,
+      Tensor[] inputs,
+      int[] in,
+      Tensor[] outputs,
+      Saved saved) {
     int[] out = new int[outputs.length];
     for (int i = 0; i < out.length; i++) {
       out[i] = outputs[i].dtype().isFloating() ? track(outputs[i]) : -1;

@@ -70,8 +70,7 @@ class AutogradTest {
     Parameter a = parameter("a", 1, 2, 3);
     Parameter b = parameter("b", 4, 5, 6);
     Autograd.Result r =
-        Autograd.valueAndGrad(
-            List.of(a, b), () -> sum(a.value().mul(b.value()).add(a.value())));
+        Autograd.valueAndGrad(List.of(a, b), () -> sum(a.value().mul(b.value()).add(a.value())));
     assertEquals(4 + 10 + 18 + 6, r.value().item());
     assertArrayEquals(new double[] {5, 6, 7}, values(r.gradients().get(a)));
     assertArrayEquals(new double[] {1, 2, 3}, values(r.gradients().get(b)));
@@ -202,8 +201,7 @@ class AutogradTest {
     Parameter a = parameter("a", 1, 2);
     ShapeException shape =
         assertThrows(
-            ShapeException.class,
-            () -> Autograd.valueAndGrad(List.of(a), () -> a.value().mul(2)));
+            ShapeException.class, () -> Autograd.valueAndGrad(List.of(a), () -> a.value().mul(2)));
     assertTrue(String.valueOf(shape.getMessage()).contains("[2] f64 cpu"));
     assertThrows(
         DTypeException.class,
@@ -248,8 +246,7 @@ class AutogradTest {
     Parameter a = parameter("a", 1, 2);
     Tensor x = Tensor.of(new double[] {5, 7}, 2);
     Gradients g =
-        Autograd.valueAndGrad(
-                List.of(a), () -> sum(Executor.run(new Opaque(), x).mul(a.value())))
+        Autograd.valueAndGrad(List.of(a), () -> sum(Executor.run(new Opaque(), x).mul(a.value())))
             .gradients();
     assertArrayEquals(new double[] {5, 7}, values(g.get(a)));
   }
@@ -304,16 +301,14 @@ class AutogradTest {
     assertArrayEquals(new double[] {4, 9}, values(r.value()));
     assertArrayEquals(new double[] {40, -6}, values(r.gradients().getFirst()));
     assertThrows(
-        ShapeException.class,
-        () -> Autograd.vjp(v -> v[0], new Tensor[] {x}, Tensor.scalar(1)));
+        ShapeException.class, () -> Autograd.vjp(v -> v[0], new Tensor[] {x}, Tensor.scalar(1)));
   }
 
   @Test
   void thirdDerivative() {
     Tensor x = Tensor.of(new double[] {2});
     Tensor third =
-        Autograd.grad(
-            a -> Autograd.grad(b -> Autograd.grad(c -> c.mul(c).mul(c).mul(c), b), a), x);
+        Autograd.grad(a -> Autograd.grad(b -> Autograd.grad(c -> c.mul(c).mul(c).mul(c), b), a), x);
     assertEquals(48, third.item());
   }
 

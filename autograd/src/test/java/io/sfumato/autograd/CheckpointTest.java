@@ -88,9 +88,7 @@ class CheckpointTest {
     Gradients plain = gradients(this::block);
     Gradients again =
         gradients(
-            h ->
-                Autograd.checkpoint(
-                    t -> Autograd.checkpoint(s -> block(s[0]), t[0]).mul(1), h));
+            h -> Autograd.checkpoint(t -> Autograd.checkpoint(s -> block(s[0]), t[0]).mul(1), h));
     for (Parameter p : List.of(w, v)) {
       assertArrayEquals(
           plain.asMap().get(p).toFloatArray(), again.asMap().get(p).toFloatArray(), 0f);

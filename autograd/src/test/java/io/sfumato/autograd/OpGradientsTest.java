@@ -29,9 +29,9 @@ import java.util.List;
 import java.util.function.Function;
 import java.util.stream.IntStream;
 import java.util.stream.Stream;
+import org.jspecify.annotations.Nullable;
 import org.junit.jupiter.params.ParameterizedTest;
 import org.junit.jupiter.params.provider.MethodSource;
-import org.jspecify.annotations.Nullable;
 
 /**
  * Gradients of every op that has them, for every case of every table. Fused backwards, which are
@@ -67,9 +67,7 @@ class OpGradientsTest {
         () -> {
           Tensor[] in = c.tensors(DType.F64);
           GradCheck.Report report =
-              GradCheck.of(function(c, in))
-              .tolerance(1e-6)
-              .checkSecondOrder(chosen(c, in));
+              GradCheck.of(function(c, in)).tolerance(1e-6).checkSecondOrder(chosen(c, in));
           assertTrue(report.passed(), () -> c + ": " + report);
         });
   }

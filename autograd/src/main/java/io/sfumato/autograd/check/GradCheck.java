@@ -14,8 +14,8 @@ import java.util.SplittableRandom;
 import java.util.function.Function;
 
 /**
- * Compares gradients with central differences {@code (φ(x + h d) - φ(x - h d)) / 2h} in f64, where φ
- * is the function's results weighted by fixed random numbers. Small inputs are checked element by
+ * Compares gradients with central differences {@code (φ(x + h d) - φ(x - h d)) / 2h} in f64, where
+ * φ is the function's results weighted by fixed random numbers. Small inputs are checked element by
  * element, large ones in random directions d.
  *
  * {@snippet :
@@ -65,8 +65,14 @@ public record GradCheck(
   public record Mismatch(int input, String where, double expected, double got) {
     @Override
     public String toString() {
-      return "input " + input + ", " + where + ": differences say " + expected
-          + ", backward says " + got;
+      return "input "
+          + input
+          + ", "
+          + where
+          + ": differences say "
+          + expected
+          + ", backward says "
+          + got;
     }
   }
 

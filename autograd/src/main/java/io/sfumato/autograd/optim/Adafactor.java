@@ -13,11 +13,12 @@ import java.util.List;
 import java.util.Map;
 
 /**
- * Adafactor (Shazeer and Stern 2018) as {@code torch.optim.Adafactor}: the second moment of a matrix
- * is kept as one row and one column. With {@code β = t^decay}: {@code R = (1-β) R + β mean_cols(g²)},
- * {@code C} alike, {@code V = R C / mean(R)}, {@code U = g / √V}, {@code p -= α U / max(1, rms(U) /
- * d)}, {@code α = max(ε₂, rms(p)) min(lr, 1/√t)}. Parameters with more than two axes are stacks of
- * matrices in their last two axes; vectors keep V itself. Norms are read back from the device.
+ * Adafactor (Shazeer and Stern 2018) as {@code torch.optim.Adafactor}: the second moment of a
+ * matrix is kept as one row and one column. With {@code β = t^decay}: {@code R = (1-β) R + β
+ * mean_cols(g²)}, {@code C} alike, {@code V = R C / mean(R)}, {@code U = g / √V}, {@code p -= α U /
+ * max(1, rms(U) / d)}, {@code α = max(ε₂, rms(p)) min(lr, 1/√t)}. Parameters with more than two
+ * axes are stacks of matrices in their last two axes; vectors keep V itself. Norms are read back
+ * from the device.
  */
 public final class Adafactor extends StatefulOptimizer {
   private static final String ROW = "row_var";
@@ -124,8 +125,7 @@ public final class Adafactor extends StatefulOptimizer {
     } else {
       estimate = lerp(item.state(VARIANCE), squares, weight);
     }
-    Tensor update =
-        Num.rsqrt(Num.clamp(estimate, eps1 * eps1, Double.POSITIVE_INFINITY)).mul(g);
+    Tensor update = Num.rsqrt(Num.clamp(estimate, eps1 * eps1, Double.POSITIVE_INFINITY)).mul(g);
     double clip = Math.max(1, rms(update) / options.clip());
     Updates.add(p, update, -alpha / clip);
   }

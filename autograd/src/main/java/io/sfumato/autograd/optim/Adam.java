@@ -7,8 +7,8 @@ import java.util.List;
 
 /**
  * Adam (Kingma and Ba 2015): {@code m = β₁m + (1-β₁)g}, {@code v = β₂v + (1-β₂)g²}, {@code p -= lr
- * m̂ / (√v̂ + ε)} with {@code m̂ = m / (1-β₁ᵗ)}, {@code v̂ = v / (1-β₂ᵗ)}. Weight decay is added to the
- * gradient. As {@code torch.optim.Adam}.
+ * m̂ / (√v̂ + ε)} with {@code m̂ = m / (1-β₁ᵗ)}, {@code v̂ = v / (1-β₂ᵗ)}. Weight decay is added to
+ * the gradient. As {@code torch.optim.Adam}.
  */
 public final class Adam extends AdamFamily {
   /** An optimizer of some parameters. */

@@ -32,13 +32,6 @@ abstract sealed class AdamFamily extends StatefulOptimizer permits Adam, AdamW {
         all(items, FIRST),
         all(items, SECOND),
         new Updates.Adam(
-            rate,
-            options.beta1(),
-            options.beta2(),
-            options.eps(),
-            decay,
-            decoupled,
-            step,
-            scale));
+            rate, options.beta1(), options.beta2(), options.eps(), decay, decoupled, step, scale));
   }
 }

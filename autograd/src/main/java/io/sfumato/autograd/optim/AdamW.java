@@ -6,8 +6,8 @@ import java.util.Collection;
 import java.util.List;
 
 /**
- * AdamW (Loshchilov and Hutter 2019): {@link Adam}, but weight decay shrinks the parameter by itself,
- * {@code p = p (1 - lr decay)}. As {@code torch.optim.AdamW}.
+ * AdamW (Loshchilov and Hutter 2019): {@link Adam}, but weight decay shrinks the parameter by
+ * itself, {@code p = p (1 - lr decay)}. As {@code torch.optim.AdamW}.
  */
 public final class AdamW extends AdamFamily {
   /** An optimizer of some parameters. */

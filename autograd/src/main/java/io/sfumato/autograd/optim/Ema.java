@@ -16,11 +16,11 @@ import java.util.Map;
 import java.util.TreeSet;
 
 /**
- * An exponential moving average of parameters, {@code a = a - (1 - decay) (a - p)}, with a decay that
- * grows at the start, as diffusers' {@code EMAModel}: at update n, with {@code s = n - updateAfter -
- * 1}, the decay is 0 for s ≤ 0, else {@code (1 + s) / (10 + s)}, or with warm-up {@code 1 - (1 + s /
- * inverseGamma)^-power}, but at least {@code minDecay} and at most {@code decay}. Averages of 16-bit
- * parameters are kept in f32.
+ * An exponential moving average of parameters, {@code a = a - (1 - decay) (a - p)}, with a decay
+ * that grows at the start, as diffusers' {@code EMAModel}: at update n, with {@code s = n -
+ * updateAfter - 1}, the decay is 0 for s ≤ 0, else {@code (1 + s) / (10 + s)}, or with warm-up
+ * {@code 1 - (1 + s / inverseGamma)^-power}, but at least {@code minDecay} and at most {@code
+ * decay}. Averages of 16-bit parameters are kept in f32.
  */
 public final class Ema implements AutoCloseable {
   private final List<Parameter> parameters;

@@ -9,8 +9,8 @@ import java.util.List;
 import java.util.Map;
 
 /**
- * Lion (Chen et al. 2023, "Symbolic discovery of optimization algorithms", algorithm 2): {@code p = p
- * (1 - lr decay) - lr sign(β₁m + (1-β₁)g)}, then {@code m = β₂m + (1-β₂)g}.
+ * Lion (Chen et al. 2023, "Symbolic discovery of optimization algorithms", algorithm 2): {@code p =
+ * p (1 - lr decay) - lr sign(β₁m + (1-β₁)g)}, then {@code m = β₂m + (1-β₂)g}.
  */
 public final class Lion extends StatefulOptimizer {
   private static final String FIRST = "exp_avg";

@@ -7,8 +7,8 @@ import java.util.Map;
 
 /**
  * Changes parameters in place by their gradients. A parameter without a gradient is left alone, its
- * state and step count too, as in PyTorch. For BF16 and F16 parameters the optimizer keeps f32 master
- * weights, updates those, and rounds them into the parameters.
+ * state and step count too, as in PyTorch. For BF16 and F16 parameters the optimizer keeps f32
+ * master weights, updates those, and rounds them into the parameters.
  *
  * <p>Gradients are not searched for NaN: one that is not finite spoils the parameter. Ask {@link
  * Gradients#isFinite} (or look at what {@link Gradients#clipByNorm} returns) before stepping, and
@@ -23,8 +23,8 @@ public interface Optimizer extends AutoCloseable {
   }
 
   /**
-   * One step with all gradients multiplied by a factor, for unscaling and clipping without a pass of
-   * their own.
+   * One step with all gradients multiplied by a factor, for unscaling and clipping without a pass
+   * of their own.
    */
   void step(Gradients gradients, double gradientScale);
 

@@ -2,8 +2,8 @@
 package io.sfumato.autograd.optim;
 
 /**
- * A factor on the learning rate as a function of the step, 0 for the first. The formulas are those of
- * diffusers' {@code get_scheduler} and of {@code torch.optim.lr_scheduler}.
+ * A factor on the learning rate as a function of the step, 0 for the first. The formulas are those
+ * of diffusers' {@code get_scheduler} and of {@code torch.optim.lr_scheduler}.
  *
  * {@snippet :
  * Schedule schedule = Schedule.cosine(9_500).withWarmup(500);
@@ -37,7 +37,9 @@ public interface Schedule {
     return step -> Math.max(0, 0.5 * (1 + Math.cos(Math.PI * cycles * 2 * step / steps)));
   }
 
-  /** {@code cycles} times half a cosine from 1 to 0, with a jump back to 1; 0 after {@code steps}. */
+  /**
+   * {@code cycles} times half a cosine from 1 to 0, with a jump back to 1; 0 after {@code steps}.
+   */
   static Schedule cosineWithRestarts(long steps, int cycles) {
     positive(steps);
     return step -> {

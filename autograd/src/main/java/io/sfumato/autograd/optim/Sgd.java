@@ -10,8 +10,8 @@ import java.util.List;
 import java.util.Map;
 
 /**
- * Stochastic gradient descent: {@code g = grad + decay p}, {@code v = μv + g}, {@code p -= lr v}; with
- * Nesterov {@code p -= lr (g + μv)}. As {@code torch.optim.SGD} without dampening.
+ * Stochastic gradient descent: {@code g = grad + decay p}, {@code v = μv + g}, {@code p -= lr v};
+ * with Nesterov {@code p -= lr (g + μv)}. As {@code torch.optim.SGD} without dampening.
  */
 public final class Sgd extends StatefulOptimizer {
   private static final String VELOCITY = "momentum_buffer";
@@ -87,14 +87,7 @@ public final class Sgd extends StatefulOptimizer {
       Updates.sgd(p, g, rate, decay, scale);
     } else {
       Updates.sgdMomentum(
-          p,
-          g,
-          all(items, VELOCITY),
-          rate,
-          options.momentum(),
-          options.nesterov(),
-          decay,
-          scale);
+          p, g, all(items, VELOCITY), rate, options.momentum(), options.nesterov(), decay, scale);
     }
   }
 }

@@ -109,9 +109,7 @@ abstract sealed class StatefulOptimizer implements Optimizer
       s.step++;
       Parameter master = s.tensors.get(MASTER);
       Tensor value = master == null ? p.value() : master.value();
-      bySteps
-          .computeIfAbsent(s.step, k -> new ArrayList<>())
-          .add(new Item(value, grad, s.tensors));
+      bySteps.computeIfAbsent(s.step, k -> new ArrayList<>()).add(new Item(value, grad, s.tensors));
       if (master != null) {
         rounded.add(new Tensor[] {p.value(), value});
       }

@@ -37,10 +37,8 @@ class OptimizerTest {
     SGD_NESTEROV(ps -> new Sgd(ps, Sgd.options().learningRate(0.05).nesterov(0.8))),
     ADAM(ps -> new Adam(ps, Adam.options().learningRate(0.01).weightDecay(0.03))),
     ADAMW(
-        ps ->
-            new AdamW(ps, AdamW.options().learningRate(0.01).betas(0.8, 0.95).weightDecay(0.1))),
-    ADAFACTOR(
-        ps -> new Adafactor(ps, Adafactor.options().learningRate(0.05).weightDecay(0.02))),
+        ps -> new AdamW(ps, AdamW.options().learningRate(0.01).betas(0.8, 0.95).weightDecay(0.1))),
+    ADAFACTOR(ps -> new Adafactor(ps, Adafactor.options().learningRate(0.05).weightDecay(0.02))),
     LION(ps -> new Lion(ps, Lion.options().learningRate(0.01).weightDecay(0.1)));
 
     final Function<List<Parameter>, Optimizer> make;
@@ -217,14 +215,14 @@ class OptimizerTest {
       assertTrue(
           state
               .keySet()
-              .containsAll(
-                  List.of("step", "p0.step", "p0.master", "p0.exp_avg", "p2.exp_avg_sq")));
+              .containsAll(List.of("step", "p0.step", "p0.master", "p0.exp_avg", "p2.exp_avg_sq")));
       assertEquals(DType.F32, state.get("p0.master").dtype());
       state.remove("p0.exp_avg");
       state.put("nonsense", Tensor.scalar(1));
       IllegalArgumentException e =
           assertThrows(IllegalArgumentException.class, () -> b.load(state));
-      assertTrue(String.valueOf(e.getMessage()).contains("missing [p0.exp_avg], unknown [nonsense]"));
+      assertTrue(
+          String.valueOf(e.getMessage()).contains("missing [p0.exp_avg], unknown [nonsense]"));
     }
   }
 

@@ -10,8 +10,8 @@ import java.util.function.Supplier;
 /**
  * Mixed precision by a table: products run in a 16-bit type, ops that need range or precision in
  * f32, everything else in the type of its operands, which are brought to the widest among them by
- * the facades. Parameters stay as they are; casts are ordinary ops that a recorder sees, so gradients
- * arrive in the parameters' types.
+ * the facades. Parameters stay as they are; casts are ordinary ops that a recorder sees, so
+ * gradients arrive in the parameters' types.
  *
  * @param inner what runs the ops
  * @param low BF16 or F16
@@ -36,8 +36,7 @@ public record Autocast(Executor inner, DType low, Map<Class<? extends Op>, Preci
   }
 
   /** Runs {@code body} with operands cast by {@code table}. */
-  public static <R> R with(
-      DType low, Map<Class<? extends Op>, Precision> table, Supplier<R> body) {
+  public static <R> R with(DType low, Map<Class<? extends Op>, Precision> table, Supplier<R> body) {
     return Executor.with(new Autocast(Executor.current(), low, table), body);
   }
 

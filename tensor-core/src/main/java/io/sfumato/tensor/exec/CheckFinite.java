@@ -50,7 +50,14 @@ public record CheckFinite(Executor inner) implements Decorator {
     for (int i = 0; i < values.length; i++) {
       if (!Double.isFinite(values[i]) && !cameIn(values[i], inputs)) {
         throw new ArithmeticException(
-            op.name() + ": element " + i + " of " + what + " is " + values[i] + "; "
+            op.name()
+                + ": element "
+                + i
+                + " of "
+                + what
+                + " is "
+                + values[i]
+                + "; "
                 + Eager.describe(inputs));
       }
     }
