@@ -6,12 +6,15 @@ import java.util.Locale;
 /**
  * Where a tensor lives.
  *
- * @param kind {@code cpu} or {@code cuda}
+ * @param kind {@code cpu}, {@code cuda} or {@code meta}
  * @param index number of the device among those of its kind; 0 for the CPU
  */
 public record Device(String kind, int index) {
   /** The host. */
   public static final Device CPU = new Device("cpu", 0);
+
+  /** Nowhere: tensors there have a shape and a type but no memory. */
+  public static final Device META = new Device("meta", 0);
 
   /** Checks the components. */
   public Device {
@@ -42,6 +45,6 @@ public record Device(String kind, int index) {
 
   @Override
   public String toString() {
-    return isCpu() ? kind : kind + ":" + index;
+    return isCpu() || equals(META) ? kind : kind + ":" + index;
   }
 }

@@ -4,20 +4,41 @@ package io.sfumato.tensor.exec;
 import io.sfumato.tensor.Device;
 import io.sfumato.tensor.DeviceException;
 import io.sfumato.tensor.cpu.CpuBackend;
+import java.util.ArrayList;
 import java.util.List;
+import java.util.ServiceConfigurationError;
 import java.util.ServiceLoader;
+import java.util.Set;
+import java.util.concurrent.ConcurrentHashMap;
 
 /**
  * Finds the backend of a device. The CPU is always there; others come from {@link
  * BackendProvider}s.
  */
 public final class Backends {
-  private static final List<BackendProvider> PROVIDERS =
-      ServiceLoader.load(BackendProvider.class, Backends.class.getClassLoader()).stream()
-          .map(ServiceLoader.Provider::get)
-          .toList();
+  private static final System.Logger LOG = System.getLogger("io.sfumato.exec");
+  private static final List<BackendProvider> PROVIDERS = load();
+  private static final Set<String> EXPLAINED = ConcurrentHashMap.newKeySet();
 
   private Backends() {}
+
+  /** Those that can be loaded; one that cannot must not take the CPU with it. */
+  private static List<BackendProvider> load() {
+    List<BackendProvider> found = new ArrayList<>();
+    ServiceLoader.load(BackendProvider.class, Backends.class.getClassLoader()).stream()
+        .forEach(
+            provider -> {
+              try {
+                found.add(provider.get());
+              } catch (ServiceConfigurationError | LinkageError e) {
+                LOG.log(
+                    System.Logger.Level.WARNING,
+                    "a backend cannot be loaded and is not used: " + e.getMessage(),
+                    e);
+              }
+            });
+    return List.copyOf(found);
+  }
 
   /**
    * The backend of {@code device}.
@@ -27,6 +48,9 @@ public final class Backends {
   public static Backend of(Device device) {
     if (device.isCpu()) {
       return CpuBackend.instance();
+    }
+    if (device.equals(Device.META)) {
+      throw new DeviceException("tensors on the device meta have no values to compute with");
     }
     for (BackendProvider provider : PROVIDERS) {
       if (provider.kind().equals(device.kind())) {
@@ -47,11 +71,22 @@ public final class Backends {
             + " io.sfumato:sfumato-cuda-kernels");
   }
 
-  /** The best device there is: the first accelerator that works, else the CPU. */
+  /**
+   * The best device there is: the first accelerator that works, else the CPU. Why another is not
+   * used is logged once.
+   */
   public static Device best() {
     for (BackendProvider provider : PROVIDERS) {
-      if (provider.unavailable() == null && provider.count() > 0) {
+      String reason = provider.unavailable();
+      if (reason == null && provider.count() > 0) {
         return new Device(provider.kind(), 0);
+      }
+      if (EXPLAINED.add(provider.kind())) {
+        LOG.log(
+            System.Logger.Level.INFO,
+            "{0}: not used, because {1}",
+            provider.kind(),
+            reason == null ? "there is no such device" : reason);
       }
     }
     return Device.CPU;

@@ -4,20 +4,21 @@ package io.sfumato.tensor.io;
 import java.io.IOException;
 import java.nio.ByteBuffer;
 import java.nio.channels.FileChannel;
-import java.nio.file.AtomicMoveNotSupportedException;
+import java.nio.file.FileSystemException;
 import java.nio.file.Files;
 import java.nio.file.Path;
 import java.nio.file.StandardCopyOption;
 import java.nio.file.StandardOpenOption;
-import java.util.concurrent.atomic.AtomicLong;
+import java.util.UUID;
 import org.jspecify.annotations.Nullable;
 
 /**
  * Writes files so that they appear whole or not at all: into a temporary file in the same folder,
- * forced to disk, then renamed over the target. Whatever fails, the old content stays.
+ * forced to disk, then renamed over the target. Whatever fails, the old content stays. Of several
+ * writers of one file, the last to finish wins. A symbolic link is replaced, not followed.
  */
 public final class AtomicFile {
-  private static final AtomicLong COUNT = new AtomicLong();
+  private static final System.Logger LOG = System.getLogger("io.sfumato.io");
 
   private AtomicFile() {}
 
@@ -34,47 +35,55 @@ public final class AtomicFile {
   }
 
   /**
-   * Replaces {@code file} with what {@code content} writes.
+   * Replaces {@code file} with what {@code content} writes. A new file has the permissions that the
+   * process gives to any new file (its umask).
    *
-   * @throws TensorFileException if it cannot be written, naming file and reason
+   * @throws TensorFileException if it cannot be written, naming file and reason; what {@code
+   *     content} throws beside IOException passes through
    */
   public static void write(Path file, Content content) {
     Path folder = folderOf(file);
     Path temporary = null;
     try {
-      String unique = ProcessHandle.current().pid() + "." + COUNT.incrementAndGet();
-      Path fresh = folder.resolve("." + file.getFileName() + "." + unique + ".tmp");
+      Path fresh = folder.resolve(temporaryName(file));
       try (FileChannel out =
           FileChannel.open(fresh, StandardOpenOption.CREATE_NEW, StandardOpenOption.WRITE)) {
         temporary = fresh;
         content.writeTo(out);
         out.force(true);
       }
-      move(temporary, file);
+      Files.move(fresh, file, StandardCopyOption.ATOMIC_MOVE, StandardCopyOption.REPLACE_EXISTING);
       temporary = null;
     } catch (IOException e) {
-      throw new TensorFileException(
-          file, "cannot be written: " + e.getClass().getSimpleName() + ": " + e.getMessage(), e);
+      throw new TensorFileException(file, "cannot be written: " + reason(folder, e), e);
     } finally {
       deleteQuietly(temporary);
     }
   }
 
+  /** Unique also among machines that share a folder, and no longer than names may be. */
+  private static String temporaryName(Path file) {
+    String name = String.valueOf(file.getFileName());
+    int end = Math.min(40, name.length());
+    end -= Character.isHighSurrogate(name.charAt(end - 1)) ? 1 : 0;
+    return "." + name.substring(0, end) + "." + UUID.randomUUID() + ".tmp";
+  }
+
   /** The folder that holds {@code file}. */
   static Path folderOf(Path file) {
     Path folder = file.toAbsolutePath().getParent();
-    if (folder == null) {
+    if (folder == null || file.toString().isEmpty()) {
       throw new TensorFileException(file, "is not the path of a file");
     }
     return folder;
   }
 
-  private static void move(Path from, Path to) throws IOException {
-    try {
-      Files.move(from, to, StandardCopyOption.ATOMIC_MOVE, StandardCopyOption.REPLACE_EXISTING);
-    } catch (AtomicMoveNotSupportedException e) {
-      Files.move(from, to, StandardCopyOption.REPLACE_EXISTING);
+  private static String reason(Path folder, IOException e) {
+    if (!Files.isDirectory(folder)) {
+      return "there is no folder " + folder;
     }
+    String what = e instanceof FileSystemException f ? f.getReason() : e.getMessage();
+    return e.getClass().getSimpleName() + (what == null ? "" : ": " + what) + " in " + folder;
   }
 
   private static void deleteQuietly(@Nullable Path file) {
@@ -83,8 +92,8 @@ public final class AtomicFile {
         Files.deleteIfExists(file);
       }
     } catch (IOException e) {
-      System.getLogger("io.sfumato.io")
-          .log(System.Logger.Level.WARNING, "temporary file " + file + " could not be removed", e);
+      LOG.log(
+          System.Logger.Level.WARNING, "temporary file " + file + " is left: delete it by hand", e);
     }
   }
 

@@ -34,12 +34,17 @@ public interface Init {
 
   /** Normal with mean 0 and standard deviation {@code std}. */
   static Init normal(double std) {
-    return (spec, rng) -> rng.normal(spec).mul(std);
+    return (spec, rng) -> rng.normal(wide(spec)).mul(std).to(spec.dtype());
   }
 
   /** Uniform on [-bound, bound). */
   static Init uniform(double bound) {
-    return (spec, rng) -> rng.uniform(spec).mul(2 * bound).sub(bound);
+    return (spec, rng) -> rng.uniform(wide(spec)).mul(2 * bound).sub(bound).to(spec.dtype());
+  }
+
+  /** Values are drawn and scaled in F32 at least, and rounded once. */
+  private static TensorSpec wide(TensorSpec spec) {
+    return spec.with(spec.dtype().accumulator());
   }
 
   /**

@@ -4,6 +4,7 @@ package io.sfumato.tensor.io;
 import io.sfumato.tensor.DType;
 import io.sfumato.tensor.Layout;
 import io.sfumato.tensor.Scope;
+import io.sfumato.tensor.Shape;
 import io.sfumato.tensor.Storage;
 import io.sfumato.tensor.Tensor;
 import io.sfumato.tensor.cpu.CpuBackend;
@@ -20,6 +21,8 @@ import java.nio.file.Files;
 import java.nio.file.Path;
 import java.nio.file.StandardOpenOption;
 import java.util.ArrayList;
+import java.util.Arrays;
+import java.util.Collections;
 import java.util.Comparator;
 import java.util.List;
 import java.util.Map;
@@ -37,9 +40,9 @@ public final class SafeTensors implements TensorSource {
   private final Path file;
   private final SafeTensorsHeader header;
   private final Arena arena;
-  private final long data;
+  private final MemorySegment data;
 
-  private SafeTensors(Path file, SafeTensorsHeader header, Arena arena, long data) {
+  private SafeTensors(Path file, SafeTensorsHeader header, Arena arena, MemorySegment data) {
     this.file = file;
     this.header = header;
     this.arena = arena;
@@ -52,6 +55,9 @@ public final class SafeTensors implements TensorSource {
    * @throws TensorFileException if it is missing or breaks a rule of the format
    */
   public static SafeTensors open(Path file) {
+    if (!Files.isRegularFile(file)) { // opening a pipe would wait for its other end
+      throw new TensorFileException(file, Files.exists(file) ? "is not a file" : "no such file");
+    }
     try (FileChannel channel = FileChannel.open(file, StandardOpenOption.READ)) {
       long length = channel.size();
       if (length < 8) {
@@ -77,21 +83,23 @@ public final class SafeTensors implements TensorSource {
       ByteBuffer json = ByteBuffer.allocate((int) size);
       readFully(file, channel, json, 8);
       SafeTensorsHeader header = SafeTensorsHeader.parse(file, json.array(), length);
+      long start = header.dataStart();
       Arena arena = Arena.ofShared();
-      try {
-        long bytes = length - header.dataStart();
-        MemorySegment map =
-            bytes == 0
-                ? MemorySegment.NULL
-                : channel.map(FileChannel.MapMode.READ_ONLY, header.dataStart(), bytes, arena);
-        return new SafeTensors(file, header, arena, map.address());
-      } catch (IOException | RuntimeException e) {
-        arena.close();
-        throw e;
-      }
+      return new SafeTensors(file, header, arena, map(channel, start, length - start, arena));
     } catch (IOException e) {
-      throw new TensorFileException(
-          file, Files.exists(file) ? "cannot be read: " + e.getMessage() : "no such file", e);
+      throw new TensorFileException(file, "cannot be read: " + e.getMessage(), e);
+    }
+  }
+
+  private static MemorySegment map(FileChannel channel, long from, long bytes, Arena arena)
+      throws IOException {
+    try {
+      return bytes == 0
+          ? MemorySegment.NULL
+          : channel.map(FileChannel.MapMode.READ_ONLY, from, bytes, arena);
+    } catch (IOException | RuntimeException e) {
+      arena.close();
+      throw e;
     }
   }
 
@@ -111,42 +119,54 @@ public final class SafeTensors implements TensorSource {
 
   @Override
   public Map<String, TensorEntry> entries() {
-    return java.util.Collections.unmodifiableMap(header.entries());
+    return Collections.unmodifiableMap(header.entries());
   }
 
   @Override
   public Map<String, String> metadata() {
-    return java.util.Collections.unmodifiableMap(header.metadata());
+    return Collections.unmodifiableMap(header.metadata());
   }
 
   @Override
   public Tensor read(String name) {
     TensorEntry entry = header.entries().get(name);
     if (entry == null) {
-      throw new TensorFileException(file, "holds no tensor \"" + name + "\"");
+      throw new TensorFileException(file, "holds no tensor " + HeaderJson.quoted(name));
     }
     DType dtype =
         entry
             .dtype()
-            .orElseThrow(
-                () ->
-                    new TensorFileException(
-                        file,
-                        "tensor \""
-                            + name
-                            + "\" has type "
-                            + entry.type()
-                            + ", which cannot be computed with"));
+            .orElseThrow(() -> unreadable(entry, "type " + entry.type() + " is not supported"));
+    Shape shape;
+    try {
+      shape = entry.shape();
+    } catch (ArithmeticException e) {
+      throw unreadable(entry, "dimensions " + entry.dimsText() + " are too large");
+    }
     if (!arena.scope().isAlive()) {
       throw new IllegalStateException(file + " has been closed");
     }
     Scope scope = Scope.current();
     Storage storage = CpuBackend.instance().allocate(entry.bytes());
-    Tensor t = Tensor.owned(storage, Layout.contiguous(entry.shape()), dtype, scope);
-    Memory.copy(data + entry.begin(), storage.address(), entry.bytes());
+    Tensor t = Tensor.owned(storage, Layout.contiguous(shape), dtype, scope);
+    try {
+      MemorySegment.copy(data, entry.begin(), Memory.ALL, storage.address(), entry.bytes());
+    } catch (InternalError e) { // how the virtual machine reports a page that is gone
+      throw new TensorFileException(
+          file, "cannot be read; was it truncated since it was opened?", e);
+    }
     return t;
   }
 
+  private TensorFileException unreadable(TensorEntry entry, String why) {
+    return new TensorFileException(
+        file, "tensor " + HeaderJson.quoted(entry.name()) + " cannot be read: " + why);
+  }
+
+  /**
+   * Closes the file; closing twice does nothing. Tensors that were read stay; a read under way in
+   * another thread may fail.
+   */
   @Override
   public void close() {
     if (arena.scope().isAlive()) {
@@ -174,15 +194,21 @@ public final class SafeTensors implements TensorSource {
    * @param tensors by name
    * @param metadata free strings
    * @throws TensorFileException if it cannot be written
+   * @throws IllegalArgumentException if a name is not valid Unicode or is {@code __metadata__}, or
+   *     the header exceeds 100 MB
    */
   public static void save(Path file, Map<String, Tensor> tensors, Map<String, String> metadata) {
+    if (tensors.containsKey(SafeTensorsHeader.METADATA)) {
+      throw new IllegalArgumentException(
+          "a tensor cannot be called " + SafeTensorsHeader.METADATA + ": " + file);
+    }
+    tensors.values().forEach(t -> t.storage().address()); // throws if freed
     List<Map.Entry<String, Tensor>> sorted = new ArrayList<>(tensors.entrySet());
     sorted.sort(
         Comparator.comparingInt(
                 (Map.Entry<String, Tensor> e) -> -ORDER.indexOf(e.getValue().dtype().name()))
             .thenComparing(
-                e -> e.getKey().getBytes(StandardCharsets.UTF_8),
-                java.util.Arrays::compareUnsigned));
+                e -> e.getKey().getBytes(StandardCharsets.UTF_8), Arrays::compareUnsigned));
     byte[] header = header(sorted, metadata);
     AtomicFile.write(
         file,
@@ -223,12 +249,25 @@ public final class SafeTensors implements TensorSource {
       json.append(position).append("]}");
     }
     byte[] bytes = json.append('}').toString().getBytes(StandardCharsets.UTF_8);
-    byte[] padded = java.util.Arrays.copyOf(bytes, (bytes.length + 7) & ~7);
-    java.util.Arrays.fill(padded, bytes.length, padded.length, (byte) ' ');
+    if (bytes.length > SafeTensorsHeader.MAX_LENGTH - 8) {
+      throw new IllegalArgumentException(
+          "the header of "
+              + sorted.size()
+              + " tensors has "
+              + bytes.length
+              + " bytes; readers accept at most "
+              + SafeTensorsHeader.MAX_LENGTH);
+    }
+    byte[] padded = Arrays.copyOf(bytes, (bytes.length + 7) & ~7);
+    Arrays.fill(padded, bytes.length, padded.length, (byte) ' ');
     return padded;
   }
 
   private static void quote(StringBuilder json, String s) {
+    if (!StandardCharsets.UTF_8.newEncoder().canEncode(s)) {
+      throw new IllegalArgumentException(
+          "the name or text " + HeaderJson.quoted(s) + " has an unpaired surrogate");
+    }
     json.append('"');
     for (int i = 0; i < s.length(); i++) {
       char c = s.charAt(i);

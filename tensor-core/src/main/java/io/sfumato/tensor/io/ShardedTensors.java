@@ -3,7 +3,6 @@ package io.sfumato.tensor.io;
 
 import io.sfumato.tensor.Tensor;
 import java.io.IOException;
-import java.nio.charset.StandardCharsets;
 import java.nio.file.Files;
 import java.nio.file.Path;
 import java.util.ArrayList;
@@ -25,12 +24,16 @@ public final class ShardedTensors implements TensorSource {
   private final Path index;
   private final Map<String, SafeTensors> shards;
   private final Map<String, SafeTensors> owner;
+  private final Map<String, TensorEntry> entries = new LinkedHashMap<>();
 
   private ShardedTensors(
       Path index, Map<String, SafeTensors> shards, Map<String, SafeTensors> owner) {
     this.index = index;
     this.shards = shards;
     this.owner = owner;
+    for (SafeTensors shard : shards.values()) {
+      entries.putAll(shard.entries());
+    }
   }
 
   /**
@@ -46,13 +49,11 @@ public final class ShardedTensors implements TensorSource {
     try {
       List<String> problems = new ArrayList<>();
       for (String name : new TreeSet<>(weightMap.values())) {
-        if (!Path.of(name).getFileName().toString().equals(name)) {
-          throw new TensorFileException(index, "shard name \"" + name + "\" must be a plain name");
-        }
+        requirePlain(index, name);
         if (Files.exists(folder.resolve(name))) {
           shards.put(name, SafeTensors.open(folder.resolve(name)));
         } else {
-          problems.add("shard " + name + " is missing");
+          problems.add("shard " + HeaderJson.quoted(name) + " is missing");
         }
       }
       Map<String, SafeTensors> owner = new LinkedHashMap<>();
@@ -62,19 +63,25 @@ public final class ShardedTensors implements TensorSource {
             if (shard != null && shard.entries().containsKey(tensor)) {
               owner.put(tensor, shard);
             } else if (shard != null) {
-              problems.add("tensor \"" + tensor + "\" is not in " + file);
+              problems.add("tensor " + HeaderJson.quoted(tensor) + " is not in " + file);
             }
           });
       shards.forEach(
           (file, shard) -> {
             for (String tensor : shard.entries().keySet()) {
-              if (!file.equals(weightMap.get(tensor))) {
-                problems.add("tensor \"" + tensor + "\" of " + file + " is not in the index");
+              if (!weightMap.containsKey(tensor)) {
+                problems.add(
+                    "tensor " + HeaderJson.quoted(tensor) + " of " + file + " is not in the index");
+              } else if (!file.equals(weightMap.get(tensor))) {
+                problems.add("tensor " + HeaderJson.quoted(tensor) + " is also in " + file);
               }
             }
           });
       if (!problems.isEmpty()) {
-        throw new TensorFileException(index, String.join("; ", problems));
+        throw new TensorFileException(
+            index,
+            String.join("; ", problems.subList(0, Math.min(20, problems.size())))
+                + (problems.size() > 20 ? "; and " + (problems.size() - 20) + " more" : ""));
       }
       return new ShardedTensors(index, shards, owner);
     } catch (RuntimeException e) {
@@ -83,30 +90,56 @@ public final class ShardedTensors implements TensorSource {
     }
   }
 
+  /** Shards lie beside the index; a name must not lead anywhere else, on any system. */
+  private static void requirePlain(Path index, String name) {
+    boolean plain = !name.isEmpty() && !name.equals(".") && !name.equals("..");
+    for (int i = 0; i < name.length(); i++) {
+      char c = name.charAt(i);
+      plain &= "/\\:".indexOf(c) < 0 && !Character.isISOControl(c);
+    }
+    if (!plain) {
+      throw new TensorFileException(
+          index, "shard name " + HeaderJson.quoted(name) + " must be a plain file name");
+    }
+  }
+
   private static Map<String, String> weightMap(Path index) {
+    if (!Files.isRegularFile(index)) {
+      throw new TensorFileException(index, Files.exists(index) ? "is not a file" : "no such file");
+    }
+    Map<String, String> result = new LinkedHashMap<>();
+    boolean[] found = {false};
     try {
       if (Files.size(index) > MAX_INDEX) {
         throw new TensorFileException(index, "index is larger than " + MAX_INDEX + " bytes");
       }
-      String text = Files.readString(index, StandardCharsets.UTF_8);
-      Map<String, Object> object = HeaderJson.parseObject(text);
-      if (!(object.get("weight_map") instanceof Map<?, ?> map)) {
-        throw new TensorFileException(index, "index has no object \"weight_map\"");
-      }
-      Map<String, String> result = new LinkedHashMap<>();
-      map.forEach(
-          (k, v) -> {
-            if (!(v instanceof String file)) {
-              throw new TensorFileException(index, "weight_map of \"" + k + "\" is no string");
+      HeaderJson reader = new HeaderJson(Files.readAllBytes(index));
+      reader.object(
+          key -> {
+            if (!key.equals("weight_map")) {
+              reader.skip();
+            } else if (found[0]) {
+              throw reader.malformed("second weight_map");
+            } else {
+              found[0] = true;
+              reader.object(
+                  tensor -> {
+                    if (result.put(tensor, reader.string()) != null) {
+                      throw reader.malformed("second entry of " + HeaderJson.quoted(tensor));
+                    }
+                  });
             }
-            result.put((String) k, file);
           });
-      return result;
+      reader.end();
     } catch (HeaderJson.Malformed e) {
       throw new TensorFileException(index, "index is not valid: " + e.getMessage(), e);
     } catch (IOException e) {
       throw new TensorFileException(index, "cannot be read: " + e.getMessage(), e);
     }
+    if (!found[0]) {
+      throw new TensorFileException(index, "index has no object \"weight_map\"");
+    }
+    return result;
   }
 
   @Override
@@ -116,15 +149,7 @@ public final class ShardedTensors implements TensorSource {
 
   @Override
   public Map<String, TensorEntry> entries() {
-    Map<String, TensorEntry> all = new LinkedHashMap<>();
-    owner.forEach(
-        (name, shard) -> {
-          TensorEntry entry = shard.entries().get(name);
-          if (entry != null) {
-            all.put(name, entry);
-          }
-        });
-    return Collections.unmodifiableMap(all);
+    return Collections.unmodifiableMap(entries);
   }
 
   @Override
@@ -138,7 +163,7 @@ public final class ShardedTensors implements TensorSource {
   public Tensor read(String name) {
     SafeTensors shard = owner.get(name);
     if (shard == null) {
-      throw new TensorFileException(index, "holds no tensor \"" + name + "\"");
+      throw new TensorFileException(index, "holds no tensor " + HeaderJson.quoted(name));
     }
     return shard.read(name);
   }

@@ -3,22 +3,20 @@ package io.sfumato.tensor.io;
 
 import io.sfumato.tensor.DType;
 import io.sfumato.tensor.Device;
-import io.sfumato.tensor.Layout;
 import io.sfumato.tensor.Parameter;
 import io.sfumato.tensor.Rng;
 import io.sfumato.tensor.Scope;
 import io.sfumato.tensor.Shape;
-import io.sfumato.tensor.Storage;
 import io.sfumato.tensor.Tensor;
-import io.sfumato.tensor.TensorSpec;
 import io.sfumato.tensor.exec.Backends;
-import java.nio.file.Files;
+import io.sfumato.tensor.ops.Updates;
 import java.nio.file.Path;
 import java.util.ArrayList;
 import java.util.Collection;
 import java.util.LinkedHashSet;
 import java.util.List;
 import java.util.Set;
+import java.util.function.UnaryOperator;
 import org.jspecify.annotations.Nullable;
 
 /**
@@ -27,36 +25,39 @@ import org.jspecify.annotations.Nullable;
  *
  * {@snippet :
  * var unet = new UNet2D(Weights.init(Rng.seed(0)), config);
- * try (var weights = Weights.open(file)) {
+ * try (var weights = Weights.open(file).as(DType.F32)) {
  *   var same = new UNet2D(weights, config);
  *   weights.requireAllUsed();
  * }
  * }
  *
  * <p>Loading is strict: a missing or misshapen tensor is an error as soon as a layer asks for it,
- * and {@link #requireAllUsed} lists those no layer asked for.
+ * and {@link #requireAllUsed} lists those no layer asked for. Stored tensors keep the type they
+ * have in the file unless {@link #as} names another.
  */
 public final class Weights implements AutoCloseable {
-  private final Provider provider;
+  private final WeightProvider provider;
   private final String path;
   private final Set<String> asked;
+  private final @Nullable DType dtype;
+  private final @Nullable Device device;
 
-  /** Makes one parameter. */
-  private interface Provider extends AutoCloseable {
-    Tensor provide(String name, Shape shape, Init init);
-
-    Set<String> names();
-
-    String description();
-
-    @Override
-    default void close() {}
-  }
-
-  private Weights(Provider provider, String path, Set<String> asked) {
+  private Weights(
+      WeightProvider provider,
+      String path,
+      Set<String> asked,
+      @Nullable DType dtype,
+      @Nullable Device device) {
     this.provider = provider;
     this.path = path;
     this.asked = asked;
+    this.dtype = dtype;
+    this.device = device;
+  }
+
+  private static Weights root(
+      WeightProvider provider, @Nullable DType dtype, @Nullable Device device) {
+    return new Weights(provider, "", new LinkedHashSet<>(), dtype, device);
   }
 
   /** Fresh F32 parameters on the CPU; each depends on {@code rng} and its own name only. */
@@ -66,133 +67,79 @@ public final class Weights implements AutoCloseable {
 
   /** Fresh parameters of a type and device; each depends on {@code rng} and its own name only. */
   public static Weights init(Rng rng, DType dtype, Device device) {
-    return new Weights(
-        new Provider() {
-          @Override
-          public Tensor provide(String name, Shape shape, Init init) {
-            return init.create(new TensorSpec(shape, dtype, device), rng.fork(name));
-          }
-
-          @Override
-          public Set<String> names() {
-            return Set.of();
-          }
-
-          @Override
-          public String description() {
-            return "initial weights";
-          }
-        },
-        "",
-        new LinkedHashSet<>());
+    return root(new WeightProvider.Fresh(rng), dtype, device);
   }
 
   /**
-   * The tensors of a safetensors file, of a sharded checkpoint ({@code *.index.json}), or of a
-   * folder that holds one of them under a name that diffusers uses.
+   * The tensors of a safetensors file, a sharded checkpoint or a folder, as {@link
+   * TensorSource#open} finds them.
    *
    * @throws TensorFileException if there is none, or it is corrupt
    */
   public static Weights open(Path path) {
-    Path file = Files.isDirectory(path) ? find(path) : path;
-    return from(
-        file.toString().endsWith(".json") ? ShardedTensors.open(file) : SafeTensors.open(file));
-  }
-
-  private static Path find(Path folder) {
-    for (String base : List.of("diffusion_pytorch_model", "model")) {
-      for (String name : List.of(base + ".safetensors", base + ".safetensors.index.json")) {
-        if (Files.exists(folder.resolve(name))) {
-          return folder.resolve(name);
-        }
-      }
-    }
-    throw new TensorFileException(
-        folder,
-        "holds neither diffusion_pytorch_model.safetensors nor model.safetensors, nor an index of"
-            + " their shards");
+    return from(TensorSource.open(path));
   }
 
   /** The tensors of a source, which is closed with this object. */
   public static Weights from(TensorSource source) {
-    return new Weights(
-        new Provider() {
-          @Override
-          public Tensor provide(String name, Shape shape, Init init) {
-            TensorEntry entry = source.entries().get(name);
-            if (entry == null) {
-              throw new WeightsException(
-                  source.description()
-                      + ": tensor \""
-                      + name
-                      + "\" is missing; wanted "
-                      + shape
-                      + nearest(name, source.entries().keySet()));
-            }
-            if (!entry.shape().equals(shape)) {
-              throw new WeightsException(
-                  source.description()
-                      + ": tensor \""
-                      + name
-                      + "\" has shape "
-                      + entry.shape()
-                      + "; the model wants "
-                      + shape);
-            }
-            return source.read(name);
-          }
-
-          @Override
-          public Set<String> names() {
-            return source.entries().keySet();
-          }
-
-          @Override
-          public String description() {
-            return source.description();
-          }
-
-          @Override
-          public void close() {
-            source.close();
-          }
-        },
-        "",
-        new LinkedHashSet<>());
+    return root(new WeightProvider.Stored(source), null, null);
   }
 
-  /** No memory at all: tensors have names, shapes and types but no values. */
+  /** No memory at all: F32 tensors have names and shapes but no values. */
   public static Weights meta() {
-    return new Weights(
-        new Provider() {
-          @Override
-          public Tensor provide(String name, Shape shape, Init init) {
-            Storage nothing = new Storage(new Device("meta", 0), 0, 0, (a, b) -> {});
-            return Tensor.owned(nothing, Layout.contiguous(shape), DType.F32, Scope.current());
-          }
+    return root(new WeightProvider.Meta(), DType.F32, null);
+  }
 
-          @Override
-          public Set<String> names() {
-            return Set.of();
-          }
+  /**
+   * These weights in another floating type: fresh ones are drawn in it, stored ones are converted
+   * while they are read. Stored integers and truth values stay what they are.
+   *
+   * @throws IllegalArgumentException if the type is not floating
+   */
+  public Weights as(DType type) {
+    if (!type.isFloating()) {
+      throw new IllegalArgumentException("weights must be floating; got " + type.label());
+    }
+    return new Weights(provider, path, asked, type, device);
+  }
 
-          @Override
-          public String description() {
-            return "meta";
-          }
-        },
-        "",
-        new LinkedHashSet<>());
+  /** These weights on a device. */
+  public Weights on(Device target) {
+    return new Weights(provider, path, asked, dtype, target);
+  }
+
+  /**
+   * These stored weights under other names, for checkpoints of other conventions.
+   *
+   * @param rule gives the name the model asks for, for the name in the file
+   * @throws WeightsException if two tensors would have one name
+   * @throws IllegalStateException if these weights are not stored ones, are a view made by {@link
+   *     #at}, or were asked for some already
+   */
+  public Weights rename(UnaryOperator<String> rule) {
+    if (!(provider instanceof WeightProvider.Stored stored)) {
+      throw new IllegalStateException("only stored weights can be renamed: " + description());
+    }
+    if (!path.isEmpty() || !asked.isEmpty()) {
+      throw new IllegalStateException("rename weights before anything else is done with them");
+    }
+    WeightProvider renamed = new WeightProvider.Stored(stored.source().rename(rule));
+    return new Weights(renamed, "", asked, dtype, device);
   }
 
   /** The weights below a name: {@code at("conv1").get("weight", …)} is {@code conv1.weight}. */
   public Weights at(String name) {
-    return new Weights(provider, path.isEmpty() ? name : path + "." + name, asked);
+    return new Weights(provider, full(name), asked, dtype, device);
   }
 
   /** The path of this view, empty at the root. */
   public String path() {
     return path;
+  }
+
+  /** Where the weights come from, for messages. */
+  public String description() {
+    return provider.description();
   }
 
   /** Whether a stored tensor of this name exists; always false for fresh weights. */
@@ -206,67 +153,73 @@ public final class Weights implements AutoCloseable {
    * @param name its last name, for example {@code weight}
    * @param shape the shape the layer needs
    * @param init how fresh values are drawn
-   * @throws WeightsException if the source lacks it or has it in another shape
+   * @throws WeightsException if the source lacks it or has it in another shape, or it is asked for
+   *     twice
    */
   public Parameter get(String name, Shape shape, Init init) {
     String full = full(name);
-    if (!asked.add(full)) {
+    if (asked.contains(full)) {
       throw new WeightsException("parameter \"" + full + "\" is asked for twice");
     }
     Scope scope = Scope.open();
     try {
-      return new Parameter(full, provider.provide(full, shape, init));
+      String problem = provider.problem(full, shape);
+      if (problem != null) {
+        throw new WeightsException(description() + ": " + problem);
+      }
+      Parameter parameter = new Parameter(full, provider.provide(full, shape, init, dtype, device));
+      asked.add(full);
+      return parameter;
     } finally {
       scope.close();
     }
   }
 
   /**
-   * Overwrites parameters that exist already with the stored tensors of the same names, in place.
+   * Overwrites parameters that exist already with the stored tensors of the same full names, in
+   * place. All are checked before the first is changed.
    *
-   * @throws WeightsException if one is missing or of another shape or type; then nothing was
-   *     changed
+   * @throws WeightsException listing those that are missing or of another shape or type; then
+   *     nothing was changed
+   * @throws IllegalStateException if these weights are not stored ones
    */
   public void copyInto(Collection<Parameter> parameters) {
-    Scope scope = Scope.open();
-    try {
-      List<Tensor> values = new ArrayList<>();
-      for (Parameter p : parameters) {
-        Tensor value = provider.provide(p.name(), p.value().shape(), Init.zeros());
-        if (value.dtype() != p.value().dtype()) {
-          throw new WeightsException(
-              provider.description()
-                  + ": tensor \""
-                  + p.name()
-                  + "\" is "
-                  + value.dtype().label()
-                  + "; the model has it as "
-                  + p.value().dtype().label());
-        }
-        values.add(value);
-        asked.add(p.name());
+    if (!(provider instanceof WeightProvider.Stored stored)) {
+      throw new IllegalStateException("only stored weights can be copied: " + description());
+    }
+    List<String> problems = new ArrayList<>();
+    for (Parameter p : parameters) {
+      String problem = provider.problem(p.name(), p.value().shape());
+      if (problem == null) {
+        problem = stored.typeProblem(p.name(), p.value().dtype(), dtype);
       }
-      int i = 0;
-      for (Parameter p : parameters) {
-        Tensor target = p.value();
-        Tensor value = values.get(i++).contiguous();
-        Backends.of(target.device())
-            .upload(value.address(), target.address(), target.spec().bytes());
-        target.storage().changed();
+      if (problem != null) {
+        problems.add(problem);
       }
-    } finally {
-      scope.close();
+    }
+    if (!problems.isEmpty()) {
+      throw new WeightsException(description() + ": " + listed(problems, "; "));
+    }
+    for (Parameter p : parameters) {
+      Scope.run(() -> copy(p.value(), stored.read(p.name(), dtype)));
+      asked.add(p.name());
+    }
+  }
+
+  private static void copy(Tensor target, Tensor value) {
+    if (target.layout().isContiguous()) {
+      long bytes = target.spec().bytes();
+      Backends.of(target.device()).upload(value.contiguous().address(), target.address(), bytes);
+      target.storage().changed();
+    } else {
+      Updates.copy(target, value.to(target.device()));
     }
   }
 
   /** Stored tensors that no layer has asked for. */
   public List<String> unused() {
-    List<String> rest = new ArrayList<>();
-    for (String name : provider.names()) {
-      if (!asked.contains(name)) {
-        rest.add(name);
-      }
-    }
+    List<String> rest = new ArrayList<>(provider.names());
+    rest.removeIf(asked::contains);
     return rest;
   }
 
@@ -279,37 +232,27 @@ public final class Weights implements AutoCloseable {
     List<String> rest = unused();
     if (!rest.isEmpty()) {
       throw new WeightsException(
-          provider.description()
+          description()
               + ": "
               + rest.size()
               + " tensors were not used by the model: "
-              + String.join(", ", rest.subList(0, Math.min(20, rest.size())))
-              + (rest.size() > 20 ? ", …" : ""));
+              + listed(rest, ", "));
     }
   }
 
+  private static String listed(List<String> all, String separator) {
+    int shown = Math.min(20, all.size());
+    return String.join(separator, all.subList(0, shown))
+        + (all.size() > shown ? separator + "and " + (all.size() - shown) + " more" : "");
+  }
+
+  /** Closes the file behind these weights, if there is one. */
   @Override
   public void close() {
-    try {
-      provider.close();
-    } catch (Exception e) {
-      throw new IllegalStateException("closing " + provider.description(), e);
-    }
+    provider.close();
   }
 
   private String full(String name) {
     return path.isEmpty() ? name : path + "." + name;
-  }
-
-  private static String nearest(String name, Set<String> names) {
-    @Nullable String best = null;
-    String tail = name.substring(name.lastIndexOf('.', name.lastIndexOf('.') - 1) + 1);
-    for (String candidate : names) {
-      if (candidate.endsWith(tail)) {
-        best = candidate;
-        break;
-      }
-    }
-    return best == null ? "" : "; there is \"" + best + "\"";
   }
 }
