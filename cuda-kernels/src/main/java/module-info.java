@@ -4,4 +4,9 @@
 module io.sfumato.cuda {
   requires transitive io.sfumato.tensor;
   requires static transitive org.jspecify;
+
+  exports io.sfumato.cuda;
+
+  provides io.sfumato.tensor.exec.BackendProvider with
+      io.sfumato.cuda.CudaProvider;
 }

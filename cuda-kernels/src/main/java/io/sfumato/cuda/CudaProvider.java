@@ -1,0 +1,119 @@
+// SPDX-License-Identifier: Apache-2.0
+package io.sfumato.cuda;
+
+import io.sfumato.tensor.Device;
+import io.sfumato.tensor.DeviceException;
+import io.sfumato.tensor.exec.Backend;
+import io.sfumato.tensor.exec.BackendProvider;
+import org.jspecify.annotations.Nullable;
+
+/**
+ * Offers the NVIDIA devices of this machine, or says why there is none to offer. This version looks
+ * for the driver but has no kernels, so it offers no device.
+ */
+public final class CudaProvider implements BackendProvider {
+  private final Probe probe;
+  private @Nullable String reason;
+
+  /** The devices of this machine; nothing is looked for before it is asked for. */
+  public CudaProvider() {
+    this(new DriverProbe());
+  }
+
+  CudaProvider(Probe probe) {
+    this.probe = probe;
+  }
+
+  @Override
+  public String kind() {
+    return "cuda";
+  }
+
+  /** {@inheritDoc} The machine is looked at once; the answer stays. */
+  @Override
+  public synchronized String unavailable() {
+    String known = reason;
+    if (known == null) {
+      try {
+        known = find();
+      } catch (Throwable t) {
+        known = "looking for an NVIDIA driver failed (" + t + "); use --device cpu";
+      }
+      reason = known;
+    }
+    return known;
+  }
+
+  @Override
+  public int count() {
+    return 0;
+  }
+
+  /**
+   * Refuses.
+   *
+   * @throws DeviceException always, with the reason
+   */
+  @Override
+  public Backend open(int index) {
+    throw new DeviceException(new Device(kind(), index) + ": not used, because " + unavailable());
+  }
+
+  private String find() {
+    Probe.Driver driver = probe.driver();
+    return switch (driver) {
+      case Probe.NoLibrary none when probe.hasKernelDriver() ->
+          "an NVIDIA driver is running, but its library "
+              + none.library()
+              + " cannot be loaded ("
+              + none.why()
+              + "); install the driver's user libraries, or start the container with access to the"
+              + " GPU, or use --device cpu";
+      case Probe.NoLibrary none ->
+          "no NVIDIA driver was found ("
+              + none.library()
+              + " cannot be loaded); install one, or use --device cpu";
+      case Probe.Forbidden forbidden ->
+          "native access is not allowed ("
+              + forbidden.why()
+              + "); start Java with --enable-native-access="
+              + forbidden.module()
+              + ", or use --device cpu";
+      case Probe.Failed failed ->
+          "the NVIDIA driver answers "
+              + failed.call()
+              + " with error "
+              + failed.code()
+              + explained(failed.code())
+              + "; see what nvidia-smi says, or use --device cpu";
+      case Probe.Present present when present.devices() == 0 ->
+          "the NVIDIA driver (CUDA "
+              + present.version()
+              + ") sees no device; is one there, and does CUDA_VISIBLE_DEVICES hide it? Else use"
+              + " --device cpu";
+      case Probe.Present present ->
+          "this version has no CUDA kernels yet (the driver, for CUDA "
+              + present.version()
+              + ", and "
+              + present.devices()
+              + (present.devices() == 1 ? " device are" : " devices are")
+              + " there); use --device cpu";
+    };
+  }
+
+  /** The names of the errors that cuInit is known for (CUDA driver API, CUresult). */
+  private static String explained(int code) {
+    return switch (code) {
+      case 3 -> " (not initialised)";
+      case 34 -> " (the library is a stub)";
+      case 46 -> " (the device is not available)";
+      case 100 -> " (no device; does CUDA_VISIBLE_DEVICES hide it?)";
+      case 101 -> " (invalid device)";
+      case 802 -> " (the system is not yet ready)";
+      case 803 -> " (the driver and its library are of different versions)";
+      case 804 -> " (the library is too new for this device)";
+      case 999 -> " (unknown)";
+      default -> "";
+    };
+  }
+}

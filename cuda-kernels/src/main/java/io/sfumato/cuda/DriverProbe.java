@@ -1,0 +1,94 @@
+// SPDX-License-Identifier: Apache-2.0
+package io.sfumato.cuda;
+
+import static java.lang.foreign.ValueLayout.ADDRESS;
+import static java.lang.foreign.ValueLayout.JAVA_INT;
+
+import java.lang.foreign.Arena;
+import java.lang.foreign.FunctionDescriptor;
+import java.lang.foreign.Linker;
+import java.lang.foreign.MemoryLayout;
+import java.lang.foreign.MemorySegment;
+import java.lang.foreign.SymbolLookup;
+import java.lang.invoke.MethodHandle;
+import java.nio.file.Files;
+import java.nio.file.Path;
+import java.util.List;
+import java.util.Locale;
+import java.util.Optional;
+
+/**
+ * Asks the driver of this machine: loads its library (it comes with the driver, no toolkit is
+ * needed), initialises it and counts devices. No context is made, so no device memory is taken.
+ */
+final class DriverProbe implements Probe {
+  private final String library;
+
+  DriverProbe() {
+    this(
+        System.getProperty("os.name", "").toLowerCase(Locale.ROOT).startsWith("windows")
+            ? "nvcuda.dll"
+            : "libcuda.so.1");
+  }
+
+  /** Asks a library of this name. */
+  DriverProbe(String library) {
+    this.library = library;
+  }
+
+  @Override
+  public Driver driver() {
+    SymbolLookup symbols;
+    try {
+      symbols = SymbolLookup.libraryLookup(library, Arena.global()); // never unloaded
+    } catch (IllegalArgumentException e) {
+      return new NoLibrary(library, String.valueOf(e.getMessage()));
+    } catch (IllegalCallerException e) {
+      return new Forbidden(moduleName(), String.valueOf(e.getMessage()));
+    }
+    try (Arena arena = Arena.ofConfined()) {
+      MemorySegment number = arena.allocate(JAVA_INT);
+      Optional<MethodHandle> init = function(symbols, "cuInit", JAVA_INT);
+      Optional<MethodHandle> version = function(symbols, "cuDriverGetVersion", ADDRESS);
+      Optional<MethodHandle> count = function(symbols, "cuDeviceGetCount", ADDRESS);
+      if (init.isEmpty() || version.isEmpty() || count.isEmpty()) {
+        return new NoLibrary(library, "it is not NVIDIA's: cuInit and its like are missing");
+      }
+      int code = (int) init.get().invokeExact(0);
+      if (code != 0) {
+        return new Failed("cuInit", code);
+      }
+      code = (int) version.get().invokeExact(number);
+      if (code != 0) {
+        return new Failed("cuDriverGetVersion", code);
+      }
+      int cuda = number.get(JAVA_INT, 0); // 1000 major + 10 minor
+      code = (int) count.get().invokeExact(number);
+      if (code != 0) {
+        return new Failed("cuDeviceGetCount", code);
+      }
+      return new Present(cuda / 1000 + "." + cuda % 1000 / 10, number.get(JAVA_INT, 0));
+    } catch (RuntimeException | Error e) {
+      throw e;
+    } catch (Throwable e) {
+      throw new IllegalStateException(e); // native functions throw no checked exceptions
+    }
+  }
+
+  private static Optional<MethodHandle> function(
+      SymbolLookup symbols, String name, MemoryLayout argument) {
+    FunctionDescriptor type = FunctionDescriptor.of(JAVA_INT, argument);
+    return symbols.find(name).map(address -> Linker.nativeLinker().downcallHandle(address, type));
+  }
+
+  private static String moduleName() {
+    String name = DriverProbe.class.getModule().getName();
+    return name == null ? "ALL-UNNAMED" : name;
+  }
+
+  @Override
+  public boolean hasKernelDriver() {
+    return List.of("/proc/driver/nvidia/version", "/dev/nvidiactl", "/dev/nvidia0").stream()
+        .anyMatch(path -> Files.exists(Path.of(path)));
+  }
+}
