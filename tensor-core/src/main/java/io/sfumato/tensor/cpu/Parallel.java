@@ -3,6 +3,7 @@ package io.sfumato.tensor.cpu;
 
 import java.util.concurrent.atomic.AtomicBoolean;
 import java.util.concurrent.atomic.AtomicInteger;
+import java.util.concurrent.atomic.AtomicIntegerArray;
 import java.util.concurrent.atomic.AtomicReference;
 import java.util.concurrent.locks.LockSupport;
 import org.jspecify.annotations.Nullable;
@@ -85,17 +86,37 @@ public final class Parallel {
     return Math.max(1, Runtime.getRuntime().availableProcessors());
   }
 
+  /** One loop. Workers may join until it is closed; the caller waits for those that did. */
   private static final class Job {
+    private static final int CLOSED = -1;
+
     final int n;
     final int grain;
     final Body body;
     final AtomicInteger next = new AtomicInteger();
-    final AtomicReference<Throwable> failure = new AtomicReference<>();
+    final AtomicInteger helpers = new AtomicInteger();
+    final AtomicReference<@Nullable Throwable> failure = new AtomicReference<>();
 
     Job(int n, int grain, Body body) {
       this.n = n;
       this.grain = grain;
       this.body = body;
+    }
+
+    /** Takes part unless the loop is closed. */
+    void help(int worker) {
+      int h = helpers.get();
+      while (h != CLOSED) {
+        if (helpers.compareAndSet(h, h + 1)) {
+          try {
+            work(worker);
+          } finally {
+            helpers.decrementAndGet();
+          }
+          return;
+        }
+        h = helpers.get();
+      }
     }
 
     void work(int worker) {
@@ -111,22 +132,31 @@ public final class Parallel {
         failure.compareAndSet(null, t);
       }
     }
+
+    /**
+     * Waits for the helpers and lets no more in. A worker that the system never gave a core has not
+     * joined, and is not waited for.
+     */
+    void close() {
+      while (!helpers.compareAndSet(0, CLOSED)) {
+        Thread.onSpinWait();
+      }
+    }
   }
 
   private static final class Pool {
     final int size;
     final AtomicBoolean busy = new AtomicBoolean();
     private final Thread[] threads;
-    private final boolean[] parked;
+    private final AtomicIntegerArray parked;
     private volatile @Nullable Job job;
     private volatile int generation;
     private volatile boolean stopped;
-    private final AtomicInteger pending = new AtomicInteger();
 
     Pool(int size) {
       this.size = size;
       this.threads = new Thread[size];
-      this.parked = new boolean[size];
+      this.parked = new AtomicIntegerArray(size);
       for (int i = 1; i < size; i++) {
         int worker = i;
         threads[i] = new Thread(() -> loop(worker), "sfumato-cpu-" + i);
@@ -135,23 +165,23 @@ public final class Parallel {
       }
     }
 
+    @SuppressWarnings("NonAtomicVolatileUpdate") // one caller at a time holds busy
     void run(Job j) {
       job = j;
-      pending.set(size - 1);
       generation++;
       for (int i = 1; i < size; i++) {
-        LockSupport.unpark(threads[i]);
+        if (parked.get(i) != 0) {
+          LockSupport.unpark(threads[i]);
+        }
       }
       WORKER.set(0);
       try {
         j.work(0);
       } finally {
         WORKER.remove();
+        j.close();
+        job = null;
       }
-      while (pending.get() != 0) {
-        Thread.onSpinWait();
-      }
-      job = null;
       Throwable t = j.failure.get();
       if (t instanceof RuntimeException e) {
         throw e;
@@ -164,24 +194,24 @@ public final class Parallel {
     private void loop(int worker) {
       WORKER.set(worker);
       int seen = 0;
-      while (true) {
+      while (!stopped) {
         int spins = 0;
-        while (generation == seen) {
-          if (stopped) {
-            return;
-          }
+        while (generation == seen && !stopped) {
           if (++spins < SPINS) {
             Thread.onSpinWait();
           } else {
-            LockSupport.park(this);
+            parked.set(worker, 1);
+            if (generation == seen && !stopped) {
+              LockSupport.park(this);
+            }
+            parked.set(worker, 0);
           }
         }
         seen = generation;
         Job current = job;
         if (current != null) {
-          current.work(worker);
+          current.help(worker);
         }
-        pending.decrementAndGet();
       }
     }
 
