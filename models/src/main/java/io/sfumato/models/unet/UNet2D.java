@@ -14,6 +14,7 @@ import io.sfumato.tensor.Tensor;
 import io.sfumato.tensor.io.Init;
 import io.sfumato.tensor.io.SafeTensors;
 import io.sfumato.tensor.io.Weights;
+import io.sfumato.tensor.io.WeightsException;
 import io.sfumato.tensor.ops.Num;
 import io.sfumato.tensor.ops.Shaping;
 import java.nio.file.Path;
@@ -131,7 +132,12 @@ public final class UNet2D extends Module {
     UNet2DConfig config = UNet2DConfig.read(folder.resolve("config.json"));
     try (Weights weights = Weights.open(folder)) {
       UNet2D model = new UNet2D(weights, config);
-      weights.requireAllUsed();
+      try {
+        weights.requireAllUsed();
+      } catch (WeightsException e) {
+        model.close();
+        throw e;
+      }
       return model;
     }
   }

@@ -39,6 +39,7 @@ public final class Weights implements AutoCloseable {
   private final WeightProvider provider;
   private final String path;
   private final Set<String> asked;
+  private final List<Parameter> given;
   private final @Nullable DType dtype;
   private final @Nullable Device device;
 
@@ -46,18 +47,20 @@ public final class Weights implements AutoCloseable {
       WeightProvider provider,
       String path,
       Set<String> asked,
+      List<Parameter> given,
       @Nullable DType dtype,
       @Nullable Device device) {
     this.provider = provider;
     this.path = path;
     this.asked = asked;
+    this.given = given;
     this.dtype = dtype;
     this.device = device;
   }
 
   private static Weights root(
       WeightProvider provider, @Nullable DType dtype, @Nullable Device device) {
-    return new Weights(provider, "", new LinkedHashSet<>(), dtype, device);
+    return new Weights(provider, "", new LinkedHashSet<>(), new ArrayList<>(), dtype, device);
   }
 
   /** Fresh F32 parameters on the CPU; each depends on {@code rng} and its own name only. */
@@ -100,12 +103,12 @@ public final class Weights implements AutoCloseable {
     if (!type.isFloating()) {
       throw new IllegalArgumentException("weights must be floating; got " + type.label());
     }
-    return new Weights(provider, path, asked, type, device);
+    return new Weights(provider, path, asked, given, type, device);
   }
 
   /** These weights on a device. */
   public Weights on(Device target) {
-    return new Weights(provider, path, asked, dtype, target);
+    return new Weights(provider, path, asked, given, dtype, target);
   }
 
   /**
@@ -124,12 +127,12 @@ public final class Weights implements AutoCloseable {
       throw new IllegalStateException("rename weights before anything else is done with them");
     }
     WeightProvider renamed = new WeightProvider.Stored(stored.source().rename(rule));
-    return new Weights(renamed, "", asked, dtype, device);
+    return new Weights(renamed, "", asked, given, dtype, device);
   }
 
   /** The weights below a name: {@code at("conv1").get("weight", …)} is {@code conv1.weight}. */
   public Weights at(String name) {
-    return new Weights(provider, full(name), asked, dtype, device);
+    return new Weights(provider, full(name), asked, given, dtype, device);
   }
 
   /** The path of this view, empty at the root. */
@@ -148,7 +151,8 @@ public final class Weights implements AutoCloseable {
   }
 
   /**
-   * One parameter.
+   * One parameter. If it cannot be had, the model being built is lost and nobody could close the
+   * parameters it took before: they are closed here. Ask {@link #has} for what may be absent.
    *
    * @param name its last name, for example {@code weight}
    * @param shape the shape the layer needs
@@ -157,22 +161,31 @@ public final class Weights implements AutoCloseable {
    *     twice
    */
   public Parameter get(String name, Shape shape, Init init) {
-    String full = full(name);
-    if (asked.contains(full)) {
-      throw new WeightsException("parameter \"" + full + "\" is asked for twice");
-    }
     Scope scope = Scope.open();
     try {
-      String problem = provider.problem(full, shape);
-      if (problem != null) {
-        throw new WeightsException(description() + ": " + problem);
-      }
-      Parameter parameter = new Parameter(full, provider.provide(full, shape, init, dtype, device));
-      asked.add(full);
+      Parameter parameter = provide(full(name), shape, init);
+      given.add(parameter);
       return parameter;
+    } catch (RuntimeException | Error e) {
+      given.forEach(Parameter::close);
+      given.clear();
+      throw e;
     } finally {
       scope.close();
     }
+  }
+
+  private Parameter provide(String name, Shape shape, Init init) {
+    if (asked.contains(name)) {
+      throw new WeightsException("parameter \"" + name + "\" is asked for twice");
+    }
+    String problem = provider.problem(name, shape);
+    if (problem != null) {
+      throw new WeightsException(description() + ": " + problem);
+    }
+    Tensor value = provider.provide(name, shape, init, dtype, device);
+    asked.add(name);
+    return new Parameter(name, value);
   }
 
   /**

@@ -104,6 +104,19 @@ class WeightsTest {
   }
 
   @Test
+  void aFailureClosesWhatTheLostModelTook() {
+    try (Weights weights = Weights.open(saved())) {
+      Parameter taken = weights.at("conv").get("weight", Shape.of(2, 3), NONE);
+      fails(() -> weights.get("missing", Shape.of(1), NONE));
+      assertFalse(taken.value().storage().isLive());
+      taken.close();
+      Parameter later = weights.at("conv").get("bias", Shape.of(2), NONE);
+      assertTrue(later.value().storage().isLive());
+      later.close();
+    }
+  }
+
+  @Test
   void longListsOfUnusedTensorsAreCut() {
     Path file = folder.resolve("many.safetensors");
     Scope.run(
