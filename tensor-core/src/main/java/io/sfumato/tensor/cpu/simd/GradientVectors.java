@@ -33,46 +33,70 @@ final class GradientVectors {
   /** {@code dx = dy f'(kept)}; {@code n} is a multiple of the vector length. */
   static void run(UnaryGradient op, long kept, long dy, long dx, int n) {
     switch (op) {
-      case SILU -> silu(kept, dy, dx, n);
-      case GELU -> gelu(kept, dy, dx, n);
-      case GELU_TANH -> geluTanh(kept, dy, dx, n);
+      case SILU, GELU, GELU_TANH, SOFTPLUS -> {
+        for (int i = 0; i < n; i += Lanes.BLOCK) {
+          block(op, kept + i * 4L, dy + i * 4L, dx + i * 4L, Math.min(Lanes.BLOCK, n - i));
+        }
+      }
       case RELU -> relu(kept, dy, dx, n);
       case SIGMOID -> sigmoid(kept, dy, dx, n);
       case TANH -> tanh(kept, dy, dx, n);
-      case SOFTPLUS -> softplus(kept, dy, dx, n);
     }
   }
 
-  private static void silu(long kept, long dy, long dx, int n) {
+  /** One block of a function that needs exponentials, which are computed first. */
+  private static void block(UnaryGradient op, long kept, long dy, long dx, int n) {
+    long t = Lanes.block();
+    switch (op) {
+      case SILU -> {
+        ExpVectors.negated(kept, t, n);
+        silu(kept, dy, dx, t, n);
+      }
+      case GELU -> {
+        ExpVectors.square(kept, -0.5f, t, n);
+        gelu(kept, dy, dx, t, n);
+      }
+      case GELU_TANH -> {
+        ExpVectors.geluTanh(kept, t, n);
+        geluTanh(kept, dy, dx, t, n);
+      }
+      case SOFTPLUS -> {
+        ExpVectors.negated(kept, t, n);
+        softplus(kept, dy, dx, t, n);
+      }
+      default -> throw new IllegalArgumentException("no exponential in " + op);
+    }
+  }
+
+  private static void silu(long kept, long dy, long dx, long e, int n) {
     FloatVector one = all(1f);
     for (int i = 0; i < n; i += N) {
       FloatVector v = load(kept + i * 4L);
-      FloatVector s = one.div(v.neg().lanewise(VectorOperators.EXP).add(1f));
+      FloatVector s = one.div(load(e + i * 4L).add(1f));
       store(one.sub(s).fma(v, one).mul(s).mul(load(dy + i * 4L)), dx + i * 4L);
     }
   }
 
-  private static void gelu(long kept, long dy, long dx, int n) {
+  private static void gelu(long kept, long dy, long dx, long e, int n) {
     FloatVector one = all(1f);
     for (int i = 0; i < n; i += N) {
       FloatVector v = load(kept + i * 4L);
       FloatVector k = one.div(v.abs().fma(all(HALF_SQRT_HALF), one));
       FloatVector p = k.fma(all(C8), all(C7)).fma(k, all(C6)).fma(k, all(C5)).fma(k, all(C4));
       p = p.fma(k, all(C3)).fma(k, all(C2)).fma(k, all(C1)).fma(k, all(C0)).mul(k);
-      FloatVector e = v.mul(v).mul(-0.5f).lanewise(VectorOperators.EXP);
-      FloatVector tail = p.mul(e).mul(0.5f);
+      FloatVector g = load(e + i * 4L);
+      FloatVector tail = p.mul(g).mul(0.5f);
       FloatVector cdf = one.sub(tail).blend(tail, v.compare(VectorOperators.LT, 0f));
-      store(v.mul(e).fma(all(INV_SQRT_2PI), cdf).mul(load(dy + i * 4L)), dx + i * 4L);
+      store(v.mul(g).fma(all(INV_SQRT_2PI), cdf).mul(load(dy + i * 4L)), dx + i * 4L);
     }
   }
 
-  private static void geluTanh(long kept, long dy, long dx, int n) {
+  private static void geluTanh(long kept, long dy, long dx, long e, int n) {
     FloatVector one = all(1f);
     for (int i = 0; i < n; i += N) {
       FloatVector v = load(kept + i * 4L);
       FloatVector w = v.mul(v);
-      FloatVector u = w.fma(all(-2f * C * CUBIC), all(-2f * C)).mul(v);
-      FloatVector s = one.div(u.lanewise(VectorOperators.EXP).add(1f));
+      FloatVector s = one.div(load(e + i * 4L).add(1f));
       FloatVector slope = w.fma(all(6f * C * CUBIC), all(2f * C)).mul(v);
       store(one.sub(s).fma(slope, one).mul(s).mul(load(dy + i * 4L)), dx + i * 4L);
     }
@@ -103,11 +127,11 @@ final class GradientVectors {
     }
   }
 
-  private static void softplus(long kept, long dy, long dx, int n) {
+  private static void softplus(long kept, long dy, long dx, long e, int n) {
     FloatVector one = all(1f);
     for (int i = 0; i < n; i += N) {
       FloatVector v = load(kept + i * 4L);
-      FloatVector s = one.div(v.neg().lanewise(VectorOperators.EXP).add(1f));
+      FloatVector s = one.div(load(e + i * 4L).add(1f));
       store(s.mul(load(dy + i * 4L)), dx + i * 4L);
     }
   }

@@ -7,9 +7,11 @@ import io.sfumato.tensor.cpu.Memory;
 import java.lang.foreign.Arena;
 import java.lang.foreign.MemorySegment;
 import java.nio.ByteOrder;
+import jdk.incubator.vector.DoubleVector;
 import jdk.incubator.vector.FloatVector;
 import jdk.incubator.vector.IntVector;
 import jdk.incubator.vector.VectorMask;
+import jdk.incubator.vector.VectorOperators;
 import jdk.incubator.vector.VectorSpecies;
 
 /**
@@ -19,13 +21,18 @@ import jdk.incubator.vector.VectorSpecies;
  */
 final class Lanes {
   static final VectorSpecies<Float> F = FloatVector.SPECIES_PREFERRED;
+  static final VectorSpecies<Double> D = DoubleVector.SPECIES_PREFERRED;
   static final VectorSpecies<Integer> I = IntVector.SPECIES_PREFERRED;
   static final ByteOrder ORDER = ByteOrder.nativeOrder();
   static final int N = F.length();
 
   private static final int PAD_SLOTS = 8;
+
+  /** Floats per temporary block; a multiple of every vector length that stays in the L1 cache. */
+  static final int BLOCK = 1024;
+
   private static final ThreadLocal<MemorySegment> PADS =
-      ThreadLocal.withInitial(() -> Arena.ofAuto().allocate(PAD_SLOTS * 64L, 64));
+      ThreadLocal.withInitial(() -> Arena.ofAuto().allocate(PAD_SLOTS * 64L + 8L * BLOCK, 64));
 
   private Lanes() {}
 
@@ -67,6 +74,16 @@ final class Lanes {
     return PADS.get().address();
   }
 
+  /** Address of {@link #BLOCK} floats that the loops of {@link UnaryVectors} use. */
+  static long block() {
+    return pads() + PAD_SLOTS * 64L;
+  }
+
+  /** Address of {@link #BLOCK} floats for callers of those loops. */
+  static long outerBlock() {
+    return block() + 4L * BLOCK;
+  }
+
   /** Copies the {@code n} floats that are left over after the whole vectors. */
   static void copyRest(long from, long to, int n) {
     for (int i = 0; i < n; i++) {
@@ -76,10 +93,8 @@ final class Lanes {
 
   /** The sum of all lanes, in double. */
   static double sum(FloatVector v) {
-    double s = 0;
-    for (int i = 0; i < N; i++) {
-      s += v.lane(i);
-    }
-    return s;
+    DoubleVector low = (DoubleVector) v.convertShape(VectorOperators.F2D, D, 0);
+    DoubleVector high = (DoubleVector) v.convertShape(VectorOperators.F2D, D, 1);
+    return low.add(high).reduceLanes(VectorOperators.ADD);
   }
 }

@@ -40,6 +40,11 @@ final class UnaryVectors {
   /** {@code y = op(x)}; {@code n} is a multiple of the vector length. */
   static void run(UnaryOp op, long x, long y, int n) {
     switch (op) {
+      case ERF, SIGMOID, SILU, GELU, GELU_TANH, SOFTPLUS -> {
+        for (int i = 0; i < n; i += Lanes.BLOCK) {
+          block(op, x + i * 4L, y + i * 4L, Math.min(Lanes.BLOCK, n - i));
+        }
+      }
       case NEGATE -> negate(x, y, n);
       case ABS -> abs(x, y, n);
       case EXP -> exp(x, y, n);
@@ -51,17 +56,44 @@ final class UnaryVectors {
       case RSQRT -> rsqrt(x, y, n);
       case RECIPROCAL -> reciprocal(x, y, n);
       case SQUARE -> square(x, y, n);
-      case ERF -> erf(x, y, n);
-      case SIGMOID -> sigmoid(x, y, n);
-      case SILU -> silu(x, y, n);
-      case GELU -> gelu(x, y, n);
-      case GELU_TANH -> geluTanh(x, y, n);
       case RELU -> relu(x, y, n);
-      case SOFTPLUS -> softplus(x, y, n);
       case SIGN -> sign(x, y, n);
       case FLOOR -> floor(x, y, n);
       case CEIL -> ceil(x, y, n);
       case ROUND -> round(x, y, n);
+    }
+  }
+
+  /** One block of a function that needs exponentials, which are computed first. */
+  private static void block(UnaryOp op, long x, long y, int n) {
+    long t = Lanes.block();
+    switch (op) {
+      case ERF -> {
+        ExpVectors.square(x, -1f, t, n);
+        erf(x, y, t, n);
+      }
+      case SIGMOID -> {
+        ExpVectors.negated(x, t, n);
+        sigmoid(x, y, t, n);
+      }
+      case SILU -> {
+        ExpVectors.negated(x, t, n);
+        silu(x, y, t, n);
+      }
+      case GELU -> {
+        ExpVectors.square(x, -0.5f, t, n);
+        gelu(x, y, t, n);
+      }
+      case GELU_TANH -> {
+        ExpVectors.geluTanh(x, t, n);
+        geluTanh(x, y, t, n);
+      }
+      case SOFTPLUS -> {
+        ExpVectors.negatedAbs(x, t, n);
+        ExpVectors.log1p(t, n);
+        softplus(x, y, t, n);
+      }
+      default -> throw new IllegalArgumentException("no exponential in " + op);
     }
   }
 
@@ -134,7 +166,7 @@ final class UnaryVectors {
     }
   }
 
-  private static void erf(long x, long y, int n) {
+  private static void erf(long x, long y, long e, int n) {
     FloatVector one = all(1f);
     for (int i = 0; i < n; i += N) {
       FloatVector v = load(x + i * 4L);
@@ -142,7 +174,7 @@ final class UnaryVectors {
       FloatVector k = one.div(t.fma(all(0.5f), one));
       FloatVector p = k.fma(all(C8), all(C7)).fma(k, all(C6)).fma(k, all(C5)).fma(k, all(C4));
       p = p.fma(k, all(C3)).fma(k, all(C2)).fma(k, all(C1)).fma(k, all(C0)).mul(k);
-      FloatVector far = one.sub(p.mul(t.mul(t).neg().lanewise(VectorOperators.EXP)));
+      FloatVector far = one.sub(p.mul(load(e + i * 4L)));
       far = far.lanewise(VectorOperators.NEG, v.compare(VectorOperators.LT, 0f));
       FloatVector s = v.mul(v);
       FloatVector q = s.fma(all(E5), all(E4)).fma(s, all(E3)).fma(s, all(E2));
@@ -151,42 +183,39 @@ final class UnaryVectors {
     }
   }
 
-  private static void sigmoid(long x, long y, int n) {
+  private static void sigmoid(long x, long y, long e, int n) {
     FloatVector one = all(1f);
     for (int i = 0; i < n; i += N) {
-      FloatVector e = load(x + i * 4L).neg().lanewise(VectorOperators.EXP);
-      store(one.div(e.add(1f)), y + i * 4L);
+      FloatVector g = load(e + i * 4L);
+      store(one.div(g.add(1f)), y + i * 4L);
     }
   }
 
-  private static void silu(long x, long y, int n) {
+  private static void silu(long x, long y, long e, int n) {
     for (int i = 0; i < n; i += N) {
       FloatVector v = load(x + i * 4L);
-      store(v.div(v.neg().lanewise(VectorOperators.EXP).add(1f)), y + i * 4L);
+      store(v.div(load(e + i * 4L).add(1f)), y + i * 4L);
     }
   }
 
-  private static void gelu(long x, long y, int n) {
+  private static void gelu(long x, long y, long e, int n) {
     FloatVector one = all(1f);
     for (int i = 0; i < n; i += N) {
       FloatVector v = load(x + i * 4L);
       FloatVector k = one.div(v.abs().fma(all(HALF_SQRT_HALF), one));
       FloatVector p = k.fma(all(C8), all(C7)).fma(k, all(C6)).fma(k, all(C5)).fma(k, all(C4));
       p = p.fma(k, all(C3)).fma(k, all(C2)).fma(k, all(C1)).fma(k, all(C0)).mul(k);
-      FloatVector e = v.mul(v).mul(-0.5f).lanewise(VectorOperators.EXP);
-      FloatVector tail = p.mul(e).mul(0.5f);
+      FloatVector g = load(e + i * 4L);
+      FloatVector tail = p.mul(g).mul(0.5f);
       FloatVector cdf = one.sub(tail).blend(tail, v.compare(VectorOperators.LT, 0f));
       store(v.mul(cdf), y + i * 4L);
     }
   }
 
-  private static void geluTanh(long x, long y, int n) {
+  private static void geluTanh(long x, long y, long e, int n) {
     for (int i = 0; i < n; i += N) {
       FloatVector v = load(x + i * 4L);
-      FloatVector s = v.mul(v);
-      FloatVector u = s.fma(all(-2f * C * CUBIC), all(-2f * C)).mul(v);
-      FloatVector e = u.lanewise(VectorOperators.EXP).add(1f);
-      store(v.div(e), y + i * 4L);
+      store(v.div(load(e + i * 4L).add(1f)), y + i * 4L);
     }
   }
 
@@ -196,11 +225,10 @@ final class UnaryVectors {
     }
   }
 
-  private static void softplus(long x, long y, int n) {
+  private static void softplus(long x, long y, long e, int n) {
     for (int i = 0; i < n; i += N) {
       FloatVector v = load(x + i * 4L);
-      FloatVector e = v.abs().neg().lanewise(VectorOperators.EXP);
-      store(e.lanewise(VectorOperators.LOG1P).add(v.max(0f)), y + i * 4L);
+      store(load(e + i * 4L).add(v.max(0f)), y + i * 4L);
     }
   }
 

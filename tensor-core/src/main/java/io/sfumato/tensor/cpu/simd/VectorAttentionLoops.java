@@ -10,6 +10,7 @@ import static io.sfumato.tensor.cpu.simd.Lanes.whole;
 
 import io.sfumato.tensor.cpu.AttentionLoops;
 import io.sfumato.tensor.cpu.Memory;
+import io.sfumato.tensor.cpu.ReduceLoops;
 import jdk.incubator.vector.FloatVector;
 import jdk.incubator.vector.VectorMask;
 import jdk.incubator.vector.VectorOperators;
@@ -17,6 +18,11 @@ import jdk.incubator.vector.VectorOperators;
 /** {@link AttentionLoops} over the Vector API. */
 final class VectorAttentionLoops implements AttentionLoops {
   private static final long B = N * 4L;
+  private final ReduceLoops reduce;
+
+  VectorAttentionLoops(ReduceLoops reduce) {
+    this.reduce = reduce;
+  }
 
   @Override
   public void transpose(
@@ -64,30 +70,8 @@ final class VectorAttentionLoops implements AttentionLoops {
 
   @Override
   public double exponentials(long s, int n, float shift) {
-    FloatVector s0 = all(0f);
-    FloatVector s1 = s0;
-    int i = 0;
-    for (; i <= n - 2 * N; i += 2 * N) {
-      FloatVector e0 = load(s + i * 4L).sub(shift).lanewise(VectorOperators.EXP);
-      FloatVector e1 = load(s + i * 4L + B).sub(shift).lanewise(VectorOperators.EXP);
-      store(e0, s + i * 4L);
-      store(e1, s + i * 4L + B);
-      s0 = s0.add(e0);
-      s1 = s1.add(e1);
-    }
-    if (i < whole(n)) {
-      FloatVector e = load(s + i * 4L).sub(shift).lanewise(VectorOperators.EXP);
-      store(e, s + i * 4L);
-      s0 = s0.add(e);
-      i += N;
-    }
-    if (i < n) {
-      VectorMask<Float> m = first(n - i);
-      FloatVector e = load(s + i * 4L, m).sub(shift).lanewise(VectorOperators.EXP);
-      store(e, s + i * 4L, m);
-      s1 = s1.add(e, m);
-    }
-    return s0.add(s1).reduceLanes(VectorOperators.ADD);
+    ExpVectors.shiftedRow(s, shift, s, n);
+    return reduce.sum(s, n);
   }
 
   @Override
@@ -104,19 +88,16 @@ final class VectorAttentionLoops implements AttentionLoops {
 
   @Override
   public void gradient(long s, long dp, int n, float lse, float delta, float scale) {
+    ExpVectors.shiftedRow(s, lse, s, n);
     int whole = whole(n);
     for (int i = 0; i < whole; i += N) {
       long at = i * 4L;
-      FloatVector p = load(s + at).sub(lse).lanewise(VectorOperators.EXP);
-      store(p, s + at);
-      store(load(dp + at).sub(delta).mul(p).mul(scale), dp + at);
+      store(load(dp + at).sub(delta).mul(load(s + at)).mul(scale), dp + at);
     }
     if (whole < n) {
       VectorMask<Float> m = first(n - whole);
       long at = whole * 4L;
-      FloatVector p = load(s + at, m).sub(lse).lanewise(VectorOperators.EXP);
-      store(p, s + at, m);
-      store(load(dp + at, m).sub(delta).mul(p).mul(scale), dp + at, m);
+      store(load(dp + at, m).sub(delta).mul(load(s + at, m)).mul(scale), dp + at, m);
     }
   }
 }

@@ -9,13 +9,20 @@ import static io.sfumato.tensor.cpu.simd.Lanes.store;
 import static io.sfumato.tensor.cpu.simd.Lanes.whole;
 
 import io.sfumato.tensor.cpu.ChannelLoops;
+import io.sfumato.tensor.cpu.ElementwiseLoops;
+import io.sfumato.tensor.cpu.UnaryGradient;
+import io.sfumato.tensor.cpu.UnaryOp;
 import jdk.incubator.vector.FloatVector;
 import jdk.incubator.vector.VectorMask;
-import jdk.incubator.vector.VectorOperators;
 
 /** {@link ChannelLoops} over the Vector API. */
 final class VectorChannelLoops implements ChannelLoops {
   private static final long B = N * 4L;
+  private final ElementwiseLoops elementwise;
+
+  VectorChannelLoops(ElementwiseLoops elementwise) {
+    this.elementwise = elementwise;
+  }
 
   @Override
   public int lanes() {
@@ -101,30 +108,30 @@ final class VectorChannelLoops implements ChannelLoops {
   @Override
   public void columnMap(
       long x, long y, int rows, int width, long mean, long scale, long bias, boolean silu) {
-    for (int r = 0; r < rows; r++) {
+    int group = Math.max(1, Lanes.BLOCK / width);
+    for (int r = 0; r < rows; r += group) {
+      int some = Math.min(group, rows - r);
       long at = (long) r * width * 4;
+      mapRows(x + at, y + at, some, width, mean, scale, bias);
       if (silu) {
-        mapSiluRow(x + at, y + at, width, mean, scale, bias);
-      } else {
-        mapRow(x + at, y + at, width, mean, scale, bias);
+        UnaryVectors.run(UnaryOp.SILU, y + at, y + at, some * width);
       }
     }
   }
 
-  private static void mapRow(long x, long y, int n, long mean, long scale, long bias) {
-    for (int j = 0; j < n; j += N) {
+  /** One vector of columns at a time, its parameters in registers. */
+  private static void mapRows(
+      long x, long y, int rows, int width, long mean, long scale, long bias) {
+    long stride = width * 4L;
+    for (int j = 0; j < width; j += N) {
+      FloatVector m = load(mean + j * 4L);
+      FloatVector s = load(scale + j * 4L);
+      FloatVector b = load(bias + j * 4L);
       long at = j * 4L;
-      FloatVector v = load(x + at).sub(load(mean + at));
-      store(v.fma(load(scale + at), load(bias + at)), y + at);
-    }
-  }
-
-  private static void mapSiluRow(long x, long y, int n, long mean, long scale, long bias) {
-    for (int j = 0; j < n; j += N) {
-      long at = j * 4L;
-      FloatVector v = load(x + at).sub(load(mean + at));
-      v = v.fma(load(scale + at), load(bias + at));
-      store(v.div(v.neg().lanewise(VectorOperators.EXP).add(1f)), y + at);
+      for (int r = 0; r < rows; r++) {
+        store(load(x + at).sub(m).fma(s, b), y + at);
+        at += stride;
+      }
     }
   }
 
@@ -142,10 +149,7 @@ final class VectorChannelLoops implements ChannelLoops {
       long s2,
       boolean silu) {
     if (silu) {
-      for (int r = 0; r < rows; r++) {
-        long at = (long) r * width * 4;
-        siluGradientRow(x + at, dy + at, dz + at, width, mean, scale, bias);
-      }
+      siluGradientRows(x, dy, dz, rows, width, mean, scale, bias);
     }
     long from = silu ? dz : dy;
     long stride = width * 4L;
@@ -188,16 +192,28 @@ final class VectorChannelLoops implements ChannelLoops {
     }
   }
 
-  /** {@code dz = dy σ(z)(1 + z(1 - σ(z)))}. */
-  private static void siluGradientRow(
-      long x, long dy, long dz, int n, long mean, long scale, long bias) {
-    FloatVector one = all(1f);
-    for (int j = 0; j < n; j += N) {
-      long at = j * 4L;
-      FloatVector z = load(x + at).sub(load(mean + at));
-      z = z.fma(load(scale + at), load(bias + at));
-      FloatVector s = one.div(z.neg().lanewise(VectorOperators.EXP).add(1f));
-      store(one.sub(s).fma(z, one).mul(s).mul(load(dy + at)), dz + at);
+  /** {@code dz = dy silu'(z)}; z goes through a block, for dz may be the memory of dy. */
+  private static void siluGradientRows(
+      long x, long dy, long dz, int rows, int width, long mean, long scale, long bias) {
+    long z = Lanes.outerBlock();
+    if (width > Lanes.BLOCK) {
+      for (int r = 0; r < rows; r++) {
+        for (int j = 0; j < width; j += Lanes.BLOCK) {
+          int n = Math.min(Lanes.BLOCK, width - j);
+          long c = j * 4L;
+          long at = (long) r * width * 4 + c;
+          mapRows(x + at, z, 1, n, mean + c, scale + c, bias + c);
+          GradientVectors.run(UnaryGradient.SILU, z, dy + at, dz + at, n);
+        }
+      }
+      return;
+    }
+    int group = Lanes.BLOCK / width;
+    for (int r = 0; r < rows; r += group) {
+      int some = Math.min(group, rows - r);
+      long at = (long) r * width * 4;
+      mapRows(x + at, z, some, width, mean, scale, bias);
+      GradientVectors.run(UnaryGradient.SILU, z, dy + at, dz + at, some * width);
     }
   }
 
@@ -246,26 +262,27 @@ final class VectorChannelLoops implements ChannelLoops {
 
   @Override
   public void planeMap(long x, long y, int n, float mean, float scale, float bias, boolean silu) {
+    for (int i = 0; i < n; i += Lanes.BLOCK) {
+      int m = Math.min(Lanes.BLOCK, n - i);
+      long at = i * 4L;
+      affine(x + at, y + at, m, mean, scale, bias);
+      if (silu) {
+        elementwise.unary(UnaryOp.SILU, y + at, y + at, m);
+      }
+    }
+  }
+
+  /** {@code y = (x - mean) scale + bias}. */
+  private static void affine(long x, long y, int n, float mean, float scale, float bias) {
     int whole = whole(n);
     FloatVector factor = all(scale);
     FloatVector constant = all(bias);
-    if (silu) {
-      for (int i = 0; i < whole; i += N) {
-        FloatVector v = load(x + i * 4L).sub(mean).fma(factor, constant);
-        store(v.div(v.neg().lanewise(VectorOperators.EXP).add(1f)), y + i * 4L);
-      }
-    } else {
-      for (int i = 0; i < whole; i += N) {
-        store(load(x + i * 4L).sub(mean).fma(factor, constant), y + i * 4L);
-      }
+    for (int i = 0; i < whole; i += N) {
+      store(load(x + i * 4L).sub(mean).fma(factor, constant), y + i * 4L);
     }
     if (whole < n) {
       VectorMask<Float> m = first(n - whole);
-      FloatVector v = load(x + whole * 4L, m).sub(mean).fma(factor, constant);
-      if (silu) {
-        v = v.div(v.neg().lanewise(VectorOperators.EXP).add(1f));
-      }
-      store(v, y + whole * 4L, m);
+      store(load(x + whole * 4L, m).sub(mean).fma(factor, constant), y + whole * 4L, m);
     }
   }
 
@@ -302,23 +319,14 @@ final class VectorChannelLoops implements ChannelLoops {
     out[1] = Lanes.sum(q);
   }
 
-  private static void siluGradientPlane(
+  private void siluGradientPlane(
       long x, long dy, long dz, int n, float mean, float scale, float bias) {
-    int whole = whole(n);
-    FloatVector one = all(1f);
-    FloatVector factor = all(scale);
-    FloatVector constant = all(bias);
-    for (int i = 0; i < whole; i += N) {
-      FloatVector z = load(x + i * 4L).sub(mean).fma(factor, constant);
-      FloatVector s = one.div(z.neg().lanewise(VectorOperators.EXP).add(1f));
-      store(one.sub(s).fma(z, one).mul(s).mul(load(dy + i * 4L)), dz + i * 4L);
-    }
-    if (whole < n) {
-      VectorMask<Float> m = first(n - whole);
-      long at = whole * 4L;
-      FloatVector z = load(x + at, m).sub(mean).fma(factor, constant);
-      FloatVector s = one.div(z.neg().lanewise(VectorOperators.EXP).add(1f));
-      store(one.sub(s).fma(z, one).mul(s).mul(load(dy + at, m)), dz + at, m);
+    long z = Lanes.outerBlock();
+    for (int i = 0; i < n; i += Lanes.BLOCK) {
+      int m = Math.min(Lanes.BLOCK, n - i);
+      long at = i * 4L;
+      affine(x + at, z, m, mean, scale, bias);
+      elementwise.gradient(UnaryGradient.SILU, z, dy + at, dz + at, m);
     }
   }
 

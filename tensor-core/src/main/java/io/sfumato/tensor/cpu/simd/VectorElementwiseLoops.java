@@ -178,15 +178,7 @@ final class VectorElementwiseLoops implements ElementwiseLoops {
 
   @Override
   public void shiftedExp(float shift, float scale, long x, long y, int n) {
-    int whole = whole(n);
-    for (int i = 0; i < whole; i += N) {
-      FloatVector e = load(x + i * 4L).add(shift).lanewise(VectorOperators.EXP);
-      store(e.mul(scale), y + i * 4L);
-    }
-    if (whole < n) {
-      VectorMask<Float> m = first(n - whole);
-      FloatVector e = load(x + whole * 4L, m).add(shift).lanewise(VectorOperators.EXP);
-      store(e.mul(scale), y + whole * 4L, m);
-    }
+    ExpVectors.shiftedRow(x, -shift, y, n);
+    binaryRight(BinaryOp.MUL, y, scale, y, n);
   }
 }

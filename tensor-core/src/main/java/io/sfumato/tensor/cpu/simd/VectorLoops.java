@@ -21,17 +21,17 @@ record VectorLoops(
     OptimizerLoops optimizer)
     implements LeafLoops {
   VectorLoops() {
-    this(new VectorReduceLoops());
+    this(new VectorElementwiseLoops(), new VectorReduceLoops());
   }
 
-  private VectorLoops(ReduceLoops reduce) {
+  private VectorLoops(ElementwiseLoops elementwise, ReduceLoops reduce) {
     this(
-        new VectorElementwiseLoops(),
+        elementwise,
         reduce,
         new VectorCastLoops(),
         new VectorRowLoops(reduce),
-        new VectorChannelLoops(),
-        new VectorAttentionLoops(),
+        new VectorChannelLoops(elementwise),
+        new VectorAttentionLoops(reduce),
         new VectorOptimizerLoops());
   }
 }

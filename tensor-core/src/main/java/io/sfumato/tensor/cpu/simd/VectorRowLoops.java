@@ -26,37 +26,9 @@ final class VectorRowLoops implements RowLoops {
   @Override
   public void softmax(long x, long y, int n) {
     float max = maxIgnoringNan(x, n);
-    double sum = expAndSum(x, y, n, max);
+    ExpVectors.shiftedRow(x, max, y, n);
+    double sum = reduce.sum(y, n);
     scale(y, n, (float) (1 / sum));
-  }
-
-  /** {@code y = e^(x - max)}; returns the sum. */
-  private static double expAndSum(long x, long y, int n, float max) {
-    int whole = whole(n);
-    FloatVector s0 = all(0f);
-    FloatVector s1 = s0;
-    int i = 0;
-    for (; i <= n - 2 * N; i += 2 * N) {
-      FloatVector e0 = load(x + i * 4L).sub(max).lanewise(VectorOperators.EXP);
-      FloatVector e1 = load(x + i * 4L + B).sub(max).lanewise(VectorOperators.EXP);
-      store(e0, y + i * 4L);
-      store(e1, y + i * 4L + B);
-      s0 = s0.add(e0);
-      s1 = s1.add(e1);
-    }
-    if (i < whole) {
-      FloatVector e = load(x + i * 4L).sub(max).lanewise(VectorOperators.EXP);
-      store(e, y + i * 4L);
-      s0 = s0.add(e);
-      i += N;
-    }
-    if (i < n) {
-      VectorMask<Float> m = first(n - i);
-      FloatVector e = load(x + i * 4L, m).sub(max).lanewise(VectorOperators.EXP);
-      store(e, y + i * 4L, m);
-      s1 = s1.add(e, m);
-    }
-    return Lanes.sum(s0.add(s1));
   }
 
   private static void scale(long y, int n, float factor) {
@@ -127,33 +99,39 @@ final class VectorRowLoops implements RowLoops {
     }
   }
 
-  private static double expSum(long x, int n, float max) {
-    int whole = whole(n);
-    FloatVector sum = all(0f);
-    for (int i = 0; i < whole; i += N) {
-      sum = sum.add(load(x + i * 4L).sub(max).lanewise(VectorOperators.EXP));
+  private double expSum(long x, int n, float max) {
+    long t = Lanes.block();
+    double sum = 0;
+    for (int i = 0; i < n; i += Lanes.BLOCK) {
+      int m = Math.min(Lanes.BLOCK, n - i);
+      ExpVectors.shiftedRow(x + i * 4L, max, t, m);
+      sum += reduce.sum(t, m);
     }
-    if (whole < n) {
-      VectorMask<Float> m = first(n - whole);
-      sum = sum.add(load(x + whole * 4L, m).sub(max).lanewise(VectorOperators.EXP), m);
-    }
-    return Lanes.sum(sum);
+    return sum;
   }
 
   @Override
   public void logSoftmaxGradient(long y, long dy, long dx, int n) {
     float sum = (float) reduce.sum(dy, n);
+    long t = Lanes.block();
+    for (int i = 0; i < n; i += Lanes.BLOCK) {
+      int m = Math.min(Lanes.BLOCK, n - i);
+      ExpVectors.shiftedRow(y + i * 4L, 0f, t, m);
+      subtractScaled(dy + i * 4L, t, sum, dx + i * 4L, m);
+    }
+  }
+
+  /** {@code dx = dy - p sum}. */
+  private static void subtractScaled(long dy, long p, float sum, long dx, int n) {
     int whole = whole(n);
     FloatVector factor = all(-sum);
     for (int i = 0; i < whole; i += N) {
-      FloatVector p = load(y + i * 4L).lanewise(VectorOperators.EXP);
-      store(p.fma(factor, load(dy + i * 4L)), dx + i * 4L);
+      store(load(p + i * 4L).fma(factor, load(dy + i * 4L)), dx + i * 4L);
     }
     if (whole < n) {
       VectorMask<Float> m = first(n - whole);
       long at = whole * 4L;
-      FloatVector p = load(y + at, m).lanewise(VectorOperators.EXP);
-      store(p.fma(factor, load(dy + at, m)), dx + at, m);
+      store(load(p + at, m).fma(factor, load(dy + at, m)), dx + at, m);
     }
   }
 
