@@ -26,6 +26,7 @@ class AttentionKernelTest {
 
   @AfterEach
   void restore() {
+    NativeFloats.releaseAll();
     Loops.use(Simd.provider());
   }
 

@@ -6,12 +6,18 @@ import static org.junit.jupiter.api.Assertions.assertTrue;
 
 import java.util.Arrays;
 import java.util.function.DoubleUnaryOperator;
+import org.junit.jupiter.api.AfterEach;
 import org.junit.jupiter.api.Test;
 import org.junit.jupiter.params.ParameterizedTest;
 import org.junit.jupiter.params.provider.EnumSource;
 
 /** Pointwise loops of both providers against double precision. */
 class ElementwiseLoopsTest {
+  @AfterEach
+  void release() {
+    NativeFloats.releaseAll();
+  }
+
   static final int[] SIZES = {0, 1, 7, 15, 16, 17, 31, 33, 100, 1023};
   private static final float[] SPECIAL = {
     0f,

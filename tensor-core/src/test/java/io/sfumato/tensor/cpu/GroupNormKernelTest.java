@@ -14,6 +14,7 @@ class GroupNormKernelTest {
 
   @AfterEach
   void restore() {
+    NativeFloats.releaseAll();
     Loops.use(Simd.provider());
   }
 

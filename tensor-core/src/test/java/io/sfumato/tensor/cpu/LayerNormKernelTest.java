@@ -12,6 +12,7 @@ class LayerNormKernelTest {
 
   @AfterEach
   void restore() {
+    NativeFloats.releaseAll();
     Loops.use(Simd.provider());
   }
 

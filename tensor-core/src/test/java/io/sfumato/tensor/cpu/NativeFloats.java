@@ -5,11 +5,20 @@ import static org.junit.jupiter.api.Assertions.assertEquals;
 
 import java.lang.foreign.Arena;
 import java.lang.foreign.MemorySegment;
+import java.util.ArrayList;
+import java.util.Collections;
 import java.util.List;
 import java.util.Random;
 
-/** Off-heap floats for tests, with guards behind them that must keep their value. */
+/**
+ * Off-heap floats for tests, with guards behind them that must keep their value.
+ *
+ * <p>Kernels see addresses alone, which keep nothing alive, so every buffer is held until {@link
+ * #releaseAll}, called after each test.
+ */
 final class NativeFloats {
+  private static final List<MemorySegment> HELD = Collections.synchronizedList(new ArrayList<>());
+
   private static final int GUARDS = 32;
   private static final float GUARD = -12345.678f;
 
@@ -22,9 +31,15 @@ final class NativeFloats {
     // off the 64-byte grid, as slices of larger buffers are
     this.memory = Arena.ofAuto().allocate((n + GUARDS + 1) * 4L, 64);
     this.address = memory.address() + 4;
+    HELD.add(memory);
     for (int i = 0; i < GUARDS; i++) {
       Memory.putFloat(address + (n + i) * 4L, GUARD);
     }
+  }
+
+  /** Lets go of all buffers; their addresses are invalid from then on. */
+  static void releaseAll() {
+    HELD.clear();
   }
 
   static NativeFloats of(float... values) {

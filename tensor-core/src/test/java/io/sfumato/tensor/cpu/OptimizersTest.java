@@ -10,6 +10,7 @@ import org.junit.jupiter.api.Test;
 class OptimizersTest {
   @AfterEach
   void restore() {
+    NativeFloats.releaseAll();
     Loops.use(Simd.provider());
   }
 

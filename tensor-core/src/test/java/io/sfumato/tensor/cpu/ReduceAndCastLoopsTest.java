@@ -5,10 +5,16 @@ import static org.junit.jupiter.api.Assertions.assertEquals;
 import static org.junit.jupiter.api.Assertions.assertTrue;
 
 import java.util.Random;
+import org.junit.jupiter.api.AfterEach;
 import org.junit.jupiter.api.Test;
 
 /** Reductions and conversions of both providers. */
 class ReduceAndCastLoopsTest {
+  @AfterEach
+  void release() {
+    NativeFloats.releaseAll();
+  }
+
   @Test
   void reductionsFollowDoublePrecision() {
     for (SimdProvider provider : NativeFloats.providers()) {

@@ -17,6 +17,7 @@ class RowKernelThreadsTest {
 
   @AfterEach
   void restore() {
+    NativeFloats.releaseAll();
     Parallel.setThreads(before);
   }
 

@@ -14,6 +14,7 @@ class SoftmaxTest {
 
   @AfterEach
   void restore() {
+    NativeFloats.releaseAll();
     Loops.use(Simd.provider());
   }
 
