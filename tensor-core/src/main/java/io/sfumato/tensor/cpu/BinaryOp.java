@@ -3,7 +3,12 @@ package io.sfumato.tensor.cpu;
 
 import java.util.function.DoubleBinaryOperator;
 
-/** Pointwise functions of two operands. {@link #apply} is the definition, in double precision. */
+/**
+ * Pointwise functions of two operands. {@link #apply} is the definition, in double precision.
+ *
+ * <p>On the Vector API, {@link #POW} comes from the run time's library once its loop is compiled:
+ * until then it may differ by a unit in the last place. All others give the same bits always.
+ */
 public enum BinaryOp {
   /** {@code a + b}. */
   ADD((a, b) -> a + b),

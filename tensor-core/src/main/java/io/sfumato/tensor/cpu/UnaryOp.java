@@ -3,7 +3,13 @@ package io.sfumato.tensor.cpu;
 
 import java.util.function.DoubleUnaryOperator;
 
-/** Pointwise functions of one operand. {@link #apply} is the definition, in double precision. */
+/**
+ * Pointwise functions of one operand. {@link #apply} is the definition, in double precision.
+ *
+ * <p>On the Vector API, {@link #LOG}, {@link #SIN}, {@link #COS}, {@link #TANH} and {@link
+ * #SOFTPLUS} come from the run time's library once their loop is compiled: until then they may
+ * differ by a unit in the last place. All others give the same bits always.
+ */
 public enum UnaryOp {
   /** {@code -x}. */
   NEGATE(x -> -x),

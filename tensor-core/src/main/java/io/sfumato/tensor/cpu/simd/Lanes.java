@@ -74,6 +74,11 @@ final class Lanes {
     return PADS.get().address();
   }
 
+  /** The last of the {@link #pads}, for use within one statement sequence of this package. */
+  static long lastPad() {
+    return pads() + (PAD_SLOTS - 1) * 64L;
+  }
+
   /** Address of {@link #BLOCK} floats that the loops of {@link UnaryVectors} use. */
   static long block() {
     return pads() + PAD_SLOTS * 64L;
@@ -91,10 +96,18 @@ final class Lanes {
     }
   }
 
-  /** The sum of all lanes, in double. */
+  /**
+   * The sum of all lanes in double, always in the same order ({@code reduceLanes} promises none).
+   */
   static double sum(FloatVector v) {
     DoubleVector low = (DoubleVector) v.convertShape(VectorOperators.F2D, D, 0);
     DoubleVector high = (DoubleVector) v.convertShape(VectorOperators.F2D, D, 1);
-    return low.add(high).reduceLanes(VectorOperators.ADD);
+    long pad = lastPad();
+    low.add(high).intoMemorySegment(ALL, pad, ORDER);
+    double s = 0;
+    for (int i = 0; i < D.length(); i++) {
+      s += Memory.getDouble(pad + i * 8L);
+    }
+    return s;
   }
 }

@@ -47,7 +47,7 @@ final class UnaryVectors {
       }
       case NEGATE -> negate(x, y, n);
       case ABS -> abs(x, y, n);
-      case EXP -> exp(x, y, n);
+      case EXP -> ExpVectors.exp(x, y, n);
       case LOG -> log(x, y, n);
       case SIN -> sin(x, y, n);
       case COS -> cos(x, y, n);
@@ -106,12 +106,6 @@ final class UnaryVectors {
   private static void abs(long x, long y, int n) {
     for (int i = 0; i < n; i += N) {
       store(load(x + i * 4L).abs(), y + i * 4L);
-    }
-  }
-
-  private static void exp(long x, long y, int n) {
-    for (int i = 0; i < n; i += N) {
-      store(load(x + i * 4L).lanewise(VectorOperators.EXP), y + i * 4L);
     }
   }
 
