@@ -135,7 +135,7 @@ public final class ImageFiles {
     for (int i = 0; i < plane; i++) {
       image.setRGB(i % width, i / width, rgb(pixels, 0, channels, plane, i));
     }
-    AtomicFiles.writePng(file, image);
+    PngFiles.write(file, image);
   }
 
   /** {@return pixel {@code i} of a {@code [C, plane]} picture at {@code base} as 0xRRGGBB} */

@@ -105,7 +105,7 @@ public final class ImageGrid {
    */
   public static void write(
       Path file, byte[] pixels, int channels, int height, int width, Options options) {
-    AtomicFiles.writePng(file, draw(pixels, channels, height, width, options));
+    PngFiles.write(file, draw(pixels, channels, height, width, options));
   }
 
   /**

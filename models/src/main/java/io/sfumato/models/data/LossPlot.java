@@ -140,7 +140,7 @@ public final class LossPlot {
                   + " are installed",
               e));
     }
-    AtomicFiles.writePng(file, image);
+    PngFiles.write(file, image);
   }
 
   private static XYChart chart(double[] x, double[] y, Options options) {

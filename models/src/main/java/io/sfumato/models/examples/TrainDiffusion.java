@@ -4,6 +4,7 @@ package io.sfumato.models.examples;
 import io.sfumato.models.data.DatasetException;
 import io.sfumato.models.data.Datasets;
 import io.sfumato.models.data.ImageDataset;
+import io.sfumato.models.data.InMemoryImageDataset;
 import io.sfumato.models.data.LossCsv;
 import io.sfumato.models.data.LossPlot;
 import io.sfumato.models.data.ShapesWorld;
@@ -176,16 +177,6 @@ public final class TrainDiffusion implements Callable<Integer> {
     Backends.of(where); // fails here, with the reason, if there is no such device
     ImageDataset images = openData();
     prepareOutput();
-    say(
-        "%d pictures of %d classes, %d x %d x %d, on %s with %d threads",
-        images.size(),
-        images.classNames().size(),
-        images.channels(),
-        images.height(),
-        images.width(),
-        where,
-        Parallel.threads());
-
     int classes = images.classNames().size();
     UNet2DConfig config = config(images, classes);
     Rng rng = Rng.seed(seed);
@@ -198,6 +189,15 @@ public final class TrainDiffusion implements Callable<Integer> {
     Path checkpoint = out.resolve("checkpoint");
     Checkpoint.@Nullable State from = resume ? stateToResume(checkpoint, settings) : null;
 
+    say(
+        "%d pictures of %d classes, %d x %d x %d, on %s with %d threads",
+        images.size(),
+        images.classNames().size(),
+        images.channels(),
+        images.height(),
+        images.width(),
+        where,
+        Parallel.threads());
     BatchLoader loader = new BatchLoader(images, batch, 4, rng.fork("data"), where);
     UNet2D model = new UNet2D(Weights.init(rng.fork("weights")), config);
     try (DiffusionTrainer trainer =
@@ -356,7 +356,8 @@ public final class TrainDiffusion implements Callable<Integer> {
 
   private ImageDataset openData() {
     if (data == null) {
-      return new ShapesWorld(ShapesWorld.options().resolution(size == null ? 24 : size).seed(seed));
+      return InMemoryImageDataset.copyOf(
+          new ShapesWorld(ShapesWorld.options().resolution(size == null ? 24 : size).seed(seed)));
     }
     ImageDataset images = Datasets.open(data, size == null ? 32 : size);
     return size == null ? images : Datasets.resized(images, size);

@@ -120,7 +120,7 @@ class TrainDiffusionTest {
     assertRefused("--samples-per-class must be positive", "--samples-per-class", "0");
     assertRefused("--threads must be positive", "--threads", "0");
     assertRefused("unknown device 'tpu'", "--device", "tpu");
-    assertRefused("cuda: not used, because", "--device", "cuda");
+    assertRefused("cuda:0: not used, because", "--device", "cuda");
     assertRefused("Unknown option", "--colour", "blue");
     assertRefused("ten", "--steps", "ten");
   }
