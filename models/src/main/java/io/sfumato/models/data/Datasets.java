@@ -8,6 +8,7 @@ import java.nio.file.Files;
 import java.nio.file.Path;
 import java.util.ArrayList;
 import java.util.List;
+import org.jspecify.annotations.Nullable;
 import java.util.stream.Stream;
 
 /** Opens data sets of any known format. */
@@ -28,18 +29,35 @@ public final class Datasets {
    */
   public static ImageDataset open(Path folder, int size) {
     DatasetSupport.checkSide("size", size);
+    return open(folder, Integer.valueOf(size), size);
+  }
+
+  /**
+   * As {@link #open(Path, int)}, but data sets with a size of their own keep it.
+   *
+   * @param folder the folder
+   * @param folderSize height and width for images of any size ({@link ImageFolder})
+   * @return the data set
+   * @throws DatasetException if the folder is missing, empty, of no known format, or broken
+   */
+  public static ImageDataset openNative(Path folder, int folderSize) {
+    DatasetSupport.checkSide("size", folderSize);
+    return open(folder, null, folderSize);
+  }
+
+  private static ImageDataset open(Path folder, @Nullable Integer size, int folderSize) {
     if (!Files.isDirectory(folder)) {
       throw DatasetException.of(
           folder, Files.exists(folder) ? "a file; give the folder it is in" : "no such folder");
     }
     if (Mnist.isAt(folder)) {
-      return resized(Mnist.open(folder), size);
+      return size == null ? Mnist.open(folder) : resized(Mnist.open(folder), size);
     }
     if (Cifar10.isAt(folder)) {
-      return resized(Cifar10.open(folder), size);
+      return size == null ? Cifar10.open(folder) : resized(Cifar10.open(folder), size);
     }
     if (ImageFolder.isAt(folder)) {
-      return ImageFolder.open(folder, size);
+      return ImageFolder.open(folder, folderSize);
     }
     throw DatasetException.of(
         folder,

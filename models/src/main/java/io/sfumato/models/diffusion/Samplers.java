@@ -99,14 +99,35 @@ public final class Samplers {
   }
 
   /**
-   * DDIM (Song et al., 2021; diffusers scheduling_ddim.py). As there, a step leads to t - T/n by
-   * integer division, not to the next entry of the list.
+   * How {@link #ddim} steps.
+   *
+   * @param eta 0 for the deterministic sampler, 1 for the variance of DDPM
+   * @param clippedEpsilon whether ε is taken again from the limited x₀ ({@code
+   *     use_clipped_model_output}); wanted where guidance drives x₀ out of its range
+   * @param exactSteps whether a step leads to the next entry of the list. The reference leads to t -
+   *     T/n by integer division, which differs unless n divides T
+   */
+  public record DdimOptions(double eta, boolean clippedEpsilon, boolean exactSteps) {
+    /** What the reference does by default. */
+    public static final DdimOptions REFERENCE = new DdimOptions(0, false, false);
+
+    /** Deterministic steps that suit guided models: ε from the limited x₀, exact steps. */
+    public static final DdimOptions GUIDED = new DdimOptions(0, true, true);
+
+    /** These options with another eta. */
+    public DdimOptions eta(double value) {
+      return new DdimOptions(value, clippedEpsilon, exactSteps);
+    }
+  }
+
+  /**
+   * DDIM (Song et al., 2021; diffusers scheduling_ddim.py).
    *
    * @param denoiser the network and its schedule
    * @param noise the starting point, standard normal [B, C, ...]
    * @param condition labels or another conditioning; null if there is none
    * @param steps the number of network calls
-   * @param eta 0 for the deterministic sampler, 1 for the variance of DDPM
+   * @param options how to step
    * @param source draws the noise that is added if eta is positive
    * @param listener told after each step
    * @return the samples, in the current scope
@@ -116,7 +137,7 @@ public final class Samplers {
       Tensor noise,
       @Nullable Tensor condition,
       int steps,
-      double eta,
+      DdimOptions options,
       NoiseSource source,
       Listener listener) {
     NoiseSchedule schedule = denoiser.schedule();
@@ -129,14 +150,20 @@ public final class Samplers {
         listener,
         (x, i) -> {
           int t = times[i];
+          int listed = i + 1 < steps ? times[i + 1] : -1;
+          int previous = options.exactSteps ? listed : t - stride;
           double bar = schedule.alphaBar(t);
-          double barPrevious = t - stride >= 0 ? schedule.alphaBar(t - stride) : last;
+          double barPrevious = previous >= 0 ? schedule.alphaBar(previous) : last;
           Denoiser.Estimate e = denoiser.estimate(x, t, condition);
+          Tensor epsilon =
+              options.clippedEpsilon
+                  ? x.sub(e.x0().mul(Math.sqrt(bar))).div(Math.sqrt(1 - bar))
+                  : e.epsilon();
           double variance = (1 - barPrevious) / (1 - bar) * (1 - bar / barPrevious);
-          double std = eta * Math.sqrt(variance);
+          double std = options.eta * Math.sqrt(variance);
           double ofEpsilon = Math.sqrt(1 - barPrevious - std * std);
-          Tensor next = e.x0().mul(Math.sqrt(barPrevious)).add(e.epsilon().mul(ofEpsilon));
-          return eta > 0 ? next.add(source.next(x.spec()).mul(std)) : next;
+          Tensor next = e.x0().mul(Math.sqrt(barPrevious)).add(epsilon.mul(ofEpsilon));
+          return options.eta > 0 ? next.add(source.next(x.spec()).mul(std)) : next;
         });
   }
 

@@ -101,8 +101,8 @@ public final class TrainDiffusion implements Callable<Integer> {
   @Option(names = "--threads", description = "Threads on the CPU; all cores if absent.")
   private @Nullable Integer threads;
 
-  @Option(names = "--sampler", description = "ddim or ddpm.", defaultValue = "ddim")
-  private String sampler = "ddim";
+  @Option(names = "--sampler", description = "ddpm or ddim.", defaultValue = "ddpm")
+  private String sampler = "ddpm";
 
   @Option(
       names = "--sampling-steps",
@@ -325,7 +325,14 @@ public final class TrainDiffusion implements Callable<Integer> {
     NoiseSource source = NoiseSource.of(rng.fork("noise"));
     return sampler.equals("ddpm")
         ? Samplers.ddpm(guided, noise, condition, samplingSteps, source, listener)
-        : Samplers.ddim(guided, noise, condition, samplingSteps, 0, source, listener);
+        : Samplers.ddim(
+            guided,
+            noise,
+            condition,
+            samplingSteps,
+            Samplers.DdimOptions.GUIDED,
+            source,
+            listener);
   }
 
   // ---- preparation
@@ -359,8 +366,7 @@ public final class TrainDiffusion implements Callable<Integer> {
       return InMemoryImageDataset.copyOf(
           new ShapesWorld(ShapesWorld.options().resolution(size == null ? 24 : size).seed(seed)));
     }
-    ImageDataset images = Datasets.open(data, size == null ? 32 : size);
-    return size == null ? images : Datasets.resized(images, size);
+    return size == null ? Datasets.openNative(data, 32) : Datasets.open(data, size);
   }
 
   private void prepareOutput() {

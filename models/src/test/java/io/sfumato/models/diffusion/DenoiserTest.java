@@ -93,6 +93,32 @@ class DenoiserTest {
   }
 
   @Test
+  void exactDdimStepsEndAtTheAnswerOfAPerfectNetwork() {
+    try (Scope scope = Scope.open()) {
+      Tensor x0 = Rng.seed(1).uniform(2, 1, 4, 4);
+      Tensor start = Rng.seed(2).normal(2, 1, 4, 4);
+      NoiseSchedule s =
+          new NoiseSchedule(
+              SchedulerConfig.ddpm().with(Prediction.SAMPLE).withSpacing("trailing"));
+      Denoiser denoiser = new Denoiser((x, t, y) -> x0, s);
+      for (int steps : new int[] {1, 7, 30}) {
+        Tensor end =
+            Samplers.ddim(
+                denoiser,
+                start,
+                null,
+                steps,
+                Samplers.DdimOptions.GUIDED,
+                spec -> {
+                  throw new AssertionError("no noise is needed");
+                },
+                Samplers.Listener.NONE);
+        assertArrayEquals(x0.toFloatArray(), end.toFloatArray(), 1e-5f);
+      }
+    }
+  }
+
+  @Test
   void guidanceExtrapolatesFromTheUnconditional() {
     try (Scope scope = Scope.open()) {
       // The output is the label, so u = 0 and c = 1 or 2.

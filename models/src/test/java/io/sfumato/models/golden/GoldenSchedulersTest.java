@@ -73,7 +73,14 @@ class GoldenSchedulersTest {
         Samplers.ddpm(denoiser, start, null, steps, source, check);
       } else {
         double eta = golden.get("step_args").path("eta").asDouble(0);
-        Samplers.ddim(denoiser, start, null, steps, eta, source, check);
+        Samplers.ddim(
+            denoiser,
+            start,
+            null,
+            steps,
+            Samplers.DdimOptions.REFERENCE.eta(eta),
+            source,
+            check);
       }
       assertEquals(draws.size(), drawn[0], "noise draws");
     }
