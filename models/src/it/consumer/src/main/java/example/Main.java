@@ -63,8 +63,7 @@ public final class Main {
           Scope scope = Scope.open()) {
         weights.requireAllUsed();
         Tensor x = Tensor.of(new float[] {0.5f}, 1, 1);
-        check(
-            loaded.call(x).item() == net.call(x).item(), "the loaded network computes otherwise");
+        check(loaded.call(x).item() == net.call(x).item(), "the loaded network computes otherwise");
       }
     } finally {
       Files.delete(file);

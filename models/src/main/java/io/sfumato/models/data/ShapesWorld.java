@@ -19,7 +19,9 @@ import java.util.Optional;
  * <p>To train fast, keep the pictures: {@code InMemoryImageDataset.copyOf(world)}.
  */
 public final class ShapesWorld implements ImageDataset {
-  private static final Options DEFAULTS = new Options(10_000, 32, 0, Labels.SHAPE, true);
+  private static final Options DEFAULTS = new Options(10_000, 32, 0, Labels.SHAPE, true, false);
+  private static final List<ShapeScene.Size> SIZES = List.of(ShapeScene.Size.values());
+  private static final List<ShapeScene.Position> POSITIONS = List.of(ShapeScene.Position.values());
   private static final int PAIRS =
       ShapeScene.Shape.values().length * ShapeScene.Colour.values().length;
 
@@ -45,8 +47,11 @@ public final class ShapesWorld implements ImageDataset {
    * @param labels what the class label says
    * @param jitter whether centre and radius vary a little (by up to 2.5 % of the width, 4 % of the
    *     radius); without it there are finitely many pictures
+   * @param plain whether every shape is large, in the middle, and each colour on one background; an
+   *     easier world, learned in minutes
    */
-  public record Options(int count, int resolution, long seed, Labels labels, boolean jitter) {
+  public record Options(
+      int count, int resolution, long seed, Labels labels, boolean jitter, boolean plain) {
     /** Checks the ranges. */
     public Options {
       if (count < 1) {
@@ -65,7 +70,7 @@ public final class ShapesWorld implements ImageDataset {
      * @param newCount the number
      */
     public Options count(int newCount) {
-      return new Options(newCount, resolution, seed, labels, jitter);
+      return new Options(newCount, resolution, seed, labels, jitter, plain);
     }
 
     /**
@@ -74,7 +79,7 @@ public final class ShapesWorld implements ImageDataset {
      * @param newResolution height and width in pixels
      */
     public Options resolution(int newResolution) {
-      return new Options(count, newResolution, seed, labels, jitter);
+      return new Options(count, newResolution, seed, labels, jitter, plain);
     }
 
     /**
@@ -83,7 +88,7 @@ public final class ShapesWorld implements ImageDataset {
      * @param newSeed the seed
      */
     public Options seed(long newSeed) {
-      return new Options(count, resolution, newSeed, labels, jitter);
+      return new Options(count, resolution, newSeed, labels, jitter, plain);
     }
 
     /**
@@ -92,7 +97,7 @@ public final class ShapesWorld implements ImageDataset {
      * @param newLabels its meaning
      */
     public Options labels(Labels newLabels) {
-      return new Options(count, resolution, seed, newLabels, jitter);
+      return new Options(count, resolution, seed, newLabels, jitter, plain);
     }
 
     /**
@@ -101,7 +106,17 @@ public final class ShapesWorld implements ImageDataset {
      * @param newJitter whether to vary centre and radius
      */
     public Options jitter(boolean newJitter) {
-      return new Options(count, resolution, seed, labels, newJitter);
+      return new Options(count, resolution, seed, labels, newJitter, plain);
+    }
+
+    /**
+     * {@return these options with shapes of all sizes, places and backgrounds, or without that
+     * variety}
+     *
+     * @param newPlain whether size, place and background do not vary
+     */
+    public Options plain(boolean newPlain) {
+      return new Options(count, resolution, seed, labels, jitter, newPlain);
     }
   }
 
@@ -148,9 +163,9 @@ public final class ShapesWorld implements ImageDataset {
     return new ShapeScene(
         shapes[pair % shapes.length],
         colour,
-        pick(random, Arrays.asList(ShapeScene.Size.values())),
-        pick(random, Arrays.asList(ShapeScene.Position.values())),
-        pick(random, colour.backgrounds()));
+        options.plain() ? ShapeScene.Size.LARGE : pick(random, SIZES),
+        options.plain() ? ShapeScene.Position.CENTER : pick(random, POSITIONS),
+        options.plain() ? colour.backgrounds().getFirst() : pick(random, colour.backgrounds()));
   }
 
   @Override

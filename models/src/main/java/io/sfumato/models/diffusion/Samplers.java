@@ -104,8 +104,8 @@ public final class Samplers {
    * @param eta 0 for the deterministic sampler, 1 for the variance of DDPM
    * @param clippedEpsilon whether ε is taken again from the limited x₀ ({@code
    *     use_clipped_model_output}); wanted where guidance drives x₀ out of its range
-   * @param exactSteps whether a step leads to the next entry of the list. The reference leads to t -
-   *     T/n by integer division, which differs unless n divides T
+   * @param exactSteps whether a step leads to the next entry of the list. The reference leads to t
+   *     - T/n by integer division, which differs unless n divides T
    */
   public record DdimOptions(double eta, boolean clippedEpsilon, boolean exactSteps) {
     /** What the reference does by default. */

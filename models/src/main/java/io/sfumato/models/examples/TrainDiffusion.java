@@ -84,12 +84,12 @@ public final class TrainDiffusion implements Callable<Integer> {
   @Option(names = "--steps", description = "Training steps, instead of --minutes.")
   private @Nullable Integer steps;
 
-  @Option(names = "--batch", description = "Pictures per step.", defaultValue = "32")
-  private int batch;
+  @Option(names = "--batch", description = "Pictures per step; 24 for shapes, else 32.")
+  private @Nullable Integer batch;
 
   @Option(
       names = "--size",
-      description = "Side of the pictures; 24 for shapes, the data's own for MNIST and CIFAR-10.")
+      description = "Side of the pictures; 16 for shapes, the data's own for MNIST and CIFAR-10.")
   private @Nullable Integer size;
 
   @Option(names = "--seed", description = "Seed of everything random.", defaultValue = "0")
@@ -113,7 +113,7 @@ public final class TrainDiffusion implements Callable<Integer> {
   @Option(
       names = "--guidance",
       description = "Strength of classifier-free guidance; 1 is none.",
-      defaultValue = "1.5")
+      defaultValue = "1.25")
   private double guidance;
 
   @Option(names = "--samples-per-class", description = "Pictures to draw.", defaultValue = "8")
@@ -198,7 +198,7 @@ public final class TrainDiffusion implements Callable<Integer> {
         images.width(),
         where,
         Parallel.threads());
-    BatchLoader loader = new BatchLoader(images, batch, 4, rng.fork("data"), where);
+    BatchLoader loader = new BatchLoader(images, batchSize(), 4, rng.fork("data"), where);
     UNet2D model = new UNet2D(Weights.init(rng.fork("weights")), config);
     try (DiffusionTrainer trainer =
         new DiffusionTrainer(model, scheduler, loader, rng.fork("training"))) {
@@ -326,13 +326,7 @@ public final class TrainDiffusion implements Callable<Integer> {
     return sampler.equals("ddpm")
         ? Samplers.ddpm(guided, noise, condition, samplingSteps, source, listener)
         : Samplers.ddim(
-            guided,
-            noise,
-            condition,
-            samplingSteps,
-            Samplers.DdimOptions.GUIDED,
-            source,
-            listener);
+            guided, noise, condition, samplingSteps, Samplers.DdimOptions.GUIDED, source, listener);
   }
 
   // ---- preparation
@@ -342,7 +336,7 @@ public final class TrainDiffusion implements Callable<Integer> {
     require(minutes == null || minutes > 0, "--minutes must be positive; got " + minutes);
     require(steps == null || steps > 0, "--steps must be positive; got " + steps);
     require(stopAfter == null || stopAfter > 0, "--stop-after must be positive; got " + stopAfter);
-    require(batch > 0, "--batch must be positive; got " + batch);
+    require(batch == null || batch > 0, "--batch must be positive; got " + batch);
     require(size == null || (size >= 8 && size <= 512), "--size must be 8 to 512; got " + size);
     require(threads == null || threads > 0, "--threads must be positive; got " + threads);
     require(
@@ -355,6 +349,13 @@ public final class TrainDiffusion implements Callable<Integer> {
     require(samplesPerClass > 0, "--samples-per-class must be positive; got " + samplesPerClass);
   }
 
+  private int batchSize() {
+    if (batch != null) {
+      return batch;
+    }
+    return data == null ? 24 : 32;
+  }
+
   private static void require(boolean ok, String message) {
     if (!ok) {
       throw new IllegalArgumentException(message);
@@ -364,7 +365,8 @@ public final class TrainDiffusion implements Callable<Integer> {
   private ImageDataset openData() {
     if (data == null) {
       return InMemoryImageDataset.copyOf(
-          new ShapesWorld(ShapesWorld.options().resolution(size == null ? 24 : size).seed(seed)));
+          new ShapesWorld(
+              ShapesWorld.options().plain(true).resolution(size == null ? 16 : size).seed(seed)));
     }
     return size == null ? Datasets.openNative(data, 32) : Datasets.open(data, size);
   }
@@ -403,7 +405,7 @@ public final class TrainDiffusion implements Callable<Integer> {
     settings.put("data", data == null ? "shapes" : data.toAbsolutePath().normalize().toString());
     settings.put("pictures", images.size() + " x " + images.bytesPerImage() + " bytes");
     settings.put("classes", String.join(",", images.classNames()));
-    settings.put("batch", Integer.toString(batch));
+    settings.put("batch", Integer.toString(batchSize()));
     settings.put("seed", Long.toString(seed));
     settings.put("model", config.toMap().toString());
     return settings;

@@ -98,8 +98,7 @@ class DenoiserTest {
       Tensor x0 = Rng.seed(1).uniform(2, 1, 4, 4);
       Tensor start = Rng.seed(2).normal(2, 1, 4, 4);
       NoiseSchedule s =
-          new NoiseSchedule(
-              SchedulerConfig.ddpm().with(Prediction.SAMPLE).withSpacing("trailing"));
+          new NoiseSchedule(SchedulerConfig.ddpm().with(Prediction.SAMPLE).withSpacing("trailing"));
       Denoiser denoiser = new Denoiser((x, t, y) -> x0, s);
       for (int steps : new int[] {1, 7, 30}) {
         Tensor end =

@@ -74,13 +74,7 @@ class GoldenSchedulersTest {
       } else {
         double eta = golden.get("step_args").path("eta").asDouble(0);
         Samplers.ddim(
-            denoiser,
-            start,
-            null,
-            steps,
-            Samplers.DdimOptions.REFERENCE.eta(eta),
-            source,
-            check);
+            denoiser, start, null, steps, Samplers.DdimOptions.REFERENCE.eta(eta), source, check);
       }
       assertEquals(draws.size(), drawn[0], "noise draws");
     }

@@ -21,8 +21,7 @@ class SteadyMemoryTest {
   @Test
   void liveAndPeakStayConstant() {
     var data =
-        InMemoryImageDataset.copyOf(
-            new ShapesWorld(ShapesWorld.options().count(64).resolution(8)));
+        InMemoryImageDataset.copyOf(new ShapesWorld(ShapesWorld.options().count(64).resolution(8)));
     UNet2DConfig config =
         UNet2DConfig.builder()
             .levels(List.of(8, 8), List.of(false, true))
