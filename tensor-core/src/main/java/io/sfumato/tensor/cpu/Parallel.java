@@ -10,13 +10,16 @@ import org.jspecify.annotations.Nullable;
 
 /**
  * A fork-join loop over one fixed pool of daemon threads. The caller takes part as worker 0;
- * workers spin briefly between loops, then park. Loops do not nest: a loop started inside a body
- * runs on the calling worker alone.
+ * workers spin for two milliseconds between loops, then park: waking one costs as much as a small
+ * kernel. Loops do not nest: a loop started inside a body runs on the calling worker alone.
  *
  * <p>Bodies get slices of work and never read scoped values, tensors or scopes.
  */
 public final class Parallel {
-  private static final int SPINS = 20_000;
+  /** Spins between looks at the clock, and how long a worker spins before it sleeps. */
+  private static final int SPINS = 64;
+
+  private static final long SPIN_NANOS = 2_000_000;
   private static volatile Pool pool = new Pool(defaultThreads());
   private static final ThreadLocal<Integer> WORKER = new ThreadLocal<>();
 
@@ -195,17 +198,13 @@ public final class Parallel {
       WORKER.set(worker);
       int seen = 0;
       while (!stopped) {
-        int spins = 0;
+        spin(seen);
         while (generation == seen && !stopped) {
-          if (++spins < SPINS) {
-            Thread.onSpinWait();
-          } else {
-            parked.set(worker, 1);
-            if (generation == seen && !stopped) {
-              LockSupport.park(this);
-            }
-            parked.set(worker, 0);
+          parked.set(worker, 1);
+          if (generation == seen && !stopped) {
+            LockSupport.park(this);
           }
+          parked.set(worker, 0);
         }
         seen = generation;
         Job current = job;
@@ -213,6 +212,19 @@ public final class Parallel {
           current.help(worker);
         }
       }
+    }
+
+    /** Waits a moment for a loop newer than {@code seen}. */
+    private void spin(int seen) {
+      long end = System.nanoTime() + SPIN_NANOS;
+      do {
+        for (int i = 0; i < SPINS; i++) {
+          if (generation != seen || stopped) {
+            return;
+          }
+          Thread.onSpinWait();
+        }
+      } while (System.nanoTime() < end);
     }
 
     void stop() {

@@ -5,24 +5,21 @@ import io.sfumato.tensor.Device;
 import io.sfumato.tensor.DeviceException;
 import io.sfumato.tensor.MemoryStats;
 import io.sfumato.tensor.Storage;
-import java.lang.foreign.Arena;
 import java.util.ArrayDeque;
 import java.util.HashMap;
 import java.util.Map;
 
 /**
  * A pool of off-heap memory. Sizes are rounded up to eight classes per power of two; small blocks
- * are carved from slabs, large ones have an arena of their own; freed blocks wait in a list per
- * class and come back without being zeroed. Arenas are closed only by {@link #trim}: closing a
- * shared arena stops every thread for a moment.
+ * are carved from slabs, large ones come from the system one by one; freed blocks wait in a list
+ * per class and come back without being zeroed. Only {@link #trim} gives memory back.
  */
 final class SlabAllocator {
-  private static final long ALIGN = 64;
   private static final long SLAB = 16L << 20;
   private static final long LARGE = 1L << 20;
 
   private final Map<Long, ArrayDeque<Long>> free = new HashMap<>();
-  private final Map<Long, Arena> arenas = new HashMap<>(); // of large blocks, by address
+  private final SystemMemory system = SystemMemory.instance();
   private final long limit;
   private long slab;
   private long slabEnd;
@@ -67,20 +64,17 @@ final class SlabAllocator {
     }
     if (size < LARGE) {
       if (slabEnd - slab < size) {
-        slab = reserve(SLAB, Arena.global());
+        slab = reserve(SLAB);
         slabEnd = slab + SLAB;
       }
       long address = slab;
       slab += size;
       return address;
     }
-    Arena arena = Arena.ofShared();
-    long address = reserve(size, arena);
-    arenas.put(address, arena);
-    return address;
+    return reserve(size);
   }
 
-  private long reserve(long size, Arena arena) {
+  private long reserve(long size) {
     if (reserved + size > limit) {
       trim();
     }
@@ -88,7 +82,7 @@ final class SlabAllocator {
       if (reserved + size > limit) {
         throw new OutOfMemoryError("limit of " + limit + " bytes (-Dsfumato.cpu.memory)");
       }
-      long address = arena.allocate(size, ALIGN).address();
+      long address = system.reserve(size);
       reserved += size;
       return address;
     } catch (OutOfMemoryError e) {
@@ -114,11 +108,8 @@ final class SlabAllocator {
         (size, waiting) -> {
           if (size >= LARGE) {
             for (long address : waiting) {
-              Arena arena = arenas.remove(address);
-              if (arena != null) {
-                arena.close();
-                reserved -= size;
-              }
+              system.release(address, size);
+              reserved -= size;
             }
             waiting.clear();
           }

@@ -1,0 +1,160 @@
+// SPDX-License-Identifier: Apache-2.0
+package io.sfumato.tensor.cpu;
+
+import java.lang.foreign.Arena;
+import java.lang.foreign.FunctionDescriptor;
+import java.lang.foreign.Linker;
+import java.lang.foreign.SymbolLookup;
+import java.lang.foreign.ValueLayout;
+import java.lang.invoke.MethodHandle;
+import java.util.Locale;
+import java.util.Map;
+import java.util.concurrent.ConcurrentHashMap;
+
+/**
+ * Large blocks of memory from the operating system.
+ *
+ * <p>On Linux they are mapped directly and {@code madvise} asks for huge pages: the first touch of
+ * a page costs a fault per 2 MiB instead of one per 4 KiB, and streams over large tensors miss the
+ * translation cache less. Nothing is touched here, so nothing is zeroed twice, and giving a block
+ * back is one call that stops no other thread. Elsewhere each block is an arena of its own.
+ */
+abstract class SystemMemory {
+  private static final System.Logger LOG = System.getLogger("io.sfumato.cpu");
+  private static final SystemMemory INSTANCE = choose();
+
+  /** The memory of this system. */
+  static SystemMemory instance() {
+    return INSTANCE;
+  }
+
+  /**
+   * A new block.
+   *
+   * @param bytes its size
+   * @return its address, a multiple of 64
+   * @throws OutOfMemoryError if the system has no more
+   */
+  abstract long reserve(long bytes);
+
+  /** Gives a block back. */
+  abstract void release(long address, long bytes);
+
+  private static SystemMemory choose() {
+    if (System.getProperty("os.name", "").toLowerCase(Locale.ROOT).contains("linux")) {
+      try {
+        return new Mapped();
+      } catch (Throwable e) { // no native access, or no such function
+        LOG.log(
+            System.Logger.Level.INFO,
+            "no huge pages for tensors, which costs some speed: {0}; run Java with"
+                + " --enable-native-access=ALL-UNNAMED",
+            e.toString());
+      }
+    }
+    return new Arenas();
+  }
+
+  /** Anonymous mappings, aligned to huge pages. */
+  private static final class Mapped extends SystemMemory {
+    private static final long HUGE = 2L << 20;
+    private static final long PAGE = 4096;
+    private static final int READ_WRITE = 3;
+    private static final int PRIVATE_ANONYMOUS = 0x22;
+    private static final int ADVICE_HUGE_PAGE = 14;
+
+    private final MethodHandle map;
+    private final MethodHandle unmap;
+    private final MethodHandle advise;
+
+    Mapped() throws Throwable {
+      var word = ValueLayout.JAVA_LONG;
+      var number = ValueLayout.JAVA_INT;
+      Linker linker = Linker.nativeLinker();
+      SymbolLookup c = linker.defaultLookup();
+      map =
+          linker.downcallHandle(
+              c.find("mmap").orElseThrow(),
+              FunctionDescriptor.of(word, word, word, number, number, number, word));
+      unmap =
+          linker.downcallHandle(
+              c.find("munmap").orElseThrow(), FunctionDescriptor.of(number, word, word));
+      advise =
+          linker.downcallHandle(
+              c.find("madvise").orElseThrow(), FunctionDescriptor.of(number, word, word, number));
+      release(reserve(PAGE), PAGE);
+    }
+
+    @Override
+    long reserve(long bytes) {
+      long size = pages(bytes);
+      long slack = size < HUGE ? 0 : HUGE;
+      try {
+        long from = (long) map.invokeExact(0L, size + slack, READ_WRITE, PRIVATE_ANONYMOUS, -1, 0L);
+        if (from == -1) {
+          throw new OutOfMemoryError("the system has no " + size + " bytes left");
+        }
+        if (slack == 0) {
+          return from;
+        }
+        long address = (from + HUGE - 1) & -HUGE;
+        drop(from, address - from);
+        drop(address + size, from + slack - address);
+        int unused = (int) advise.invokeExact(address, size, ADVICE_HUGE_PAGE); // only advice
+        return address;
+      } catch (RuntimeException | Error e) {
+        throw e;
+      } catch (Throwable e) {
+        throw new IllegalStateException("mmap", e);
+      }
+    }
+
+    @Override
+    void release(long address, long bytes) {
+      drop(address, pages(bytes));
+    }
+
+    private void drop(long address, long bytes) {
+      if (bytes == 0) {
+        return;
+      }
+      try {
+        int failed = (int) unmap.invokeExact(address, bytes);
+        if (failed != 0) {
+          throw new IllegalStateException("munmap of " + bytes + " bytes failed");
+        }
+      } catch (RuntimeException | Error e) {
+        throw e;
+      } catch (Throwable e) {
+        throw new IllegalStateException("munmap", e);
+      }
+    }
+
+    private static long pages(long bytes) {
+      return (bytes + PAGE - 1) & -PAGE;
+    }
+  }
+
+  /** An arena per block. */
+  private static final class Arenas extends SystemMemory {
+    private static final long ALIGNMENT = 64;
+    private final Map<Long, Arena> arenas = new ConcurrentHashMap<>();
+
+    @Override
+    long reserve(long bytes) {
+      Arena arena = Arena.ofShared();
+      long address = arena.allocate(bytes, ALIGNMENT).address();
+      arenas.put(address, arena);
+      return address;
+    }
+
+    @Override
+    void release(long address, long bytes) {
+      Arena arena = arenas.remove(address);
+      if (arena == null) {
+        throw new IllegalStateException("no block at this address");
+      }
+      arena.close();
+    }
+  }
+}
