@@ -24,16 +24,16 @@ public final class Conv2dKernel {
    * @param y address of the result {@code [batch, outH, outW, outC]}
    */
   public static void forward(ConvGeometry g, long x, long weight, long bias, long y) {
-    forward(Simd.provider().gemmTile(), g, x, weight, bias, y);
+    forward(Simd.provider(), g, x, weight, bias, y);
   }
 
-  static void forward(GemmTile tile, ConvGeometry g, long x, long weight, long bias, long y) {
+  static void forward(SimdProvider simd, ConvGeometry g, long x, long weight, long bias, long y) {
     if (g.batch() == 0) {
       return;
     }
     if (pointwise(g)) {
       Gemm.multiply(
-          tile,
+          simd.gemmTile(),
           1,
           pixels(g),
           g.outC(),
@@ -45,10 +45,8 @@ public final class Conv2dKernel {
           bias);
       return;
     }
-    ConvForward conv = new ConvForward(tile, ConvWindow.forward(g), x, y, bias);
     long taps = (long) g.kH() * g.kW();
-    conv.packWeights(weight, g.groupInC() * taps, taps, false);
-    conv.run();
+    convolve(simd, ConvWindow.forward(g), x, weight, g.groupInC() * taps, taps, false, bias, y);
   }
 
   /**
@@ -60,16 +58,16 @@ public final class Conv2dKernel {
    * @param dx address of the result {@code [batch, inH, inW, inC]}
    */
   public static void backwardInput(ConvGeometry g, long dy, long weight, long dx) {
-    backwardInput(Simd.provider().gemmTile(), g, dy, weight, dx);
+    backwardInput(Simd.provider(), g, dy, weight, dx);
   }
 
-  static void backwardInput(GemmTile tile, ConvGeometry g, long dy, long weight, long dx) {
+  static void backwardInput(SimdProvider simd, ConvGeometry g, long dy, long weight, long dx) {
     if (g.batch() == 0) {
       return;
     }
     if (pointwise(g)) {
       Gemm.multiply(
-          tile,
+          simd.gemmTile(),
           1,
           pixels(g),
           g.inC(),
@@ -80,12 +78,34 @@ public final class Conv2dKernel {
           false,
           0);
     } else if (g.strideH() == 1 && g.strideW() == 1) {
-      ConvForward conv = new ConvForward(tile, ConvWindow.inputGradient(g), dy, dx, 0);
       long taps = (long) g.kH() * g.kW();
-      conv.packWeights(weight, taps, g.groupInC() * taps, true);
-      conv.run();
+      ConvWindow w = ConvWindow.inputGradient(g);
+      convolve(simd, w, dy, weight, taps, g.groupInC() * taps, true, 0, dx);
     } else {
-      new ConvInputGradient(tile, g, dy, weight, dx).run();
+      new ConvInputGradient(simd.gemmTile(), g, dy, weight, dx).run();
+    }
+  }
+
+  private static void convolve(
+      SimdProvider simd,
+      ConvWindow w,
+      long x,
+      long weight,
+      long outStride,
+      long inStride,
+      boolean flipped,
+      long bias,
+      long y) {
+    if (WinogradTiles.pay(w)) {
+      long floats = WinogradForward.weightFloats(simd, w);
+      long packed = Scratch.get(Scratch.Slot.WEIGHTS, 4 * floats);
+      WinogradForward conv = new WinogradForward(simd, w, packed);
+      conv.packWeights(weight, outStride, inStride, flipped);
+      conv.run(x, bias, y);
+    } else {
+      ConvForward conv = new ConvForward(simd.gemmTile(), w, x, y, bias);
+      conv.packWeights(weight, outStride, inStride, flipped);
+      conv.run();
     }
   }
 
@@ -99,11 +119,16 @@ public final class Conv2dKernel {
    * @param dw address of the result {@code [outC, inC / groups, kH, kW]}, overwritten
    */
   public static void backwardWeight(ConvGeometry g, long x, long dy, long dw) {
-    backwardWeight(Simd.provider().gemmTile(), g, x, dy, dw);
+    backwardWeight(Simd.provider(), g, x, dy, dw);
   }
 
-  static void backwardWeight(GemmTile tile, ConvGeometry g, long x, long dy, long dw) {
-    new ConvWeightGradient(tile, g, x, dy, dw).run();
+  static void backwardWeight(SimdProvider simd, ConvGeometry g, long x, long dy, long dw) {
+    ConvWindow w = ConvWindow.forward(g);
+    if (WinogradTiles.pay(w)) {
+      new WinogradWeightGradient(simd, w).run(x, dy, dw);
+    } else {
+      new ConvWeightGradient(simd.gemmTile(), g, x, dy, dw).run();
+    }
   }
 
   /**

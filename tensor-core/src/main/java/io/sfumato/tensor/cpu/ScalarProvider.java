@@ -4,6 +4,7 @@ package io.sfumato.tensor.cpu;
 /** The innermost loops in plain Java, for a run time without the Vector API. */
 final class ScalarProvider implements SimdProvider {
   private final GemmTile gemmTile = new ScalarGemmTile();
+  private final WinogradLoops winograd = new ScalarWinogradLoops();
   private final LeafLoops loops = new ScalarLoops();
 
   @Override
@@ -14,6 +15,11 @@ final class ScalarProvider implements SimdProvider {
   @Override
   public GemmTile gemmTile() {
     return gemmTile;
+  }
+
+  @Override
+  public WinogradLoops winograd() {
+    return winograd;
   }
 
   @Override

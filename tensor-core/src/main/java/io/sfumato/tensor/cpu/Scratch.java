@@ -39,6 +39,10 @@ public final class Scratch {
     PIXELS,
     /** Unfolded input pixels of a convolution. */
     COLUMNS,
+    /** Transformed input, or input and gradient, of a Winograd convolution. */
+    TRANSFORMED,
+    /** Products of a Winograd convolution before they are transformed back. */
+    TRANSFORMED_OUTPUT,
     /** Partial sums that are reduced in a fixed order. */
     PARTIAL_SUMS,
     /** One row of a kernel that works row by row. */

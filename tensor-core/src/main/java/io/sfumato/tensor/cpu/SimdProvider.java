@@ -12,6 +12,9 @@ public interface SimdProvider {
   /** The tiles of matrix products and convolutions. */
   GemmTile gemmTile();
 
+  /** The transforms of Winograd convolutions. */
+  WinogradLoops winograd();
+
   /** The loops of all other f32 kernels. */
   LeafLoops loops();
 }

@@ -4,6 +4,7 @@ package io.sfumato.tensor.cpu;
 import static org.junit.jupiter.api.Assertions.assertArrayEquals;
 import static org.junit.jupiter.api.Assertions.assertEquals;
 import static org.junit.jupiter.api.Assertions.assertThrows;
+import static org.junit.jupiter.api.Assertions.assertTrue;
 
 import java.lang.foreign.Arena;
 import java.util.ArrayList;
@@ -15,8 +16,7 @@ import org.junit.jupiter.params.ParameterizedTest;
 import org.junit.jupiter.params.provider.MethodSource;
 
 class Conv2dKernelTest {
-  private static final List<GemmTile> TILES =
-      List.of(Simd.scalar().gemmTile(), Simd.provider().gemmTile());
+  private static final List<SimdProvider> PROVIDERS = List.of(Simd.scalar(), Simd.provider());
 
   private final int threads = Parallel.threads();
 
@@ -99,15 +99,17 @@ class Conv2dKernelTest {
           Floats.random(arena, g.batch() * g.outH() * g.outW() * g.outC(), 4));
     }
 
-    Floats run(Arena arena, GemmTile tile, int pass) {
+    Floats run(Arena arena, SimdProvider simd, int pass) {
       Floats result = Floats.filled(arena, new Floats[] {dy, dy, x, weight, bias}[pass].size(), 7f);
       long to = result.address();
       switch (pass) {
-        case 0 -> Conv2dKernel.forward(tile, g, x.address(), weight.address(), 0, to);
-        case 1 -> Conv2dKernel.forward(tile, g, x.address(), weight.address(), bias.address(), to);
-        case 2 -> Conv2dKernel.backwardInput(tile, g, dy.address(), weight.address(), to);
-        case 3 -> Conv2dKernel.backwardWeight(tile, g, x.address(), dy.address(), to);
-        default -> Conv2dKernel.columnSums(tile, dy.size() / g.outC(), g.outC(), dy.address(), to);
+        case 0 -> Conv2dKernel.forward(simd, g, x.address(), weight.address(), 0, to);
+        case 1 -> Conv2dKernel.forward(simd, g, x.address(), weight.address(), bias.address(), to);
+        case 2 -> Conv2dKernel.backwardInput(simd, g, dy.address(), weight.address(), to);
+        case 3 -> Conv2dKernel.backwardWeight(simd, g, x.address(), dy.address(), to);
+        default ->
+            Conv2dKernel.columnSums(
+                simd.gemmTile(), dy.size() / g.outC(), g.outC(), dy.address(), to);
       }
       return result;
     }
@@ -116,7 +118,7 @@ class Conv2dKernelTest {
   @ParameterizedTest
   @MethodSource("geometries")
   void agreesWithTheDefinition(ConvGeometry g) {
-    for (GemmTile tile : TILES) {
+    for (SimdProvider simd : PROVIDERS) {
       try (Arena arena = Arena.ofConfined()) {
         Case c = Case.of(arena, g);
         double[] y = new double[c.dy.size()];
@@ -135,16 +137,56 @@ class Conv2dKernelTest {
         }
         int taps = g.kH() * g.kW();
         int pixels = g.batch() * g.outH() * g.outW();
-        c.run(arena, tile, 0).assertClose(y, taps * g.groupInC(), "forward");
+        c.run(arena, simd, 0).assertClose(y, taps * g.groupInC(), "forward");
         for (int i = 0; i < y.length; i++) {
           y[i] += c.bias.get(i % g.outC());
         }
-        c.run(arena, tile, 1).assertClose(y, taps * g.groupInC(), "forward with bias");
-        c.run(arena, tile, 2).assertClose(dx, taps * g.groupOutC(), "input gradient");
-        c.run(arena, tile, 3).assertClose(dw, pixels, "weight gradient");
-        c.run(arena, tile, 4).assertClose(db, pixels, "bias gradient");
+        c.run(arena, simd, 1).assertClose(y, taps * g.groupInC(), "forward with bias");
+        c.run(arena, simd, 2).assertClose(dx, taps * g.groupOutC(), "input gradient");
+        c.run(arena, simd, 3).assertClose(dw, pixels, "weight gradient");
+        c.run(arena, simd, 4).assertClose(db, pixels, "bias gradient");
       }
     }
+  }
+
+  /** Convolutions that are computed by {@link WinogradLoops}, of all sizes of odd borders. */
+  static Stream<ConvGeometry> winogradGeometries() {
+    return Stream.of(
+        ConvGeometry.of(1, 16, 8, 8, 16, 3, 1, 1),
+        ConvGeometry.of(3, 16, 7, 11, 16, 3, 1, 1),
+        ConvGeometry.of(3, 19, 8, 5, 33, 3, 1, 1),
+        ConvGeometry.of(16, 17, 2, 2, 70, 3, 1, 1),
+        ConvGeometry.of(8, 33, 4, 4, 20, 3, 1, 1),
+        ConvGeometry.of(3, 23, 9, 7, 85, 3, 1, 0),
+        ConvGeometry.of(3, 31, 6, 9, 17, 3, 1, 2),
+        ConvGeometry.of(2, 80, 5, 6, 96, 3, 1, 3),
+        ConvGeometry.of(1, 400, 8, 7, 40, 3, 1, 1),
+        ConvGeometry.of(1, 40, 8, 8, 400, 3, 1, 1),
+        ConvGeometry.of(1, 130, 18, 33, 66, 3, 1, 1),
+        new ConvGeometry(3, 20, 9, 8, 22, 3, 3, 1, 1, 0, 2, 1, 0, 1, 1, 1),
+        new ConvGeometry(3, 18, 6, 11, 34, 3, 3, 1, 1, 2, 0, 0, 1, 1, 1, 1),
+        new ConvGeometry(2, 18, 6, 11, 34, 3, 3, 1, 1, 4, 1, 3, 5, 1, 1, 1));
+  }
+
+  @ParameterizedTest
+  @MethodSource("winogradGeometries")
+  void filtersInTheWinogradDomainAgreeWithTheDefinition(ConvGeometry g) {
+    assertTrue(WinogradTiles.pay(ConvWindow.forward(g)), "forward");
+    assertTrue(WinogradTiles.pay(ConvWindow.inputGradient(g)), "input gradient");
+    agreesWithTheDefinition(g);
+  }
+
+  @Test
+  void filtersOfAnyImageSizeAgreeWithTheDefinition() {
+    int transformed = 0;
+    for (int height = 1; height <= 9; height++) {
+      for (int width = 1; width <= 11; width++) {
+        ConvGeometry g = ConvGeometry.of(3, 17, height, width, 18, 3, 1, 1);
+        transformed += WinogradTiles.pay(ConvWindow.forward(g)) ? 1 : 0;
+        agreesWithTheDefinition(g);
+      }
+    }
+    assertTrue(transformed > 40, "too few sizes went through the Winograd transforms");
   }
 
   @Test
@@ -152,9 +194,11 @@ class Conv2dKernelTest {
     List<ConvGeometry> cases =
         List.of(
             ConvGeometry.of(3, 24, 18, 16, 40, 3, 1, 1),
+            ConvGeometry.of(1, 150, 8, 7, 200, 3, 1, 1),
+            ConvGeometry.of(3, 12, 18, 16, 40, 3, 1, 1),
             ConvGeometry.of(3, 24, 18, 16, 40, 3, 2, 1),
             ConvGeometry.of(3, 64, 18, 16, 72, 1, 1, 0));
-    GemmTile tile = Simd.provider().gemmTile();
+    SimdProvider simd = Simd.provider();
     for (ConvGeometry g : cases) {
       try (Arena arena = Arena.ofShared()) {
         Case c = Case.of(arena, g);
@@ -162,7 +206,7 @@ class Conv2dKernelTest {
           List<float[]> results = new ArrayList<>();
           for (int count = 1; count <= 3; count++) {
             Parallel.setThreads(count);
-            results.add(c.run(arena, tile, pass).toArray());
+            results.add(c.run(arena, simd, pass).toArray());
           }
           assertArrayEquals(results.get(0), results.get(1), "pass " + pass + ", 2 threads");
           assertArrayEquals(results.get(0), results.get(2), "pass " + pass + ", 3 threads");
@@ -184,9 +228,9 @@ class Conv2dKernelTest {
             dw[iw] += (double) c.dy.get(iy) * c.x.get(ix);
             dx[ix] += (double) c.dy.get(iy) * c.weight.get(iw);
           });
-      GemmTile tile = Simd.provider().gemmTile();
-      c.run(arena, tile, 3).assertClose(dw, 3 * 100 * 100, "weight gradient");
-      c.run(arena, tile, 2).assertClose(dx, 4, "input gradient");
+      SimdProvider simd = Simd.provider();
+      c.run(arena, simd, 3).assertClose(dw, 3 * 100 * 100, "weight gradient");
+      c.run(arena, simd, 2).assertClose(dx, 4, "input gradient");
     }
   }
 
@@ -195,9 +239,9 @@ class Conv2dKernelTest {
     ConvGeometry g = ConvGeometry.of(0, 3, 4, 4, 5, 3, 1, 1);
     try (Arena arena = Arena.ofConfined()) {
       Case c = Case.of(arena, g);
-      GemmTile tile = Simd.provider().gemmTile();
+      SimdProvider simd = Simd.provider();
       for (int pass = 0; pass < 5; pass++) {
-        for (float value : c.run(arena, tile, pass).toArray()) {
+        for (float value : c.run(arena, simd, pass).toArray()) {
           assertEquals(0f, value);
         }
       }

@@ -4,12 +4,14 @@ package io.sfumato.tensor.cpu.simd;
 import io.sfumato.tensor.cpu.GemmTile;
 import io.sfumato.tensor.cpu.LeafLoops;
 import io.sfumato.tensor.cpu.SimdProvider;
+import io.sfumato.tensor.cpu.WinogradLoops;
 import jdk.incubator.vector.FloatVector;
 import jdk.incubator.vector.IntVector;
 
 /** The innermost loops over the Vector API, in the widest shape the processor prefers. */
 public final class VectorProvider implements SimdProvider {
   private final GemmTile gemmTile = new VectorGemmTile();
+  private final WinogradLoops winograd = new VectorWinogradLoops();
   private final LeafLoops loops = new VectorLoops();
 
   /**
@@ -36,6 +38,11 @@ public final class VectorProvider implements SimdProvider {
   @Override
   public GemmTile gemmTile() {
     return gemmTile;
+  }
+
+  @Override
+  public WinogradLoops winograd() {
+    return winograd;
   }
 
   @Override
