@@ -1,15 +1,24 @@
 // SPDX-License-Identifier: Apache-2.0
 package io.sfumato.benchmarks;
 
+import io.sfumato.tensor.DType;
+import io.sfumato.tensor.Device;
 import io.sfumato.tensor.Scope;
+import io.sfumato.tensor.TensorException;
 import io.sfumato.tensor.cpu.Parallel;
+import io.sfumato.tensor.exec.Backend;
+import io.sfumato.tensor.exec.Backends;
+import io.sfumato.tensor.exec.Executor;
 import java.util.Arrays;
+import java.util.LinkedHashMap;
+import java.util.List;
 import java.util.Locale;
 import java.util.Map;
 import java.util.concurrent.Callable;
 import java.util.function.Supplier;
 import java.util.regex.Pattern;
-import picocli.CommandLine;
+import java.util.regex.PatternSyntaxException;
+import org.jspecify.annotations.Nullable;
 import picocli.CommandLine.Command;
 import picocli.CommandLine.Option;
 
@@ -41,54 +50,180 @@ public final class Suite implements Callable<Integer> {
       defaultValue = "3.0")
   private double warmUp;
 
+  @Option(names = "--device", description = "cpu, cuda or cuda:1, ….", defaultValue = "cpu")
+  private String deviceName = "cpu";
+
+  @Option(
+      names = "--dtype",
+      description = "Type of all tensors: f32 or bf16.",
+      defaultValue = "f32")
+  private String dtypeName = "f32";
+
+  @Option(
+      names = "--memory",
+      description = "Also the peak resident set beyond what the process had before; one case only.")
+  private boolean memory;
+
+  @Option(names = "--list", description = "Prints the names of the cases, and times nothing.")
+  private boolean list;
+
   private Suite() {}
 
   /** Runs the suite. */
   public static void main(String[] args) {
-    System.exit(new CommandLine(new Suite()).execute(args));
+    System.exit(run(args));
+  }
+
+  static int run(String... args) {
+    return Programs.run(new Suite(), args);
   }
 
   @Override
   public Integer call() {
-    Parallel.setThreads(threads);
-    Pattern pattern = Pattern.compile(only);
-    for (Map.Entry<String, Supplier<SuiteCase>> e : SuiteCases.all().entrySet()) {
-      if (pattern.matcher(e.getKey()).find()) {
-        time(e.getKey(), e.getValue());
-      }
+    Device device = device(deviceName);
+    DType dtype = dtype(dtypeName);
+    List<String> names = selected(only);
+    if (list) {
+      names.forEach(System.out::println);
+      return 0;
     }
+    if (threads < 1) {
+      throw new Programs.Refusal("--threads must be at least 1; got " + threads);
+    }
+    if (memory && names.size() != 1) {
+      throw new Programs.Refusal(
+          "--memory needs a process for each case: name one with --only '^gemm_512$', or use"
+              + " Compare --memory; these are "
+              + names.size());
+    }
+    Parallel.setThreads(threads);
+    Map<String, Supplier<SuiteCase>> cases = SuiteCases.all(device, dtype);
+    cases.keySet().retainAll(names);
+    if (dtype != DType.F32) {
+      requireServed(cases, dtype);
+    }
+    Backend backend = Backends.of(device);
+    cases.forEach((name, make) -> time(name, make, backend));
     return 0;
   }
 
-  private void time(String name, Supplier<SuiteCase> make) {
+  /**
+   * The device of a name.
+   *
+   * @throws Programs.Refusal if it does not work, with the reason
+   */
+  static Device device(String name) {
+    try {
+      Device device = Device.parse(name);
+      Backend unused = Backends.of(device);
+      return device;
+    } catch (IllegalArgumentException | TensorException e) {
+      throw new Programs.Refusal("--device " + name + ": " + e.getMessage());
+    }
+  }
+
+  /**
+   * The type of a name.
+   *
+   * @throws Programs.Refusal if the suite has no cases in it
+   */
+  static DType dtype(String name) {
+    return switch (name) {
+      case "f32" -> DType.F32;
+      case "bf16" -> DType.BF16;
+      default ->
+          throw new Programs.Refusal("--dtype " + name + ": the suite has f32 and bf16 only");
+    };
+  }
+
+  /**
+   * The names of the cases that contain an expression.
+   *
+   * @throws Programs.Refusal if there is none
+   */
+  static List<String> selected(String expression) {
+    Pattern pattern;
+    try {
+      pattern = Pattern.compile(expression);
+    } catch (PatternSyntaxException e) {
+      throw new Programs.Refusal("--only " + expression + ": " + e.getDescription());
+    }
+    List<String> names = SuiteCases.names().stream().filter(pattern.asPredicate()).toList();
+    if (names.isEmpty()) {
+      throw new Programs.Refusal(
+          "--only " + expression + ": no case has such a name; --list prints them");
+    }
+    return names;
+  }
+
+  /** Runs every case once, and refuses those that do not compute in {@code dtype} throughout. */
+  private static void requireServed(Map<String, Supplier<SuiteCase>> cases, DType dtype) {
+    Map<String, String> refused = new LinkedHashMap<>();
+    cases.forEach(
+        (name, make) -> {
+          try (Scope scope = Scope.open();
+              SuiteCase one = make.get()) {
+            Executor.with(
+                new OnlyDType(Executor.current(), dtype),
+                () -> {
+                  one.body().run();
+                  return name;
+                });
+          } catch (TensorException e) {
+            refused.put(name, String.valueOf(e.getMessage()));
+          }
+        });
+    if (!refused.isEmpty()) {
+      throw new Programs.Refusal(
+          "--dtype "
+              + dtype.label()
+              + " is not served by "
+              + refused
+              + "; leave them out (--only)");
+    }
+  }
+
+  private void time(String name, Supplier<SuiteCase> make, Backend backend) {
+    ResidentSet resident = memory ? new ResidentSet() : null;
     Scope scope = Scope.open();
     try (SuiteCase benchmark = make.get()) {
+      Runnable body =
+          () -> {
+            Scope.run(benchmark.body());
+            backend.synchronize();
+          };
       double[] times = new double[MOST_RUNS];
       long start = System.nanoTime();
       for (int i = 0; i < 3 || (System.nanoTime() - start) * 1e-9 < warmUp; i++) {
-        Scope.run(benchmark.body());
+        body.run();
       }
       int runs = 0;
       start = System.nanoTime();
       while (runs < LEAST_RUNS
           || (runs < MOST_RUNS && (System.nanoTime() - start) * 1e-9 < seconds)) {
         long before = System.nanoTime();
-        Scope.run(benchmark.body());
+        body.run();
         times[runs++] = (System.nanoTime() - before) * 1e-6;
       }
       Arrays.sort(times, 0, runs);
       double median = runs % 2 == 1 ? times[runs / 2] : (times[runs / 2 - 1] + times[runs / 2]) / 2;
-      System.out.printf(
-          Locale.ROOT,
-          "{\"name\": \"%s\", \"threads\": %d, \"median_ms\": %.4f, \"best_ms\": %.4f, \"runs\":"
-              + " %d}%n",
-          name,
-          threads,
-          median,
-          times[0],
-          runs);
+      System.out.println(line(name, median, times[0], runs, resident));
     } finally {
       scope.close();
     }
+  }
+
+  private String line(
+      String name, double median, double best, int runs, @Nullable ResidentSet resident) {
+    return String.format(
+        Locale.ROOT,
+        "{\"name\": \"%s\", \"threads\": %d, \"median_ms\": %.4f, \"best_ms\": %.4f, \"runs\":"
+            + " %d%s}",
+        name,
+        threads,
+        median,
+        best,
+        runs,
+        resident == null ? "" : String.format(Locale.ROOT, ", \"rss_mb\": %.1f", resident.peak()));
   }
 }

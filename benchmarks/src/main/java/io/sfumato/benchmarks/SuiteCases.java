@@ -6,6 +6,8 @@ import io.sfumato.autograd.Gradients;
 import io.sfumato.autograd.optim.AdamW;
 import io.sfumato.models.unet.UNet2D;
 import io.sfumato.models.unet.UNet2DConfig;
+import io.sfumato.tensor.DType;
+import io.sfumato.tensor.Device;
 import io.sfumato.tensor.Parameter;
 import io.sfumato.tensor.Rng;
 import io.sfumato.tensor.Tensor;
@@ -23,16 +25,35 @@ import java.util.Map;
 import java.util.function.Function;
 import java.util.function.Supplier;
 
-/** The cases of the speed suite by name, in the order of {@code torch_suite.py}. */
+/**
+ * The cases of the speed suite by name, in the order of {@code torch_suite.py}. All tensors are of
+ * one type and on one device.
+ */
 final class SuiteCases {
-  private SuiteCases() {}
+  private final Device device;
+  private final DType dtype;
 
-  static Map<String, Supplier<SuiteCase>> all() {
+  private SuiteCases(Device device, DType dtype) {
+    this.device = device;
+    this.dtype = dtype;
+  }
+
+  /** All cases, to be set up when they are asked for. */
+  static Map<String, Supplier<SuiteCase>> all(Device device, DType dtype) {
+    return new SuiteCases(device, dtype).table();
+  }
+
+  /** The names of all cases. */
+  static List<String> names() {
+    return List.copyOf(all(Device.CPU, DType.F32).keySet());
+  }
+
+  private Map<String, Supplier<SuiteCase>> table() {
     Map<String, Supplier<SuiteCase>> cases = new LinkedHashMap<>();
     for (int n : new int[] {256, 512, 1024, 2048}) {
       cases.put("gemm_" + n, () -> gemm(n));
     }
-    cases.put("linear_1024x384x1536", SuiteCases::linear);
+    cases.put("linear_1024x384x1536", this::linear);
     cases.put("lora_1024x768x768_r8", () -> lora(false));
     cases.put("lora_1024x768x768_r8_bwd", () -> lora(true));
     convolutions(cases);
@@ -44,29 +65,37 @@ final class SuiteCases {
     cases.put("groupnorm_silu_8x128x32x32_bwd", () -> groupNorm(true));
     cases.put("layernorm_4096x384", () -> layerNorm(false));
     cases.put("layernorm_4096x384_bwd", () -> layerNorm(true));
-    cases.put("softmax_4096x1024", SuiteCases::softmax);
-    cases.put("gelu_tanh_4m", SuiteCases::gelu);
-    cases.put("add_mul_16m", SuiteCases::addMul);
-    cases.put("adamw_10m", SuiteCases::adamW);
-    cases.put("train_unet_b8", SuiteCases::trainUnet);
+    cases.put("softmax_4096x1024", this::softmax);
+    cases.put("gelu_tanh_4m", this::gelu);
+    cases.put("add_mul_16m", this::addMul);
+    cases.put("adamw_10m", this::adamW);
+    cases.put("train_unet_b8", this::trainUnet);
     cases.put("train_dit_b32", () -> trainDit(false));
     cases.put("infer_unet_b1", () -> inferUnet(1));
-    cases.put("infer_dit_b1", SuiteCases::inferDit);
+    cases.put("infer_dit_b1", this::inferDit);
     cases.put("infer_unet_b16", () -> inferUnet(16));
     cases.put("train_lora_dit_b32", () -> trainDit(true));
     return cases;
   }
 
-  private static Tensor random(int... shape) {
+  private Tensor random(int... shape) {
     long n = 1;
     for (int d : shape) {
       n = 31 * n + d;
     }
-    return Rng.seed(n).normal(shape);
+    return placed(Rng.seed(n).normal(shape));
+  }
+
+  private Tensor placed(Tensor x) {
+    return x.to(dtype).to(device);
+  }
+
+  private Weights weights() {
+    return Weights.init(Rng.seed(0), dtype, device);
   }
 
   /** Forward alone, or with the gradients of all inputs for a random cotangent. */
-  private static SuiteCase differentiated(
+  private SuiteCase differentiated(
       boolean backward, Function<Tensor[], Tensor> f, Tensor... inputs) {
     if (!backward) {
       return SuiteCase.of(
@@ -79,20 +108,20 @@ final class SuiteCases {
     return SuiteCase.of(() -> Autograd.vjp(f, inputs, cotangent));
   }
 
-  private static SuiteCase gemm(int n) {
+  private SuiteCase gemm(int n) {
     Tensor a = random(n, n);
     Tensor b = random(n, n).add(1);
     return SuiteCase.of(() -> Num.matmul(a, b));
   }
 
-  private static SuiteCase linear() {
+  private SuiteCase linear() {
     Tensor x = random(1024, 384);
     Tensor w = random(1536, 384);
     Tensor b = random(1536);
     return SuiteCase.of(() -> NN.linear(x, w, b));
   }
 
-  private static SuiteCase lora(boolean backward) {
+  private SuiteCase lora(boolean backward) {
     Tensor frozen = random(768, 768);
     return differentiated(
         backward,
@@ -105,7 +134,7 @@ final class SuiteCases {
         random(768, 8));
   }
 
-  private static void convolutions(Map<String, Supplier<SuiteCase>> cases) {
+  private void convolutions(Map<String, Supplier<SuiteCase>> cases) {
     record Conv(String name, int batch, int channels, int side, int kernel) {}
     for (Conv c :
         List.of(
@@ -126,7 +155,7 @@ final class SuiteCases {
     }
   }
 
-  private static SuiteCase attention(int length, boolean backward) {
+  private SuiteCase attention(int length, boolean backward) {
     return differentiated(
         backward,
         t -> NN.attention(t[0], t[1], t[2], AttentionOptions.of()),
@@ -135,7 +164,7 @@ final class SuiteCases {
         random(4, 6, length, 64).mul(0.5));
   }
 
-  private static SuiteCase groupNorm(boolean backward) {
+  private SuiteCase groupNorm(boolean backward) {
     return differentiated(
         backward,
         t -> NN.groupNormSilu(t[0], 32, t[1], t[2], 1e-5),
@@ -144,7 +173,7 @@ final class SuiteCases {
         random(128));
   }
 
-  private static SuiteCase layerNorm(boolean backward) {
+  private SuiteCase layerNorm(boolean backward) {
     return differentiated(
         backward,
         t -> NN.layerNorm(t[0], 1, t[1], t[2], 1e-5),
@@ -153,30 +182,30 @@ final class SuiteCases {
         random(384));
   }
 
-  private static SuiteCase softmax() {
+  private SuiteCase softmax() {
     Tensor x = random(4096, 1024);
     return SuiteCase.of(() -> NN.softmax(x, -1));
   }
 
-  private static SuiteCase gelu() {
+  private SuiteCase gelu() {
     Tensor x = random(4 << 20);
     return SuiteCase.of(() -> NN.geluTanh(x));
   }
 
-  private static SuiteCase addMul() {
+  private SuiteCase addMul() {
     Tensor a = random(16 << 20);
     Tensor b = a.mul(0.5);
     Tensor c = a.neg();
     return SuiteCase.of(() -> a.add(b.mul(c)));
   }
 
-  private static SuiteCase adamW() {
+  private SuiteCase adamW() {
     List<Parameter> parameters = new ArrayList<>();
     Map<Parameter, Tensor> gradients = new LinkedHashMap<>();
     for (int i = 0; i < 10; i++) {
-      Parameter p = new Parameter("p" + i, Rng.seed(i).normal(1000, 1000));
+      Parameter p = new Parameter("p" + i, placed(Rng.seed(i).normal(1000, 1000)));
       parameters.add(p);
-      gradients.put(p, Rng.seed(100 + i).normal(1000, 1000));
+      gradients.put(p, placed(Rng.seed(100 + i).normal(1000, 1000)));
     }
     AdamW optimizer = new AdamW(parameters, AdamW.options().learningRate(1e-4));
     Gradients g = Gradients.of(gradients);
@@ -185,14 +214,14 @@ final class SuiteCases {
     return new SuiteCase(() -> optimizer.step(g), resources);
   }
 
-  private static UNet2D unet() {
+  private UNet2D unet() {
     UNet2DConfig config =
         UNet2DConfig.builder()
             .levels(List.of(64, 128, 128), List.of(false, true, true))
             .layersPerBlock(1)
             .attentionHeadDim(32)
             .build();
-    return new UNet2D(Weights.init(Rng.seed(0)), config);
+    return new UNet2D(weights(), config);
   }
 
   private static double[] times(int batch) {
@@ -218,7 +247,7 @@ final class SuiteCases {
         List.of(optimizer, model));
   }
 
-  private static SuiteCase trainUnet() {
+  private SuiteCase trainUnet() {
     UNet2D unet = unet();
     Tensor x = random(8, 3, 32, 32);
     Tensor noise = random(3, 8, 32, 32).reshape(8, 3, 32, 32);
@@ -226,27 +255,27 @@ final class SuiteCases {
     return training(unet.parameters(), () -> unet.call(x, t), noise, unet);
   }
 
-  private static SuiteCase inferUnet(int batch) {
+  private SuiteCase inferUnet(int batch) {
     UNet2D unet = unet();
     Tensor x = random(batch, 3, 32, 32);
     double[] t = {500};
     return new SuiteCase(() -> unet.call(x, t), List.of(unet));
   }
 
-  private static SuiteCase trainDit(boolean lora) {
-    SuiteDit dit = new SuiteDit(Weights.init(Rng.seed(0)));
+  private SuiteCase trainDit(boolean lora) {
+    SuiteDit dit = new SuiteDit(weights());
     Tensor x = random(32, 3, 32, 32);
     Tensor noise = random(3, 32, 32, 32).reshape(32, 3, 32, 32);
-    Tensor y = Tensor.of(labels(32), 32);
+    Tensor y = Tensor.of(labels(32), 32).to(device);
     double[] t = times(32);
     List<Parameter> trained = lora ? dit.attachLora(8) : dit.parameters();
     return training(trained, () -> dit.call(x, t, y), noise, dit);
   }
 
-  private static SuiteCase inferDit() {
-    SuiteDit dit = new SuiteDit(Weights.init(Rng.seed(0)));
+  private SuiteCase inferDit() {
+    SuiteDit dit = new SuiteDit(weights());
     Tensor x = random(1, 3, 32, 32);
-    Tensor y = Tensor.of(new long[] {0}, 1);
+    Tensor y = Tensor.of(new long[] {0}, 1).to(device);
     double[] t = {500};
     return new SuiteCase(() -> dit.call(x, t, y), List.of(dit));
   }

@@ -9,12 +9,12 @@ import io.sfumato.models.nn.Module;
 import io.sfumato.models.nn.WeightLayer;
 import io.sfumato.models.unet.TimeFeatures;
 import io.sfumato.models.unet.TimestepEmbedding;
-import io.sfumato.tensor.Device;
 import io.sfumato.tensor.Parameter;
 import io.sfumato.tensor.Rng;
 import io.sfumato.tensor.Scope;
 import io.sfumato.tensor.Shape;
 import io.sfumato.tensor.Tensor;
+import io.sfumato.tensor.TensorSpec;
 import io.sfumato.tensor.io.Init;
 import io.sfumato.tensor.io.Weights;
 import io.sfumato.tensor.ops.AttentionOptions;
@@ -56,7 +56,7 @@ final class SuiteDit extends Module {
     return call(
         () -> {
           int b = x.dim(0);
-          Tensor c = time.call(TimeFeatures.sinusoidal(t, 256, true, 0, Device.CPU));
+          Tensor c = time.call(TimeFeatures.sinusoidal(t, 256, true, 0, x.device()).to(x.dtype()));
           c = NN.silu(c.add(classes.call(y))); // [B, D]
           Tensor h = patches.call(x).permute(0, 2, 3, 1).reshape(b, SIDE * SIDE, WIDTH);
           h = h.add(positions.value()); // [B, N, D]
@@ -84,10 +84,12 @@ final class SuiteDit extends Module {
     Shape shape = layer.weight().value().shape();
     Scope.run(
         () -> {
-          Rng rng = Rng.seed(1).fork(layer.path());
-          Tensor a = rng.normal(rank, shape.dim(1)).mul(0.02);
-          Parameter down = new Parameter(layer.path() + ".lora_A", a);
-          Parameter up = new Parameter(layer.path() + ".lora_B", Tensor.zeros(shape.dim(0), rank));
+          TensorSpec like = layer.weight().value().spec();
+          Tensor a = Rng.seed(1).fork(layer.path()).normal(rank, shape.dim(1)).mul(0.02);
+          Tensor b = Tensor.zeros(like.with(Shape.of(shape.dim(0), rank)));
+          Parameter down =
+              new Parameter(layer.path() + ".lora_A", a.to(like.dtype()).to(like.device()));
+          Parameter up = new Parameter(layer.path() + ".lora_B", b);
           lora.add(down);
           lora.add(up);
           layer.attach(

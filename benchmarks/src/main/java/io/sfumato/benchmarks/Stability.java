@@ -1,0 +1,149 @@
+// SPDX-License-Identifier: Apache-2.0
+package io.sfumato.benchmarks;
+
+import java.util.ArrayList;
+import java.util.LinkedHashMap;
+import java.util.LinkedHashSet;
+import java.util.List;
+import java.util.Locale;
+import java.util.Map;
+import java.util.Set;
+import java.util.concurrent.Callable;
+import picocli.CommandLine.Command;
+import picocli.CommandLine.Option;
+
+/**
+ * Whether every JVM compiles the kernels well. The JIT compiler may give up on a method in one run
+ * out of many and leave it slow for the life of the process; so this starts the suite in many fresh
+ * JVMs, and fails if a case is slower in one of them than twice its median over all.
+ */
+@Command(
+    name = "stability",
+    mixinStandardHelpOptions = true,
+    showDefaultValues = true,
+    description = "Runs the speed suite in fresh JVMs, and fails if a case is slow in one of them.")
+public final class Stability implements Callable<Integer> {
+  private static final double LIMIT = 2;
+  private static final String SKIPPED = "COMPILE SKIPPED";
+
+  @Option(names = "--runs", description = "JVMs.", defaultValue = "20")
+  private int runs;
+
+  @Option(names = "--threads", description = "Threads.", defaultValue = "2")
+  private int threads;
+
+  @Option(names = "--only", description = "Cases whose name contains this expression.")
+  private String only = "";
+
+  @Option(names = "--seconds", description = "Time per case.", defaultValue = "0.5")
+  private double seconds;
+
+  @Option(
+      names = "--warm-up",
+      description = "Seconds before a case is timed, for the JIT compiler.",
+      defaultValue = "3.0")
+  private double warmUp;
+
+  @Option(
+      names = "--compilations",
+      description = "Also lists the methods that the JIT compiler gave up on in a tier.")
+  private boolean compilations;
+
+  private Stability() {}
+
+  /**
+   * A case over all JVMs.
+   *
+   * @param name the case
+   * @param median of the medians of the JVMs, in ms
+   * @param worst the greatest of them
+   */
+  record Row(String name, double median, double worst) {
+    double ratio() {
+      return worst / median;
+    }
+
+    boolean isStable() {
+      return ratio() <= LIMIT;
+    }
+  }
+
+  /** Runs the check. */
+  public static void main(String[] args) {
+    System.exit(run(args));
+  }
+
+  static int run(String... args) {
+    return Programs.run(new Stability(), args);
+  }
+
+  @Override
+  public Integer call() {
+    List<String> unused = Suite.selected(only);
+    if (runs < 1 || threads < 1) {
+      throw new Programs.Refusal("--runs and --threads must be at least 1");
+    }
+    Map<String, List<Double>> times = new LinkedHashMap<>();
+    Set<String> skipped = new LinkedHashSet<>();
+    for (int i = 1; i <= runs; i++) {
+      System.err.printf("JVM %d of %d%n", i, runs);
+      Children.Output output = Children.run(suite());
+      for (Measured line : Measured.parse(output.lines(), Measured.Quantity.TIME)) {
+        times.computeIfAbsent(line.name(), k -> new ArrayList<>()).add(line.value());
+      }
+      skipped.addAll(skippedIn(output.errors()));
+    }
+    List<Row> rows = rows(times);
+    System.out.print(table(rows));
+    skipped.forEach(System.out::println);
+    return rows.stream().allMatch(Row::isStable) ? 0 : 1;
+  }
+
+  private List<String> suite() {
+    // the compiler's log goes to the error stream, apart from the results
+    List<String> flags =
+        compilations ? List.of("-XX:+PrintCompilation", "-XX:+DisplayVMOutputToStderr") : List.of();
+    return Children.java(
+        Suite.class,
+        flags,
+        List.of(
+            "--threads",
+            String.valueOf(threads),
+            "--only=" + only,
+            "--seconds",
+            String.valueOf(seconds),
+            "--warm-up",
+            String.valueOf(warmUp)));
+  }
+
+  /** The cases of all JVMs. */
+  static List<Row> rows(Map<String, List<Double>> times) {
+    List<Row> rows = new ArrayList<>();
+    times.forEach((name, t) -> rows.add(new Row(name, Samples.median(t), Samples.greatest(t))));
+    return rows;
+  }
+
+  /** The rows as text. */
+  static String table(List<Row> rows) {
+    TextTable table = new TextTable(List.of("case", "median, ms", "worst, ms", "ratio", ""));
+    for (Row row : rows) {
+      table.add(
+          List.of(
+              row.name,
+              String.format(Locale.ROOT, "%.3f", row.median),
+              String.format(Locale.ROOT, "%.3f", row.worst),
+              String.format(Locale.ROOT, "%.2f", row.ratio()),
+              row.isStable() ? "" : "UNSTABLE"));
+    }
+    return table.toString();
+  }
+
+  /** What the compiler gave up on, without the time and number of the compilation. */
+  static List<String> skippedIn(List<String> log) {
+    return log.stream()
+        .filter(line -> line.contains(SKIPPED))
+        .map(line -> line.strip().replaceFirst("^\\d+\\s+\\d+\\s+", ""))
+        .distinct()
+        .toList();
+  }
+}
