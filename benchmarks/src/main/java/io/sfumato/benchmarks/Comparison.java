@@ -89,7 +89,7 @@ final class Comparison {
       header.add(peer + ", " + quantity.unit());
       header.add("ratio");
     }
-    TextTable table = new TextTable(header);
+    TextTable table = new TextTable(1, header);
     for (String name : names) {
       List<String> row = new ArrayList<>(List.of(name));
       for (int count : threads) {

@@ -125,7 +125,7 @@ public final class Stability implements Callable<Integer> {
 
   /** The rows as text. */
   static String table(List<Row> rows) {
-    TextTable table = new TextTable(List.of("case", "median, ms", "worst, ms", "ratio", ""));
+    TextTable table = new TextTable(1, List.of("case", "median, ms", "worst, ms", "ratio", ""));
     for (Row row : rows) {
       table.add(
           List.of(

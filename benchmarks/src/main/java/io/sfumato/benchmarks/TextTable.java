@@ -9,9 +9,16 @@ public final class TextTable {
   private static final int LEAST_WIDTH = 3;
 
   private final List<List<String>> rows = new ArrayList<>();
+  private final int labels;
 
-  /** A table with these columns, the first one aligned to the left. */
-  public TextTable(List<String> header) {
+  /**
+   * A table.
+   *
+   * @param labels how many columns, from the first on, are aligned to the left
+   * @param header the columns
+   */
+  public TextTable(int labels, List<String> header) {
+    this.labels = labels;
     rows.add(List.copyOf(header));
   }
 
@@ -40,15 +47,14 @@ public final class TextTable {
     StringBuilder text = new StringBuilder();
     for (int r = 0; r < rows.size(); r++) {
       for (int i = 0; i < columns; i++) {
-        String space = " ".repeat(width[i] - rows.get(r).get(i).length());
         String cell = rows.get(r).get(i);
-        text.append(i == 0 ? "| " + cell + space : " | " + space + cell);
+        String space = " ".repeat(width[i] - cell.length());
+        text.append("| ").append(i < labels ? cell + space : space + cell).append(' ');
       }
-      text.append(" |\n");
+      text.append("|\n");
       if (r == 0) {
         for (int i = 0; i < columns; i++) {
-          text.append(
-              i == 0 ? "|-" + "-".repeat(width[i]) + "-" : "|-" + "-".repeat(width[i]) + ":");
+          text.append("|-").append("-".repeat(width[i])).append(i < labels ? '-' : ':');
         }
         text.append("|\n");
       }

@@ -49,10 +49,10 @@ final class ArchitectureTest {
               TENSOR, AUTOGRAD, "java..", "jdk.incubator.vector..", "org.ejml..", "org.jspecify..");
 
   @ArchTest
-  static final ArchRule vectorsStayInTheSimdPackage =
+  static final ArchRule vectorsStayInTheSimdPackageAndInBenchmarks =
       noClasses()
           .that()
-          .resideOutsideOfPackage("io.sfumato.tensor.cpu.simd..")
+          .resideOutsideOfPackages("io.sfumato.tensor.cpu.simd..", BENCHMARKS)
           .should()
           .dependOnClassesThat()
           .resideInAPackage("jdk.incubator..");
