@@ -5,6 +5,7 @@ module io.sfumato.models {
   requires com.fasterxml.jackson.databind;
   requires info.picocli;
   requires java.desktop;
+  requires jdk.unsupported;
   requires me.tongfei.progressbar;
   requires org.knowm.xchart;
   requires transitive io.sfumato.autograd;

@@ -17,6 +17,7 @@ import io.sfumato.models.diffusion.SchedulerConfig;
 import io.sfumato.models.train.BatchLoader;
 import io.sfumato.models.train.Checkpoint;
 import io.sfumato.models.train.DiffusionTrainer;
+import io.sfumato.models.train.Interrupts;
 import io.sfumato.models.train.SampleSheet;
 import io.sfumato.models.unet.UNet2D;
 import io.sfumato.models.unet.UNet2DConfig;
@@ -41,8 +42,7 @@ import java.util.List;
 import java.util.Map;
 import java.util.TreeMap;
 import java.util.concurrent.Callable;
-import java.util.concurrent.CountDownLatch;
-import java.util.concurrent.TimeUnit;
+import java.util.function.IntConsumer;
 import me.tongfei.progressbar.ProgressBar;
 import me.tongfei.progressbar.ProgressBarBuilder;
 import me.tongfei.progressbar.ProgressBarStyle;
@@ -66,7 +66,6 @@ import picocli.CommandLine.Option;
 public final class TrainDiffusion implements Callable<Integer> {
   private static final double LEARNING_RATE = 2e-3;
   private static final double WARM_UP_STEPS = 50;
-  private static final double SECONDS_BETWEEN_CHECKPOINTS = 60;
 
   @Option(
       names = "--data",
@@ -120,6 +119,12 @@ public final class TrainDiffusion implements Callable<Integer> {
   private int samplesPerClass;
 
   @Option(
+      names = "--checkpoint-seconds",
+      description = "Seconds from one checkpoint to the next; there is one at the end, too.",
+      defaultValue = "60")
+  private double checkpointSeconds;
+
+  @Option(
       names = "--stop-after",
       description = "Stop at this step and keep the checkpoint, as if interrupted; for --resume.")
   private @Nullable Integer stopAfter;
@@ -127,8 +132,10 @@ public final class TrainDiffusion implements Callable<Integer> {
   @Option(names = "--resume", description = "Go on from the checkpoint in --out.")
   private boolean resume;
 
-  private volatile boolean interrupted;
-  private final CountDownLatch finished = new CountDownLatch(1);
+  /** Leaves the sampling loop. */
+  private static final class StopSampling extends RuntimeException {
+    private static final long serialVersionUID = 1;
+  }
 
   private TrainDiffusion() {}
 
@@ -169,6 +176,15 @@ public final class TrainDiffusion implements Callable<Integer> {
 
   @Override
   public Integer call() {
+    try {
+      return trainAndSample();
+    } catch (OutOfMemoryError e) {
+      throw new IllegalArgumentException(
+          "out of memory (" + e.getMessage() + "); a smaller --batch or --size needs less", e);
+    }
+  }
+
+  private int trainAndSample() {
     checkOptions();
     if (threads != null) {
       Parallel.setThreads(threads);
@@ -201,23 +217,23 @@ public final class TrainDiffusion implements Callable<Integer> {
     BatchLoader loader = new BatchLoader(images, batchSize(), 4, rng.fork("data"), where);
     UNet2D model = new UNet2D(Weights.init(rng.fork("weights")), config);
     try (DiffusionTrainer trainer =
-        new DiffusionTrainer(model, scheduler, loader, rng.fork("training"))) {
+            new DiffusionTrainer(model, scheduler, loader, rng.fork("training"));
+        Interrupts interrupts = Interrupts.catchSignals()) {
       if (from != null) {
         trainer.restore(checkpointToRead(checkpoint), from);
         say("going on from step %d", from.step());
       }
       say("%,d parameters", model.parameterCount());
-      catchInterrupt();
-      train(trainer, images, settings, checkpoint, from);
-      if (interrupted) {
-        say("interrupted at step %d; the checkpoint is in %s", trainer.steps(), checkpoint);
-        return 130;
+      train(trainer, images, settings, checkpoint, from, interrupts);
+      if (!interrupts.requested()) {
+        sample(trainer, loader, images, rng.fork("samples"), interrupts);
       }
-      sample(trainer, loader, images, rng.fork("samples"));
+      if (interrupts.requested()) {
+        say("interrupted at step %d; the checkpoint is in %s", trainer.steps(), checkpoint);
+        return Interrupts.EXIT_CODE;
+      }
       say("wrote samples.png, samples.safetensors, loss.png, loss.csv and checkpoint to %s", out);
       return 0;
-    } finally {
-      finished.countDown();
     }
   }
 
@@ -228,7 +244,8 @@ public final class TrainDiffusion implements Callable<Integer> {
       ImageDataset images,
       Map<String, String> settings,
       Path checkpoint,
-      Checkpoint.@Nullable State from) {
+      Checkpoint.@Nullable State from,
+      Interrupts interrupts) {
     double before = from == null ? 0 : from.seconds();
     long start = System.nanoTime();
     double budget = 60 * (minutes == null ? 1.5 : minutes);
@@ -236,7 +253,7 @@ public final class TrainDiffusion implements Callable<Integer> {
     double saved = before;
     try (LossCsv csv = LossCsv.resume(out.resolve("loss.csv"), trainer.steps() + 1);
         ProgressBar bar = bar("training", total > 0 ? total : Math.round(budget))) {
-      while (!interrupted) {
+      while (!interrupts.requested()) {
         double seconds = before + (System.nanoTime() - start) * 1e-9;
         double progress =
             total > 0 ? (double) trainer.steps() / total : Math.min(1, seconds / budget);
@@ -257,7 +274,7 @@ public final class TrainDiffusion implements Callable<Integer> {
         csv.append(new LossCsv.Row(trainer.steps(), loss, rate, seconds));
         bar.stepTo(total > 0 ? trainer.steps() : Math.round(seconds));
         bar.setExtraMessage(String.format("step %d loss %.4f", trainer.steps(), loss));
-        if (seconds - saved > SECONDS_BETWEEN_CHECKPOINTS) {
+        if (seconds - saved > checkpointSeconds) {
           saved = seconds;
           trainer.save(checkpoint, state(trainer, images, settings, seconds));
         }
@@ -282,13 +299,25 @@ public final class TrainDiffusion implements Callable<Integer> {
 
   // ---- sampling
 
-  private void sample(DiffusionTrainer trainer, BatchLoader loader, ImageDataset images, Rng rng) {
+  private void sample(
+      DiffusionTrainer trainer,
+      BatchLoader loader,
+      ImageDataset images,
+      Rng rng,
+      Interrupts interrupts) {
     int classes = images.classNames().size();
     long[] labels = new long[classes * samplesPerClass];
     Arrays.setAll(labels, i -> i / samplesPerClass);
     int chunk = 64;
     try (Scope scope = Scope.open();
         ProgressBar bar = bar("sampling", (long) labels.length * samplingSteps)) {
+      IntConsumer done =
+          pictures -> {
+            bar.stepBy(pictures);
+            if (interrupts.requested()) {
+              throw new StopSampling();
+            }
+          };
       List<Tensor> parts = new ArrayList<>();
       trainer.withAverage(
           () -> {
@@ -298,13 +327,15 @@ public final class TrainDiffusion implements Callable<Integer> {
               parts.add(
                   Scope.run(
                       () -> {
-                        Tensor x = draw(trainer, loader, images.channels(), some, draw, bar);
+                        Tensor x = draw(trainer, loader, images.channels(), some, draw, done);
                         return SampleSheet.toPixels(x, images.height(), images.width());
                       }));
             }
           });
       Tensor all = Shaping.concat(0, parts.toArray(Tensor[]::new));
       SampleSheet.write(out, all, labels, images.classNames());
+    } catch (StopSampling e) {
+      // The caller sees the interrupt, too.
     }
   }
 
@@ -314,14 +345,14 @@ public final class TrainDiffusion implements Callable<Integer> {
       int channels,
       long[] labels,
       Rng rng,
-      ProgressBar bar) {
+      IntConsumer done) {
     Tensor condition = Tensor.of(labels, labels.length);
     Tensor none = Tensor.of(new long[] {trainer.noClass()}, 1);
     Denoiser denoiser = trainer.denoiser();
     Denoiser guided = denoiser.with(new Guidance(denoiser.network(), none, guidance));
     Tensor noise =
         rng.fork("start").normal(labels.length, channels, loader.height(), loader.width());
-    Samplers.Listener listener = (step, of, x) -> bar.stepBy(labels.length);
+    Samplers.Listener listener = (step, of, x) -> done.accept(labels.length);
     NoiseSource source = NoiseSource.of(rng.fork("noise"));
     return sampler.equals("ddpm")
         ? Samplers.ddpm(guided, noise, condition, samplingSteps, source, listener)
@@ -333,20 +364,29 @@ public final class TrainDiffusion implements Callable<Integer> {
 
   private void checkOptions() {
     require(minutes == null || steps == null, "--minutes and --steps exclude each other");
-    require(minutes == null || minutes > 0, "--minutes must be positive; got " + minutes);
+    require(
+        minutes == null || (minutes > 0 && minutes <= 1e6),
+        "--minutes must be positive, and 1e6 at most; got " + minutes);
     require(steps == null || steps > 0, "--steps must be positive; got " + steps);
     require(stopAfter == null || stopAfter > 0, "--stop-after must be positive; got " + stopAfter);
     require(batch == null || batch > 0, "--batch must be positive; got " + batch);
     require(size == null || (size >= 8 && size <= 512), "--size must be 8 to 512; got " + size);
-    require(threads == null || threads > 0, "--threads must be positive; got " + threads);
+    require(
+        threads == null || (threads > 0 && threads <= 1024),
+        "--threads must be 1 to 1024; got " + threads);
     require(
         sampler.equals("ddim") || sampler.equals("ddpm"),
         "--sampler must be ddim or ddpm; got " + sampler);
     require(
         samplingSteps > 0 && samplingSteps <= 1000,
         "--sampling-steps must be 1 to 1000; got " + samplingSteps);
-    require(guidance >= 0, "--guidance must not be negative; got " + guidance);
-    require(samplesPerClass > 0, "--samples-per-class must be positive; got " + samplesPerClass);
+    require(guidance >= 0 && guidance <= 1000, "--guidance must be 0 to 1000; got " + guidance);
+    require(
+        samplesPerClass > 0 && samplesPerClass <= 1000,
+        "--samples-per-class must be 1 to 1000; got " + samplesPerClass);
+    require(
+        checkpointSeconds >= 0,
+        "--checkpoint-seconds must not be negative; got " + checkpointSeconds);
   }
 
   private int batchSize() {
@@ -364,9 +404,10 @@ public final class TrainDiffusion implements Callable<Integer> {
 
   private ImageDataset openData() {
     if (data == null) {
-      return InMemoryImageDataset.copyOf(
-          new ShapesWorld(
-              ShapesWorld.options().plain(true).resolution(size == null ? 16 : size).seed(seed)));
+      int side = size == null ? 16 : size;
+      ShapesWorld world =
+          new ShapesWorld(ShapesWorld.options().plain(true).resolution(side).seed(seed));
+      return side > 64 ? world : InMemoryImageDataset.copyOf(world); // else drawn when needed
     }
     return size == null ? Datasets.openNative(data, 32) : Datasets.open(data, size);
   }
@@ -433,24 +474,6 @@ public final class TrainDiffusion implements Callable<Integer> {
       throw new IllegalArgumentException("--resume: there is no checkpoint in " + checkpoint);
     }
     return found;
-  }
-
-  /** On Ctrl-C, lets the current step and the checkpoint finish before the JVM ends. */
-  private void catchInterrupt() {
-    Runtime.getRuntime()
-        .addShutdownHook(
-            new Thread(
-                () -> {
-                  interrupted = true;
-                  try {
-                    if (!finished.await(30, TimeUnit.SECONDS)) {
-                      say("the current step did not end; the last checkpoint is kept");
-                    }
-                  } catch (InterruptedException e) {
-                    Thread.currentThread().interrupt();
-                  }
-                },
-                "interrupt"));
   }
 
   private static ProgressBar bar(String task, long total) {

@@ -49,6 +49,11 @@ public final class BatchLoader {
       throw new IllegalArgumentException(
           "batch and unit must be positive; got " + batch + " and " + unit);
     }
+    long bytes = (long) data.channels() * (data.height() + unit) * (data.width() + unit);
+    if (batch > Integer.MAX_VALUE / bytes) {
+      throw new IllegalArgumentException(
+          "a batch of " + batch + " pictures of about " + bytes + " bytes is too large");
+    }
     this.data = data;
     this.batch = batch;
     this.unit = unit;

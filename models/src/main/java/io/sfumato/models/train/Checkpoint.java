@@ -37,6 +37,8 @@ import org.jspecify.annotations.Nullable;
  * that is killed at any moment leaves one that can be read.
  */
 public final class Checkpoint {
+  private static final System.Logger LOG = System.getLogger("io.sfumato.models");
+
   private Checkpoint() {}
 
   /**
@@ -88,15 +90,28 @@ public final class Checkpoint {
       SafeTensors.save(fresh.resolve("training/weights.safetensors"), model.stateDict());
       SafeTensors.save(fresh.resolve("training/optimizer.safetensors"), optimizer);
       ModelConfig.write(fresh.resolve("training/state.json"), toMap(state));
-      delete(old);
-      if (Files.exists(folder)) {
+      if (Files.exists(folder)) { // else the old one is all there is, until the next line but two
+        delete(old);
         Files.move(folder, old, StandardCopyOption.ATOMIC_MOVE);
       }
       Files.move(fresh, folder, StandardCopyOption.ATOMIC_MOVE);
       delete(old);
     } catch (IOException e) {
+      deleteQuietly(fresh);
       throw new TensorFileException(
           folder, "cannot be written: " + e.getClass().getSimpleName() + ": " + e.getMessage(), e);
+    } catch (TensorFileException e) {
+      deleteQuietly(fresh);
+      throw e;
+    }
+  }
+
+  /** Makes room on a full disk; what is left is replaced by the next checkpoint. */
+  private static void deleteQuietly(Path folder) {
+    try {
+      delete(folder);
+    } catch (IOException e) {
+      LOG.log(System.Logger.Level.WARNING, folder + " is left: it is not a whole checkpoint", e);
     }
   }
 

@@ -117,8 +117,8 @@ class TrainDiffusionTest {
     assertRefused("--batch must be positive", "--batch", "-4");
     assertRefused("--size must be 8 to 512", "--size", "0");
     assertRefused("--sampler must be ddim or ddpm", "--sampler", "euler");
-    assertRefused("--samples-per-class must be positive", "--samples-per-class", "0");
-    assertRefused("--threads must be positive", "--threads", "0");
+    assertRefused("--samples-per-class must be 1 to 1000", "--samples-per-class", "0");
+    assertRefused("--threads must be 1 to 1024", "--threads", "0");
     assertRefused("unknown device 'tpu'", "--device", "tpu");
     assertRefused("cuda:0: not used, because", "--device", "cuda");
     assertRefused("Unknown option", "--colour", "blue");
