@@ -25,17 +25,28 @@ public final class ChildJvm implements AutoCloseable {
 
   /** Starts {@code main}; what it prints goes to the file {@code output}. */
   public static ChildJvm start(Path output, Class<?> main, String... args) throws IOException {
-    List<String> command =
-        new ArrayList<>(
-            List.of(
-                Path.of(System.getProperty("java.home"), "bin", "java").toString(),
-                "-Djava.awt.headless=true",
-                "--add-modules",
-                "jdk.incubator.vector",
-                "--enable-native-access=ALL-UNNAMED",
-                "-classpath",
-                System.getProperty("java.class.path"),
-                main.getName()));
+    return start(List.of(), List.of(), output, main, args);
+  }
+
+  /**
+   * Starts {@code main} behind {@code prefix}, a command that runs the rest of the line, with
+   * further options of the JVM.
+   */
+  public static ChildJvm start(
+      List<String> prefix, List<String> options, Path output, Class<?> main, String... args)
+      throws IOException {
+    List<String> command = new ArrayList<>(prefix);
+    command.addAll(
+        List.of(
+            Path.of(System.getProperty("java.home"), "bin", "java").toString(),
+            "-Djava.awt.headless=true",
+            "--add-modules",
+            "jdk.incubator.vector",
+            "--enable-native-access=ALL-UNNAMED",
+            "-classpath",
+            System.getProperty("java.class.path")));
+    command.addAll(options);
+    command.add(main.getName());
     command.addAll(List.of(args));
     File file = output.toFile();
     Process process =

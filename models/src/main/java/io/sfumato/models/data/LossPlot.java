@@ -132,13 +132,12 @@ public final class LossPlot {
       image = BitmapEncoder.getBufferedImage(chart(x, y, options));
     } catch (AWTError | LinkageError | InternalError e) {
       throw new UncheckedIOException(
-          new IOException(
-              file
-                  + ": Java cannot draw here ("
-                  + e
-                  + "); start it with -Djava.awt.headless=true, and see that fontconfig and a font"
-                  + " are installed",
-              e));
+          file
+              + ": Java cannot draw here ("
+              + e
+              + "); start it with -Djava.awt.headless=true, and see that fontconfig and a font"
+              + " are installed",
+          new IOException(e));
     }
     PngFiles.write(file, image);
   }

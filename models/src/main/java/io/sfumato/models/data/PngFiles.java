@@ -35,7 +35,7 @@ final class PngFiles {
     } catch (IOException e) {
       throw new UncheckedIOException(file + ": cannot be written: " + e.getMessage(), e);
     } catch (TensorFileException e) {
-      throw new UncheckedIOException(new IOException(e.getMessage(), e));
+      throw new UncheckedIOException(e.getMessage(), new IOException(e));
     }
   }
 }

@@ -34,6 +34,7 @@ import io.sfumato.tensor.io.WeightsException;
 import io.sfumato.tensor.ops.Shaping;
 import java.io.IOException;
 import java.io.UncheckedIOException;
+import java.nio.file.FileSystemException;
 import java.nio.file.Files;
 import java.nio.file.Path;
 import java.util.ArrayList;
@@ -205,6 +206,7 @@ public final class TrainDiffusion implements Callable<Integer> {
     Path checkpoint = out.resolve("checkpoint");
     Checkpoint.@Nullable State from = resume ? stateToResume(checkpoint, settings) : null;
 
+    BatchLoader loader = new BatchLoader(images, batchSize(), 4, rng.fork("data"), where);
     say(
         "%d pictures of %d classes, %d x %d x %d, on %s with %d threads",
         images.size(),
@@ -214,7 +216,6 @@ public final class TrainDiffusion implements Callable<Integer> {
         images.width(),
         where,
         Parallel.threads());
-    BatchLoader loader = new BatchLoader(images, batchSize(), 4, rng.fork("data"), where);
     UNet2D model = new UNet2D(Weights.init(rng.fork("weights")), config);
     try (DiffusionTrainer trainer =
             new DiffusionTrainer(model, scheduler, loader, rng.fork("training"));
@@ -224,9 +225,13 @@ public final class TrainDiffusion implements Callable<Integer> {
         say("going on from step %d", from.step());
       }
       say("%,d parameters", model.parameterCount());
-      train(trainer, images, settings, checkpoint, from, interrupts);
-      if (!interrupts.requested()) {
-        sample(trainer, loader, images, rng.fork("samples"), interrupts);
+      try {
+        train(trainer, images, settings, checkpoint, from, interrupts);
+        if (!interrupts.requested()) {
+          sample(trainer, loader, images, rng.fork("samples"), interrupts);
+        }
+      } catch (TensorFileException | UncheckedIOException e) {
+        throw new IllegalStateException(e.getMessage(), e); // a full disk is no wrong input
       }
       if (interrupts.requested()) {
         say("interrupted at step %d; the checkpoint is in %s", trainer.steps(), checkpoint);
@@ -417,8 +422,15 @@ public final class TrainDiffusion implements Callable<Integer> {
       Files.createDirectories(out);
       Files.delete(Files.createTempFile(out, ".writable", ""));
     } catch (IOException e) {
+      String reason = e instanceof FileSystemException f ? f.getReason() : e.getMessage();
       throw new UncheckedIOException(
-          out + ": cannot be written: " + e.getClass().getSimpleName(), e);
+          "--out "
+              + out
+              + ": cannot be written: "
+              + (Files.isRegularFile(out)
+                  ? "is a file"
+                  : e.getClass().getSimpleName() + (reason == null ? "" : ": " + reason)),
+          e);
     }
     if (!resume) {
       try {
@@ -454,14 +466,7 @@ public final class TrainDiffusion implements Callable<Integer> {
 
   private static Checkpoint.State stateToResume(Path checkpoint, Map<String, String> settings) {
     Checkpoint.State state = Checkpoint.readState(checkpointToRead(checkpoint));
-    List<String> differences = new ArrayList<>();
-    settings.forEach(
-        (name, value) -> {
-          String saved = state.settings().getOrDefault(name, "nothing");
-          if (!saved.equals(value)) {
-            differences.add(name + " was " + saved + " and is now " + value);
-          }
-        });
+    List<String> differences = state.differences(settings);
     require(
         differences.isEmpty(),
         "--resume: the checkpoint is of another configuration: " + String.join("; ", differences));

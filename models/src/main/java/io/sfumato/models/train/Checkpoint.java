@@ -56,6 +56,19 @@ public final class Checkpoint {
       settings = Map.copyOf(settings);
       classNames = List.copyOf(classNames);
     }
+
+    /** What differs from the settings of another run, in words. */
+    public List<String> differences(Map<String, String> others) {
+      List<String> differences = new ArrayList<>();
+      others.forEach(
+          (name, value) -> {
+            String saved = settings.getOrDefault(name, "nothing");
+            if (!saved.equals(value)) {
+              differences.add(name + " was " + saved + " and is now " + value);
+            }
+          });
+      return differences;
+    }
   }
 
   /**

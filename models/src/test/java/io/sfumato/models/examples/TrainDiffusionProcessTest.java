@@ -33,11 +33,24 @@ class TrainDiffusionProcessTest {
   }
 
   private ChildJvm train(String... more) throws IOException {
+    return train(List.of(), List.of(), more);
+  }
+
+  private ChildJvm train(List<String> prefix, List<String> options, String... more)
+      throws IOException {
     List<String> args = new ArrayList<>(List.of("--out", out().toString(), "--threads", "1"));
-    args.addAll(List.of("--size", "8", "--batch", "4", "--steps", "1000000"));
-    args.addAll(List.of(more));
+    args.addAll(List.of("--steps", "1000000"));
+    List<String> given = List.of(more);
+    if (!given.contains("--size")) {
+      args.addAll(List.of("--size", "8", "--batch", "4"));
+    }
+    args.addAll(given);
     return ChildJvm.start(
-        folder.resolve("output"), TrainDiffusion.class, args.toArray(String[]::new));
+        prefix,
+        options,
+        folder.resolve("output"),
+        TrainDiffusion.class,
+        args.toArray(String[]::new));
   }
 
   private Path out() {
@@ -129,6 +142,48 @@ class TrainDiffusionProcessTest {
       assertEquals(0, child.exitCode(), child.text());
       assertTrue(child.text().contains("going on from step " + step), child.text());
       assertEquals(step + 1, LossCsv.read(out().resolve("loss.csv")).size());
+    }
+  }
+
+  /** A limit on the size of files stands for a full disk: the system refuses to write on. */
+  @Tag("slow")
+  @Test
+  void aCheckpointThatCannotBeWrittenLeavesTheOneBefore() throws Exception {
+    try (ChildJvm child = train("--stop-after", "1", "--sampling-steps", "1")) {
+      assertEquals(0, child.exitCode(), child.text());
+    }
+    List<String> limited = List.of("/bin/sh", "-c", "ulimit -f 10000; exec \"$@\"", "sh");
+    try (ChildJvm child = train(limited, List.of(), "--resume", "--stop-after", "3")) {
+      assertEquals(1, child.exitCode(), child.text());
+      String last = child.text().strip().lines().toList().getLast();
+      assertTrue(last.contains("optimizer.safetensors: cannot be written"), child.text());
+      assertFalse(child.text().contains("\tat "), child.text());
+    }
+    assertFalse(Files.exists(out().resolve("checkpoint.new")));
+    assertEquals(1, Checkpoint.readState(out().resolve("checkpoint")).step());
+    try (ChildJvm child = train("--resume", "--stop-after", "2", "--sampling-steps", "1")) {
+      assertEquals(0, child.exitCode(), child.text());
+      assertTrue(child.text().contains("going on from step 1"), child.text());
+    }
+  }
+
+  @Test
+  void tooLittleMemoryIsOneLine() throws Exception {
+    assertOutOfMemory("-Dsfumato.cpu.memory=40000000");
+  }
+
+  @Tag("slow")
+  @Test
+  void tooSmallAHeapIsOneLine() throws Exception {
+    assertOutOfMemory("-Xmx24m");
+  }
+
+  private void assertOutOfMemory(String limit) throws Exception {
+    try (ChildJvm child = train(List.of(), List.of(limit), "--size", "64", "--batch", "64")) {
+      assertEquals(2, child.exitCode(), child.text());
+      String last = child.text().strip().lines().toList().getLast();
+      assertTrue(last.contains("out of memory"), child.text());
+      assertFalse(child.text().contains("\tat "), child.text());
     }
   }
 }

@@ -12,12 +12,15 @@ import io.sfumato.tensor.io.SafeTensors;
 import java.io.ByteArrayOutputStream;
 import java.io.IOException;
 import java.io.PrintStream;
+import java.nio.ByteBuffer;
 import java.nio.charset.StandardCharsets;
 import java.nio.file.Files;
 import java.nio.file.Path;
 import java.util.ArrayList;
+import java.util.Arrays;
 import java.util.List;
 import java.util.stream.Stream;
+import java.util.zip.GZIPOutputStream;
 import javax.imageio.ImageIO;
 import org.junit.jupiter.api.Test;
 import org.junit.jupiter.api.io.TempDir;
@@ -105,7 +108,7 @@ class TrainDiffusionTest {
         rows.stream().map(LossCsv.Row::loss).toList(),
         again.stream().map(LossCsv.Row::loss).toList());
     assertTrue(
-        java.util.Arrays.equals(
+        Arrays.equals(
             whole, Files.readAllBytes(out.resolve("checkpoint/training/weights.safetensors"))));
   }
 
@@ -121,6 +124,21 @@ class TrainDiffusionTest {
     assertRefused("--threads must be 1 to 1024", "--threads", "0");
     assertRefused("unknown device 'tpu'", "--device", "tpu");
     assertRefused("cuda:0: not used, because", "--device", "cuda");
+    assertRefused("unknown device ''", "--device", "");
+    assertRefused("--minutes must be positive", "--minutes", "NaN");
+    assertRefused("--minutes must be positive", "--minutes", "Infinity");
+    assertRefused("--guidance must be 0 to 1000", "--guidance", "NaN");
+    assertRefused("--guidance must be 0 to 1000", "--guidance", "-0.5");
+    assertRefused("--sampling-steps must be 1 to 1000", "--sampling-steps", "0");
+    assertRefused("--checkpoint-seconds must not be", "--checkpoint-seconds", "NaN");
+    assertRefused("--stop-after must be positive", "--stop-after", "0");
+    assertRefused("--size must be 8 to 512", "--size", "513");
+    assertRefused("a batch of 2000000000 pictures", "--batch", "2000000000");
+    assertRefused("--samples-per-class must be", "--samples-per-class", "2000000000");
+    assertRefused("--threads must be 1 to 1024", "--threads", "100000");
+    assertRefused("Expected parameter for option '--sampler'", "--sampler");
+    assertRefused("Unmatched argument", "more");
+    assertRefused("99999999999", "--steps", "99999999999");
     assertRefused("Unknown option", "--colour", "blue");
     assertRefused("ten", "--steps", "ten");
   }
@@ -141,9 +159,65 @@ class TrainDiffusionTest {
     assertRefused("nowhere", "--data", folder.resolve("nowhere").toString());
     assertRefused("there is no checkpoint", "--resume");
     Path file = Files.writeString(folder.resolve("file"), "x");
+    assertRefused("a file; give the folder", "--data", file.toString());
+    Outcome onFile = run("--out", file.toString(), "--steps", "1");
+    assertEquals(2, onFile.code, onFile.text);
+    assertTrue(onFile.text.contains(file + ": cannot be written: is a file"), onFile.text);
     Outcome outcome = run("--out", file.resolve("below").toString(), "--steps", "1");
     assertEquals(2, outcome.code, outcome.text);
     assertTrue(outcome.text.contains("cannot be written"), outcome.text);
+  }
+
+  /** IDX files: ten pictures of 28 x 28 and their labels. */
+  private static byte[] idx(int... dims) {
+    int size = Arrays.stream(dims).reduce(1, (a, b) -> a * b);
+    ByteBuffer bytes = ByteBuffer.allocate(4 + 4 * dims.length + size);
+    bytes.putInt(0x800 + dims.length);
+    Arrays.stream(dims).forEach(bytes::putInt);
+    return bytes.array();
+  }
+
+  private static byte[] gzip(byte[] bytes) throws IOException {
+    ByteArrayOutputStream packed = new ByteArrayOutputStream();
+    try (GZIPOutputStream out = new GZIPOutputStream(packed)) {
+      out.write(bytes);
+    }
+    return packed.toByteArray();
+  }
+
+  @Test
+  void damagedDataIsNamed() throws IOException {
+    byte[] images = idx(10, 28, 28);
+    Path data = Files.createDirectories(folder.resolve("data"));
+    Path file = data.resolve("t10k-images-idx3-ubyte");
+    Path packed = data.resolve("t10k-images-idx3-ubyte.gz");
+    Files.write(file, images);
+    assertDataRefused("no MNIST labels", data);
+    Files.write(data.resolve("t10k-labels-idx1-ubyte"), idx(10));
+    Files.write(file, Arrays.copyOf(images, images.length / 2));
+    assertDataRefused(file + ": at byte", data);
+    Files.write(file, idx(0, 28, 28));
+    assertDataRefused("0", data);
+    Files.delete(file);
+    byte[] gz = gzip(images);
+    Files.write(packed, Arrays.copyOf(gz, gz.length / 2));
+    assertDataRefused(packed + ": at byte", data);
+    gz[gz.length - 6] ^= 1; // the checksum
+    Files.write(packed, gz);
+    assertDataRefused(packed.toString(), data);
+    Files.writeString(packed, "hello");
+    assertDataRefused(packed + ": at byte 0", data);
+  }
+
+  private void assertDataRefused(String part, Path data) {
+    Outcome outcome =
+        run("--data", data.toString(), "--out", folder.resolve("o").toString(), "--steps", "1");
+    assertEquals(2, outcome.code, outcome.text);
+    // Which part of MNIST is taken is logged, in two lines.
+    List<String> lines = outcome.text.strip().lines().toList();
+    assertTrue(lines.getLast().contains(part), outcome.text);
+    assertTrue(lines.size() == 1 || lines.size() == 3, outcome.text);
+    assertTrue(!outcome.text.contains("\tat "), outcome.text);
   }
 
   @Test
@@ -159,7 +233,7 @@ class TrainDiffusionTest {
     assertEquals(0, train("--steps", "1").code);
     Path weights = folder.resolve("out/checkpoint/training/weights.safetensors");
     byte[] bytes = Files.readAllBytes(weights);
-    Files.write(weights, java.util.Arrays.copyOf(bytes, bytes.length / 2));
+    Files.write(weights, Arrays.copyOf(bytes, bytes.length / 2));
     Outcome outcome = train("--steps", "2", "--resume");
     assertEquals(2, outcome.code, outcome.text);
     assertTrue(outcome.text.contains("weights.safetensors"), outcome.text);
