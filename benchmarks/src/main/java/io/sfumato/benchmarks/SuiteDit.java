@@ -94,7 +94,13 @@ final class SuiteDit extends Module {
           lora.add(up);
           layer.attach(
               (l, x, base) ->
-                  base.apply(x).add(NN.linear(NN.linear(x, down.value(), null), up.value(), null)));
+                  NN.lowRank(
+                      x,
+                      l.weight().value(),
+                      l.bias().map(Parameter::value).orElse(null),
+                      down.value(),
+                      up.value(),
+                      1));
         });
   }
 

@@ -7,6 +7,7 @@ import io.sfumato.tensor.cpu.launch.Conv3dLaunch;
 import io.sfumato.tensor.cpu.launch.GroupNormLaunch;
 import io.sfumato.tensor.cpu.launch.LayerNormLaunch;
 import io.sfumato.tensor.cpu.launch.LinearLaunch;
+import io.sfumato.tensor.cpu.launch.LowRankLaunch;
 import io.sfumato.tensor.cpu.launch.MatMulLaunch;
 import io.sfumato.tensor.cpu.launch.PointwiseKernels;
 import io.sfumato.tensor.cpu.launch.ShapingKernels;
@@ -25,6 +26,8 @@ import io.sfumato.tensor.ops.LayerNormBackward;
 import io.sfumato.tensor.ops.LayerNormModulate;
 import io.sfumato.tensor.ops.LayerNormModulateBackward;
 import io.sfumato.tensor.ops.Linear;
+import io.sfumato.tensor.ops.LowRank;
+import io.sfumato.tensor.ops.LowRankGradients;
 import io.sfumato.tensor.ops.MatMul;
 import io.sfumato.tensor.ops.RmsNorm;
 import io.sfumato.tensor.ops.RmsNormBackward;
@@ -37,6 +40,8 @@ final class CpuKernels {
     return ShapingKernels.addTo(PointwiseKernels.addTo(new KernelTable()))
         .add(MatMul.class, new MatMulLaunch())
         .add(Linear.class, new LinearLaunch())
+        .add(LowRank.class, new LowRankLaunch.Forward())
+        .add(LowRankGradients.class, new LowRankLaunch.Gradients())
         .add(Conv2d.class, new Conv2dLaunch.Forward())
         .add(Conv2dBackwardInput.class, new Conv2dLaunch.BackwardInput())
         .add(Conv2dBackwardWeight.class, new Conv2dLaunch.BackwardWeight())

@@ -1,6 +1,9 @@
 // SPDX-License-Identifier: Apache-2.0
 package io.sfumato.tensor.cpu;
 
+import java.util.ArrayList;
+import java.util.List;
+
 /**
  * The f32 matrix product of the CPU backend,
  *
@@ -9,9 +12,9 @@ package io.sfumato.tensor.cpu;
  * <p>A and B have any element strides, so transposes and broadcasts cost nothing to express; the
  * columns of C are contiguous. Results are the same bits for any number of threads.
  *
- * <p>B is rearranged into panels once (see {@link Panels}), A is read in place unless it is
- * transposed; blocks of rows and of columns are then handed to the workers. The blocking follows
- * Goto and van de Geijn, "Anatomy of High-Performance Matrix Multiplication" (2008).
+ * <p>B is rearranged into panels (see {@link Panels}), A is read in place unless it is transposed;
+ * blocks of rows and of columns are then handed to the workers. The blocking follows Goto and van
+ * de Geijn, "Anatomy of High-Performance Matrix Multiplication" (2008).
  */
 public final class Gemm {
   /** The longest sum held in registers: with it a panel and a block of rows fit the L2 cache. */
@@ -20,8 +23,8 @@ public final class Gemm {
   private static final int MAX_ROW_BLOCK = 144;
   private static final int MIN_ROW_BLOCK = 24;
 
-  /** Floats of B, and of A, rearranged at a time. */
-  private static final long MAX_PACKED = 8L << 20;
+  /** Floats of B rearranged at a time: they are read again and again from the shared cache. */
+  static final long MAX_PACKED = 1L << 20;
 
   /** Up to so many rows a product reads A and B in place: rearranging would cost more. */
   private static final int FEW_ROWS = 8;
@@ -55,9 +58,32 @@ public final class Gemm {
       return new Matrix(address, colStride, rowStride, batchStride);
     }
 
-    private Matrix at(long row, long column, long batch) {
+    Matrix at(long row, long column, long batch) {
       long offset = row * rowStride + column * colStride + batch * batchStride;
       return new Matrix(address + 4 * offset, rowStride, colStride, batchStride);
+    }
+  }
+
+  /**
+   * One product of a sum.
+   *
+   * @param k columns of A, rows of B
+   * @param a the left operand
+   * @param b the right operand
+   * @param panels address of all panels of B, packed over the whole of {@code k} by {@link
+   *     PackedPanels}; or 0 for a B to be read where it is
+   */
+  record Term(int k, Matrix a, Matrix b, long panels) {
+    Term(int k, Matrix a, Matrix b) {
+      this(k, a, b, 0);
+    }
+
+    Term at(int row, int column, int batch) {
+      return new Term(
+          k,
+          a.at(row, 0, batch),
+          b.at(0, column, batch),
+          panels == 0 ? 0 : panels + 4L * column * k);
     }
   }
 
@@ -124,32 +150,52 @@ public final class Gemm {
       multiply(tile, 1, (int) rows, n, k, a, b, c, accumulate, bias);
       return;
     }
+    if (batch == 1 && GemmFewRows.pays(tile, m, n, k, a, b)) {
+      GemmFewRows.multiply(tile, m, n, k, a, b, c, accumulate, bias);
+      return;
+    }
     int threads = Parallel.threads();
     boolean serial = (double) m * n * k * batch < SERIAL_WORK;
     boolean many = batch >= 16 * threads || (batch >= 4 * threads && small(m, n, k));
+    List<Term> terms = List.of(new Term(k, a, b));
     if (batch > 1 && b.batchStride != 0 && (serial || many)) {
       Parallel.forRange(
           batch,
           serial ? batch : 1,
           (begin, end, worker) -> {
             for (int i = begin; i < end; i++) {
-              blocks(
-                  tile,
-                  1,
-                  m,
-                  n,
-                  k,
-                  a.at(0, 0, i),
-                  b.at(0, 0, i),
-                  c.at(0, 0, i),
-                  accumulate,
-                  bias,
-                  1);
+              List<Term> one = List.of(terms.getFirst().at(0, 0, i));
+              blocks(tile, 1, m, n, one, c.at(0, 0, i), accumulate, bias, 1);
             }
           });
       return;
     }
-    blocks(tile, batch, m, n, k, a, b, c, accumulate, bias, serial ? 1 : threads);
+    blocks(tile, batch, m, n, terms, c, accumulate, bias, serial ? 1 : threads);
+  }
+
+  /**
+   * A sum of products, {@code C (+)= A1 B1 + A2 B2 + … (+ bias)}, formed block by block while a
+   * block of C is in the cache.
+   *
+   * @param m rows of C and of each A
+   * @param n columns of C and of each B
+   * @param terms the products; their batch strides are not used
+   * @param c the result, see {@link #multiply(int, int, int, int, Matrix, Matrix, Matrix, boolean,
+   *     long)}
+   * @param accumulate whether to add to C
+   * @param bias address of {@code n} floats added to each row of the result, or 0 for none
+   */
+  static void multiplySum(int m, int n, List<Term> terms, Matrix c, boolean accumulate, long bias) {
+    GemmTile tile = Simd.provider().gemmTile();
+    double work = 0;
+    for (Term t : terms) {
+      check(1, m, n, t.k, c);
+      work += (double) m * n * t.k;
+    }
+    if (m > 0 && n > 0) {
+      int threads = work < SERIAL_WORK ? 1 : Parallel.threads();
+      blocks(tile, 1, m, n, terms, c, accumulate, bias, threads);
+    }
   }
 
   /** A product that does not pay to share among workers. */
@@ -175,45 +221,41 @@ public final class Gemm {
     }
   }
 
-  /** Cuts the product so that the rearranged operands stay within {@link #MAX_PACKED}. */
+  /** Cuts the sum so that a round of rearranged panels stays within {@link #MAX_PACKED}. */
   private static void blocks(
       GemmTile tile,
       int batch,
       int m,
       int n,
-      int k,
-      Matrix a,
-      Matrix b,
+      List<Term> terms,
       Matrix c,
       boolean accumulate,
       long bias,
       int threads) {
     int full = Panels.fullWidth(tile);
-    int height = tile.maxRows();
-    long depth = Math.max(k, 1);
-    int nBlock = (int) Math.clamp(MAX_PACKED / depth / full * full, full, Math.max(n, full));
-    int mBlock = m;
-    if (a.colStride != 1) {
-      mBlock = (int) Math.clamp(MAX_PACKED / depth / height * height, height, Math.max(m, height));
+    long depth = 1;
+    for (Term t : terms) {
+      depth = Math.max(depth, batch > 1 ? t.k : kBlock(t.k));
     }
-    long perProduct = depth * Math.max(Math.min(nBlock, n + full), 1);
+    int nBlock = (int) Math.clamp(MAX_PACKED / depth / full * full, full, Math.max(n, full));
+    long perProduct = depth * Math.min(nBlock, n + full);
     int group = (int) Math.clamp(MAX_PACKED / perProduct, 1, batch);
     for (int i = 0; i < batch; i += group) {
       for (int j = 0; j < n; j += nBlock) {
-        for (int r = 0; r < m; r += mBlock) {
-          new GemmBlock(
-                  tile,
-                  Math.min(group, batch - i),
-                  Math.min(mBlock, m - r),
-                  Math.min(nBlock, n - j),
-                  k,
-                  a.at(r, 0, i),
-                  b.at(0, j, i),
-                  c.at(r, j, i),
-                  accumulate,
-                  bias == 0 ? 0 : bias + 4L * j)
-              .run(threads);
+        List<Term> some = new ArrayList<>(terms.size());
+        for (Term t : terms) {
+          some.add(t.at(0, j, i));
         }
+        new GemmBlock(
+                tile,
+                Math.min(group, batch - i),
+                m,
+                Math.min(nBlock, n - j),
+                some,
+                c.at(0, j, i),
+                accumulate,
+                bias == 0 ? 0 : bias + 4L * j)
+            .run(threads);
       }
     }
   }

@@ -2,10 +2,18 @@
 package io.sfumato.tensor.cpu;
 
 import io.sfumato.tensor.cpu.Gemm.Matrix;
+import io.sfumato.tensor.cpu.Gemm.Term;
+import java.util.ArrayList;
+import java.util.List;
 
 /**
- * A product whose rearranged operands fit the work space: first all panels of B and slabs of A are
- * packed, then blocks of rows times groups of panels are computed. Each element of C is written by
+ * A sum of products {@code C (+)= A1 B1 + A2 B2 + … (+ bias)} for a range of columns whose
+ * rearranged panels fit the work space.
+ *
+ * <p>It goes in rounds along {@code k}. In each, the workers first pack the round's rows of B, a
+ * few megabytes that stay in the shared cache; then they take blocks of rows times groups of
+ * panels. A worker packs its own block of A if A is transposed. The result of a block stays in the
+ * worker's cache while all products of the round are added to it. Each element of C is written by
  * one worker, in an order that depends on the sizes alone.
  */
 final class GemmBlock {
@@ -13,9 +21,7 @@ final class GemmBlock {
   private final int batch;
   private final int m;
   private final int n;
-  private final int k;
-  private final Matrix a;
-  private final Matrix b;
+  private final List<Term> terms;
   private final Matrix c;
   private final boolean accumulate;
   private final long bias;
@@ -23,22 +29,13 @@ final class GemmBlock {
   private final int full;
   private final int height;
   private final int panels;
-  private final int slabs;
-  private final boolean packA;
-  private final boolean packB;
-  private final long panelsA;
-  private final long panelsB;
-  private final long packedA;
-  private final long packedB;
 
   GemmBlock(
       GemmTile tile,
       int batch,
       int m,
       int n,
-      int k,
-      Matrix a,
-      Matrix b,
+      List<Term> terms,
       Matrix c,
       boolean accumulate,
       long bias) {
@@ -46,40 +43,152 @@ final class GemmBlock {
     this.batch = batch;
     this.m = m;
     this.n = n;
-    this.k = k;
-    this.a = a;
-    this.b = b;
+    this.terms = terms;
     this.c = c;
     this.accumulate = accumulate;
     this.bias = bias;
     full = Panels.fullWidth(tile);
     height = tile.maxRows();
     panels = Panels.count(tile, n);
-    slabs = (m + height - 1) / height;
-    packA = a.colStride() != 1 && !Gemm.fewRows(m);
-    boolean inPlaceB = b.colStride() == 1 && n % tile.lanes() == 0;
-    packB = !inPlaceB || !(Gemm.fewRows(m) || (panels == 1 && b.rowStride() == n));
-    panelsB = packB ? Panels.floats(tile, k, n) : 0;
-    panelsA = packA ? (long) slabs * height * k : 0;
-    packedB =
-        packB
-            ? Scratch.get(Scratch.Slot.PACKED_B, 4 * panelsB * (b.batchStride() == 0 ? 1 : batch))
-            : 0;
-    packedA =
-        packA
-            ? Scratch.get(Scratch.Slot.PACKED_A, 4 * panelsA * (a.batchStride() == 0 ? 1 : batch))
-            : 0;
+  }
+
+  /** Rows {@code first} to {@code first + k} of one B with what they meet in A. */
+  private final class Part {
+    final int k;
+    final int kBlock;
+    final Matrix a;
+    final Matrix b;
+    final boolean packA;
+    final boolean packB;
+    final boolean packed; // by the caller, over the whole depth of the term
+    final long depth; // rows of a packed panel
+    final long skipped; // rows of a packed panel before this part
+    final long batchFloats; // from the panels of one product to those of the next
+    long panelsAt;
+
+    Part(Term term, int first, int k, int kBlock) {
+      this.k = k;
+      this.kBlock = kBlock;
+      a = term.a().at(0, first, 0);
+      b = term.b().at(first, 0, 0);
+      packed = term.panels() != 0;
+      packA = a.colStride() != 1 && !Gemm.fewRows(m);
+      boolean inPlaceB = b.colStride() == 1 && n % tile.lanes() == 0;
+      packB = !packed && !(inPlaceB && (Gemm.fewRows(m) || (panels == 1 && b.rowStride() == n)));
+      depth = packed ? term.k() : k;
+      batchFloats = b.batchStride() == 0 ? 0 : Panels.floats(tile, k, n);
+      skipped = packed ? first : 0;
+      panelsAt = term.panels();
+    }
+
+    /** Floats to pack. */
+    long floats() {
+      return packB ? Panels.floats(tile, k, n) * (b.batchStride() == 0 ? 1 : batch) : 0;
+    }
+
+    void pack(int begin, int end) {
+      for (int i = begin; i < end; i++) {
+        int product = i / panels;
+        int j = i % panels * full;
+        long from = b.address() + 4 * (product * b.batchStride() + j * b.colStride());
+        long to = panelsAt + 4 * (product * batchFloats + (long) j * k);
+        Panels.pack(tile, k, Math.min(full, n - j), from, b.rowStride(), b.colStride(), to);
+      }
+    }
+
+    /** Adds {@code A B} for some rows and panels to C. */
+    void multiply(
+        int product, int row, int rows, int firstPanel, int lastPanel, long out, boolean add) {
+      long left = a.address() + 4 * (product * a.batchStride() + row * a.rowStride());
+      boolean sum = add;
+      for (int p = 0; p < k; p += kBlock) {
+        int length = Math.min(kBlock, k - p);
+        long block = left + 4 * p * a.colStride();
+        long slabStride = height * a.rowStride();
+        long rowStride = a.rowStride();
+        long colStride = a.colStride();
+        if (packA) {
+          block = packBlock(rows, length, block);
+          slabStride = (long) height * length;
+          rowStride = 1;
+          colStride = height;
+        }
+        for (int panel = firstPanel; panel < lastPanel; panel++) {
+          int j = panel * full;
+          int width = Math.min(full, n - j);
+          long ldb = packB || packed ? Panels.width(tile, width) : b.rowStride();
+          Panels.multiply(
+              tile,
+              rows,
+              width,
+              length,
+              block,
+              slabStride,
+              rowStride,
+              colStride,
+              right(product, j, p, ldb),
+              ldb,
+              out + 4L * j,
+              c.rowStride(),
+              sum);
+        }
+        sum = true;
+      }
+    }
+
+    private long packBlock(int rows, int length, long from) {
+      int slabs = (rows + height - 1) / height;
+      long to = Scratch.get(Scratch.Slot.PACKED_A, 4L * slabs * height * length);
+      Panels.packSlabs(tile, rows, length, from, a.rowStride(), a.colStride(), to);
+      return to;
+    }
+
+    private long right(int product, int j, int p, long ldb) {
+      return packB || packed
+          ? panelsAt + 4 * (product * batchFloats + j * depth + (skipped + p) * ldb)
+          : b.address() + 4 * (product * b.batchStride() + j + p * ldb);
+    }
   }
 
   void run(int threads) {
-    boolean serial = threads == 1;
-    if (packB) {
-      int count = panels * (b.batchStride() == 0 ? 1 : batch);
-      Parallel.forRange(count, serial ? count : 1, (begin, end, worker) -> packPanels(begin, end));
+    List<Part> round = new ArrayList<>();
+    long used = 0;
+    boolean first = true;
+    for (Term term : terms) {
+      int kBlock = Gemm.kBlock(term.k());
+      long fits = Gemm.MAX_PACKED / Math.max(1, Panels.width(tile, n)) / kBlock * kBlock;
+      int step = batch > 1 ? Math.max(1, term.k()) : (int) Math.clamp(fits, kBlock, 1 << 30);
+      for (int p = 0; p < term.k(); p += step) {
+        Part part = new Part(term, p, Math.min(step, term.k() - p), kBlock);
+        if (!round.isEmpty() && used + part.floats() > Gemm.MAX_PACKED) {
+          round(round, first, threads);
+          round.clear();
+          used = 0;
+          first = false;
+        }
+        round.add(part);
+        used += part.floats();
+      }
     }
-    if (packA) {
-      int count = slabs * (a.batchStride() == 0 ? 1 : batch);
-      Parallel.forRange(count, serial ? count : 16, (begin, end, worker) -> packSlabs(begin, end));
+    round(round, first, threads);
+  }
+
+  private void round(List<Part> parts, boolean first, int threads) {
+    boolean serial = threads == 1;
+    long floats = 0;
+    for (Part part : parts) {
+      floats += part.floats();
+    }
+    long at = floats == 0 ? 0 : Scratch.get(Scratch.Slot.PACKED_B, 4 * floats);
+    for (Part part : parts) {
+      if (part.packB) {
+        part.panelsAt = at;
+        at += 4 * part.floats();
+        int count = panels * (part.b.batchStride() == 0 ? 1 : batch);
+        boolean little = part.floats() < 1 << 12;
+        Parallel.forRange(
+            count, serial || little ? count : 1, (begin, end, worker) -> part.pack(begin, end));
+      }
     }
     int wanted = serial ? 1 : 4 * threads;
     int rowBlock = Gemm.rowBlock(m, height, (wanted + batch - 1) / batch);
@@ -98,6 +207,8 @@ final class GemmBlock {
             int row = within / groupCount * rowBlock;
             int panel = within % groupCount * groupPanels;
             compute(
+                parts,
+                first,
                 product,
                 row,
                 Math.min(rowBlock, m - row),
@@ -107,70 +218,26 @@ final class GemmBlock {
         });
   }
 
-  private void packPanels(int begin, int end) {
-    for (int i = begin; i < end; i++) {
-      int product = i / panels;
-      int j = i % panels * full;
-      long from = b.address() + 4 * (product * b.batchStride() + j * b.colStride());
-      long to = packedB + 4 * (product * panelsB + (long) j * k);
-      Panels.pack(tile, k, Math.min(full, n - j), from, b.rowStride(), b.colStride(), to);
-    }
-  }
-
-  private void packSlabs(int begin, int end) {
-    for (int i = begin; i < end; i++) {
-      int product = i / slabs;
-      int r = i % slabs * height;
-      long from = a.address() + 4 * (product * a.batchStride() + r * a.rowStride());
-      long to = packedA + 4 * (product * panelsA + (long) r * k);
-      Panels.packSlab(tile, Math.min(height, m - r), k, from, a.rowStride(), a.colStride(), to);
-    }
-  }
-
   /** Rows {@code row} to {@code row + rows} of one product, for some panels. */
-  private void compute(int product, int row, int rows, int firstPanel, int lastPanel) {
+  private void compute(
+      List<Part> parts,
+      boolean first,
+      int product,
+      int row,
+      int rows,
+      int firstPanel,
+      int lastPanel) {
     long out = c.address() + 4 * (product * c.batchStride() + row * c.rowStride());
     int firstColumn = firstPanel * full;
     int columns = Math.min(n, lastPanel * full) - firstColumn;
-    boolean add = accumulate;
-    if (bias != 0 || k == 0) {
+    boolean add = accumulate || !first;
+    if (first && (bias != 0 || parts.isEmpty())) {
       prepare(rows, columns, out + 4L * firstColumn, bias + 4L * firstColumn);
       add = true;
     }
-    long rowStride = packA ? 1 : a.rowStride();
-    long colStride = packA ? height : a.colStride();
-    long slabStride = packA ? (long) height * k : height * a.rowStride();
-    long left =
-        packA
-            ? packedA + 4 * (product * (a.batchStride() == 0 ? 0 : panelsA) + (long) row * k)
-            : a.address() + 4 * (product * a.batchStride() + row * a.rowStride());
-    int kBlock = Gemm.kBlock(k);
-    for (int p = 0; p < k; p += kBlock) {
-      int length = Math.min(kBlock, k - p);
-      for (int panel = firstPanel; panel < lastPanel; panel++) {
-        int j = panel * full;
-        int width = Math.min(full, n - j);
-        long ldb = packB ? Panels.width(tile, width) : b.rowStride();
-        long right =
-            packB
-                ? packedB
-                    + 4 * (product * (b.batchStride() == 0 ? 0 : panelsB) + (long) j * k + p * ldb)
-                : b.address() + 4 * (product * b.batchStride() + j + p * ldb);
-        Panels.multiply(
-            tile,
-            rows,
-            width,
-            length,
-            left + 4 * p * colStride,
-            slabStride,
-            rowStride,
-            colStride,
-            right,
-            ldb,
-            out + 4L * j,
-            c.rowStride(),
-            add || p > 0);
-      }
+    for (Part part : parts) {
+      part.multiply(product, row, rows, firstPanel, lastPanel, out, add);
+      add = true;
     }
   }
 

@@ -13,6 +13,8 @@ package io.sfumato.tensor.cpu;
  * </ul>
  */
 final class Panels {
+  private static final int SLAB_COLUMNS = 16;
+
   private Panels() {}
 
   /** The number of columns of a full panel. */
@@ -69,6 +71,21 @@ final class Panels {
     }
   }
 
+  /** Packs all panels of a matrix [k, n], one after the other, on the calling thread. */
+  static void packAll(GemmTile tile, int k, int n, Gemm.Matrix b, long panels) {
+    int full = fullWidth(tile);
+    for (int j = 0; j < n; j += full) {
+      pack(
+          tile,
+          k,
+          Math.min(full, n - j),
+          b.address() + 4 * j * b.colStride(),
+          b.rowStride(),
+          b.colStride(),
+          panels + 4L * j * k);
+    }
+  }
+
   /** {@code to[p][i] = from[p * rowStride + i * colStride]}, i &lt; 8: eight streams, one line. */
   private static void transpose8(
       int k, long from, long rowStride, long colStride, long to, int toStride) {
@@ -118,16 +135,51 @@ final class Panels {
       GemmTile tile, int rows, int k, long a, long rowStride, long colStride, long slab) {
     int height = tile.maxRows();
     if (rowStride == 1 && rows == 4 && height == 4) {
-      for (int p = 0; p < k; p++) {
-        Memory.putLong(slab, Memory.getLong(a));
-        Memory.putLong(slab + 8, Memory.getLong(a + 8));
-        a += 4 * colStride;
-        slab += 16;
-      }
+      packSlab4(k, a, 4 * colStride, slab);
       return;
     }
     for (int r = 0; r < rows; r++) {
       transpose1(k, a + 4 * r * rowStride, colStride, slab + 4L * r, height);
+    }
+  }
+
+  private static void packSlab4(int k, long a, long step, long slab) {
+    for (int p = 0; p < k; p++) {
+      Memory.putLong(slab, Memory.getLong(a));
+      Memory.putLong(slab + 8, Memory.getLong(a + 8));
+      a += step;
+      slab += 16;
+    }
+  }
+
+  /**
+   * Packs rows of a matrix with any strides to slabs, one after the other. A few columns at a time
+   * go to all slabs, so that a cache line that holds the rows of several slabs is read once.
+   *
+   * @param tile the tiles that will read them
+   * @param rows rows
+   * @param k columns
+   * @param a address of the first element
+   * @param rowStride floats between rows
+   * @param colStride floats between columns
+   * @param slabs address of the result
+   */
+  static void packSlabs(
+      GemmTile tile, int rows, int k, long a, long rowStride, long colStride, long slabs) {
+    int height = tile.maxRows();
+    for (int p = 0; p < k; p += SLAB_COLUMNS) {
+      int columns = Math.min(SLAB_COLUMNS, k - p);
+      long from = a + 4 * p * colStride;
+      for (int r = 0; r < rows; r += height) {
+        packSlab(
+            tile,
+            Math.min(height, rows - r),
+            columns,
+            from + 4 * r * rowStride,
+            rowStride,
+            colStride,
+            slabs + 4 * ((long) r * k + (long) p * height));
+      }
     }
   }
 

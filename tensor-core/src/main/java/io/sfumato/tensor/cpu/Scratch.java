@@ -43,6 +43,8 @@ public final class Scratch {
     TRANSFORMED,
     /** Products of a Winograd convolution before they are transformed back. */
     TRANSFORMED_OUTPUT,
+    /** Factors and sums of products of low rank. */
+    LOW_RANK,
     /** Partial sums that are reduced in a fixed order. */
     PARTIAL_SUMS,
     /** One row of a kernel that works row by row. */

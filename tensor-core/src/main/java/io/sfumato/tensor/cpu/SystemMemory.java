@@ -10,6 +10,7 @@ import java.lang.invoke.MethodHandle;
 import java.util.Locale;
 import java.util.Map;
 import java.util.concurrent.ConcurrentHashMap;
+import java.util.concurrent.atomic.AtomicLong;
 
 /**
  * Large blocks of memory from the operating system.
@@ -59,10 +60,19 @@ abstract class SystemMemory {
   private static final class Mapped extends SystemMemory {
     private static final long HUGE = 2L << 20;
     private static final long PAGE = 4096;
+
+    /**
+     * Blocks start at different places in a page and in the sets of a cache; otherwise the streams
+     * of a kernel that walks several tensors evict each other.
+     */
+    private static final long COLOUR = 4096 + 256;
+
+    private static final long COLOURS = 15;
     private static final int READ_WRITE = 3;
     private static final int PRIVATE_ANONYMOUS = 0x22;
     private static final int ADVICE_HUGE_PAGE = 14;
 
+    private final AtomicLong next = new AtomicLong();
     private final MethodHandle map;
     private final MethodHandle unmap;
     private final MethodHandle advise;
@@ -87,21 +97,17 @@ abstract class SystemMemory {
 
     @Override
     long reserve(long bytes) {
-      long size = pages(bytes);
-      long slack = size < HUGE ? 0 : HUGE;
+      long size = pages(bytes + COLOURS * COLOUR);
       try {
-        long from = (long) map.invokeExact(0L, size + slack, READ_WRITE, PRIVATE_ANONYMOUS, -1, 0L);
+        long from = (long) map.invokeExact(0L, size + HUGE, READ_WRITE, PRIVATE_ANONYMOUS, -1, 0L);
         if (from == -1) {
           throw new OutOfMemoryError("the system has no " + size + " bytes left");
         }
-        if (slack == 0) {
-          return from;
-        }
-        long address = (from + HUGE - 1) & -HUGE;
-        drop(from, address - from);
-        drop(address + size, from + slack - address);
-        int unused = (int) advise.invokeExact(address, size, ADVICE_HUGE_PAGE); // only advice
-        return address;
+        long base = (from + HUGE - 1) & -HUGE;
+        drop(from, base - from);
+        drop(base + size, from + HUGE - base);
+        int unused = (int) advise.invokeExact(base, size, ADVICE_HUGE_PAGE); // only advice
+        return base + next.getAndIncrement() % COLOURS * COLOUR;
       } catch (RuntimeException | Error e) {
         throw e;
       } catch (Throwable e) {
@@ -111,7 +117,7 @@ abstract class SystemMemory {
 
     @Override
     void release(long address, long bytes) {
-      drop(address, pages(bytes));
+      drop(address & -HUGE, pages(bytes + COLOURS * COLOUR));
     }
 
     private void drop(long address, long bytes) {

@@ -37,6 +37,25 @@ public final class NN extends Losses {
         : Executor.run(new Linear(true), x, weight, bias);
   }
 
+  /**
+   * {@code y = x (W + s B A)ᵀ + b}: a linear layer whose weight has a change of low rank, as LoRA
+   * makes it. A gradient of W costs nothing where none is wanted.
+   *
+   * @param x [..., in]
+   * @param weight [out, in]
+   * @param bias [out], or null
+   * @param a the factor A [r, in]
+   * @param b the factor B [out, r]
+   * @param scale the factor s
+   * @return [..., out]
+   */
+  public static Tensor lowRank(
+      Tensor x, Tensor weight, @Nullable Tensor bias, Tensor a, Tensor b, double scale) {
+    return bias == null
+        ? Executor.run(new LowRank(scale, false), x, weight, a, b)
+        : Executor.run(new LowRank(scale, true), x, weight, a, b, bias);
+  }
+
   // ---- convolutions
 
   /**

@@ -96,7 +96,12 @@ class GemmTest {
     "17,63,400",
     "31,15,129",
     "64,80,70",
-    "150,70,30"
+    "150,70,30",
+    "8,96,1100",
+    "3,64,2050",
+    "96,8,1500",
+    "80,3,1025",
+    "16,64,1024"
   })
   void agreesWithTheDefinitionForEveryLayout(int m, int n, int k) {
     for (GemmTile tile : TILES) {
@@ -146,6 +151,44 @@ class GemmTest {
         Gemm.multiply(tile, 1, m, n, k, ma, mb, mc, accumulate, bias.address());
         c.assertClose(expected, k, tile.getClass().getSimpleName());
       }
+    }
+  }
+
+  @ParameterizedTest
+  @ValueSource(booleans = {false, true})
+  void addsUpSeveralProductsWithPanelsPackedBefore(boolean accumulate) {
+    int m = 53;
+    int n = 70;
+    int[] depths = {450, 9};
+    GemmTile tile = Simd.provider().gemmTile();
+    try (Arena arena = Arena.ofConfined()) {
+      Floats bias = Floats.random(arena, n, 3);
+      Floats c = Floats.random(arena, m * n, 4);
+      double[] expected = new double[m * n];
+      for (int i = 0; i < m * n; i++) {
+        expected[i] = bias.get(i % n) + (accumulate ? c.get(i) : 0);
+      }
+      List<Gemm.Term> terms = new ArrayList<>();
+      for (int k : depths) {
+        Floats a = Floats.random(arena, m * k, k);
+        Floats b = Floats.random(arena, k * n, 1 + k);
+        Matrix ma = Matrix.rowMajor(a.address(), m).transposed();
+        Matrix mb = Matrix.rowMajor(b.address(), k).transposed();
+        double[] product = naive(1, m, n, k, a, ma, b, mb);
+        for (int i = 0; i < m * n; i++) {
+          expected[i] += product[i];
+        }
+        long panels = 0;
+        if (terms.isEmpty()) {
+          Floats packed = Floats.zeros(arena, Math.toIntExact(Panels.floats(tile, k, n)) + 64);
+          panels = (packed.address() + 63) & -64;
+          Panels.packAll(tile, k, n, mb, panels);
+        }
+        terms.add(new Gemm.Term(k, ma, mb, panels));
+      }
+      Matrix mc = Matrix.rowMajor(c.address(), n);
+      Gemm.multiplySum(m, n, terms, mc, accumulate, bias.address());
+      c.assertClose(expected, 459, "sum of products");
     }
   }
 

@@ -7,6 +7,8 @@ import static io.sfumato.tensor.ops.cases.Input.normal;
 
 import io.sfumato.tensor.DType;
 import io.sfumato.tensor.ops.Linear;
+import io.sfumato.tensor.ops.LowRank;
+import io.sfumato.tensor.ops.LowRankGradients;
 import io.sfumato.tensor.ops.MatMul;
 import java.util.ArrayList;
 import java.util.List;
@@ -42,7 +44,50 @@ final class ProductCases implements CaseTable {
     cases.add(OpCase.of("wide", biased, normal(19, 37), normal(67, 37), normal(67)));
     cases.add(OpCase.of("vector", biased, normal(4), normal(3, 4), normal(3)).noEmpty());
     cases.add(OpCase.of("no bias", new Linear(false), normal(2, 3, 4), normal(1, 4)));
+    lowRank(cases);
     return cases;
+  }
+
+  /** Few rows and many, which take different orders of the products; ranks about a vector. */
+  private static void lowRank(List<OpCase> cases) {
+    LowRank biased = new LowRank(2, true);
+    cases.add(
+        OpCase.of(
+                "few rows",
+                biased,
+                normal(2, 4),
+                normal(5, 4),
+                normal(2, 4),
+                normal(5, 2),
+                normal(5))
+            .withSecondOrder());
+    LowRank plain = new LowRank(-0.5, false);
+    cases.add(
+        OpCase.of("many rows", plain, normal(3, 7, 4), normal(5, 4), normal(3, 4), normal(5, 3)));
+    cases.add(OpCase.of("rank one", plain, normal(3, 6), normal(2, 6), normal(1, 6), normal(2, 1)));
+    cases.add(
+        OpCase.of(
+            "vectors", plain, normal(35, 32), normal(48, 32), normal(17, 32), normal(48, 17)));
+    cases.add(
+        OpCase.of(
+            "few rows, wide", plain, normal(3, 32), normal(48, 32), normal(8, 32), normal(48, 8)));
+    LowRankGradients gradients = new LowRankGradients(1.5);
+    cases.add(
+        OpCase.of("odd", gradients, normal(3, 5), normal(3, 4), normal(2, 4), normal(5, 2))
+            .withSecondOrder());
+    cases.add(
+        OpCase.of(
+            "tokens", gradients, normal(2, 3, 16), normal(2, 3, 32), normal(4, 32), normal(16, 4)));
+    cases.add(
+        OpCase.of(
+                "blocks",
+                gradients,
+                normal(600, 16),
+                normal(600, 32),
+                normal(17, 32),
+                normal(16, 17))
+            .noGradient(
+                "as in the smaller cases; numerical differences of so many inputs take long"));
   }
 
   @Override
@@ -61,6 +106,18 @@ final class ProductCases implements CaseTable {
         ErrorCase.of(
             new Linear(true),
             List.of(f32(2, 3), f32(4, 3), f32(3)),
-            "bias must have shape [out] = [4]"));
+            "bias must have shape [out] = [4]"),
+        ErrorCase.of(
+            new LowRank(1, false),
+            List.of(f32(2, 3), f32(4, 3), f32(2, 4), f32(4, 2)),
+            "A must have shape [r, in] with in = 3"),
+        ErrorCase.of(
+            new LowRank(1, false),
+            List.of(f32(2, 3), f32(4, 3), f32(2, 3), f32(4, 1)),
+            "B must have shape [out, r] = [4, 2]"),
+        ErrorCase.of(
+            new LowRankGradients(1),
+            List.of(f32(2, 4), f32(3, 3), f32(2, 3), f32(4, 2)),
+            "gradient and input must be equal but for the last axis"));
   }
 }
