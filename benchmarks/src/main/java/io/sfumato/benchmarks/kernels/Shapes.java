@@ -44,11 +44,11 @@ public final class Shapes {
     /** DiT-XL/2, norm1.linear: two rows. */
     DIT_XL_MODULATION(2, 1152, 6912, false, true);
 
-    final int m;
-    final int k;
-    final int n;
-    final boolean transposeA;
-    final boolean transposeB;
+    public final int m;
+    public final int k;
+    public final int n;
+    public final boolean transposeA;
+    public final boolean transposeB;
 
     Gemm(int m, int k, int n, boolean transposeA, boolean transposeB) {
       this.m = m;
@@ -93,9 +93,9 @@ public final class Shapes {
     /** DiT-XL/2 at 512, ff.net.0.proj. */
     DIT_XL_512_FC1(2048, 1152, 4608);
 
-    final int rows;
-    final int in;
-    final int out;
+    public final int rows;
+    public final int in;
+    public final int out;
 
     Linear(int rows, int in, int out) {
       this.rows = rows;
@@ -143,12 +143,12 @@ public final class Shapes {
     /** DiT-XL/2 at 256, pos_embed.proj: patches of 2 x 2. */
     DIT_XL_PATCH(2, 4, 1152, 32, 2, 2);
 
-    final int batch;
-    final int in;
-    final int out;
-    final int side;
-    final int kernel;
-    final int stride;
+    public final int batch;
+    public final int in;
+    public final int out;
+    public final int side;
+    public final int kernel;
+    public final int stride;
 
     Conv(int batch, int in, int out, int side, int kernel, int stride) {
       this.batch = batch;
@@ -160,12 +160,12 @@ public final class Shapes {
     }
 
     /** Zeros around the picture. */
-    int padding() {
+    public int padding() {
       return kernel % 2 == 1 ? kernel / 2 : 0;
     }
 
     /** Side of the result. */
-    int outSide() {
+    public int outSide() {
       return (side + 2 * padding() - kernel) / stride + 1;
     }
 
@@ -202,11 +202,11 @@ public final class Shapes {
     /** DiT-XL/2 at 512, attn1. */
     DIT_XL_512(2, 16, 1024, 1024, 72);
 
-    final int batch;
-    final int heads;
-    final int queries;
-    final int keys;
-    final int width;
+    public final int batch;
+    public final int heads;
+    public final int queries;
+    public final int keys;
+    public final int width;
 
     Attention(int batch, int heads, int queries, int keys, int width) {
       this.batch = batch;
@@ -235,9 +235,9 @@ public final class Shapes {
     /** SDXL, down_blocks.0.resnets.0.norm1. */
     SDXL_128(2, 320, 128);
 
-    final int batch;
-    final int channels;
-    final int side;
+    public final int batch;
+    public final int channels;
+    public final int side;
 
     GroupNorm(int batch, int channels, int side) {
       this.batch = batch;
@@ -264,8 +264,8 @@ public final class Shapes {
     /** DiT-XL/2 at 512, norm1, norm3. */
     DIT_XL_512(2048, 1152);
 
-    final int rows;
-    final int width;
+    public final int rows;
+    public final int width;
 
     LayerNorm(int rows, int width) {
       this.rows = rows;
@@ -287,8 +287,8 @@ public final class Shapes {
     /** DiT-XL/2 at 256, the scores of attn1. */
     DIT_XL_256(8192, 256);
 
-    final int rows;
-    final int width;
+    public final int rows;
+    public final int width;
 
     Softmax(int rows, int width) {
       this.rows = rows;
@@ -312,8 +312,8 @@ public final class Shapes {
     /** DiT-XL/2 at 512, the GELU of ff.net.0. */
     DIT_XL_512(2048, 4608);
 
-    final int rows;
-    final int width;
+    public final int rows;
+    public final int width;
 
     Activation(int rows, int width) {
       this.rows = rows;
@@ -335,8 +335,8 @@ public final class Shapes {
     /** 2 x 256 tokens over a codebook of 16384. */
     VQ_CODES(512, 16384);
 
-    final int rows;
-    final int classes;
+    public final int rows;
+    public final int classes;
 
     CrossEntropy(int rows, int classes) {
       this.rows = rows;
@@ -391,10 +391,10 @@ public final class Shapes {
     /** DiT-XL/2 at 256, ff.net.0.proj, rank 8. */
     DIT_XL_FC1_R8(512, 1152, 4608, 8);
 
-    final int rows;
-    final int in;
-    final int out;
-    final int rank;
+    public final int rows;
+    public final int in;
+    public final int out;
+    public final int rank;
 
     Lora(int rows, int in, int out, int rank) {
       this.rows = rows;
