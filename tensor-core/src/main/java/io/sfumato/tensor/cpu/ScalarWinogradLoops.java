@@ -7,65 +7,94 @@ import static io.sfumato.tensor.cpu.Memory.putFloat;
 /** {@link WinogradLoops} in plain Java. */
 final class ScalarWinogradLoops implements WinogradLoops {
   @Override
-  public void inputRow(
+  public void combine(
       boolean add,
-      long a0,
-      long a1,
-      long a2,
-      long a3,
-      long b0,
-      long b1,
-      long b2,
-      long b3,
+      int pixels,
       int channels,
+      long a,
+      long strideA,
+      long b,
+      long strideB,
       long to,
-      long step) {
-    for (long i = 0; i < 4L * channels; i += 4) {
-      float t0 = combine(add, a0 + i, b0 + i);
-      float t1 = combine(add, a1 + i, b1 + i);
-      float t2 = combine(add, a2 + i, b2 + i);
-      float t3 = combine(add, a3 + i, b3 + i);
-      putFloat(to + i, t0 - t2);
-      putFloat(to + i + 4 * step, t1 + t2);
-      putFloat(to + i + 8 * step, t2 - t1);
-      putFloat(to + i + 12 * step, t3 - t1);
-    }
-  }
-
-  @Override
-  public void gradientRow(
-      boolean add, long a0, long a1, long b0, long b1, int channels, long to, long step) {
-    for (long i = 0; i < 4L * channels; i += 4) {
-      float t0 = combine(add, a0 + i, b0 + i);
-      float t1 = combine(add, a1 + i, b1 + i);
-      putFloat(to + i, t0);
-      putFloat(to + i + 4 * step, t0 + t1);
-      putFloat(to + i + 8 * step, t0 - t1);
-      putFloat(to + i + 12 * step, t1);
-    }
-  }
-
-  private static float combine(boolean add, long a, long b) {
-    return add ? getFloat(a) + getFloat(b) : getFloat(a) - getFloat(b);
-  }
-
-  @Override
-  public void output(
-      long m, long step, long bias, int channels, long y00, long y01, long y10, long y11) {
-    float[] s = new float[8];
-    for (long i = 0; i < 4L * channels; i += 4) {
-      for (int j = 0; j < 4; j++) {
-        long at = m + i + 4 * j * step;
-        float m1 = getFloat(at + 16 * step);
-        float m2 = getFloat(at + 32 * step);
-        s[j] = getFloat(at) + m1 + m2;
-        s[4 + j] = m1 - m2 + getFloat(at + 48 * step);
+      long toStride) {
+    for (int p = 0; p < pixels; p++) {
+      for (long i = 0; i < 4L * channels; i += 4) {
+        float x = getFloat(a + i);
+        float y = getFloat(b + i);
+        putFloat(to + i, add ? x + y : x - y);
       }
-      float b = getFloat(bias + i);
-      putFloat(y00 + i, s[0] + s[1] + s[2] + b);
-      putFloat(y01 + i, s[1] - s[2] + s[3] + b);
-      putFloat(y10 + i, s[4] + s[5] + s[6] + b);
-      putFloat(y11 + i, s[5] - s[6] + s[7] + b);
+      a += 4 * strideA;
+      b += 4 * strideB;
+      to += 4 * toStride;
+    }
+  }
+
+  @Override
+  public void inputColumns(
+      int tiles, int channels, long t, long pixel, long to, long width, long step) {
+    for (int tile = 0; tile < tiles; tile++) {
+      for (long i = 0; i < 4L * channels; i += 4) {
+        float t1 = getFloat(t + i + 4 * pixel);
+        float t2 = getFloat(t + i + 8 * pixel);
+        putFloat(to + i, getFloat(t + i) - t2);
+        putFloat(to + i + 4 * step, t1 + t2);
+        putFloat(to + i + 8 * step, t2 - t1);
+        putFloat(to + i + 12 * step, getFloat(t + i + 12 * pixel) - t1);
+      }
+      t += 8 * pixel;
+      to += 4 * width;
+    }
+  }
+
+  @Override
+  public void gradientColumns(
+      int tiles, int channels, long t, long pixel, long to, long width, long step) {
+    for (int tile = 0; tile < tiles; tile++) {
+      for (long i = 0; i < 4L * channels; i += 4) {
+        float t0 = getFloat(t + i);
+        float t1 = getFloat(t + i + 4 * pixel);
+        putFloat(to + i, t0);
+        putFloat(to + i + 4 * step, t0 + t1);
+        putFloat(to + i + 8 * step, t0 - t1);
+        putFloat(to + i + 12 * step, t1);
+      }
+      t += 8 * pixel;
+      to += 4 * width;
+    }
+  }
+
+  @Override
+  public void outputRows(int n, long m, long step, long u0, long u1) {
+    for (long i = 0; i < 4L * n; i += 4) {
+      float m1 = getFloat(m + i + 4 * step);
+      float m2 = getFloat(m + i + 8 * step);
+      putFloat(u0 + i, getFloat(m + i) + (m1 + m2));
+      putFloat(u1 + i, (m1 - m2) + getFloat(m + i + 12 * step));
+    }
+  }
+
+  @Override
+  public void outputColumns(
+      int tiles,
+      int channels,
+      long u,
+      long width,
+      long step,
+      long bias,
+      long y0,
+      long y1,
+      long stride) {
+    for (int tile = 0; tile < tiles; tile++) {
+      for (long i = 0; i < 4L * channels; i += 4) {
+        float b = getFloat(bias + i);
+        float u1 = getFloat(u + i + 4 * step);
+        float u2 = getFloat(u + i + 8 * step);
+        putFloat(y0 + i, getFloat(u + i) + (u1 + u2) + b);
+        putFloat(y1 + i, (u1 - u2) + getFloat(u + i + 12 * step) + b);
+      }
+      u += 4 * width;
+      y0 += 4 * stride;
+      y1 += 4 * stride;
     }
   }
 

@@ -12,7 +12,7 @@ final class WinogradForward {
   private static final int BLOCK_FLOATS = 1 << 17;
 
   private static final int MIN_TILES = 16;
-  private static final int MAX_TILES = 128;
+  private static final int MAX_TILES = 96;
 
   /** Filters are transformed for so many input channels at a time. */
   private static final int CHANNELS = 32;
@@ -154,18 +154,25 @@ final class WinogradForward {
       int columns = Math.min(full, w.outC() - column);
       int width = Panels.width(tile, columns);
       long outStep = (long) count * width + odd;
-      long products = Scratch.get(Scratch.Slot.TRANSFORMED_OUTPUT, 64 * outStep + 4L * full);
-      for (int e = 0; e < 16; e++) {
-        multiply(
-            count,
-            width,
-            patches + 4 * e * step,
-            depth,
-            panel(column) + 4L * e * w.inC() * width,
-            products + 4 * e * outStep);
+      // the products of one column, then the sums of all columns, then a pixel
+      long products = Scratch.get(Scratch.Slot.TRANSFORMED_OUTPUT, 48 * outStep + 4L * full);
+      long sums = products + 16 * outStep;
+      for (int s = 0; s < 4; s++) {
+        for (int r = 0; r < 4; r++) {
+          int e = 4 * r + s;
+          multiply(
+              count,
+              width,
+              patches + 4 * e * step,
+              depth,
+              panel(column) + 4L * e * w.inC() * width,
+              products + 4 * r * outStep);
+        }
+        long to = sums + 4 * s * outStep;
+        loops.outputRows(count * width, products, outStep, to, to + 16 * outStep);
       }
       tiles.output(
-          products,
+          sums,
           width,
           outStep,
           first,
@@ -173,7 +180,7 @@ final class WinogradForward {
           bias == 0 ? tiles.zeros() : bias + 4L * column,
           columns,
           y + 4L * column,
-          products + 64 * outStep);
+          products + 48 * outStep);
     }
   }
 

@@ -21,59 +21,91 @@ package io.sfumato.tensor.cpu;
  */
 public interface WinogradLoops {
   /**
-   * One row of {@code B' d B}: the difference, or the sum, {@code t} of two rows of the patch, then
-   * {@code t B}.
+   * The sum or the difference of two rows of pixels, {@code to[p, c] = a[p, c] ± b[p, c]}.
    *
    * @param add whether the rows are added, else {@code b} is taken from {@code a}
-   * @param a0 address of the first pixel of row {@code a}; the other three follow
-   * @param b0 address of the first pixel of row {@code b}
-   * @param channels the channels of a pixel
-   * @param to address of the result's four elements; each is written to whole vectors
-   * @param step floats between elements
+   * @param pixels pixels of a row
+   * @param channels channels of a pixel
+   * @param a address of row a
+   * @param strideA floats between its pixels
+   * @param b address of row b
+   * @param strideB floats between its pixels
+   * @param to address of the result
+   * @param toStride floats between its pixels
    */
-  void inputRow(
+  void combine(
       boolean add,
-      long a0,
-      long a1,
-      long a2,
-      long a3,
-      long b0,
-      long b1,
-      long b2,
-      long b3,
+      int pixels,
       int channels,
+      long a,
+      long strideA,
+      long b,
+      long strideB,
       long to,
-      long step);
+      long toStride);
 
   /**
-   * One row of {@code A dY A'}: the difference, or the sum, {@code t} of two rows of an output
-   * gradient, then {@code t A'}.
+   * One row {@code t B} of the transformed patches of neighbouring tiles, whose {@code t} overlap
+   * by two pixels.
    *
-   * @param add whether the rows are added, else {@code b} is taken from {@code a}
-   * @param a0 address of the first pixel of row {@code a}
-   * @param a1 address of its second pixel
-   * @param b0 address of the first pixel of row {@code b}
-   * @param b1 address of its second pixel
-   * @param channels the channels of a pixel
-   * @param to address of the result's four elements; each is written to whole vectors
+   * @param tiles the number of tiles
+   * @param channels channels of a pixel, a multiple of the vector length
+   * @param t address of the first pixel of the first tile
+   * @param pixel floats between pixels
+   * @param to address of the first result
+   * @param width floats between results
+   * @param step floats between the elements of a result
+   */
+  void inputColumns(int tiles, int channels, long t, long pixel, long to, long width, long step);
+
+  /**
+   * One row {@code t A'} of the transformed output gradients of neighbouring tiles.
+   *
+   * @param tiles the number of tiles
+   * @param channels channels of a pixel, a multiple of the vector length
+   * @param t address of the first pixel of the first tile
+   * @param pixel floats between pixels
+   * @param to address of the first result
+   * @param width floats between results
+   * @param step floats between the elements of a result
+   */
+  void gradientColumns(int tiles, int channels, long t, long pixel, long to, long width, long step);
+
+  /**
+   * One column of {@code u = A' m}, for the elements of a column {@code m} of many tiles: {@code u0
+   * = m0 + m1 + m2} and {@code u1 = m1 - m2 + m3}.
+   *
+   * @param n floats of an element, a multiple of the vector length
+   * @param m address of the four elements
+   * @param step floats between them
+   * @param u0 address of the first result
+   * @param u1 address of the second result
+   */
+  void outputRows(int n, long m, long step, long u0, long u1);
+
+  /**
+   * One row of output pixels of neighbouring tiles, {@code u A + bias}.
+   *
+   * @param tiles the number of tiles
+   * @param channels channels of a pixel
+   * @param u address of the four elements of the first tile, each padded to whole vectors
+   * @param width floats between tiles
    * @param step floats between elements
-   */
-  void gradientRow(
-      boolean add, long a0, long a1, long b0, long b1, int channels, long to, long step);
-
-  /**
-   * Four output pixels, {@code Y = A' m A + bias}.
-   *
-   * @param m address of the 4 x 4 matrix; each element is read to whole vectors
-   * @param step floats between its elements
    * @param bias address of the bias
-   * @param channels the channels of a pixel
-   * @param y00 address of the upper left pixel
-   * @param y01 address of the upper right pixel
-   * @param y10 address of the lower left pixel
-   * @param y11 address of the lower right pixel
+   * @param y0 address of the left pixel of the first tile
+   * @param y1 address of its right pixel
+   * @param stride floats from a tile's pixels to the next tile's
    */
-  void output(long m, long step, long bias, int channels, long y00, long y01, long y10, long y11);
+  void outputColumns(
+      int tiles,
+      int channels,
+      long u,
+      long width,
+      long step,
+      long bias,
+      long y0,
+      long y1,
+      long stride);
 
   /**
    * Transformed filters, {@code G g G'}.

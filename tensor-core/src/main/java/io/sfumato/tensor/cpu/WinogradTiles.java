@@ -68,68 +68,49 @@ record WinogradTiles(WinogradLoops loops, ConvWindow w, long zeros) {
    * @param row the row of the transformed patches, 0 to 3
    * @param channels the channels
    * @param to address of the result
-   * @param width floats between tiles, at least the channels rounded up to whole vectors
+   * @param width floats between tiles, the channels rounded up to whole vectors
    * @param step floats between the elements of a patch
    */
-  void input(long x, int first, int last, int row, int channels, long to, long width, long step) {
-    boolean add = row == 1;
+  void input(long x, int first, int last, int row, int channels, long to, int width, long step) {
     int rowA = row;
-    int rowB = row == 0 ? 2 : row == 1 ? 2 : 1;
-    long pixel = 4L * w.inC();
-    int tile = first;
-    while (tile < last) {
+    int rowB = row == 0 || row == 1 ? 2 : 1;
+    // the combined rows of a row of tiles, from padLeft pixels left of the image on
+    int columns = 2 * wide() + 2;
+    int from = Math.clamp(w.padLeft(), 0, columns);
+    int inside = Math.clamp(w.inW() + (long) w.padLeft(), from, columns) - from;
+    int skipped = from - w.padLeft();
+    long strip = Scratch.get(Scratch.Slot.PIXELS, 4L * columns * width);
+    Memory.zero(strip, 4L * from * width);
+    Memory.zero(strip + 4L * (from + inside) * width, 4L * (columns - from - inside) * width);
+    long inner = strip + 4L * from * width;
+    for (int tile = first; tile < last; ) {
       int image = tile / (high() * wide());
       int top = tile / wide() % high() * 2 - w.padTop();
       int tw = tile % wide();
-      int end = Math.min(wide(), tw + last - tile);
-      long a = inputRow(x, image, top + rowA);
-      long b = inputRow(x, image, top + rowB);
-      tile += end - tw;
-      for (; tw < end; tw++, to += 4 * width) {
-        int left = 2 * tw - w.padLeft();
-        if (a != 0 && b != 0 && left >= 0 && left + 3 < w.inW()) {
-          long p = a + left * pixel;
-          long q = b + left * pixel;
-          loops.inputRow(
-              add,
-              p,
-              p + pixel,
-              p + 2 * pixel,
-              p + 3 * pixel,
-              q,
-              q + pixel,
-              q + 2 * pixel,
-              q + 3 * pixel,
-              channels,
-              to,
-              step);
-        } else {
-          loops.inputRow(
-              add,
-              pixel(a, left),
-              pixel(a, left + 1),
-              pixel(a, left + 2),
-              pixel(a, left + 3),
-              pixel(b, left),
-              pixel(b, left + 1),
-              pixel(b, left + 2),
-              pixel(b, left + 3),
-              channels,
-              to,
-              step);
-        }
-      }
+      int run = Math.min(wide() - tw, last - tile);
+      long a = inputRow(x, image, top + rowA, skipped);
+      long b = inputRow(x, image, top + rowB, skipped);
+      loops.combine(
+          row == 1,
+          inside,
+          channels,
+          a == 0 ? zeros : a,
+          a == 0 ? 0 : w.inC(),
+          b == 0 ? zeros : b,
+          b == 0 ? 0 : w.inC(),
+          inner,
+          width);
+      loops.inputColumns(run, width, strip + 8L * tw * width, width, to, width, step);
+      tile += run;
+      to += 4L * run * width;
     }
   }
 
-  private long inputRow(long x, int image, int row) {
+  /** Address of a pixel of a row, or 0 outside the image. */
+  private long inputRow(long x, int image, int row, int column) {
     return row < 0 || row >= w.inH()
         ? 0
-        : x + 4L * ((long) image * w.inH() + row) * w.inW() * w.inC();
-  }
-
-  private long pixel(long row, int column) {
-    return row == 0 || column < 0 || column >= w.inW() ? zeros : row + 4L * column * w.inC();
+        : x + 4L * (((long) image * w.inH() + row) * w.inW() + column) * w.inC();
   }
 
   /**
@@ -141,35 +122,52 @@ record WinogradTiles(WinogradLoops loops, ConvWindow w, long zeros) {
    * @param last one past the last tile
    * @param row the row of the transformed gradient, 0 to 3
    * @param to address of the result
-   * @param width floats between tiles, at least the channels rounded up to whole vectors
+   * @param width floats between tiles, the channels rounded up to whole vectors
    * @param step floats between the elements of a gradient
    */
-  void gradient(long dy, int first, int last, int row, long to, long width, long step) {
-    long pixel = 4L * w.outC();
-    long line = w.outW() * pixel;
-    for (int tile = first; tile < last; tile++, to += 4 * width) {
+  void gradient(long dy, int first, int last, int row, long to, int width, long step) {
+    long line = 4L * w.outW() * w.outC();
+    boolean inPlace = width == w.outC() && w.outW() % 2 == 0;
+    int columns = 2 * wide();
+    long strip = Scratch.get(Scratch.Slot.PIXELS, 4L * columns * width);
+    Memory.zero(strip + 4L * w.outW() * width, 4L * (columns - w.outW()) * width);
+    for (int tile = first; tile < last; ) {
       int image = tile / (high() * wide());
       int oh = tile / wide() % high() * 2;
-      int ow = tile % wide() * 2;
-      long y00 = dy + ((long) image * w.outH() + oh) * line + ow * pixel;
-      boolean right = ow + 1 < w.outW();
-      boolean below = oh + 1 < w.outH();
-      long y01 = right ? y00 + pixel : zeros;
-      long y10 = below ? y00 + line : zeros;
-      long y11 = right && below ? y00 + line + pixel : zeros;
-      switch (row) {
-        case 0 -> loops.gradientRow(true, y00, y01, zeros, zeros, w.outC(), to, step);
-        case 1 -> loops.gradientRow(true, y00, y01, y10, y11, w.outC(), to, step);
-        case 2 -> loops.gradientRow(false, y00, y01, y10, y11, w.outC(), to, step);
-        default -> loops.gradientRow(true, y10, y11, zeros, zeros, w.outC(), to, step);
+      int tw = tile % wide();
+      int run = Math.min(wide() - tw, last - tile);
+      long upper = dy + ((long) image * w.outH() + oh) * line;
+      boolean both = oh + 1 < w.outH();
+      boolean alone = row == 0 || row == 3;
+      long a = row == 3 ? upper + line : upper;
+      long from = a;
+      if (row == 3 && !both) {
+        loops.combine(true, w.outW(), w.outC(), zeros, 0, zeros, 0, strip, width);
+        from = strip;
+      } else if (!alone || !inPlace) {
+        boolean single = alone || !both;
+        loops.combine(
+            row != 2,
+            w.outW(),
+            w.outC(),
+            a,
+            w.outC(),
+            single ? zeros : upper + line,
+            single ? 0 : w.outC(),
+            strip,
+            width);
+        from = strip;
       }
+      loops.gradientColumns(run, width, from + 8L * tw * width, width, to, width, step);
+      tile += run;
+      to += 4L * run * width;
     }
   }
 
   /**
-   * Transforms products back to outputs.
+   * Transforms products back to outputs, after {@link WinogradLoops#outputRows}.
    *
-   * @param m address of the products {@code [4 r + s][tile][channel]}
+   * @param u address of the products {@code [4 r + s][tile][channel]}, {@code r < 2}
    * @param width floats between tiles
    * @param step floats between the elements of a tile
    * @param first the first tile
@@ -180,8 +178,8 @@ record WinogradTiles(WinogradLoops loops, ConvWindow w, long zeros) {
    * @param beyond address of {@code channels} floats, for outputs outside the image
    */
   void output(
-      long m,
-      long width,
+      long u,
+      int width,
       long step,
       int first,
       int last,
@@ -190,23 +188,26 @@ record WinogradTiles(WinogradLoops loops, ConvWindow w, long zeros) {
       long y,
       long beyond) {
     long pixel = 4L * w.outC();
-    long line = w.outW() * pixel;
-    for (int tile = first; tile < last; tile++, m += 4 * width) {
+    for (int tile = first; tile < last; ) {
       int image = tile / (high() * wide());
       int oh = tile / wide() % high() * 2;
-      int ow = tile % wide() * 2;
-      long y00 = y + ((long) image * w.outH() + oh) * line + ow * pixel;
-      boolean right = ow + 1 < w.outW();
-      boolean below = oh + 1 < w.outH();
-      loops.output(
-          m,
-          step,
-          bias,
-          channels,
-          y00,
-          right ? y00 + pixel : beyond,
-          below ? y00 + line : beyond,
-          right && below ? y00 + line + pixel : beyond);
+      int tw = tile % wide();
+      int run = Math.min(wide() - tw, last - tile);
+      int pairs = Math.min(run, w.outW() / 2 - tw);
+      int rows = Math.min(2, w.outH() - oh);
+      for (int r = 0; r < rows; r++) {
+        long from = u + 16 * r * step;
+        long to = y + (((long) image * w.outH() + oh + r) * w.outW() + 2L * tw) * pixel;
+        long stride = 2L * w.outC();
+        loops.outputColumns(pairs, channels, from, width, step, bias, to, to + pixel, stride);
+        if (pairs < run) {
+          from += 4L * pairs * width;
+          to += 2L * pairs * pixel;
+          loops.outputColumns(1, channels, from, width, step, bias, to, beyond, stride);
+        }
+      }
+      tile += run;
+      u += 4L * run * width;
     }
   }
 }

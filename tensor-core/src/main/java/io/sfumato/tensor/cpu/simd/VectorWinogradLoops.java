@@ -4,8 +4,8 @@ package io.sfumato.tensor.cpu.simd;
 import static io.sfumato.tensor.cpu.simd.Lanes.N;
 import static io.sfumato.tensor.cpu.simd.Lanes.load;
 import static io.sfumato.tensor.cpu.simd.Lanes.store;
-import static io.sfumato.tensor.cpu.simd.Lanes.whole;
 
+import io.sfumato.tensor.cpu.Memory;
 import io.sfumato.tensor.cpu.WinogradLoops;
 import jdk.incubator.vector.FloatVector;
 
@@ -14,204 +14,173 @@ import jdk.incubator.vector.FloatVector;
  * same loop once more on a padded copy.
  */
 final class VectorWinogradLoops implements WinogradLoops {
-  private static final long PAD = 64;
+  private static final long B = 4L * N;
 
   @Override
-  public void inputRow(
+  public void combine(
       boolean add,
-      long a0,
-      long a1,
-      long a2,
-      long a3,
-      long b0,
-      long b1,
-      long b2,
-      long b3,
+      int pixels,
       int channels,
+      long a,
+      long strideA,
+      long b,
+      long strideB,
       long to,
-      long step) {
-    long end = 4L * whole(channels);
-    if (add) {
-      addedRow(a0, a1, a2, a3, b0, b1, b2, b3, end, to, 4 * step);
-    } else {
-      subtractedRow(a0, a1, a2, a3, b0, b1, b2, b3, end, to, 4 * step);
+      long toStride) {
+    int vectors = channels / N;
+    int rest = channels % N;
+    if (rest == 0 && strideA == channels && strideB == channels && toStride == channels) {
+      vectors *= pixels;
+      pixels = 1;
     }
-    int rest = channels - whole(channels);
-    if (rest > 0) {
-      long pad = Lanes.pads();
-      Lanes.copyRest(a0 + end, pad, rest);
-      Lanes.copyRest(a1 + end, pad + PAD, rest);
-      Lanes.copyRest(a2 + end, pad + 2 * PAD, rest);
-      Lanes.copyRest(a3 + end, pad + 3 * PAD, rest);
-      Lanes.copyRest(b0 + end, pad + 4 * PAD, rest);
-      Lanes.copyRest(b1 + end, pad + 5 * PAD, rest);
-      Lanes.copyRest(b2 + end, pad + 6 * PAD, rest);
-      Lanes.copyRest(b3 + end, pad + 7 * PAD, rest);
-      inputRow(
-          add,
-          pad,
-          pad + PAD,
-          pad + 2 * PAD,
-          pad + 3 * PAD,
-          pad + 4 * PAD,
-          pad + 5 * PAD,
-          pad + 6 * PAD,
-          pad + 7 * PAD,
-          N,
-          to + end,
-          step);
+    long end = vectors * B;
+    for (int p = 0; p < pixels; p++) {
+      if (add) {
+        sum(vectors, a, b, to);
+      } else {
+        difference(vectors, a, b, to);
+      }
+      for (long i = end; i < end + 4L * rest; i += 4) {
+        float x = Memory.getFloat(a + i);
+        float y = Memory.getFloat(b + i);
+        Memory.putFloat(to + i, add ? x + y : x - y);
+      }
+      a += 4 * strideA;
+      b += 4 * strideB;
+      to += 4 * toStride;
     }
   }
 
-  private static void addedRow(
-      long a0,
-      long a1,
-      long a2,
-      long a3,
-      long b0,
-      long b1,
-      long b2,
-      long b3,
-      long end,
-      long to,
-      long step) {
-    long to1 = to + step;
-    long to2 = to1 + step;
-    long to3 = to2 + step;
-    for (long i = 0; i < end; i += 4L * N) {
-      FloatVector t0 = load(a0 + i).add(load(b0 + i));
-      FloatVector t1 = load(a1 + i).add(load(b1 + i));
-      FloatVector t2 = load(a2 + i).add(load(b2 + i));
-      FloatVector t3 = load(a3 + i).add(load(b3 + i));
-      store(t0.sub(t2), to + i);
-      store(t1.add(t2), to1 + i);
-      store(t2.sub(t1), to2 + i);
-      store(t3.sub(t1), to3 + i);
+  private static void sum(int vectors, long a, long b, long to) {
+    for (int v = 0; v < vectors; v++) {
+      store(load(a).add(load(b)), to);
+      a += B;
+      b += B;
+      to += B;
     }
   }
 
-  private static void subtractedRow(
-      long a0,
-      long a1,
-      long a2,
-      long a3,
-      long b0,
-      long b1,
-      long b2,
-      long b3,
-      long end,
-      long to,
-      long step) {
-    long to1 = to + step;
-    long to2 = to1 + step;
-    long to3 = to2 + step;
-    for (long i = 0; i < end; i += 4L * N) {
-      FloatVector t0 = load(a0 + i).sub(load(b0 + i));
-      FloatVector t1 = load(a1 + i).sub(load(b1 + i));
-      FloatVector t2 = load(a2 + i).sub(load(b2 + i));
-      FloatVector t3 = load(a3 + i).sub(load(b3 + i));
-      store(t0.sub(t2), to + i);
-      store(t1.add(t2), to1 + i);
-      store(t2.sub(t1), to2 + i);
-      store(t3.sub(t1), to3 + i);
+  private static void difference(int vectors, long a, long b, long to) {
+    for (int v = 0; v < vectors; v++) {
+      store(load(a).sub(load(b)), to);
+      a += B;
+      b += B;
+      to += B;
     }
   }
 
   @Override
-  public void gradientRow(
-      boolean add, long a0, long a1, long b0, long b1, int channels, long to, long step) {
-    long end = 4L * whole(channels);
-    if (add) {
-      addedGradientRow(a0, a1, b0, b1, end, to, 4 * step);
-    } else {
-      subtractedGradientRow(a0, a1, b0, b1, end, to, 4 * step);
-    }
-    int rest = channels - whole(channels);
-    if (rest > 0) {
-      long pad = Lanes.pads();
-      Lanes.copyRest(a0 + end, pad, rest);
-      Lanes.copyRest(a1 + end, pad + PAD, rest);
-      Lanes.copyRest(b0 + end, pad + 2 * PAD, rest);
-      Lanes.copyRest(b1 + end, pad + 3 * PAD, rest);
-      gradientRow(add, pad, pad + PAD, pad + 2 * PAD, pad + 3 * PAD, N, to + end, step);
+  public void inputColumns(
+      int tiles, int channels, long t, long pixel, long to, long width, long step) {
+    int vectors = channels / N;
+    for (int tile = 0; tile < tiles; tile++) {
+      inputTile(vectors, t, 4 * pixel, to, 4 * step);
+      t += 8 * pixel;
+      to += 4 * width;
     }
   }
 
-  private static void addedGradientRow(
-      long a0, long a1, long b0, long b1, long end, long to, long step) {
-    for (long i = 0; i < end; i += 4L * N) {
-      FloatVector t0 = load(a0 + i).add(load(b0 + i));
-      FloatVector t1 = load(a1 + i).add(load(b1 + i));
-      store(t0, to + i);
-      store(t0.add(t1), to + step + i);
-      store(t0.sub(t1), to + 2 * step + i);
-      store(t1, to + 3 * step + i);
-    }
-  }
-
-  private static void subtractedGradientRow(
-      long a0, long a1, long b0, long b1, long end, long to, long step) {
-    for (long i = 0; i < end; i += 4L * N) {
-      FloatVector t0 = load(a0 + i).sub(load(b0 + i));
-      FloatVector t1 = load(a1 + i).sub(load(b1 + i));
-      store(t0, to + i);
-      store(t0.add(t1), to + step + i);
-      store(t0.sub(t1), to + 2 * step + i);
-      store(t1, to + 3 * step + i);
+  private static void inputTile(int vectors, long t, long pixel, long to, long step) {
+    long pixels2 = 2 * pixel;
+    long pixels3 = 3 * pixel;
+    long steps2 = 2 * step;
+    long steps3 = 3 * step;
+    for (int v = 0; v < vectors; v++) {
+      FloatVector t1 = load(t + pixel);
+      FloatVector t2 = load(t + pixels2);
+      store(load(t).sub(t2), to);
+      store(t1.add(t2), to + step);
+      store(t2.sub(t1), to + steps2);
+      store(load(t + pixels3).sub(t1), to + steps3);
+      t += B;
+      to += B;
     }
   }
 
   @Override
-  public void output(
-      long m, long step, long bias, int channels, long y00, long y01, long y10, long y11) {
-    long end = 4L * whole(channels);
-    outputVectors(m, 4 * step, bias, end, y00, y01, y10, y11);
-    int rest = channels - whole(channels);
-    if (rest > 0) {
-      long pad = Lanes.pads();
-      Lanes.copyRest(bias + end, pad + 4 * PAD, rest);
-      outputVectors(
-          m + end, 4 * step, pad + 4 * PAD, 4L * N, pad, pad + PAD, pad + 2 * PAD, pad + 3 * PAD);
-      Lanes.copyRest(pad, y00 + end, rest);
-      Lanes.copyRest(pad + PAD, y01 + end, rest);
-      Lanes.copyRest(pad + 2 * PAD, y10 + end, rest);
-      Lanes.copyRest(pad + 3 * PAD, y11 + end, rest);
+  public void gradientColumns(
+      int tiles, int channels, long t, long pixel, long to, long width, long step) {
+    int vectors = channels / N;
+    for (int tile = 0; tile < tiles; tile++) {
+      gradientTile(vectors, t, 4 * pixel, to, 4 * step);
+      t += 8 * pixel;
+      to += 4 * width;
     }
   }
 
-  private static void outputVectors(
-      long m, long step, long bias, long end, long y00, long y01, long y10, long y11) {
-    long row1 = m + 4 * step;
-    long row2 = m + 8 * step;
-    long row3 = m + 12 * step;
-    long s2 = 2 * step;
-    long s3 = 3 * step;
-    for (long i = 0; i < end; i += 4L * N) {
-      FloatVector b = load(bias + i);
-      FloatVector p = load(row1 + i);
-      FloatVector q = load(row2 + i);
-      FloatVector u = load(m + i).add(p).add(q);
-      FloatVector v = p.sub(q).add(load(row3 + i));
-      FloatVector top = u.add(b);
-      FloatVector bottom = v.add(b);
-      p = load(row1 + step + i);
-      q = load(row2 + step + i);
-      u = load(m + step + i).add(p).add(q);
-      v = p.sub(q).add(load(row3 + step + i));
-      top = top.add(u);
-      bottom = bottom.add(v);
-      FloatVector top1 = u.add(b);
-      FloatVector bottom1 = v.add(b);
-      p = load(row1 + s2 + i);
-      q = load(row2 + s2 + i);
-      u = load(m + s2 + i).add(p).add(q);
-      v = p.sub(q).add(load(row3 + s2 + i));
-      store(top.add(u), y00 + i);
-      store(bottom.add(v), y10 + i);
-      p = load(row1 + s3 + i);
-      q = load(row2 + s3 + i);
-      store(top1.sub(u).add(load(m + s3 + i).add(p).add(q)), y01 + i);
-      store(bottom1.sub(v).add(p.sub(q).add(load(row3 + s3 + i))), y11 + i);
+  private static void gradientTile(int vectors, long t, long pixel, long to, long step) {
+    long steps2 = 2 * step;
+    long steps3 = 3 * step;
+    for (int v = 0; v < vectors; v++) {
+      FloatVector t0 = load(t);
+      FloatVector t1 = load(t + pixel);
+      store(t0, to);
+      store(t0.add(t1), to + step);
+      store(t0.sub(t1), to + steps2);
+      store(t1, to + steps3);
+      t += B;
+      to += B;
+    }
+  }
+
+  @Override
+  public void outputRows(int n, long m, long step, long u0, long u1) {
+    long steps1 = 4 * step;
+    long steps2 = 8 * step;
+    long steps3 = 12 * step;
+    for (int v = 0; v < n; v += N) {
+      FloatVector m1 = load(m + steps1);
+      FloatVector m2 = load(m + steps2);
+      store(load(m).add(m1.add(m2)), u0);
+      store(m1.sub(m2).add(load(m + steps3)), u1);
+      m += B;
+      u0 += B;
+      u1 += B;
+    }
+  }
+
+  @Override
+  public void outputColumns(
+      int tiles,
+      int channels,
+      long u,
+      long width,
+      long step,
+      long bias,
+      long y0,
+      long y1,
+      long stride) {
+    int vectors = channels / N;
+    int rest = channels % N;
+    long end = vectors * B;
+    for (int tile = 0; tile < tiles; tile++) {
+      outputTile(vectors, u, 4 * step, bias, y0, y1);
+      if (rest > 0) {
+        long pad = Lanes.pads();
+        Lanes.copyRest(bias + end, pad + 2 * B, rest);
+        outputTile(1, u + end, 4 * step, pad + 2 * B, pad, pad + B);
+        Lanes.copyRest(pad, y0 + end, rest);
+        Lanes.copyRest(pad + B, y1 + end, rest);
+      }
+      u += 4 * width;
+      y0 += 4 * stride;
+      y1 += 4 * stride;
+    }
+  }
+
+  private static void outputTile(int vectors, long u, long step, long bias, long y0, long y1) {
+    long steps2 = 2 * step;
+    long steps3 = 3 * step;
+    for (int v = 0; v < vectors; v++) {
+      FloatVector b = load(bias);
+      FloatVector u1 = load(u + step);
+      FloatVector u2 = load(u + steps2);
+      store(load(u).add(u1.add(u2)).add(b), y0);
+      store(u1.sub(u2).add(load(u + steps3)).add(b), y1);
+      u += B;
+      bias += B;
+      y0 += B;
+      y1 += B;
     }
   }
 
