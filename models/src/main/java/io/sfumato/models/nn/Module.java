@@ -142,6 +142,19 @@ public abstract class Module implements AutoCloseable {
     }
   }
 
+  /**
+   * Runs a forward that leaves more than its result in the caller's scope: under this module's
+   * path, without a scope of its own.
+   */
+  protected final Tensor callInScope(Supplier<Tensor> forward) {
+    ModulePath.push(path());
+    try {
+      return forward.get();
+    } finally {
+      ModulePath.pop();
+    }
+  }
+
   /** Lets go of all parameters. */
   @Override
   public void close() {

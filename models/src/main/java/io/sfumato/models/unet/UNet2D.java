@@ -13,6 +13,7 @@ import io.sfumato.tensor.ShapeException;
 import io.sfumato.tensor.Tensor;
 import io.sfumato.tensor.io.Init;
 import io.sfumato.tensor.io.SafeTensors;
+import io.sfumato.tensor.io.ShardedTensors;
 import io.sfumato.tensor.io.Weights;
 import io.sfumato.tensor.io.WeightsException;
 import io.sfumato.tensor.ops.Num;
@@ -146,6 +147,15 @@ public final class UNet2D extends Module {
   public void save(Path folder) {
     ModelConfig.write(folder.resolve("config.json"), config.toMap());
     SafeTensors.save(folder.resolve("diffusion_pytorch_model.safetensors"), stateDict());
+  }
+
+  /**
+   * Writes the model as a folder that diffusers reads, its weights in files of at most {@code
+   * maxShardBytes}; see {@link ShardedTensors#save}.
+   */
+  public void save(Path folder, long maxShardBytes) {
+    ModelConfig.write(folder.resolve("config.json"), config.toMap());
+    ShardedTensors.save(folder, "diffusion_pytorch_model", stateDict(), maxShardBytes);
   }
 
   /** The configuration. */

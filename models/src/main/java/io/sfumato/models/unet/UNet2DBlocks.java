@@ -63,6 +63,10 @@ final class UNet2DBlocks {
 
     /** Runs the level; every result that the way up needs is pushed on {@code skips}. */
     Tensor call(Tensor x, Tensor temb, Deque<Tensor> skips) {
+      return callInScope(() -> forward(x, temb, skips));
+    }
+
+    private Tensor forward(Tensor x, Tensor temb, Deque<Tensor> skips) {
       Tensor h = x;
       for (int i = 0; i < resnets.size(); i++) {
         h = resnets.get(i).call(h, temb);

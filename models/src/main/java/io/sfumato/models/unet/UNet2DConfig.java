@@ -108,6 +108,30 @@ public record UNet2DConfig(
     check(
         wrong, inChannels > 0 && outChannels > 0, "in_channels and out_channels must be positive");
     check(wrong, layersPerBlock > 0, "layers_per_block must be positive");
+    check(
+        wrong,
+        downsamplePadding == 0 || downsamplePadding == 1,
+        "downsample_padding must be 0 or 1; got " + downsamplePadding);
+    check(wrong, normEps > 0, "norm_eps must be positive; got " + normEps);
+    check(
+        wrong,
+        midBlockScaleFactor > 0,
+        "mid_block_scale_factor must be positive; got " + midBlockScaleFactor);
+    check(
+        wrong,
+        attnNormNumGroups == null
+            || (attnNormNumGroups > 0
+                && levels > 0
+                && blockOutChannels.getLast() % attnNormNumGroups == 0),
+        "attn_norm_num_groups "
+            + attnNormNumGroups
+            + " must divide the last of block_out_channels");
+    check(
+        wrong,
+        (numClassEmbeds == null || numClassEmbeds > 0)
+            && (numTrainTimesteps == null || numTrainTimesteps > 0)
+            && (timeEmbeddingDim == null || timeEmbeddingDim > 0),
+        "num_class_embeds, num_train_timesteps and time_embedding_dim must be positive or null");
     check(wrong, normNumGroups > 0, "norm_num_groups must be positive");
     check(wrong, dropout >= 0 && dropout < 1, "dropout must be in [0, 1)");
     check(

@@ -263,7 +263,7 @@ public final class SafeTensors implements TensorSource {
     return padded;
   }
 
-  private static void quote(StringBuilder json, String s) {
+  static void quote(StringBuilder json, String s) {
     if (!StandardCharsets.UTF_8.newEncoder().canEncode(s)) {
       throw new IllegalArgumentException(
           "the name or text " + HeaderJson.quoted(s) + " has an unpaired surrogate");

@@ -3,15 +3,20 @@ package io.sfumato.tensor.io;
 
 import io.sfumato.tensor.Tensor;
 import java.io.IOException;
+import java.nio.ByteBuffer;
+import java.nio.charset.StandardCharsets;
+import java.nio.file.DirectoryStream;
 import java.nio.file.Files;
 import java.nio.file.Path;
 import java.util.ArrayList;
 import java.util.Collections;
 import java.util.LinkedHashMap;
 import java.util.List;
+import java.util.Locale;
 import java.util.Map;
 import java.util.TreeMap;
 import java.util.TreeSet;
+import java.util.regex.Pattern;
 
 /**
  * A checkpoint split into several safetensors files, described by an index such as {@code
@@ -87,6 +92,103 @@ public final class ShardedTensors implements TensorSource {
     } catch (RuntimeException e) {
       shards.values().forEach(SafeTensors::close);
       throw e;
+    }
+  }
+
+  /**
+   * Writes tensors as {@code base.safetensors}, or, where that would hold more than {@code
+   * maxShardBytes} of values, as shards {@code base-00001-of-0000N.safetensors} and their index
+   * {@code base.safetensors.index.json}. Shards are filled in the order of the map; a tensor larger
+   * than the limit has one to itself. Each file is written atomically, the index last, and files of
+   * the same base that a former save left are deleted then. An index that is to be replaced is
+   * deleted first: a process that is killed leaves what {@link TensorSource#open} reads as a whole,
+   * or refuses, but never old values among new ones.
+   *
+   * @param folder where to
+   * @param base for example {@code diffusion_pytorch_model}
+   * @return the file to open: the index, or the only file
+   * @throws TensorFileException if a file cannot be written
+   */
+  public static Path save(
+      Path folder, String base, Map<String, Tensor> tensors, long maxShardBytes) {
+    if (maxShardBytes < 1) {
+      throw new IllegalArgumentException("maxShardBytes must be positive; got " + maxShardBytes);
+    }
+    Path index = folder.resolve(base + ".safetensors.index.json");
+    requirePlain(index, base);
+    List<Map<String, Tensor>> shards = split(tensors, maxShardBytes);
+    Map<String, String> weightMap = new TreeMap<>();
+    List<String> files = new ArrayList<>();
+    long total = 0;
+    for (int i = 0; i < shards.size(); i++) {
+      String part = String.format(Locale.ROOT, "-%05d-of-%05d", i + 1, shards.size());
+      String file = base + (shards.size() == 1 ? "" : part) + ".safetensors";
+      files.add(file);
+      for (Map.Entry<String, Tensor> e : shards.get(i).entrySet()) {
+        weightMap.put(e.getKey(), file);
+        total += e.getValue().spec().bytes();
+      }
+    }
+    try {
+      if (shards.size() > 1) {
+        Files.deleteIfExists(index);
+      }
+      for (int i = 0; i < shards.size(); i++) {
+        SafeTensors.save(folder.resolve(files.get(i)), shards.get(i));
+      }
+      if (shards.size() == 1) {
+        Files.deleteIfExists(index);
+      } else {
+        byte[] json = indexJson(weightMap, total).getBytes(StandardCharsets.UTF_8);
+        AtomicFile.write(index, out -> AtomicFile.writeFully(out, ByteBuffer.wrap(json)));
+      }
+      deleteOthers(folder, base, files);
+    } catch (IOException e) {
+      throw new TensorFileException(index, "cannot be replaced: " + e.getMessage(), e);
+    }
+    return shards.size() == 1 ? folder.resolve(files.getFirst()) : index;
+  }
+
+  private static List<Map<String, Tensor>> split(Map<String, Tensor> tensors, long maxShardBytes) {
+    List<Map<String, Tensor>> shards = new ArrayList<>(List.of(new LinkedHashMap<>()));
+    long used = 0;
+    for (Map.Entry<String, Tensor> e : tensors.entrySet()) {
+      long bytes = e.getValue().spec().bytes();
+      if (used > 0 && bytes > maxShardBytes - used) {
+        shards.add(new LinkedHashMap<>());
+        used = 0;
+      }
+      shards.getLast().put(e.getKey(), e.getValue());
+      used += bytes;
+    }
+    return shards;
+  }
+
+  /** As the reference writes it: sorted keys, indented by two. */
+  private static String indexJson(Map<String, String> weightMap, long total) {
+    StringBuilder json = new StringBuilder("{\n  \"metadata\": {\n    \"total_size\": ");
+    json.append(total).append("\n  },\n  \"weight_map\": {");
+    String separator = "\n    ";
+    for (Map.Entry<String, String> e : weightMap.entrySet()) {
+      json.append(separator);
+      SafeTensors.quote(json, e.getKey());
+      json.append(": ");
+      SafeTensors.quote(json, e.getValue());
+      separator = ",\n    ";
+    }
+    return json.append("\n  }\n}\n").toString();
+  }
+
+  private static void deleteOthers(Path folder, String base, List<String> files)
+      throws IOException {
+    Pattern ours = Pattern.compile(Pattern.quote(base) + "(-\\d{5}-of-\\d{5})?\\.safetensors");
+    try (DirectoryStream<Path> all = Files.newDirectoryStream(folder)) {
+      for (Path file : all) {
+        String name = String.valueOf(file.getFileName());
+        if (ours.matcher(name).matches() && !files.contains(name)) {
+          Files.delete(file);
+        }
+      }
     }
   }
 

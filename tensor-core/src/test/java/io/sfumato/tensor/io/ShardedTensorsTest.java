@@ -13,8 +13,12 @@ import java.io.IOException;
 import java.nio.charset.StandardCharsets;
 import java.nio.file.Files;
 import java.nio.file.Path;
+import java.util.LinkedHashMap;
+import java.util.List;
 import java.util.Map;
 import java.util.Set;
+import java.util.stream.Collectors;
+import java.util.stream.Stream;
 import org.junit.jupiter.api.BeforeEach;
 import org.junit.jupiter.api.Test;
 import org.junit.jupiter.api.io.TempDir;
@@ -166,5 +170,99 @@ class ShardedTensorsTest {
     map(pairs);
     String message = fails().getMessage();
     assertTrue(message.endsWith("; and 82 more"), message);
+  }
+
+  private static Map<String, Tensor> five() {
+    Map<String, Tensor> tensors = new LinkedHashMap<>();
+    for (String name : List.of("e", "d", "c", "b", "a")) {
+      tensors.put(name, Tensor.full(name.charAt(0), name.equals("c") ? 10 : 3)); // 12 or 40 bytes
+    }
+    return tensors;
+  }
+
+  private Set<String> files() throws IOException {
+    try (Stream<Path> all = Files.list(folder)) {
+      return all.map(p -> p.getFileName().toString()).collect(Collectors.toSet());
+    }
+  }
+
+  private void assertReads(Path file) {
+    try (TensorSource source = TensorSource.open(file);
+        Scope scope = Scope.open()) {
+      Map<String, Tensor> expected = five();
+      assertEquals(expected.keySet(), source.entries().keySet());
+      assertEquals(Map.of("format", "pt"), source.metadata());
+      expected.forEach(
+          (name, t) -> assertArrayEquals(t.toFloatArray(), source.read(name).toFloatArray()));
+    }
+  }
+
+  @Test
+  void savesShardsThatItReads() throws IOException {
+    Path other = Files.writeString(folder.resolve("model-00001-of-00002.safetensors.txt"), "x");
+    Scope.run(() -> assertEquals(index, ShardedTensors.save(folder, "model", five(), 24)));
+    assertReads(folder);
+    assertEquals(
+        """
+        {
+          "metadata": {
+            "total_size": 88
+          },
+          "weight_map": {
+            "a": "model-00003-of-00003.safetensors",
+            "b": "model-00003-of-00003.safetensors",
+            "c": "model-00002-of-00003.safetensors",
+            "d": "model-00001-of-00003.safetensors",
+            "e": "model-00001-of-00003.safetensors"
+          }
+        }
+        """,
+        Files.readString(index));
+    assertEquals(
+        Set.of(
+            "model-00001-of-00003.safetensors",
+            "model-00002-of-00003.safetensors",
+            "model-00003-of-00003.safetensors",
+            other.getFileName().toString(),
+            "model.safetensors.index.json"),
+        files());
+  }
+
+  @Test
+  void whatFitsIsOneFile() throws IOException {
+    Scope.run(() -> ShardedTensors.save(folder, "model", five(), 24));
+    Scope.run(() -> ShardedTensors.save(folder, "model", five(), 88));
+    assertEquals(Set.of("model.safetensors"), files());
+    assertReads(folder);
+    Scope.run(() -> ShardedTensors.save(folder, "model", five(), 87));
+    assertReads(index);
+    assertEquals(3, files().size()); // two shards, one index
+    Scope.run(() -> ShardedTensors.save(folder, "model", Map.of(), 1));
+    assertEquals(Set.of("model.safetensors"), files());
+  }
+
+  @Test
+  void aSaveThatStopsHalfWayLeavesNoIndexOfMixedShards() throws IOException {
+    Scope.run(() -> ShardedTensors.save(folder, "model", five(), 24));
+    Path inTheWay = folder.resolve("model-00002-of-00003.safetensors");
+    Files.delete(inTheWay);
+    Files.createDirectories(inTheWay.resolve("x"));
+    Scope.run(
+        () ->
+            assertSays(
+                assertThrows(
+                    TensorFileException.class,
+                    () -> ShardedTensors.save(folder, "model", five(), 24)),
+                inTheWay,
+                "cannot be written"));
+    assertSays(fails(), index, "no such file");
+  }
+
+  @Test
+  void wrongArgumentsOfSaveAreRefused() {
+    assertThrows(
+        IllegalArgumentException.class, () -> ShardedTensors.save(folder, "model", Map.of(), 0));
+    assertThrows(
+        TensorFileException.class, () -> ShardedTensors.save(folder, "../model", Map.of(), 9));
   }
 }
