@@ -151,7 +151,7 @@ public final class UNet2D extends Module {
 
   /**
    * Writes the model as a folder that diffusers reads, its weights in files of at most {@code
-   * maxShardBytes}; see {@link ShardedTensors#save}.
+   * maxShardBytes} of values; see {@link ShardedTensors#save}.
    */
   public void save(Path folder, long maxShardBytes) {
     ModelConfig.write(folder.resolve("config.json"), config.toMap());

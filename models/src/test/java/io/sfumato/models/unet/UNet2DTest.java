@@ -1,32 +1,43 @@
 // SPDX-License-Identifier: Apache-2.0
 package io.sfumato.models.unet;
 
+import static org.junit.jupiter.api.Assertions.assertArrayEquals;
 import static org.junit.jupiter.api.Assertions.assertEquals;
 import static org.junit.jupiter.api.Assertions.assertThrows;
 import static org.junit.jupiter.api.Assertions.assertTrue;
 
+import io.sfumato.models.nn.Activation;
 import io.sfumato.models.nn.ModelConfig;
 import io.sfumato.tensor.Parameter;
 import io.sfumato.tensor.Rng;
 import io.sfumato.tensor.Scope;
 import io.sfumato.tensor.ShapeException;
 import io.sfumato.tensor.Tensor;
+import io.sfumato.tensor.exec.ModulePath;
 import io.sfumato.tensor.io.SafeTensors;
 import io.sfumato.tensor.io.Weights;
 import io.sfumato.tensor.io.WeightsException;
 import java.io.IOException;
 import java.nio.file.Files;
 import java.nio.file.Path;
+import java.util.ArrayDeque;
+import java.util.Deque;
 import java.util.LinkedHashMap;
 import java.util.List;
 import java.util.Map;
 import java.util.Set;
 import java.util.TreeMap;
 import java.util.TreeSet;
+import java.util.regex.Matcher;
 import org.junit.jupiter.api.Test;
+import org.junit.jupiter.api.function.Executable;
 import org.junit.jupiter.api.io.TempDir;
+import org.junit.jupiter.params.ParameterizedTest;
+import org.junit.jupiter.params.provider.CsvSource;
 
 class UNet2DTest {
+  @TempDir Path folder;
+
   private static UNet2DConfig.Builder small() {
     return UNet2DConfig.builder()
         .imageChannels(1)
@@ -189,5 +200,98 @@ class UNet2DTest {
   void configurationsPrintAsPythonDoes() {
     assertEquals(1, ModelConfig.wholeIfPossible(1.0));
     assertEquals(0.5, ModelConfig.wholeIfPossible(0.5));
+  }
+
+  /** Each level, both ways, and its layers say where they are. */
+  @Test
+  void errorsNameTheModule() {
+    UNet2DConfig config = small().build();
+    var options = new ResnetBlock2D.Options(32, 4, 1e-5, Activation.parse("silu"), 0, false, 1);
+    Weights weights = Weights.init(Rng.seed(0));
+    Deque<Tensor> skips = new ArrayDeque<>();
+    try (Scope scope = Scope.open();
+        var down =
+            new UNet2DBlocks.DownBlock(
+                weights.at("down_blocks.0"), config, options, 8, 8, "DownBlock2D", true);
+        var up =
+            new UNet2DBlocks.UpBlock(
+                weights.at("up_blocks.1"), config, options, 8, 16, 8, "UpBlock2D", false)) {
+      Tensor temb = Tensor.zeros(1, 32);
+      assertPath(
+          "down_blocks.0.resnets.0.norm1", () -> down.call(Tensor.zeros(1, 12, 4, 4), temb, skips));
+      assertPath(
+          "down_blocks.0.resnets.0.time_emb_proj",
+          () -> down.call(Tensor.zeros(1, 8, 4, 4), Tensor.zeros(1, 31), skips));
+      // A level's own op: the skip is of another size.
+      skips.push(Tensor.zeros(1, 8, 2, 2));
+      assertPath("up_blocks.1", () -> up.call(Tensor.zeros(1, 16, 4, 4), temb, skips));
+      assertEquals("", ModulePath.current());
+    }
+  }
+
+  private static void assertPath(String path, Executable call) {
+    String message = String.valueOf(assertThrows(ShapeException.class, call).getMessage());
+    assertTrue(message.endsWith("at " + path), message);
+  }
+
+  @Test
+  void shardsAreReadAsOneModel() {
+    try (UNet2D unet = model(small().build());
+        Scope scope = Scope.open()) {
+      unet.save(folder, 3 * unet.parameterCount()); // of 4 bytes per value
+      assertTrue(
+          Files.exists(folder.resolve("diffusion_pytorch_model-00001-of-00002.safetensors")),
+          "two shards");
+      assertTrue(Files.exists(folder.resolve("diffusion_pytorch_model.safetensors.index.json")));
+      try (UNet2D again = UNet2D.open(folder)) {
+        Map<String, Tensor> expected = unet.stateDict();
+        again
+            .stateDict()
+            .forEach((n, t) -> assertArrayEquals(expected.get(n).toFloatArray(), t.toFloatArray()));
+        assertEquals(expected.keySet(), again.stateDict().keySet());
+      }
+    }
+  }
+
+  @ParameterizedTest
+  @CsvSource(
+      delimiter = '|',
+      value = {
+        "time_embedding_type | \"rotary\"",
+        "time_embedding_type | \"learned\"",
+        "down_block_types | [\"SkipDownBlock2D\", \"DownBlock2D\"]",
+        "up_block_types | [\"AttnSkipUpBlock2D\", \"UpBlock2D\"]",
+        "mid_block_type | \"UNetMidBlock2DCrossAttn\"",
+        "downsample_type | \"pool\"",
+        "upsample_type | 1",
+        "downsample_padding | 2",
+        "resnet_time_scale_shift | \"ada_group\"",
+        "class_embed_type | \"projection\"",
+        "num_class_embeds | 0",
+        "attn_norm_num_groups | 3",
+        "attention_head_dim | 3",
+        "norm_num_groups | 5",
+        "norm_eps | 0",
+        "mid_block_scale_factor | 0",
+        "act_fn | \"cube\"",
+        "dropout | 1",
+        "layers_per_block | 0",
+        "add_attention | 1",
+        "center_input_sample | \"yes\"",
+        "block_out_channels | [8, 17]",
+        "in_channels | 0",
+        "time_embedding_dim | -1"
+      })
+  void aValueThatIsNotHonouredIsRefusedByName(String key, String value) throws IOException {
+    Map<String, Object> config = new TreeMap<>(small().build().toMap());
+    Path file = folder.resolve("config.json");
+    ModelConfig.write(file, config);
+    UNet2DConfig.read(file);
+    String json = Files.readString(file);
+    String former = "\"" + key + "\": (\\[[^]]*]|[^,\n]*)";
+    Files.writeString(
+        file, json.replaceFirst(former, Matcher.quoteReplacement("\"" + key + "\": " + value)));
+    var e = assertThrows(IllegalArgumentException.class, () -> UNet2DConfig.read(file));
+    assertTrue(String.valueOf(e.getMessage()).contains(key), e.getMessage());
   }
 }

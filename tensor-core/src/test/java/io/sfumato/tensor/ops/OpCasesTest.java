@@ -15,6 +15,7 @@ import io.sfumato.tensor.TensorException;
 import io.sfumato.tensor.TensorSpec;
 import io.sfumato.tensor.cpu.Memory;
 import io.sfumato.tensor.cpu.Parallel;
+import io.sfumato.tensor.exec.Composite;
 import io.sfumato.tensor.exec.Dense;
 import io.sfumato.tensor.exec.Eager;
 import io.sfumato.tensor.exec.Elements;
@@ -130,6 +131,39 @@ class OpCasesTest {
     } finally {
       Parallel.setThreads(before);
     }
+  }
+
+  // ---- the same op by other ops
+
+  @ParameterizedTest
+  @MethodSource("compositeCases")
+  void compositionAgreesWithReference(OpCase c) {
+    for (DType dtype : new DType[] {DType.F64, DType.F32}) {
+      if (c.dtypes().contains(dtype)) {
+        Scope.run(() -> checkComposition(c, c.tensors(dtype)));
+      }
+    }
+    DType dtype = c.dtypes().contains(DType.F64) ? DType.F64 : DType.F32;
+    Scope.run(() -> checkComposition(c, laid(c, c.tensors(dtype), Relay.PERMUTED)));
+  }
+
+  private static void checkComposition(OpCase c, Tensor[] in) {
+    Op op = c.op();
+    byte[][] before = Arrays.stream(in).map(OpCasesTest::bytes).toArray(byte[][]::new);
+    Dense[] expected = reference(op, in);
+    Tensor[] out = ((Composite) op).compose(in);
+    assertEquals(op.infer(specs(in)), specs(out), c + ": what infer promised");
+    for (int i = 0; i < in.length; i++) {
+      assertArrayEquals(before[i], bytes(in[i]), c + ": changed its input " + i);
+    }
+    for (int i = 0; i < out.length; i++) {
+      double tolerance = c.tolerance() * scale(expected[i].data());
+      compare(c + " composed, output " + i, expected[i].data(), out[i], tolerance);
+    }
+  }
+
+  static List<OpCase> compositeCases() {
+    return cases().stream().filter(c -> c.op() instanceof Composite).toList();
   }
 
   // ---- errors
