@@ -20,6 +20,7 @@ import io.sfumato.tensor.io.Weights;
 import io.sfumato.tensor.ops.AttentionOptions;
 import io.sfumato.tensor.ops.ConvOptions;
 import io.sfumato.tensor.ops.NN;
+import io.sfumato.tensor.ops.Shaping;
 import java.util.ArrayList;
 import java.util.List;
 
@@ -63,8 +64,8 @@ final class SuiteDit extends Module {
           for (Block block : blocks) {
             h = block.call(h, c);
           }
-          Tensor m = modulation.call(c);
-          h = NN.layerNormModulate(h, m.slice(1, 0, WIDTH), m.slice(1, WIDTH, 2 * WIDTH), 1e-6);
+          List<Tensor> m = Shaping.chunk(modulation.call(c), 2, 1);
+          h = NN.layerNormModulate(h, m.get(0), m.get(1), 1e-6);
           h = out.call(h).reshape(b, SIDE, SIDE, PATCH, PATCH, 3);
           return h.permute(0, 5, 1, 3, 2, 4).reshape(b, 3, SIDE * PATCH, SIDE * PATCH);
         });
@@ -132,20 +133,17 @@ final class SuiteDit extends Module {
           () -> {
             int b = x.dim(0);
             int n = x.dim(1);
-            Tensor m = modulation.call(c); // [B, 6 D]
-            Tensor h = NN.layerNormModulate(x, part(m, 0), part(m, 1), 1e-6);
+            List<Tensor> m = Shaping.chunk(modulation.call(c), 6, 1); // [B, D] each
+            Tensor h = NN.layerNormModulate(x, m.get(0), m.get(1), 1e-6);
             Tensor z = qkv.call(h).reshape(b, n, 3, HEADS, WIDTH / HEADS).permute(2, 0, 3, 1, 4);
-            h = NN.attention(z.select(0, 0), z.select(0, 1), z.select(0, 2), AttentionOptions.of());
+            List<Tensor> parts = Shaping.unbind(z, 0); // queries, keys, values
+            h = NN.attention(parts.get(0), parts.get(1), parts.get(2), AttentionOptions.of());
             h = proj.call(h.permute(0, 2, 1, 3).reshape(b, n, WIDTH));
-            Tensor y = x.add(h.mul(part(m, 2).unsqueeze(1)));
-            h = NN.layerNormModulate(y, part(m, 3), part(m, 4), 1e-6);
+            Tensor y = x.add(h.mul(m.get(2).unsqueeze(1)));
+            h = NN.layerNormModulate(y, m.get(3), m.get(4), 1e-6);
             h = fc2.call(NN.geluTanh(fc1.call(h)));
-            return y.add(h.mul(part(m, 5).unsqueeze(1)));
+            return y.add(h.mul(m.get(5).unsqueeze(1)));
           });
-    }
-
-    private static Tensor part(Tensor m, int i) {
-      return m.slice(1, i * WIDTH, (i + 1) * WIDTH);
     }
   }
 }

@@ -2,6 +2,9 @@
 package io.sfumato.tensor;
 
 import java.util.Arrays;
+import java.util.Comparator;
+import java.util.List;
+import java.util.stream.IntStream;
 import org.jspecify.annotations.Nullable;
 
 /**
@@ -66,6 +69,14 @@ public final class Layout {
       n *= Math.max(1, shape.dim(order[i]));
     }
     return new Layout(shape, s, 0);
+  }
+
+  /** The axes from the one with the largest stride to the one with the smallest. */
+  public List<Integer> order() {
+    return IntStream.range(0, shape.rank())
+        .boxed()
+        .sorted(Comparator.comparingLong((Integer i) -> Math.abs(strides[i])).reversed())
+        .toList();
   }
 
   /**

@@ -38,6 +38,7 @@ public final class Storage {
   private final AtomicInteger count = new AtomicInteger(1);
   private volatile int version;
   private @Nullable Throwable freedAt;
+  private @Nullable Runnable whenFreed;
 
   /**
    * Takes ownership of a buffer, with a count of 1 that belongs to the caller.
@@ -115,10 +116,38 @@ public final class Storage {
         LIVE.remove(this);
         freedAt = new Throwable("freed here");
       }
+      Runnable action = takeAction();
+      if (action != null) {
+        action.run();
+      }
       release.free(address, bytes);
     } else if (left < 0) {
       throw new IllegalStateException("storage released more often than it was retained");
     }
+  }
+
+  /**
+   * Runs {@code action} when the buffer is freed, after actions given before: for what a backend
+   * keeps beside a buffer.
+   *
+   * @throws UseAfterFreeException if it has been freed
+   */
+  public synchronized void whenFreed(Runnable action) {
+    address();
+    Runnable before = whenFreed;
+    whenFreed =
+        before == null
+            ? action
+            : () -> {
+              before.run();
+              action.run();
+            };
+  }
+
+  private synchronized @Nullable Runnable takeAction() {
+    Runnable action = whenFreed;
+    whenFreed = null;
+    return action;
   }
 
   /** Counts in-place changes, so that a tape can tell when a tensor it saved was overwritten. */

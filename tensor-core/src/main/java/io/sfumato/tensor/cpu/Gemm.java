@@ -124,6 +124,27 @@ public final class Gemm {
     multiply(Simd.provider().gemmTile(), batch, m, n, k, a, b, c, accumulate, bias);
   }
 
+  /**
+   * {@code C = A B (+ bias)} with a B whose panels may have been packed before.
+   *
+   * @param m rows of A and C
+   * @param n columns of B and C
+   * @param k columns of A, rows of B
+   * @param a the left operand
+   * @param b the right operand
+   * @param panels address of all panels of B, see {@link PackedWeights}, or 0
+   * @param c the result; its columns are contiguous
+   * @param bias address of {@code n} floats added to each row of the result, or 0 for none
+   */
+  public static void multiply(
+      int m, int n, int k, Matrix a, Matrix b, long panels, Matrix c, long bias) {
+    if (panels == 0) {
+      multiply(1, m, n, k, a, b, c, false, bias);
+    } else {
+      multiplySum(m, n, List.of(new Term(k, a, b, panels)), c, false, bias);
+    }
+  }
+
   static void multiply(
       GemmTile tile,
       int batch,

@@ -34,7 +34,7 @@ public record CheckFinite(Executor inner) implements Decorator {
       for (int i : inPlace.mutated()) {
         check(op, "input " + i, inputs[i], inputs);
       }
-    } else if (!(op instanceof ViewOp)) {
+    } else if (!(op instanceof ViewsOp)) {
       for (int i = 0; i < out.length; i++) {
         check(op, "output " + i, out[i], inputs);
       }

@@ -32,9 +32,8 @@ public final class Eager implements Executor {
   }
 
   private static Tensor[] run(Op op, Tensor[] inputs) {
-    if (op instanceof ViewOp view) {
-      Tensor x = inputs[0];
-      return new Tensor[] {Tensor.view(x, view.view(x.layout()))};
+    if (op instanceof ViewsOp views) {
+      return views(views, inputs[0]);
     }
     List<TensorSpec> specs = new ArrayList<>(inputs.length);
     List<Layout> layouts = new ArrayList<>(inputs.length);
@@ -59,6 +58,13 @@ public final class Eager implements Executor {
         inputs[i].storage().changed();
       }
     }
+    return out;
+  }
+
+  private static Tensor[] views(ViewsOp op, Tensor x) {
+    List<Layout> layouts = op.views(x.layout());
+    Tensor[] out = new Tensor[layouts.size()];
+    Arrays.setAll(out, i -> Tensor.view(x, layouts.get(i)));
     return out;
   }
 

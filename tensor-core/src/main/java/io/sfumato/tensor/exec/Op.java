@@ -11,7 +11,8 @@ import java.util.List;
  * io.sfumato.tensor.ops} only.
  *
  * <p>An op that can be differentiated is {@link Differentiable}; one whose result aliases its input
- * is a {@link ViewOp}; one that writes into its inputs is an {@link InPlaceOp}.
+ * is a {@link ViewOp} or, if there are several, {@link ViewsOp}; one that writes into its inputs is
+ * an {@link InPlaceOp}.
  */
 public interface Op {
   /** The name in messages and traces, in snake case: {@code group_norm}. */

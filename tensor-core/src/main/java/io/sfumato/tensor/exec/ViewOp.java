@@ -2,11 +2,10 @@
 package io.sfumato.tensor.exec;
 
 import io.sfumato.tensor.Layout;
-import io.sfumato.tensor.TensorSpec;
 import java.util.List;
 
-/** An op with one input whose one output aliases it: no kernel, no memory, only another layout. */
-public interface ViewOp extends Op {
+/** An op with one input whose one output aliases it. */
+public interface ViewOp extends ViewsOp {
   /**
    * The layout of the result.
    *
@@ -16,17 +15,7 @@ public interface ViewOp extends Op {
   Layout view(Layout input);
 
   @Override
-  default List<TensorSpec> infer(List<TensorSpec> in) {
-    TensorSpec x = in.getFirst();
-    return List.of(x.with(view(Layout.contiguous(x.shape())).shape()));
-  }
-
-  @Override
-  default void reference(Dense[] in, Dense[] out) {
-    Layout view = view(Layout.contiguous(in[0].shape()));
-    double[] x = in[0].data();
-    double[] y = out[0].data();
-    int[] k = {0};
-    StridedLoop.forEach(view, position -> y[k[0]++] = x[(int) position]);
+  default List<Layout> views(Layout input) {
+    return List.of(view(input));
   }
 }

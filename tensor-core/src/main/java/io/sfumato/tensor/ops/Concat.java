@@ -15,12 +15,23 @@ import java.util.List;
 import org.jspecify.annotations.Nullable;
 
 /**
- * Tensors of one type joined along an axis; all other sizes are equal. Channels-last inputs give a
- * channels-last result.
+ * Tensors of one type joined along an axis; all other sizes are equal.
  *
  * @param axis the axis
+ * @param order the axes of the result from the outermost in memory to the innermost; if empty,
+ *     channels-last inputs give a channels-last result, and others a row-major one
  */
-public record Concat(int axis) implements Differentiable {
+public record Concat(int axis, List<Integer> order) implements Differentiable {
+  /** Copies the list. */
+  public Concat {
+    order = List.copyOf(order);
+  }
+
+  /** Joins in the order of the inputs. */
+  public Concat(int axis) {
+    this(axis, List.of());
+  }
+
   @Override
   public String name() {
     return "concat";
@@ -33,6 +44,13 @@ public record Concat(int axis) implements Differentiable {
     }
     TensorSpec first = in.getFirst();
     int a = first.shape().axis(axis);
+    int rank = first.shape().rank();
+    if (!order.isEmpty()
+        && (order.size() != rank
+            || order.stream().distinct().count() != rank
+            || order.stream().anyMatch(i -> i < 0 || i >= rank))) {
+      throw new ShapeException("order must hold each axis once; got " + order);
+    }
     long size = 0;
     for (TensorSpec x : in) {
       Shape s = x.shape();
@@ -49,7 +67,9 @@ public record Concat(int axis) implements Differentiable {
 
   @Override
   public Layout layout(int output, TensorSpec spec, List<Layout> in) {
-    return Layouts.channelsLastKept(spec.shape(), in);
+    return order.isEmpty()
+        ? Layouts.channelsLastKept(spec.shape(), in)
+        : Layout.ordered(spec.shape(), order.stream().mapToInt(Integer::intValue).toArray());
   }
 
   @Override

@@ -175,11 +175,9 @@ public final class Shaping {
       throw new ShapeException("split: the size must be positive; got " + size);
     }
     int n = x.dim(axis);
-    List<Tensor> parts = new ArrayList<>();
-    for (int at = 0; at < n || parts.isEmpty(); at += size) {
-      parts.add(narrow(x, axis, at, Math.min(size, n - at)));
-    }
-    return parts;
+    int[] sizes = new int[Math.max(1, Math.ceilDiv(n, size))];
+    Arrays.setAll(sizes, i -> Math.min(size, n - i * size));
+    return split(x, sizes, axis);
   }
 
   /**
@@ -188,24 +186,9 @@ public final class Shaping {
    * @throws ShapeException if the sizes do not sum to that of the axis
    */
   public static List<Tensor> split(Tensor x, int[] sizes, int axis) {
-    if (IntStream.of(sizes).sum() != x.dim(axis)) {
-      throw new ShapeException(
-          "split: sizes must sum to "
-              + x.dim(axis)
-              + "; got "
-              + Arrays.toString(sizes)
-              + " for axis "
-              + axis
-              + " of "
-              + x.shape());
-    }
-    List<Tensor> parts = new ArrayList<>();
-    int at = 0;
-    for (int size : sizes) {
-      parts.add(narrow(x, axis, at, size));
-      at += size;
-    }
-    return parts;
+    List<Integer> list = IntStream.of(sizes).boxed().toList();
+    Split op = new Split(x.shape().axis(axis), list, x.layout().order());
+    return List.of(Executor.current().execute(op, x));
   }
 
   /** At most {@code chunks} views of equal size along one axis; the last may be smaller. */
@@ -218,7 +201,9 @@ public final class Shaping {
 
   /** A view of each index of one axis, which disappears. */
   public static List<Tensor> unbind(Tensor x, int axis) {
-    return IntStream.range(0, x.dim(axis)).mapToObj(i -> select(x, axis, i)).toList();
+    return x.dim(axis) == 0
+        ? List.of()
+        : split(x, 1, axis).stream().map(part -> squeeze(part, axis)).toList();
   }
 
   // ---- joining

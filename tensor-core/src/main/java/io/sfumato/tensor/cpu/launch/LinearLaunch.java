@@ -6,11 +6,15 @@ import io.sfumato.tensor.Shape;
 import io.sfumato.tensor.Tensor;
 import io.sfumato.tensor.cpu.Gemm;
 import io.sfumato.tensor.cpu.Gemm.Matrix;
+import io.sfumato.tensor.cpu.PackedWeights;
 import io.sfumato.tensor.exec.Kernel;
 import io.sfumato.tensor.ops.Linear;
 import org.jspecify.annotations.Nullable;
 
-/** Linear layers by {@link Gemm}: rows may have a stride, the weight any strides. */
+/**
+ * Linear layers by {@link Gemm}: rows may have a stride, the weight any strides; panels of one that
+ * does not change are kept.
+ */
 public final class LinearLaunch implements Kernel<Linear> {
   @Override
   public @Nullable String refuse(Linear op, Tensor[] in, Tensor[] out) {
@@ -32,7 +36,8 @@ public final class LinearLaunch implements Kernel<Linear> {
               : new Matrix(x.address(), rows.stride(0), rows.stride(1), 0);
       Matrix b = new Matrix(w.address(), w.layout().stride(1), w.layout().stride(0), 0);
       long bias = op.bias() ? staging.rowMajor(in[2]) : 0;
-      Gemm.multiply(1, m, n, k, a, b, Matrix.rowMajor(out[0].address(), n), false, bias);
+      Matrix y = Matrix.rowMajor(out[0].address(), n);
+      Gemm.multiply(m, n, k, a, b, PackedWeights.find(w, k, n, b), y, bias);
     }
   }
 }

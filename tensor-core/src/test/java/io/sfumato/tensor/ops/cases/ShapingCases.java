@@ -19,6 +19,7 @@ import io.sfumato.tensor.ops.Select;
 import io.sfumato.tensor.ops.Sequence;
 import io.sfumato.tensor.ops.Slice;
 import io.sfumato.tensor.ops.SliceScatter;
+import io.sfumato.tensor.ops.Split;
 import java.util.ArrayList;
 import java.util.List;
 
@@ -42,6 +43,21 @@ final class ShapingCases implements CaseTable {
     cases.add(
         OpCase.of("rows", new Concat(0), Input.normal(2, 5), Input.normal(3, 5)).withSecondOrder());
     cases.add(OpCase.of("one", new Concat(0), Input.normal(2, 5)));
+    cases.add(
+        OpCase.of(
+            "given order",
+            new Concat(0, List.of(1, 2, 0)),
+            Input.normal(2, 3, 5),
+            Input.normal(1, 3, 5)));
+    cases.add(
+        OpCase.of("rows", new Split(0, List.of(2, 0, 3), List.of(0, 1)), Input.normal(5, 3))
+            .withSecondOrder()
+            .noEmpty());
+    cases.add(
+        OpCase.of(
+            "middle axis, other order",
+            new Split(1, List.of(1, 1, 2), List.of(0, 2, 1)),
+            Input.normal(2, 4, 3)));
     cases.add(
         OpCase.of(
             "columns", new Concat(-1), Input.normal(3, 5), Input.normal(3, 0), Input.normal(3, 7)));
@@ -181,6 +197,10 @@ final class ShapingCases implements CaseTable {
         ErrorCase.of(new Concat(0), List.of(f32(3, 2), f32(3, 3)), "equal but for axis 0"),
         ErrorCase.of(new Concat(0), List.of(f32(3, 2), f32(3)), "equal but for axis 0"),
         ErrorCase.of(new Concat(0), List.of(f32(3), spec(DType.I64, 3)), "one type"),
+        ErrorCase.of(
+            new Concat(0, List.of(0, 0)), List.of(f32(3, 2), f32(3, 2)), "hold each axis once"),
+        ErrorCase.of(
+            new Split(0, List.of(2, 2), List.of(0, 1)), List.of(f32(3, 2)), "sizes must sum to 3"),
         ErrorCase.of(new IndexSelect(0), List.of(f32(3, 2), f32(3)), "i64 or i32"),
         ErrorCase.of(
             new IndexSelect(0), List.of(f32(3, 2), spec(DType.I64, 3, 1)), "must have rank 1"),
