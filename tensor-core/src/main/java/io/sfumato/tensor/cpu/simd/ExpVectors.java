@@ -6,15 +6,24 @@ import static io.sfumato.tensor.cpu.simd.Lanes.all;
 import static io.sfumato.tensor.cpu.simd.Lanes.load;
 import static io.sfumato.tensor.cpu.simd.Lanes.store;
 
-import io.sfumato.tensor.cpu.SpecialFunctions;
 import jdk.incubator.vector.FloatVector;
 import jdk.incubator.vector.IntVector;
 import jdk.incubator.vector.VectorMask;
 import jdk.incubator.vector.VectorOperators;
 
 /**
- * Exponentials: a loop writes the arguments to a block, then {@link #exp} works in place. Over
- * whole vectors only, but {@link #shiftedRow}.
+ * Exponentials, over whole vectors only but for the rows. {@link #exp} takes any argument; the
+ * short form is for arguments whose results are normal numbers, or are known to vanish. It is
+ * written as steps of a few bytecodes, which the compiler inlines wherever they stand:
+ *
+ * <pre>{@code
+ * FloatVector z = rounded(v);
+ * FloatVector r = remainder(z, v);
+ * FloatVector e = scaled(lower(upper(r), r), z);
+ * }</pre>
+ *
+ * <p>A loop may hold one such exponential and some ten operations more. Two of them are too much
+ * for the compiler's inlining budget, and vectors that cross a call are boxed.
  *
  * <p>{@code VectorOperators.EXP} is not used, for two reasons. It is {@code Math.exp} lane by lane
  * until its loop is compiled and a library call from then on, so results change in the last place
@@ -23,9 +32,6 @@ import jdk.incubator.vector.VectorOperators;
  * all callers, and the same code runs two to three times slower in one program than in another.
  */
 final class ExpVectors {
-  private static final float C = (float) SpecialFunctions.SQRT_2_OVER_PI;
-  private static final float CUBIC = (float) SpecialFunctions.GELU_CUBIC;
-
   private static final float LOG2_E = 1.44269504f;
 
   /**
@@ -50,7 +56,90 @@ final class ExpVectors {
   private static final float P3 = 0.008368717f;
   private static final float P4 = 0.0013814598f;
 
+  /**
+   * {@code e^r = 1 + r + r² Σ Sᵢ rⁱ} for |r| up to ln 2 / 2, to 1.3e-7: the best of this degree.
+   */
+  private static final float S0 = 0.49999252f;
+
+  private static final float S1 = 0.16666865f;
+  private static final float S2 = 0.041887424f;
+  private static final float S3 = 0.008332978f;
+
+  private static final float LN2 = 0.6931472f;
+
+  /** Below it e^v is less than the smallest normal number. */
+  static final float LOWEST = -87.33654f;
+
+  /** Above it the short form does not hold: the power of two has no exponent left. */
+  static final float HIGHEST = 88f;
+
+  /** {@link #LOWEST} as an unsigned number: larger ones are smaller floats. */
+  private static final int LOWEST_BITS = Float.floatToRawIntBits(LOWEST);
+
+  /** Elements whose exponentials are summed in f32 before the sum goes on in double. */
+  private static final int SUMMED = 1024;
+
+  private static final int ONE_BITS = 0x3F800000;
+
   private ExpVectors() {}
+
+  /** {@code v / ln 2} to the next integer, in the low bits of the result. */
+  static FloatVector rounded(FloatVector v) {
+    return v.fma(all(LOG2_E), all(ROUNDER));
+  }
+
+  /** What {@link #rounded} left over; its error of 2e-9 |v| is the short form's own. */
+  static FloatVector remainder(FloatVector z, FloatVector v) {
+    return z.sub(ROUNDER).fma(all(-LN2), v);
+  }
+
+  /** The first half of the polynomial. */
+  static FloatVector upper(FloatVector r) {
+    return r.fma(all(S3), all(S2)).fma(r, all(S1));
+  }
+
+  /** The second half of the polynomial. */
+  static FloatVector lower(FloatVector p, FloatVector r) {
+    return last(p.fma(r, all(S0)), r);
+  }
+
+  private static FloatVector last(FloatVector p, FloatVector r) {
+    return p.fma(r, all(1f)).fma(r, all(1f));
+  }
+
+  /** {@code p} times the power of two that {@link #rounded} found; NaN stays NaN. */
+  static FloatVector scaled(FloatVector p, FloatVector z) {
+    return p.mul(shifted(z).add(ONE_BITS).reinterpretAsFloats());
+  }
+
+  /** As {@link #scaled} for arguments that are not NaN, one multiplication less. */
+  static FloatVector raised(FloatVector p, FloatVector z) {
+    return p.reinterpretAsInts().add(shifted(z)).reinterpretAsFloats();
+  }
+
+  private static IntVector shifted(FloatVector z) {
+    return z.reinterpretAsInts().lanewise(VectorOperators.LSHL, 23);
+  }
+
+  /**
+   * {@code v}, or {@link #LOWEST} if that is larger. A NaN stays, or becomes {@link #LOWEST} if its
+   * sign is set: callers see to NaN.
+   */
+  static FloatVector limited(FloatVector v) {
+    return v.reinterpretAsInts()
+        .lanewise(VectorOperators.UMIN, LOWEST_BITS)
+        .reinterpretAsFloats();
+  }
+
+  /** {@code e}, but 0 where the argument {@code v} is below {@link #LOWEST}. */
+  static FloatVector vanishing(FloatVector e, FloatVector v) {
+    return e.blend(0f, v.compare(VectorOperators.LT, LOWEST));
+  }
+
+  /** {@code e}, but infinite where the argument {@code v} is above {@link #HIGHEST}. */
+  static FloatVector exploding(FloatVector e, FloatVector v) {
+    return e.blend(Float.POSITIVE_INFINITY, v.compare(VectorOperators.GT, HIGHEST));
+  }
 
   /**
    * {@code y = e^x}; {@code e^x = 2^n e^r}, the power of two in two factors for the sake of
@@ -75,30 +164,65 @@ final class ExpVectors {
     }
   }
 
-  /** {@code t = e^(x - shift)} for any {@code n}. */
+  /**
+   * {@code t = e^(x - shift)} for any {@code n}: 0 where it is less than the smallest normal number,
+   * infinite where the argument is above {@link #HIGHEST}.
+   */
   static void shiftedRow(long x, float shift, long t, int n) {
     int whole = Lanes.whole(n);
     for (int i = 0; i < whole; i += N) {
-      store(load(x + i * 4L).sub(shift), t + i * 4L);
+      FloatVector v = load(x + i * 4L).sub(shift);
+      FloatVector z = rounded(v);
+      FloatVector r = remainder(z, v);
+      FloatVector e = vanishing(scaled(lower(upper(r), r), z), v);
+      store(exploding(e, v), t + i * 4L);
     }
-    exp(t, t, whole);
     if (whole < n) {
-      VectorMask<Float> m = Lanes.first(n - whole);
       long pad = Lanes.lastPad();
-      store(load(x + whole * 4L, m).sub(shift), pad);
-      exp(pad, pad, N);
+      VectorMask<Float> m = Lanes.first(n - whole);
+      store(load(x + whole * 4L, m), pad);
+      shiftedRow(pad, shift, pad, N);
       store(load(pad), t + whole * 4L, m);
     }
   }
 
-  /** {@code t = e^(-x)}. */
-  static void negated(long x, long t, int n) {
-    for (int i = 0; i < n; i += N) {
-      store(load(x + i * 4L).neg(), t + i * 4L);
+  /** As {@link #shiftedRow}, for arguments that are not positive; returns the sum of the results. */
+  static double shiftedRowSum(long x, float shift, long t, int n) {
+    long pad = Lanes.lastPad();
+    double sum = 0;
+    for (int i = 0; i < n; i += SUMMED) {
+      blockSum(x + i * 4L, shift, t + i * 4L, Math.min(SUMMED, n - i), pad);
+      sum += Lanes.sum(load(pad));
     }
-    exp(t, t, n);
+    return sum;
   }
 
+  private static void blockSum(long x, float shift, long t, int n, long out) {
+    int whole = Lanes.whole(n);
+    FloatVector sum = all(0f);
+    for (int i = 0; i < whole; i += N) {
+      FloatVector v = load(x + i * 4L).sub(shift);
+      FloatVector z = rounded(v);
+      FloatVector r = remainder(z, v);
+      FloatVector e = vanishing(scaled(lower(upper(r), r), z), v);
+      sum = sum.add(e);
+      store(e, t + i * 4L);
+    }
+    store(sum, out);
+    if (whole < n) {
+      addRest(x + whole * 4L, shift, t + whole * 4L, n - whole, out);
+    }
+  }
+
+  private static void addRest(long x, float shift, long t, int n, long out) {
+    VectorMask<Float> m = Lanes.first(n);
+    FloatVector v = load(x, m).sub(shift);
+    FloatVector z = rounded(v);
+    FloatVector r = remainder(z, v);
+    FloatVector e = vanishing(scaled(lower(upper(r), r), z), v);
+    store(e, t, m);
+    store(load(out).add(e, m), out);
+  }
   /** {@code t = e^(-|x|)}. */
   static void negatedAbs(long x, long t, int n) {
     for (int i = 0; i < n; i += N) {
@@ -107,22 +231,15 @@ final class ExpVectors {
     exp(t, t, n);
   }
 
-  /** {@code t = e^(factor x²)}. */
+  /** {@code t = e^(factor x²)}, {@code factor} being negative. */
   static void square(long x, float factor, long t, int n) {
     for (int i = 0; i < n; i += N) {
-      FloatVector v = load(x + i * 4L);
-      store(v.mul(v).mul(factor), t + i * 4L);
+      FloatVector w = load(x + i * 4L);
+      FloatVector v = w.mul(w).mul(factor);
+      FloatVector z = rounded(v);
+      FloatVector r = remainder(z, v);
+      store(vanishing(scaled(lower(upper(r), r), z), v), t + i * 4L);
     }
-    exp(t, t, n);
-  }
-
-  /** {@code t = e^(-2u)}, u the argument of the tanh form of GELU. */
-  static void geluTanh(long x, long t, int n) {
-    for (int i = 0; i < n; i += N) {
-      FloatVector v = load(x + i * 4L);
-      store(v.mul(v).fma(all(-2f * C * CUBIC), all(-2f * C)).mul(v), t + i * 4L);
-    }
-    exp(t, t, n);
   }
 
   /** {@code t = log(1 + t)}. */

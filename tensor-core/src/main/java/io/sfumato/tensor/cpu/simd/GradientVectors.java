@@ -1,6 +1,15 @@
 // SPDX-License-Identifier: Apache-2.0
 package io.sfumato.tensor.cpu.simd;
 
+import static io.sfumato.tensor.cpu.simd.ExpVectors.exploding;
+import static io.sfumato.tensor.cpu.simd.ExpVectors.limited;
+import static io.sfumato.tensor.cpu.simd.ExpVectors.lower;
+import static io.sfumato.tensor.cpu.simd.ExpVectors.raised;
+import static io.sfumato.tensor.cpu.simd.ExpVectors.remainder;
+import static io.sfumato.tensor.cpu.simd.ExpVectors.rounded;
+import static io.sfumato.tensor.cpu.simd.ExpVectors.scaled;
+import static io.sfumato.tensor.cpu.simd.ExpVectors.upper;
+import static io.sfumato.tensor.cpu.simd.ExpVectors.vanishing;
 import static io.sfumato.tensor.cpu.simd.Lanes.N;
 import static io.sfumato.tensor.cpu.simd.Lanes.all;
 import static io.sfumato.tensor.cpu.simd.Lanes.load;
@@ -33,47 +42,38 @@ final class GradientVectors {
   /** {@code dx = dy f'(kept)}; {@code n} is a multiple of the vector length. */
   static void run(UnaryGradient op, long kept, long dy, long dx, int n) {
     switch (op) {
-      case SILU, GELU, GELU_TANH, SOFTPLUS -> {
+      case GELU -> {
         for (int i = 0; i < n; i += Lanes.BLOCK) {
-          block(op, kept + i * 4L, dy + i * 4L, dx + i * 4L, Math.min(Lanes.BLOCK, n - i));
+          geluBlock(kept + i * 4L, dy + i * 4L, dx + i * 4L, Math.min(Lanes.BLOCK, n - i));
         }
       }
+      case SILU -> silu(kept, dy, dx, n);
+      case GELU_TANH -> geluTanh(kept, dy, dx, n);
+      case SOFTPLUS -> softplus(kept, dy, dx, n);
       case RELU -> relu(kept, dy, dx, n);
       case SIGMOID -> sigmoid(kept, dy, dx, n);
       case TANH -> tanh(kept, dy, dx, n);
     }
   }
 
-  /** One block of a function that needs exponentials, which are computed first. */
-  private static void block(UnaryGradient op, long kept, long dy, long dx, int n) {
+  /** One block of GELU, whose exponentials are computed first. */
+  private static void geluBlock(long kept, long dy, long dx, int n) {
     long t = Lanes.block();
-    switch (op) {
-      case SILU -> {
-        ExpVectors.negated(kept, t, n);
-        silu(kept, dy, dx, t, n);
-      }
-      case GELU -> {
-        ExpVectors.square(kept, -0.5f, t, n);
-        gelu(kept, dy, dx, t, n);
-      }
-      case GELU_TANH -> {
-        ExpVectors.geluTanh(kept, t, n);
-        geluTanh(kept, dy, dx, t, n);
-      }
-      case SOFTPLUS -> {
-        ExpVectors.negated(kept, t, n);
-        softplus(kept, dy, dx, t, n);
-      }
-      default -> throw new IllegalArgumentException("no exponential in " + op);
-    }
+    ExpVectors.square(kept, -0.5f, t, n);
+    gelu(kept, dy, dx, t, n);
   }
 
-  private static void silu(long kept, long dy, long dx, long e, int n) {
+  /** With {@code s = 1 / (1 + e^-x)}: {@code dy s (1 + x (1 - s))}. */
+  private static void silu(long kept, long dy, long dx, int n) {
     FloatVector one = all(1f);
     for (int i = 0; i < n; i += N) {
-      FloatVector v = load(kept + i * 4L);
-      FloatVector s = one.div(load(e + i * 4L).add(1f));
-      store(one.sub(s).fma(v, one).mul(s).mul(load(dy + i * 4L)), dx + i * 4L);
+      FloatVector w = load(kept + i * 4L);
+      FloatVector v = limited(w.neg());
+      FloatVector z = rounded(v);
+      FloatVector r = remainder(z, v);
+      FloatVector e = exploding(raised(lower(upper(r), r), z), v);
+      FloatVector s = one.div(e.add(1f));
+      store(one.sub(s).fma(w, one).mul(s).mul(load(dy + i * 4L)), dx + i * 4L);
     }
   }
 
@@ -91,13 +91,18 @@ final class GradientVectors {
     }
   }
 
-  private static void geluTanh(long kept, long dy, long dx, long e, int n) {
+  /** With {@code s = 1 / (1 + e^(-2u))}: {@code dy s (1 + 2 x u' (1 - s))}. */
+  private static void geluTanh(long kept, long dy, long dx, int n) {
     FloatVector one = all(1f);
     for (int i = 0; i < n; i += N) {
-      FloatVector v = load(kept + i * 4L);
-      FloatVector w = v.mul(v);
-      FloatVector s = one.div(load(e + i * 4L).add(1f));
-      FloatVector slope = w.fma(all(6f * C * CUBIC), all(2f * C)).mul(v);
+      FloatVector x = load(kept + i * 4L);
+      FloatVector w = x.mul(x);
+      FloatVector v = limited(w.fma(all(-2f * C * CUBIC), all(-2f * C)).mul(x));
+      FloatVector z = rounded(v);
+      FloatVector r = remainder(z, v);
+      FloatVector e = exploding(raised(lower(upper(r), r), z), v);
+      FloatVector s = one.div(e.add(1f));
+      FloatVector slope = w.fma(all(6f * C * CUBIC), all(2f * C)).mul(x);
       store(one.sub(s).fma(slope, one).mul(s).mul(load(dy + i * 4L)), dx + i * 4L);
     }
   }
@@ -127,12 +132,13 @@ final class GradientVectors {
     }
   }
 
-  private static void softplus(long kept, long dy, long dx, long e, int n) {
-    FloatVector one = all(1f);
+  private static void softplus(long kept, long dy, long dx, int n) {
     for (int i = 0; i < n; i += N) {
-      FloatVector v = load(kept + i * 4L);
-      FloatVector s = one.div(load(e + i * 4L).add(1f));
-      store(s.mul(load(dy + i * 4L)), dx + i * 4L);
+      FloatVector v = load(kept + i * 4L).neg();
+      FloatVector z = rounded(v);
+      FloatVector r = remainder(z, v);
+      FloatVector e = vanishing(scaled(lower(upper(r), r), z), v);
+      store(load(dy + i * 4L).div(exploding(e, v).add(1f)), dx + i * 4L);
     }
   }
 }

@@ -1,6 +1,15 @@
 // SPDX-License-Identifier: Apache-2.0
 package io.sfumato.tensor.cpu.simd;
 
+import static io.sfumato.tensor.cpu.simd.ExpVectors.exploding;
+import static io.sfumato.tensor.cpu.simd.ExpVectors.limited;
+import static io.sfumato.tensor.cpu.simd.ExpVectors.lower;
+import static io.sfumato.tensor.cpu.simd.ExpVectors.raised;
+import static io.sfumato.tensor.cpu.simd.ExpVectors.remainder;
+import static io.sfumato.tensor.cpu.simd.ExpVectors.rounded;
+import static io.sfumato.tensor.cpu.simd.ExpVectors.scaled;
+import static io.sfumato.tensor.cpu.simd.ExpVectors.upper;
+import static io.sfumato.tensor.cpu.simd.ExpVectors.vanishing;
 import static io.sfumato.tensor.cpu.simd.Lanes.N;
 import static io.sfumato.tensor.cpu.simd.Lanes.all;
 import static io.sfumato.tensor.cpu.simd.Lanes.load;
@@ -40,11 +49,14 @@ final class UnaryVectors {
   /** {@code y = op(x)}; {@code n} is a multiple of the vector length. */
   static void run(UnaryOp op, long x, long y, int n) {
     switch (op) {
-      case ERF, SIGMOID, SILU, GELU, GELU_TANH, SOFTPLUS -> {
+      case ERF, GELU, SOFTPLUS -> {
         for (int i = 0; i < n; i += Lanes.BLOCK) {
           block(op, x + i * 4L, y + i * 4L, Math.min(Lanes.BLOCK, n - i));
         }
       }
+      case SIGMOID -> sigmoid(x, y, n);
+      case SILU -> silu(x, y, n);
+      case GELU_TANH -> geluTanh(x, y, n);
       case NEGATE -> negate(x, y, n);
       case ABS -> abs(x, y, n);
       case EXP -> ExpVectors.exp(x, y, n);
@@ -72,21 +84,9 @@ final class UnaryVectors {
         ExpVectors.square(x, -1f, t, n);
         erf(x, y, t, n);
       }
-      case SIGMOID -> {
-        ExpVectors.negated(x, t, n);
-        sigmoid(x, y, t, n);
-      }
-      case SILU -> {
-        ExpVectors.negated(x, t, n);
-        silu(x, y, t, n);
-      }
       case GELU -> {
         ExpVectors.square(x, -0.5f, t, n);
         gelu(x, y, t, n);
-      }
-      case GELU_TANH -> {
-        ExpVectors.geluTanh(x, t, n);
-        geluTanh(x, y, t, n);
       }
       case SOFTPLUS -> {
         ExpVectors.negatedAbs(x, t, n);
@@ -177,18 +177,25 @@ final class UnaryVectors {
     }
   }
 
-  private static void sigmoid(long x, long y, long e, int n) {
+  private static void sigmoid(long x, long y, int n) {
     FloatVector one = all(1f);
     for (int i = 0; i < n; i += N) {
-      FloatVector g = load(e + i * 4L);
-      store(one.div(g.add(1f)), y + i * 4L);
+      FloatVector v = load(x + i * 4L).neg();
+      FloatVector z = rounded(v);
+      FloatVector r = remainder(z, v);
+      FloatVector e = vanishing(scaled(lower(upper(r), r), z), v);
+      store(one.div(exploding(e, v).add(1f)), y + i * 4L);
     }
   }
 
-  private static void silu(long x, long y, long e, int n) {
+  private static void silu(long x, long y, int n) {
     for (int i = 0; i < n; i += N) {
-      FloatVector v = load(x + i * 4L);
-      store(v.div(load(e + i * 4L).add(1f)), y + i * 4L);
+      FloatVector w = load(x + i * 4L);
+      FloatVector v = limited(w.neg());
+      FloatVector z = rounded(v);
+      FloatVector r = remainder(z, v);
+      FloatVector e = exploding(raised(lower(upper(r), r), z), v);
+      store(w.div(e.add(1f)), y + i * 4L);
     }
   }
 
@@ -206,10 +213,15 @@ final class UnaryVectors {
     }
   }
 
-  private static void geluTanh(long x, long y, long e, int n) {
+  /** {@code x / (1 + e^(-2u))}, u the argument of the tanh form. */
+  private static void geluTanh(long x, long y, int n) {
     for (int i = 0; i < n; i += N) {
-      FloatVector v = load(x + i * 4L);
-      store(v.div(load(e + i * 4L).add(1f)), y + i * 4L);
+      FloatVector w = load(x + i * 4L);
+      FloatVector v = limited(w.mul(w).fma(all(-2f * C * CUBIC), all(-2f * C)).mul(w));
+      FloatVector z = rounded(v);
+      FloatVector r = remainder(z, v);
+      FloatVector e = exploding(raised(lower(upper(r), r), z), v);
+      store(w.div(e.add(1f)), y + i * 4L);
     }
   }
 

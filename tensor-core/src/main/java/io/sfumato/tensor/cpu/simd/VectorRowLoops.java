@@ -26,8 +26,7 @@ final class VectorRowLoops implements RowLoops {
   @Override
   public void softmax(long x, long y, int n) {
     float max = maxIgnoringNan(x, n);
-    ExpVectors.shiftedRow(x, max, y, n);
-    double sum = reduce.sum(y, n);
+    double sum = ExpVectors.shiftedRowSum(x, max, y, n);
     scale(y, n, (float) (1 / sum));
   }
 
@@ -99,13 +98,11 @@ final class VectorRowLoops implements RowLoops {
     }
   }
 
-  private double expSum(long x, int n, float max) {
+  private static double expSum(long x, int n, float max) {
     long t = Lanes.block();
     double sum = 0;
     for (int i = 0; i < n; i += Lanes.BLOCK) {
-      int m = Math.min(Lanes.BLOCK, n - i);
-      ExpVectors.shiftedRow(x + i * 4L, max, t, m);
-      sum += reduce.sum(t, m);
+      sum += ExpVectors.shiftedRowSum(x + i * 4L, max, t, Math.min(Lanes.BLOCK, n - i));
     }
     return sum;
   }
