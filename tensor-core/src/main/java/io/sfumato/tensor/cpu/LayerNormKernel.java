@@ -49,7 +49,7 @@ public final class LayerNormKernel {
   }
 
   /**
-   * Where gradients go; each address may be 0.
+   * Where gradients go; each address but x may be 0.
    *
    * @param x [batches, rows, n]; may be the memory of dy
    * @param weight [n]
@@ -73,57 +73,97 @@ public final class LayerNormKernel {
    */
   public static void forward(long x, long y, long mean, long rstd, Affine a, double epsilon) {
     RowLoops loops = Loops.leaf().rows();
-    int n = a.n;
-    long stride = n * 4L;
-    long parameters = effectiveParameters(a);
-    Loops.forRows(
+    forGroups(
         Math.multiplyExact(a.batches, a.rows),
-        n,
+        a.n,
+        new Rows(a),
+        (r, k, weight, bias, moments, stats) -> {
+          long at = r * 4L * a.n;
+          loops.moments(x + at, k, a.n, moments);
+          for (int i = 0; i < k; i++) {
+            stats[2 * i] = (float) moments[2 * i];
+            double variance = moments[2 * i + 1] / a.n;
+            stats[2 * i + 1] = (float) (1 / Math.sqrt(variance + epsilon));
+            Memory.putFloat(mean + (r + i) * 4L, stats[2 * i]);
+            Memory.putFloat(rstd + (r + i) * 4L, stats[2 * i + 1]);
+          }
+          loops.normalize(x + at, y + at, k, a.n, stats, weight, bias);
+        });
+  }
+
+  /** Work on up to {@link RowLoops#GROUP} rows of one batch. */
+  @FunctionalInterface
+  private interface GroupBody {
+    void run(int row, int rows, long weight, long bias, double[] moments, float[] stats);
+  }
+
+  /** The weights and biases of the rows, as {@code y = x̂ weight + bias} has them. */
+  private record Rows(Affine a) {
+    /** The weights of all rows, or 0 if there are none, or if the batches differ. */
+    boolean direct() {
+      return a.isPlain() || a.weight != 0 && a.bias != 0 && !a.isModulated();
+    }
+
+    /** {@code weight (1 + scale)} and {@code bias (1 + scale) + shift} of one batch, [2, n]. */
+    void combine(int batch, long out) {
+      ElementwiseLoops loops = Loops.leaf().elementwise();
+      int n = a.n;
+      long modulation = batch * a.modulationStride * 4;
+      long constant = out + n * 4L;
+      if (a.scale == 0) {
+        loops.fill(1f, out, n);
+      } else {
+        loops.binaryRight(BinaryOp.ADD, a.scale + modulation, 1f, out, n);
+      }
+      if (a.bias != 0 && a.shift != 0) {
+        loops.multiplyAdd(a.shift + modulation, a.bias, out, constant, n);
+      } else if (a.bias != 0) {
+        loops.binary(BinaryOp.MUL, a.bias, out, constant, n);
+      } else if (a.shift != 0) {
+        Memory.copy(a.shift + modulation, constant, n * 4L);
+      } else {
+        loops.fill(0f, constant, n);
+      }
+      if (a.weight != 0) {
+        loops.binary(BinaryOp.MUL, a.weight, out, out, n);
+      }
+    }
+  }
+
+  private static void forGroups(int total, int n, Rows rows, GroupBody body) {
+    int perBatch = rows.a.rows;
+    boolean direct = rows.direct();
+    Parallel.forRange(
+        total,
+        groupedGrain(n),
         (begin, end, worker) -> {
-          for (int r = begin; r < end; r++) {
-            long row = x + r * stride;
-            float m = (float) loops.mean(row, n);
-            double variance = Math.max(0, loops.squaredDeviations(row, n, m) / n);
-            float s = (float) (1 / Math.sqrt(variance + epsilon));
-            Memory.putFloat(mean + r * 4L, m);
-            Memory.putFloat(rstd + r * 4L, s);
-            long weight = weightOf(a, parameters, r);
-            long bias = a.isPlain() ? 0 : isDirect(a) ? a.bias : weight + stride;
-            loops.normalize(row, y + r * stride, n, m, s, weight, bias);
+          long weight = rows.a.weight;
+          long bias = rows.a.bias;
+          if (!direct) {
+            weight = Scratch.get(Scratch.Slot.ROW, 8L * n);
+            bias = weight + 4L * n;
+          }
+          double[] moments = new double[2 * RowLoops.GROUP];
+          float[] stats = new float[2 * RowLoops.GROUP];
+          int r = begin;
+          while (r < end) {
+            int batch = r / perBatch;
+            int last = Math.min(end, (batch + 1) * perBatch);
+            if (!direct) {
+              rows.combine(batch, weight);
+            }
+            for (; r < last; r += RowLoops.GROUP) {
+              int k = Math.min(RowLoops.GROUP, last - r);
+              body.run(r, k, weight, bias, moments, stats);
+            }
+            r = last;
           }
         });
   }
 
-  private static boolean isDirect(Affine a) {
-    return a.weight != 0 && a.bias != 0 && !a.isModulated();
-  }
-
-  private static long weightOf(Affine a, long parameters, int row) {
-    if (a.isPlain()) {
-      return 0;
-    }
-    return isDirect(a) ? a.weight : parameters + row / a.rows * (2L * a.n * 4);
-  }
-
-  /** {@code weight (1 + scale)} and {@code bias (1 + scale) + shift}, [batches, 2, n]. */
-  private static long effectiveParameters(Affine a) {
-    if (a.isPlain() || isDirect(a)) {
-      return 0;
-    }
-    long stride = a.n * 4L;
-    long out = Scratch.get(Scratch.Slot.PARAMETERS, a.batches * 2 * stride);
-    for (int b = 0; b < a.batches; b++) {
-      long modulation = b * a.modulationStride * 4;
-      for (int j = 0; j < a.n; j++) {
-        long c = j * 4L;
-        float gain = 1f + optional(a.scale, modulation + c, 0f);
-        long at = out + b * 2 * stride + c;
-        Memory.putFloat(at, optional(a.weight, c, 1f) * gain);
-        float shift = optional(a.shift, modulation + c, 0f);
-        Memory.putFloat(at + stride, Math.fma(optional(a.bias, c, 0f), gain, shift));
-      }
-    }
-    return out;
+  /** Rows per piece of work: a whole number of groups. */
+  private static int groupedGrain(int n) {
+    return (Loops.rowGrain(n) + RowLoops.GROUP - 1) / RowLoops.GROUP * RowLoops.GROUP;
   }
 
   private static float optional(long base, long offset, float otherwise) {
@@ -141,21 +181,8 @@ public final class LayerNormKernel {
    * @param out where the gradients go
    */
   public static void backward(long x, long dy, long mean, long rstd, Affine a, Gradients out) {
-    long parameters = effectiveParameters(a);
     boolean sums = out.weight != 0 || out.bias != 0 || out.scale != 0 || out.shift != 0;
-    double[] total =
-        run(
-            x,
-            dy,
-            out.x,
-            mean,
-            rstd,
-            a.batches,
-            a.rows,
-            a.n,
-            true,
-            sums,
-            row -> weightOf(a, parameters, row));
+    double[] total = run(x, dy, out.x, mean, rstd, a, true, sums);
     if (total != null) {
       finish(a, out, total);
     }
@@ -189,11 +216,6 @@ public final class LayerNormKernel {
     }
   }
 
-  @FunctionalInterface
-  private interface WeightOfRow {
-    long at(int row);
-  }
-
   /**
    * Runs the row gradients; returns {@code Σ dy x̂} and {@code Σ dy} as [batches, 2, n] or null.
    */
@@ -203,54 +225,54 @@ public final class LayerNormKernel {
       long dx,
       long mean,
       long rstd,
-      int batches,
-      int rows,
-      int n,
+      Affine a,
       boolean centred,
-      boolean sums,
-      WeightOfRow weight) {
+      boolean sums) {
     RowLoops loops = Loops.leaf().rows();
+    Rows operands = new Rows(a);
+    int n = a.n;
     long stride = n * 4L;
-    int perBlock = Reductions.rowsPerBlock(rows);
-    int blocks = (rows + perBlock - 1) / perBlock;
-    int work = Math.multiplyExact(batches, blocks);
+    int perBlock = Reductions.rowsPerBlock(a.rows);
+    int blocks = (a.rows + perBlock - 1) / perBlock;
+    int work = Math.multiplyExact(a.batches, blocks);
     long parts = sums ? Scratch.get(Scratch.Slot.PARTIAL_SUMS, Math.max(1, work) * 2 * stride) : 0;
+    boolean direct = a.weight != 0 && !a.isModulated();
     Parallel.forRange(
         work,
         1,
         (begin, end, worker) -> {
+          long row = Scratch.get(Scratch.Slot.ROW, 4 * stride);
+          long weight = direct ? a.weight : row;
+          float[] stats = new float[2 * RowLoops.GROUP];
           for (int i = begin; i < end; i++) {
-            long gain = sums ? parts + i * 2 * stride : 0;
-            if (sums) {
-              Memory.zero(gain, 2 * stride);
+            int batch = i / blocks;
+            if (!direct && (i == begin || i % blocks == 0)) {
+              operands.combine(batch, row);
             }
+            long gain = sums ? parts + i * 2 * stride : row + 2 * stride;
+            Memory.zero(gain, 2 * stride);
             int first = i % blocks * perBlock;
-            int last = Math.min(rows, first + perBlock);
-            for (int k = first; k < last; k++) {
-              int r = i / blocks * rows + k;
+            int last = Math.min(a.rows, first + perBlock);
+            for (int r = first; r < last; r += RowLoops.GROUP) {
+              int k = Math.min(RowLoops.GROUP, last - r);
+              long from = (long) batch * a.rows + r;
+              for (int j = 0; j < k; j++) {
+                stats[2 * j] = mean == 0 ? 0f : Memory.getFloat(mean + (from + j) * 4);
+                stats[2 * j + 1] = Memory.getFloat(rstd + (from + j) * 4);
+              }
+              long at = from * stride;
               loops.normalizeGradient(
-                  x + r * stride,
-                  dy + r * stride,
-                  dx == 0 ? 0 : dx + r * stride,
-                  n,
-                  mean == 0 ? 0f : Memory.getFloat(mean + r * 4L),
-                  Memory.getFloat(rstd + r * 4L),
-                  weight.at(r),
-                  centred,
-                  gain,
-                  sums ? gain + stride : 0);
+                  x + at, dy + at, dx + at, k, n, stats, weight, centred, gain, gain + stride);
             }
           }
         });
     if (!sums) {
       return null;
     }
-    double[] total = new double[batches * 2 * n];
-    for (int i = 0; i < work; i++) {
-      int to = i / blocks * 2 * n;
-      for (int j = 0; j < 2 * n; j++) {
-        total[to + j] += Memory.getFloat(parts + (i * 2L * n + j) * 4);
-      }
+    ReduceLoops reduce = Loops.leaf().reduce();
+    double[] total = new double[a.batches * 2 * n];
+    for (int b = 0; b < a.batches; b++) {
+      reduce.columnTotals(parts + b * blocks * 2 * stride, blocks, 2 * n, total, b * 2 * n);
     }
     return total;
   }
@@ -273,16 +295,20 @@ public final class LayerNormKernel {
     long stride = n * 4L;
     long zeros = Scratch.get(Scratch.Slot.PARAMETERS, Math.max(4, stride));
     Memory.zero(zeros, stride);
-    Loops.forRows(
+    Parallel.forRange(
         rows,
-        n,
+        groupedGrain(n),
         (begin, end, worker) -> {
-          for (int r = begin; r < end; r++) {
-            long row = x + r * stride;
-            double meanSquare = reduce.sumOfSquares(row, n) / n;
-            float s = (float) (1 / Math.sqrt(meanSquare + epsilon));
-            Memory.putFloat(rstd + r * 4L, s);
-            loops.normalize(row, y + r * stride, n, 0f, s, weight, weight == 0 ? 0 : zeros);
+          float[] stats = new float[2 * RowLoops.GROUP];
+          for (int r = begin; r < end; r += RowLoops.GROUP) {
+            int k = Math.min(RowLoops.GROUP, end - r);
+            for (int i = 0; i < k; i++) {
+              double meanSquare = reduce.sumOfSquares(x + (r + i) * stride, n) / n;
+              stats[2 * i + 1] = (float) (1 / Math.sqrt(meanSquare + epsilon));
+              Memory.putFloat(rstd + (r + i) * 4L, stats[2 * i + 1]);
+            }
+            long at = r * stride;
+            loops.normalize(x + at, y + at, k, n, stats, weight, weight == 0 ? 0 : zeros);
           }
         });
   }
@@ -294,14 +320,15 @@ public final class LayerNormKernel {
    * @param dy gradient of the result
    * @param weight weights [n] or 0
    * @param rstd row factors, from {@link #rmsForward}
-   * @param dx gradient of x, or 0; may be the memory of dy
+   * @param dx gradient of x; may be the memory of dy
    * @param dweight gradient of the weights [n], or 0
    * @param rows the number of rows
    * @param n row length
    */
   public static void rmsBackward(
       long x, long dy, long weight, long rstd, long dx, long dweight, int rows, int n) {
-    double[] total = run(x, dy, dx, 0, rstd, 1, rows, n, false, dweight != 0, row -> weight);
+    Affine a = Affine.of(rows, n, weight, 0);
+    double[] total = run(x, dy, dx, 0, rstd, a, false, dweight != 0);
     if (total != null) {
       for (int j = 0; j < n; j++) {
         Memory.putFloat(dweight + j * 4L, (float) total[j]);

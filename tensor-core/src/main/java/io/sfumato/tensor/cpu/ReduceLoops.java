@@ -21,4 +21,7 @@ public interface ReduceLoops {
 
   /** {@code out[j] += Σ_r x[r n + j]} for j in [0, n), over {@code rows} contiguous rows. */
   void addColumns(long x, long out, int rows, int n);
+
+  /** {@code out[at + j] = Σ_r x[r, j]}, summed in double, row after row. */
+  void columnTotals(long x, int rows, int n, double[] out, int at);
 }

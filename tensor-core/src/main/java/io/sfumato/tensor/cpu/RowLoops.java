@@ -27,26 +27,43 @@ public interface RowLoops {
   /** {@code Σ (x - mean)² - (Σ (x - mean))² / n}: the sum of squared deviations, corrected. */
   double squaredDeviations(long x, int n, float mean);
 
-  /** {@code y = (x - mean) rstd weight + bias}; {@code weight} and {@code bias} both or neither. */
-  void normalize(long x, long y, int n, float mean, float rstd, long weight, long bias);
+  /** The most rows that the loops below take at once. */
+  int GROUP = 4;
 
   /**
-   * With {@code x̂ = (x - mean) rstd}: {@code columnGain += dy x̂}, {@code columnShift += dy}, and
-   * {@code dx = rstd (g - mean(g) - x̂ mean(g x̂))}, {@code g = dy weight}; without {@code centred}
-   * the term {@code mean(g)} is left out (RMS norm).
+   * Mean and {@code Σ (x - mean)²} of each of up to {@link #GROUP} rows that follow each other; a
+   * row's results do not depend on its neighbours.
    *
-   * @param weight weights or 0
-   * @param dx where dx goes, or 0 to skip it
-   * @param columnGain n running sums or 0
-   * @param columnShift n running sums or 0; absent when {@code columnGain} is
+   * @param out mean and sum of row 0, then of row 1, and so on; written
+   */
+  void moments(long x, int rows, int n, double[] out);
+
+  /**
+   * {@code y = (x - mean) rstd weight + bias} of up to {@link #GROUP} rows; {@code weight} and
+   * {@code bias} both or neither.
+   *
+   * @param stats mean and rstd of row 0, then of row 1, and so on
+   */
+  void normalize(long x, long y, int rows, int n, float[] stats, long weight, long bias);
+
+  /**
+   * With {@code x̂ = (x - mean) rstd}, row by row: {@code columnGain += dy x̂}, {@code columnShift +=
+   * dy}, and {@code dx = rstd (g - mean(g) - x̂ mean(g x̂))}, {@code g = dy weight}; without {@code
+   * centred} the term {@code mean(g)} is left out (RMS norm).
+   *
+   * @param stats mean and rstd of each of up to {@link #GROUP} rows
+   * @param weight weights
+   * @param dx where dx goes
+   * @param columnGain n running sums
+   * @param columnShift n running sums
    */
   void normalizeGradient(
       long x,
       long dy,
       long dx,
+      int rows,
       int n,
-      float mean,
-      float rstd,
+      float[] stats,
       long weight,
       boolean centred,
       long columnGain,

@@ -48,4 +48,15 @@ final class ScalarReduceLoops implements ReduceLoops {
       putFloat(out + j * 4L, (float) s);
     }
   }
+
+  @Override
+  public void columnTotals(long x, int rows, int n, double[] out, int at) {
+    for (int j = 0; j < n; j++) {
+      double s = 0;
+      for (int r = 0; r < rows; r++) {
+        s += getFloat(x + ((long) r * n + j) * 4);
+      }
+      out[at + j] = s;
+    }
+  }
 }

@@ -98,13 +98,31 @@ final class ScalarRowLoops implements RowLoops {
   }
 
   @Override
-  public void normalize(long x, long y, int n, float mean, float rstd, long weight, long bias) {
-    for (int i = 0; i < n; i++) {
-      float v = (getFloat(x + i * 4L) - mean) * rstd;
-      if (weight != 0) {
-        v = Math.fma(v, getFloat(weight + i * 4L), getFloat(bias + i * 4L));
+  public void moments(long x, int rows, int n, double[] out) {
+    for (int r = 0; r < rows; r++) {
+      long row = x + (long) r * n * 4;
+      double mean = mean(row, n);
+      double squares = 0;
+      for (int i = 0; i < n; i++) {
+        double d = getFloat(row + i * 4L) - mean;
+        squares += d * d;
       }
-      putFloat(y + i * 4L, v);
+      out[2 * r] = mean;
+      out[2 * r + 1] = squares;
+    }
+  }
+
+  @Override
+  public void normalize(long x, long y, int rows, int n, float[] stats, long weight, long bias) {
+    for (int r = 0; r < rows; r++) {
+      long row = (long) r * n * 4;
+      for (int i = 0; i < n; i++) {
+        float v = (getFloat(x + row + i * 4L) - stats[2 * r]) * stats[2 * r + 1];
+        if (weight != 0) {
+          v = Math.fma(v, getFloat(weight + i * 4L), getFloat(bias + i * 4L));
+        }
+        putFloat(y + row + i * 4L, v);
+      }
     }
   }
 
@@ -113,37 +131,37 @@ final class ScalarRowLoops implements RowLoops {
       long x,
       long dy,
       long dx,
+      int rows,
       int n,
-      float mean,
-      float rstd,
+      float[] stats,
       long weight,
       boolean centred,
       long columnGain,
       long columnShift) {
-    double g = 0;
-    double gx = 0;
-    for (int i = 0; i < n; i++) {
-      long at = i * 4L;
-      double v = ((double) getFloat(x + at) - mean) * rstd;
-      double d = getFloat(dy + at);
-      if (columnGain != 0) {
+    for (int r = 0; r < rows; r++) {
+      long row = (long) r * n * 4;
+      double mean = stats[2 * r];
+      double rstd = stats[2 * r + 1];
+      double g = 0;
+      double gx = 0;
+      for (int i = 0; i < n; i++) {
+        long at = i * 4L;
+        double v = (getFloat(x + row + at) - mean) * rstd;
+        double d = getFloat(dy + row + at);
         putFloat(columnGain + at, (float) (getFloat(columnGain + at) + d * v));
         putFloat(columnShift + at, (float) (getFloat(columnShift + at) + d));
+        d *= getFloat(weight + at);
+        g += d;
+        gx += d * v;
       }
-      d = weight == 0 ? d : d * getFloat(weight + at);
-      g += d;
-      gx += d * v;
-    }
-    if (dx == 0) {
-      return;
-    }
-    g = centred ? g / n : 0;
-    gx /= n;
-    for (int i = 0; i < n; i++) {
-      long at = i * 4L;
-      double v = ((double) getFloat(x + at) - mean) * rstd;
-      double d = getFloat(dy + at) * (weight == 0 ? 1.0 : getFloat(weight + at));
-      putFloat(dx + at, (float) (rstd * (d - g - v * gx)));
+      g = centred ? g / n : 0;
+      gx /= n;
+      for (int i = 0; i < n; i++) {
+        long at = i * 4L;
+        double v = (getFloat(x + row + at) - mean) * rstd;
+        double d = getFloat(dy + row + at) * (double) getFloat(weight + at);
+        putFloat(dx + row + at, (float) (rstd * (d - g - v * gx)));
+      }
     }
   }
 }

@@ -192,7 +192,7 @@ final class ExpVectors {
     double sum = 0;
     for (int i = 0; i < n; i += SUMMED) {
       blockSum(x + i * 4L, shift, t + i * 4L, Math.min(SUMMED, n - i), pad);
-      sum += Lanes.sum(load(pad));
+      sum += Lanes.sum(pad);
     }
     return sum;
   }

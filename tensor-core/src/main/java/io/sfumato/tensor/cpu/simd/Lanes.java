@@ -11,7 +11,6 @@ import jdk.incubator.vector.DoubleVector;
 import jdk.incubator.vector.FloatVector;
 import jdk.incubator.vector.IntVector;
 import jdk.incubator.vector.VectorMask;
-import jdk.incubator.vector.VectorOperators;
 import jdk.incubator.vector.VectorSpecies;
 
 /**
@@ -100,14 +99,23 @@ final class Lanes {
    * The sum of all lanes in double, always in the same order ({@code reduceLanes} promises none).
    */
   static double sum(FloatVector v) {
-    DoubleVector low = (DoubleVector) v.convertShape(VectorOperators.F2D, D, 0);
-    DoubleVector high = (DoubleVector) v.convertShape(VectorOperators.F2D, D, 1);
     long pad = lastPad();
-    low.add(high).intoMemorySegment(ALL, pad, ORDER);
-    double s = 0;
-    for (int i = 0; i < D.length(); i++) {
-      s += Memory.getDouble(pad + i * 8L);
+    store(v, pad);
+    return sum(pad);
+  }
+
+  /** The sum of a vector in memory, which is overwritten: four parts in f32, they in double. */
+  static double sum(long v) {
+    FloatVector f = load4(v);
+    for (int i = 4; i < N; i += 4) {
+      f = f.add(load4(v + i * 4L));
     }
-    return s;
+    f.intoMemorySegment(ALL, v, ORDER);
+    double low = (double) Memory.getFloat(v) + Memory.getFloat(v + 4);
+    return low + ((double) Memory.getFloat(v + 8) + Memory.getFloat(v + 12));
+  }
+
+  private static FloatVector load4(long address) {
+    return FloatVector.fromMemorySegment(FloatVector.SPECIES_128, ALL, address, ORDER);
   }
 }

@@ -8,7 +8,9 @@ import static io.sfumato.tensor.cpu.simd.Lanes.load;
 import static io.sfumato.tensor.cpu.simd.Lanes.store;
 import static io.sfumato.tensor.cpu.simd.Lanes.whole;
 
+import io.sfumato.tensor.cpu.Memory;
 import io.sfumato.tensor.cpu.ReduceLoops;
+import jdk.incubator.vector.DoubleVector;
 import jdk.incubator.vector.FloatVector;
 import jdk.incubator.vector.VectorMask;
 import jdk.incubator.vector.VectorOperators;
@@ -121,5 +123,29 @@ final class VectorReduceLoops implements ReduceLoops {
     store(s1, out + B);
     store(s2, out + 2 * B);
     store(s3, out + 3 * B);
+  }
+
+  @Override
+  public void columnTotals(long x, int rows, int n, double[] out, int at) {
+    int half = N / 2;
+    int j = 0;
+    for (; j <= n - N; j += N) {
+      DoubleVector s0 = DoubleVector.zero(Lanes.D);
+      DoubleVector s1 = s0;
+      for (int r = 0; r < rows; r++) {
+        FloatVector v = load(x + ((long) r * n + j) * 4);
+        s0 = s0.add(v.convertShape(VectorOperators.F2D, Lanes.D, 0));
+        s1 = s1.add(v.convertShape(VectorOperators.F2D, Lanes.D, 1));
+      }
+      s0.intoArray(out, at + j);
+      s1.intoArray(out, at + j + half);
+    }
+    for (; j < n; j++) {
+      double s = 0;
+      for (int r = 0; r < rows; r++) {
+        s += Memory.getFloat(x + ((long) r * n + j) * 4);
+      }
+      out[at + j] = s;
+    }
   }
 }

@@ -11,6 +11,7 @@ import static io.sfumato.tensor.cpu.simd.Lanes.whole;
 import io.sfumato.tensor.cpu.ReduceLoops;
 import io.sfumato.tensor.cpu.RowLoops;
 import jdk.incubator.vector.FloatVector;
+import jdk.incubator.vector.IntVector;
 import jdk.incubator.vector.VectorMask;
 import jdk.incubator.vector.VectorOperators;
 
@@ -25,7 +26,7 @@ final class VectorRowLoops implements RowLoops {
 
   @Override
   public void softmax(long x, long y, int n) {
-    float max = maxIgnoringNan(x, n);
+    float max = maxOrNan(x, n);
     double sum = ExpVectors.shiftedRowSum(x, max, y, n);
     scale(y, n, (float) (1 / sum));
   }
@@ -41,24 +42,40 @@ final class VectorRowLoops implements RowLoops {
     }
   }
 
-  /** The largest element; a NaN is passed over, for the exponentials bring it up again. */
-  private static float maxIgnoringNan(long x, int n) {
-    FloatVector m0 = all(Float.NEGATIVE_INFINITY);
-    FloatVector m1 = m0;
+  /** The largest element, or NaN, or what is largest but for a NaN: exponentials bring that up. */
+  private static float maxOrNan(long x, int n) {
+    IntVector m0 = IntVector.broadcast(Lanes.I, ordered(Float.NEGATIVE_INFINITY));
+    IntVector m1 = m0;
+    IntVector m2 = m0;
+    IntVector m3 = m0;
     int i = 0;
-    for (; i <= n - 2 * N; i += 2 * N) {
-      FloatVector a = load(x + i * 4L);
-      FloatVector b = load(x + i * 4L + B);
-      m0 = m0.blend(a, a.compare(VectorOperators.GT, m0));
-      m1 = m1.blend(b, b.compare(VectorOperators.GT, m1));
+    for (; i <= n - 4 * N; i += 4 * N) {
+      long at = x + i * 4L;
+      m0 = m0.max(ordered(load(at)));
+      m1 = m1.max(ordered(load(at + B)));
+      m2 = m2.max(ordered(load(at + 2 * B)));
+      m3 = m3.max(ordered(load(at + 3 * B)));
     }
-    for (; i < n; i += N) {
-      VectorMask<Float> m = first(Math.min(N, n - i));
-      FloatVector a = load(x + i * 4L, m);
-      m0 = m0.blend(a, a.compare(VectorOperators.GT, m0).and(m));
+    for (; i < whole(n); i += N) {
+      m0 = m0.max(ordered(load(x + i * 4L)));
     }
-    m0 = m0.blend(m1, m1.compare(VectorOperators.GT, m0));
-    return m0.reduceLanes(VectorOperators.MAX);
+    if (i < n) {
+      VectorMask<Float> m = first(n - i);
+      m1 = m1.max(ordered(all(Float.NEGATIVE_INFINITY).blend(load(x + i * 4L, m), m)));
+    }
+    int max = m0.max(m1).max(m2.max(m3)).reduceLanes(VectorOperators.MAX);
+    return Float.intBitsToFloat(max ^ (max >> 31 & Integer.MAX_VALUE));
+  }
+
+  /** Integers in the order of the floats, negative NaN first, positive NaN last. */
+  private static IntVector ordered(FloatVector v) {
+    IntVector bits = v.reinterpretAsInts();
+    return bits.lanewise(VectorOperators.ASHR, 31).and(Integer.MAX_VALUE).lanewise(VectorOperators.XOR, bits);
+  }
+
+  private static int ordered(float v) {
+    int bits = Float.floatToRawIntBits(v);
+    return bits ^ (bits >> 31 & Integer.MAX_VALUE);
   }
 
   @Override
@@ -77,7 +94,7 @@ final class VectorRowLoops implements RowLoops {
 
   @Override
   public float logSumExp(long x, int n) {
-    float max = maxIgnoringNan(x, n);
+    float max = maxOrNan(x, n);
     if (Float.isInfinite(max)) {
       return reduce.max(x, n);
     }
@@ -86,7 +103,7 @@ final class VectorRowLoops implements RowLoops {
 
   @Override
   public void logSoftmax(long x, long y, int n) {
-    float max = maxIgnoringNan(x, n);
+    float max = maxOrNan(x, n);
     float log = (float) Math.log(expSum(x, n, max));
     int whole = whole(n);
     for (int i = 0; i < whole; i += N) {
@@ -163,28 +180,13 @@ final class VectorRowLoops implements RowLoops {
   }
 
   @Override
-  public void normalize(long x, long y, int n, float mean, float rstd, long weight, long bias) {
-    int whole = whole(n);
-    if (weight == 0) {
-      for (int i = 0; i < whole; i += N) {
-        store(load(x + i * 4L).sub(mean).mul(rstd), y + i * 4L);
-      }
-    } else {
-      for (int i = 0; i < whole; i += N) {
-        long at = i * 4L;
-        FloatVector v = load(x + at).sub(mean).mul(rstd);
-        store(v.fma(load(weight + at), load(bias + at)), y + at);
-      }
-    }
-    if (whole < n) {
-      VectorMask<Float> m = first(n - whole);
-      long at = whole * 4L;
-      FloatVector v = load(x + at, m).sub(mean).mul(rstd);
-      if (weight != 0) {
-        v = v.fma(load(weight + at, m), load(bias + at, m));
-      }
-      store(v, y + at, m);
-    }
+  public void moments(long x, int rows, int n, double[] out) {
+    RowVectors.moments(x, rows, n, out);
+  }
+
+  @Override
+  public void normalize(long x, long y, int rows, int n, float[] stats, long weight, long bias) {
+    RowVectors.normalize(x, y, rows, n, stats, weight, bias);
   }
 
   @Override
@@ -192,132 +194,14 @@ final class VectorRowLoops implements RowLoops {
       long x,
       long dy,
       long dx,
+      int rows,
       int n,
-      float mean,
-      float rstd,
+      float[] stats,
       long weight,
       boolean centred,
       long columnGain,
       long columnShift) {
-    if (columnGain != 0) {
-      addParameterGradients(x, dy, n, mean, rstd, columnGain, columnShift);
-    }
-    if (dx == 0) {
-      return;
-    }
-    long sums = Lanes.pads();
-    if (weight == 0) {
-      plainSums(x, dy, n, mean, rstd, sums);
-    } else {
-      weightedSums(x, dy, n, mean, rstd, weight, sums);
-    }
-    double g = Lanes.sum(load(sums)) / n;
-    double gx = Lanes.sum(load(sums + 64)) / n;
-    float constant = centred ? (float) -g : 0f;
-    if (weight == 0) {
-      plainGradient(x, dy, dx, n, mean, rstd, constant, (float) -gx);
-    } else {
-      weightedGradient(x, dy, dx, n, mean, rstd, weight, constant, (float) -gx);
-    }
-  }
-
-  private static void addParameterGradients(
-      long x, long dy, int n, float mean, float rstd, long gain, long shift) {
-    int whole = whole(n);
-    for (int i = 0; i < whole; i += N) {
-      long at = i * 4L;
-      FloatVector g = load(dy + at);
-      FloatVector v = load(x + at).sub(mean).mul(rstd);
-      store(v.fma(g, load(gain + at)), gain + at);
-      store(g.add(load(shift + at)), shift + at);
-    }
-    if (whole < n) {
-      VectorMask<Float> m = first(n - whole);
-      long at = whole * 4L;
-      FloatVector g = load(dy + at, m);
-      FloatVector v = load(x + at, m).sub(mean).mul(rstd);
-      store(v.fma(g, load(gain + at, m)), gain + at, m);
-      store(g.add(load(shift + at, m)), shift + at, m);
-    }
-  }
-
-  private static void plainSums(long x, long dy, int n, float mean, float rstd, long out) {
-    FloatVector s = all(0f);
-    FloatVector q = s;
-    int whole = whole(n);
-    for (int i = 0; i < whole; i += N) {
-      FloatVector g = load(dy + i * 4L);
-      s = s.add(g);
-      q = load(x + i * 4L).sub(mean).mul(rstd).fma(g, q);
-    }
-    if (whole < n) {
-      VectorMask<Float> m = first(n - whole);
-      FloatVector g = load(dy + whole * 4L, m);
-      s = s.add(g);
-      q = load(x + whole * 4L, m).sub(mean).mul(rstd).fma(g, q);
-    }
-    store(s, out);
-    store(q, out + 64);
-  }
-
-  private static void weightedSums(
-      long x, long dy, int n, float mean, float rstd, long weight, long out) {
-    FloatVector s = all(0f);
-    FloatVector q = s;
-    int whole = whole(n);
-    for (int i = 0; i < whole; i += N) {
-      FloatVector g = load(dy + i * 4L).mul(load(weight + i * 4L));
-      s = s.add(g);
-      q = load(x + i * 4L).sub(mean).mul(rstd).fma(g, q);
-    }
-    if (whole < n) {
-      VectorMask<Float> m = first(n - whole);
-      FloatVector g = load(dy + whole * 4L, m).mul(load(weight + whole * 4L, m));
-      s = s.add(g);
-      q = load(x + whole * 4L, m).sub(mean).mul(rstd).fma(g, q);
-    }
-    store(s, out);
-    store(q, out + 64);
-  }
-
-  private static void plainGradient(
-      long x, long dy, long dx, int n, float mean, float rstd, float constant, float slope) {
-    int whole = whole(n);
-    FloatVector vs = all(slope);
-    for (int i = 0; i < whole; i += N) {
-      FloatVector g = load(dy + i * 4L).add(constant);
-      store(load(x + i * 4L).sub(mean).mul(rstd).fma(vs, g).mul(rstd), dx + i * 4L);
-    }
-    if (whole < n) {
-      VectorMask<Float> m = first(n - whole);
-      long at = whole * 4L;
-      FloatVector g = load(dy + at, m).add(constant);
-      store(load(x + at, m).sub(mean).mul(rstd).fma(vs, g).mul(rstd), dx + at, m);
-    }
-  }
-
-  private static void weightedGradient(
-      long x,
-      long dy,
-      long dx,
-      int n,
-      float mean,
-      float rstd,
-      long weight,
-      float constant,
-      float slope) {
-    int whole = whole(n);
-    FloatVector vs = all(slope);
-    FloatVector vc = all(constant);
-    for (int i = 0; i < whole; i += N) {
-      FloatVector g = load(dy + i * 4L).fma(load(weight + i * 4L), vc);
-      store(load(x + i * 4L).sub(mean).mul(rstd).fma(vs, g).mul(rstd), dx + i * 4L);
-    }
-    if (whole < n) {
-      VectorMask<Float> m = first(n - whole);
-      long at = whole * 4L;
-      FloatVector g = load(dy + at, m).fma(load(weight + at, m), vc);
-      store(load(x + at, m).sub(mean).mul(rstd).fma(vs, g).mul(rstd), dx + at, m);
-    }
+    RowGradientVectors.run(
+        x, dy, dx, rows, n, stats, weight, centred, columnGain, columnShift);
   }
 }

@@ -1,0 +1,188 @@
+// SPDX-License-Identifier: Apache-2.0
+package io.sfumato.tensor.cpu.simd;
+
+import static io.sfumato.tensor.cpu.simd.Lanes.N;
+import static io.sfumato.tensor.cpu.simd.Lanes.all;
+import static io.sfumato.tensor.cpu.simd.Lanes.first;
+import static io.sfumato.tensor.cpu.simd.Lanes.load;
+import static io.sfumato.tensor.cpu.simd.Lanes.store;
+import static io.sfumato.tensor.cpu.simd.Lanes.whole;
+
+import jdk.incubator.vector.FloatVector;
+import jdk.incubator.vector.VectorMask;
+
+/**
+ * Gradients of the normalisation of rows, two at a time, so that the running sums of the columns are
+ * loaded and stored once for two rows; four at a time are too much for the compiler's inlining
+ * budget. The methods for one row make the same steps in the same order.
+ */
+final class RowGradientVectors {
+  private static final long SLOT = 64;
+
+  private RowGradientVectors() {}
+
+  static void run(
+      long x,
+      long dy,
+      long dx,
+      int rows,
+      int n,
+      float[] stats,
+      long weight,
+      boolean centred,
+      long gain,
+      long shift) {
+    long pad = Lanes.pads();
+    long stride = n * 4L;
+    int r = 0;
+    for (; r < rows - 1; r += 2) {
+      sums2(x + r * stride, dy + r * stride, n, stats, r, weight, gain, shift, pad + r * SLOT);
+    }
+    if (r < rows) {
+      long at = r * stride;
+      float rstd = stats[2 * r + 1];
+      long out = pad + r * SLOT;
+      sums1(x + at, dy + at, n, stats[2 * r], rstd, weight, gain, shift, out);
+    }
+    for (r = 0; r < rows; r++) {
+      float rstd = stats[2 * r + 1];
+      double g = Lanes.sum(pad + r * SLOT) / n;
+      double gx = Lanes.sum(pad + (r + 4) * SLOT) / n;
+      float constant = centred ? (float) -(g * rstd) : 0f;
+      float slope = (float) -(gx * rstd * rstd);
+      long at = r * stride;
+      gradient(x + at, dy + at, dx + at, n, stats[2 * r], rstd, weight, constant, slope);
+    }
+  }
+
+  /** Sums of g to {@code out}, of {@code g x̂} four slots on; adds to the columns' sums. */
+  private static void sums2(
+      long x,
+      long dy,
+      int n,
+      float[] stats,
+      int row,
+      long weight,
+      long gain,
+      long shift,
+      long out) {
+    long stride = n * 4L;
+    FloatVector m0 = all(stats[2 * row + 2 * 0]);
+    FloatVector m1 = all(stats[2 * row + 2 * 1]);
+    FloatVector r0 = all(stats[2 * row + 2 * 0 + 1]);
+    FloatVector r1 = all(stats[2 * row + 2 * 1 + 1]);
+    FloatVector s0 = all(0f);
+    FloatVector s1 = all(0f);
+    FloatVector q0 = all(0f);
+    FloatVector q1 = all(0f);
+    int whole = whole(n);
+    for (int i = 0; i < whole; i += N) {
+      long at = i * 4L;
+      FloatVector w = load(weight + at);
+      FloatVector h0 = load(x + at + 0 * stride).sub(m0).mul(r0);
+      FloatVector h1 = load(x + at + 1 * stride).sub(m1).mul(r1);
+      FloatVector d0 = load(dy + at + 0 * stride);
+      FloatVector d1 = load(dy + at + 1 * stride);
+      store(h1.fma(d1, h0.fma(d0, load(gain + at))), gain + at);
+      store(load(shift + at).add(d0).add(d1), shift + at);
+      d0 = d0.mul(w);
+      d1 = d1.mul(w);
+      s0 = s0.add(d0);
+      s1 = s1.add(d1);
+      q0 = h0.fma(d0, q0);
+      q1 = h1.fma(d1, q1);
+    }
+    store(s0, out + 0 * SLOT);
+    store(s1, out + 1 * SLOT);
+    store(q0, out + (4 + 0) * SLOT);
+    store(q1, out + (4 + 1) * SLOT);
+    for (int r = 0; whole < n && r < 2; r++) {
+      long c = whole * 4L;
+      long at = r * stride + c;
+      float mean = stats[2 * (row + r)];
+      float rstd = stats[2 * (row + r) + 1];
+      long to = out + r * SLOT;
+      rest(x + at, dy + at, n - whole, mean, rstd, weight + c, gain + c, shift + c, to);
+    }
+  }
+
+  private static void sums1(
+      long x,
+      long dy,
+      int n,
+      float mean,
+      float rstd,
+      long weight,
+      long gain,
+      long shift,
+      long out) {
+    FloatVector s = all(0f);
+    FloatVector q = all(0f);
+    int whole = whole(n);
+    for (int i = 0; i < whole; i += N) {
+      long at = i * 4L;
+      FloatVector h = load(x + at).sub(mean).mul(rstd);
+      FloatVector d = load(dy + at);
+      store(h.fma(d, load(gain + at)), gain + at);
+      store(load(shift + at).add(d), shift + at);
+      d = d.mul(load(weight + at));
+      s = s.add(d);
+      q = h.fma(d, q);
+    }
+    store(s, out);
+    store(q, out + 4 * SLOT);
+    if (whole < n) {
+      long c = whole * 4L;
+      rest(x + c, dy + c, n - whole, mean, rstd, weight + c, gain + c, shift + c, out);
+    }
+  }
+
+  /** What is left over after the whole vectors of a row. */
+  private static void rest(
+      long x,
+      long dy,
+      int n,
+      float mean,
+      float rstd,
+      long weight,
+      long gain,
+      long shift,
+      long out) {
+    VectorMask<Float> m = first(n);
+    FloatVector h = load(x, m).sub(mean).mul(rstd);
+    FloatVector d = load(dy, m);
+    store(h.fma(d, load(gain, m)), gain, m);
+    store(load(shift, m).add(d), shift, m);
+    d = d.mul(load(weight, m));
+    store(load(out).add(d), out);
+    store(h.fma(d, load(out + 4 * SLOT)), out + 4 * SLOT);
+  }
+
+  /** {@code dx = rstd dy weight + (x - mean) slope + constant}. */
+  private static void gradient(
+      long x,
+      long dy,
+      long dx,
+      int n,
+      float mean,
+      float rstd,
+      long weight,
+      float constant,
+      float slope) {
+    FloatVector vc = all(constant);
+    FloatVector vs = all(slope);
+    FloatVector vr = all(rstd);
+    int whole = whole(n);
+    for (int i = 0; i < whole; i += N) {
+      long at = i * 4L;
+      FloatVector v = load(x + at).sub(mean).fma(vs, vc);
+      store(load(dy + at).mul(load(weight + at)).fma(vr, v), dx + at);
+    }
+    if (whole < n) {
+      VectorMask<Float> m = first(n - whole);
+      long at = whole * 4L;
+      FloatVector v = load(x + at, m).sub(mean).fma(vs, vc);
+      store(load(dy + at, m).mul(load(weight + at, m)).fma(vr, v), dx + at, m);
+    }
+  }
+}

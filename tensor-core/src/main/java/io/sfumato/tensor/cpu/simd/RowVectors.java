@@ -1,0 +1,241 @@
+// SPDX-License-Identifier: Apache-2.0
+package io.sfumato.tensor.cpu.simd;
+
+import static io.sfumato.tensor.cpu.simd.Lanes.N;
+import static io.sfumato.tensor.cpu.simd.Lanes.all;
+import static io.sfumato.tensor.cpu.simd.Lanes.first;
+import static io.sfumato.tensor.cpu.simd.Lanes.load;
+import static io.sfumato.tensor.cpu.simd.Lanes.store;
+import static io.sfumato.tensor.cpu.simd.Lanes.whole;
+
+import io.sfumato.tensor.cpu.Memory;
+import io.sfumato.tensor.cpu.RowLoops;
+import java.util.Arrays;
+import jdk.incubator.vector.FloatVector;
+import jdk.incubator.vector.VectorMask;
+
+/**
+ * Moments and normalisation of rows, four at a time: while the sums of one row wait for each other,
+ * those of its neighbours go on. The methods for one row make the same steps in the same order.
+ *
+ * <p>Moments are taken in one pass around a pilot, the row's first value. If that turns out to be
+ * far from the mean, measured by the spread, too much cancels: then a second pass goes around the
+ * mean.
+ */
+final class RowVectors {
+  /** Columns whose squares are summed in f32 before the sum goes on in double. */
+  private static final int SUMMED = 4096;
+
+  /**
+   * A pilot at the distance d from the mean is near while {@code d² <= NEAR (variance + d²)}: up to
+   * three standard deviations.
+   */
+  private static final double NEAR = 0.9;
+
+  private static final long SLOT = 64;
+
+  private RowVectors() {}
+
+  static void moments(long x, int rows, int n, double[] out) {
+    long pad = Lanes.pads();
+    long stride = n * 4L;
+    float c0 = Memory.getFloat(x);
+    if (rows == RowLoops.GROUP) {
+      float c1 = Memory.getFloat(x + stride);
+      float c2 = Memory.getFloat(x + 2 * stride);
+      float c3 = Memory.getFloat(x + 3 * stride);
+      Arrays.fill(out, 0, 2 * RowLoops.GROUP, 0);
+      for (int i = 0; i < n; i += SUMMED) {
+        deviations4(x + i * 4L, stride, Math.min(SUMMED, n - i), c0, c1, c2, c3, pad);
+        for (int r = 0; r < RowLoops.GROUP; r++) {
+          out[2 * r] += Lanes.sum(pad + r * SLOT);
+          out[2 * r + 1] += Lanes.sum(pad + (r + RowLoops.GROUP) * SLOT);
+        }
+      }
+      finish(x, c0, n, out, 0, pad);
+      finish(x + stride, c1, n, out, 2, pad);
+      finish(x + 2 * stride, c2, n, out, 4, pad);
+      finish(x + 3 * stride, c3, n, out, 6, pad);
+      return;
+    }
+    for (int r = 0; r < rows; r++) {
+      long row = x + r * stride;
+      float pilot = Memory.getFloat(row);
+      around(row, pilot, n, out, 2 * r, pad);
+      finish(row, pilot, n, out, 2 * r, pad);
+    }
+  }
+
+  /** From sums around a pilot to mean and sum around it, if need be by a second pass. */
+  private static void finish(long x, float pilot, int n, double[] out, int at, long pad) {
+    double s = out[at];
+    double q = out[at + 1];
+    float c = pilot;
+    if (!(s * s <= NEAR * n * q)) {
+      c = (float) (pilot + s / n);
+      around(x, c, n, out, at, pad);
+      s = out[at];
+      q = out[at + 1];
+    }
+    out[at] = c + s / n;
+    out[at + 1] = Math.max(0, q - s * s / n);
+  }
+
+  /** {@code Σ (x - c)} and {@code Σ (x - c)²} of one row. */
+  private static void around(long x, float c, int n, double[] out, int at, long pad) {
+    double s = 0;
+    double q = 0;
+    for (int i = 0; i < n; i += SUMMED) {
+      deviations1(x + i * 4L, Math.min(SUMMED, n - i), c, pad);
+      s += Lanes.sum(pad);
+      q += Lanes.sum(pad + 4 * SLOT);
+    }
+    out[at] = s;
+    out[at + 1] = q;
+  }
+
+  /** Sums of {@code x - m} to slots 0 to 3, of its squares to slots 4 to 7. */
+  private static void deviations4(
+      long x, long stride, int n, float m0, float m1, float m2, float m3, long out) {
+    FloatVector s0 = all(0f);
+    FloatVector s1 = all(0f);
+    FloatVector s2 = all(0f);
+    FloatVector s3 = all(0f);
+    FloatVector q0 = all(0f);
+    FloatVector q1 = all(0f);
+    FloatVector q2 = all(0f);
+    FloatVector q3 = all(0f);
+    int whole = whole(n);
+    for (int i = 0; i < whole; i += N) {
+      long at = x + i * 4L;
+      FloatVector d0 = load(at + 0 * stride).sub(m0);
+      FloatVector d1 = load(at + 1 * stride).sub(m1);
+      FloatVector d2 = load(at + 2 * stride).sub(m2);
+      FloatVector d3 = load(at + 3 * stride).sub(m3);
+      s0 = s0.add(d0);
+      s1 = s1.add(d1);
+      s2 = s2.add(d2);
+      s3 = s3.add(d3);
+      q0 = d0.fma(d0, q0);
+      q1 = d1.fma(d1, q1);
+      q2 = d2.fma(d2, q2);
+      q3 = d3.fma(d3, q3);
+    }
+    if (whole < n) {
+      VectorMask<Float> m = first(n - whole);
+      FloatVector zero = all(0f);
+      long at = x + whole * 4L;
+      FloatVector d0 = zero.blend(load(at + 0 * stride, m).sub(m0), m);
+      FloatVector d1 = zero.blend(load(at + 1 * stride, m).sub(m1), m);
+      FloatVector d2 = zero.blend(load(at + 2 * stride, m).sub(m2), m);
+      FloatVector d3 = zero.blend(load(at + 3 * stride, m).sub(m3), m);
+      s0 = s0.add(d0);
+      s1 = s1.add(d1);
+      s2 = s2.add(d2);
+      s3 = s3.add(d3);
+      q0 = d0.fma(d0, q0);
+      q1 = d1.fma(d1, q1);
+      q2 = d2.fma(d2, q2);
+      q3 = d3.fma(d3, q3);
+    }
+    store(s0, out + 0 * SLOT);
+    store(s1, out + 1 * SLOT);
+    store(s2, out + 2 * SLOT);
+    store(s3, out + 3 * SLOT);
+    store(q0, out + (4 + 0) * SLOT);
+    store(q1, out + (4 + 1) * SLOT);
+    store(q2, out + (4 + 2) * SLOT);
+    store(q3, out + (4 + 3) * SLOT);
+  }
+
+  private static void deviations1(long x, int n, float mean, long out) {
+    FloatVector s = all(0f);
+    FloatVector q = all(0f);
+    int whole = whole(n);
+    for (int i = 0; i < whole; i += N) {
+      FloatVector d = load(x + i * 4L).sub(mean);
+      s = s.add(d);
+      q = d.fma(d, q);
+    }
+    if (whole < n) {
+      VectorMask<Float> m = first(n - whole);
+      FloatVector d = all(0f).blend(load(x + whole * 4L, m).sub(mean), m);
+      s = s.add(d);
+      q = d.fma(d, q);
+    }
+    store(s, out);
+    store(q, out + 4 * SLOT);
+  }
+
+  static void normalize(
+      long x, long y, int rows, int n, float[] stats, long weight, long bias) {
+    long stride = n * 4L;
+    if (weight != 0 && rows == RowLoops.GROUP) {
+      affine4(x, y, stride, n, stats, weight, bias);
+      return;
+    }
+    for (int r = 0; r < rows; r++) {
+      long at = r * stride;
+      if (weight == 0) {
+        plain(x + at, y + at, n, stats[2 * r], stats[2 * r + 1]);
+      } else {
+        affine(x + at, y + at, n, stats[2 * r], stats[2 * r + 1], weight, bias);
+      }
+    }
+  }
+
+  private static void affine4(
+      long x, long y, long stride, int n, float[] stats, long weight, long bias) {
+    FloatVector m0 = all(stats[2 * 0]);
+    FloatVector m1 = all(stats[2 * 1]);
+    FloatVector m2 = all(stats[2 * 2]);
+    FloatVector m3 = all(stats[2 * 3]);
+    FloatVector r0 = all(stats[2 * 0 + 1]);
+    FloatVector r1 = all(stats[2 * 1 + 1]);
+    FloatVector r2 = all(stats[2 * 2 + 1]);
+    FloatVector r3 = all(stats[2 * 3 + 1]);
+    int whole = whole(n);
+    for (int i = 0; i < whole; i += N) {
+      long at = i * 4L;
+      FloatVector w = load(weight + at);
+      FloatVector b = load(bias + at);
+      store(load(x + at + 0 * stride).sub(m0).mul(r0).fma(w, b), y + at + 0 * stride);
+      store(load(x + at + 1 * stride).sub(m1).mul(r1).fma(w, b), y + at + 1 * stride);
+      store(load(x + at + 2 * stride).sub(m2).mul(r2).fma(w, b), y + at + 2 * stride);
+      store(load(x + at + 3 * stride).sub(m3).mul(r3).fma(w, b), y + at + 3 * stride);
+    }
+    for (int r = 0; whole < n && r < RowLoops.GROUP; r++) {
+      long at = r * stride + whole * 4L;
+      long c = whole * 4L;
+      affine(x + at, y + at, n - whole, stats[2 * r], stats[2 * r + 1], weight + c, bias + c);
+    }
+  }
+
+  private static void affine(
+      long x, long y, int n, float mean, float rstd, long weight, long bias) {
+    int whole = whole(n);
+    for (int i = 0; i < whole; i += N) {
+      long at = i * 4L;
+      FloatVector v = load(x + at).sub(mean).mul(rstd);
+      store(v.fma(load(weight + at), load(bias + at)), y + at);
+    }
+    if (whole < n) {
+      VectorMask<Float> m = first(n - whole);
+      long at = whole * 4L;
+      FloatVector v = load(x + at, m).sub(mean).mul(rstd);
+      store(v.fma(load(weight + at, m), load(bias + at, m)), y + at, m);
+    }
+  }
+
+  private static void plain(long x, long y, int n, float mean, float rstd) {
+    int whole = whole(n);
+    for (int i = 0; i < whole; i += N) {
+      store(load(x + i * 4L).sub(mean).mul(rstd), y + i * 4L);
+    }
+    if (whole < n) {
+      VectorMask<Float> m = first(n - whole);
+      long at = whole * 4L;
+      store(load(x + at, m).sub(mean).mul(rstd), y + at, m);
+    }
+  }
+}
