@@ -22,22 +22,12 @@ public interface ChannelLoops {
   void columnMap(
       long x, long y, int rows, int width, long mean, long scale, long bias, boolean silu);
 
-  /**
-   * {@code dz = dy act'(z)}; {@code s1[j] = Σ_r dz}, {@code s2[j] = Σ_r dz (x - mean[j])}. With
-   * SiLU {@code dz} is stored too; without it {@code dz = dy} and {@code dz} is not touched.
-   */
-  void columnGradientSums(
-      long x,
-      long dy,
-      long dz,
-      int rows,
-      int width,
-      long mean,
-      long scale,
-      long bias,
-      long s1,
-      long s2,
-      boolean silu);
+  /** {@code dz = dy silu'(z)}; {@code dz} may be the memory of {@code dy}. */
+  void columnSiluGradient(
+      long x, long dy, long dz, int rows, int width, long mean, long scale, long bias);
+
+  /** {@code s1[j] = Σ_r dz}, {@code s2[j] = Σ_r dz (x - mean[j])}. */
+  void columnGradientSums(long x, long dz, int rows, int width, long mean, long s1, long s2);
 
   /** {@code dx[r, j] = dz[r, j] a[j] + (x[r, j] - mean[j]) b[j] + c[j]}. */
   void columnGradient(
@@ -49,7 +39,10 @@ public interface ChannelLoops {
   /** {@code y = act((x - mean) scale + bias)}. */
   void planeMap(long x, long y, int n, float mean, float scale, float bias, boolean silu);
 
-  /** As {@link #columnGradientSums} for one channel: {@code out = {Σ dz, Σ dz (x - mean)}}. */
+  /**
+   * {@code dz = dy act'(z)}, {@code out = {Σ dz, Σ dz (x - mean)}}. With SiLU {@code dz} is stored
+   * too; without it {@code dz = dy} and {@code dz} is not touched.
+   */
   void planeGradientSums(
       long x,
       long dy,

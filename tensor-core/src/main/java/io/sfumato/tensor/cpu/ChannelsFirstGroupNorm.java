@@ -3,10 +3,12 @@ package io.sfumato.tensor.cpu;
 
 import io.sfumato.tensor.cpu.GroupNormKernel.Problem;
 
-/** One call of {@link GroupNormKernel} over [batch, channels, spatial]: a group is contiguous. */
+/**
+ * One call of {@link GroupNormKernel} over [batch, channels, spatial]: a group is contiguous. Its
+ * moments are taken around a {@link Pilot}.
+ */
 final class ChannelsFirstGroupNorm {
   private final ChannelLoops loops = Loops.leaf().channels();
-  private final ReduceLoops reduce = Loops.leaf().reduce();
   private final Problem p;
   private final long x;
   private final long weight;
@@ -31,21 +33,17 @@ final class ChannelsFirstGroupNorm {
 
   private void forwardGroup(int i, long at, long y, double epsilon) {
     long n = (long) p.perGroup() * p.spatial();
-    double sum = 0;
-    for (long k = 0; k < n; k += Loops.CHUNK) {
-      sum += reduce.sum(x + at + k * 4, (int) Math.min(Loops.CHUNK, n - k));
-    }
-    float m = (float) (sum / n);
     double[] part = new double[2];
-    double s = 0;
-    double q = 0;
-    for (long k = 0; k < n; k += Loops.CHUNK) {
-      loops.planeDeviations(x + at + k * 4, (int) Math.min(Loops.CHUNK, n - k), m, part);
-      s += part[0];
-      q += part[1];
+    double[] sums = new double[2];
+    float pilot = Pilot.of(x + at, n);
+    around(x + at, n, pilot, part, sums);
+    if (!Pilot.serves(sums[0], sums[1], n)) {
+      pilot = (float) (pilot + sums[0] / n);
+      around(x + at, n, pilot, part, sums);
     }
-    m = (float) (m + s / n);
-    float r = (float) (1 / Math.sqrt(Math.max(0, (q - s * s / n) / n) + epsilon));
+    float m = (float) (pilot + sums[0] / n);
+    double squares = Math.max(0, sums[1] - sums[0] * sums[0] / n);
+    float r = (float) (1 / Math.sqrt(squares / n + epsilon));
     Memory.putFloat(mean + i * 4L, m);
     Memory.putFloat(rstd + i * 4L, r);
     for (int c = 0; c < p.perGroup(); c++) {
@@ -53,6 +51,17 @@ final class ChannelsFirstGroupNorm {
       long o = at + c * plane;
       float scale = r * weight(channel);
       loops.planeMap(x + o, y + o, p.spatial(), m, scale, bias(channel), p.silu());
+    }
+  }
+
+  /** {@code Σ (x - c)} and {@code Σ (x - c)²} of a group. */
+  private void around(long group, long n, float c, double[] part, double[] sums) {
+    sums[0] = 0;
+    sums[1] = 0;
+    for (long k = 0; k < n; k += Loops.CHUNK) {
+      loops.planeDeviations(group + k * 4, (int) Math.min(Loops.CHUNK, n - k), c, part);
+      sums[0] += part[0];
+      sums[1] += part[1];
     }
   }
 

@@ -14,6 +14,9 @@ final class ChannelsLastGroupNorm {
   /** Floats per chunk: statistics take two passes over a chunk, the second from the cache. */
   private static final int CHUNK = 1 << 15;
 
+  /** Floats of a wide row. */
+  private static final int WIDE = 1024;
+
   /** Rows that are summed in f32 before the sums go on in double. */
   private static final int SUMMED_ROWS = 256;
 
@@ -26,6 +29,10 @@ final class ChannelsLastGroupNorm {
   private final long rstd;
   private final int period;
   private final int width;
+
+  /** Rows in one wide row: {@link #parameters} repeat as often, so that loops are long. */
+  private final int repeat;
+
   private final int chunkPixels;
   private final int chunks;
   private final long pixel;
@@ -45,14 +52,16 @@ final class ChannelsLastGroupNorm {
     int channels = p.channels();
     this.period = Math.max(1, loops.lanes() / Integer.lowestOneBit(Math.max(1, channels)));
     this.width = Math.multiplyExact(period, channels);
+    this.repeat = Math.max(1, WIDE / Math.max(1, width));
     this.chunkPixels = period * Math.max(1, CHUNK / Math.max(1, width));
     this.chunks = (p.spatial() + chunkPixels - 1) / chunkPixels;
     this.pixel = channels * 4L;
-    this.parameters = Scratch.get(Scratch.Slot.PARAMETERS, Math.max(1, p.batch() * 6L * width * 4));
+    this.parameters =
+        Scratch.get(Scratch.Slot.PARAMETERS, Math.max(1, p.batch() * 6L * repeat * width * 4));
   }
 
   private long parameter(int image, int which) {
-    return parameters + (image * 6L + which) * width * 4;
+    return parameters + (image * 6L + which) * repeat * width * 4;
   }
 
   private long chunkOffset(int image, int chunk) {
@@ -228,8 +237,23 @@ final class ChannelsLastGroupNorm {
 
   private void put(int image, int which, int channel, float value) {
     long at = parameter(image, which) + channel * 4L;
-    for (int k = 0; k < period; k++) {
+    for (int k = 0; k < period * repeat; k++) {
       Memory.putFloat(at + k * pixel, value);
+    }
+  }
+
+  /** Work on some rows of some width. */
+  @FunctionalInterface
+  private interface RowsBody {
+    void run(long offset, int rows, int width);
+  }
+
+  /** Takes rows as wide ones as far as they go. */
+  private void forWideRows(int rows, RowsBody body) {
+    int wide = rows / repeat;
+    body.run(0, wide, repeat * width);
+    if (wide * repeat < rows) {
+      body.run((long) wide * repeat * width * 4, 1, (rows - wide * repeat) * width);
     }
   }
 
@@ -241,7 +265,8 @@ final class ChannelsLastGroupNorm {
     long m = parameter(image, 0);
     long scale = parameter(image, 1);
     long b = parameter(image, 2);
-    loops.columnMap(x + at, y + at, rows, width, m, scale, b, p.silu());
+    forWideRows(
+        rows, (o, r, w) -> loops.columnMap(x + at + o, y + at + o, r, w, m, scale, b, p.silu()));
     if (rest > 0) {
       long left = at + (long) rows * width * 4;
       long row = Scratch.get(Scratch.Slot.ROW, width * 4L);
@@ -295,7 +320,13 @@ final class ChannelsLastGroupNorm {
     for (int k = 0; k < rows; k += SUMMED_ROWS) {
       int some = Math.min(SUMMED_ROWS, rows - k);
       long o = at + k * bytes;
-      loops.columnGradientSums(x + o, dy + o, dx + o, some, width, m, scale, b, s1, s2, p.silu());
+      if (p.silu()) {
+        forWideRows(
+            some,
+            (q, r, w) ->
+                loops.columnSiluGradient(x + o + q, dy + o + q, dx + o + q, r, w, m, scale, b));
+      }
+      loops.columnGradientSums(x + o, p.silu() ? dx + o : dy + o, some, width, m, s1, s2);
       foldChannels(s1, s2, period, sums, out);
     }
     if (rest > 0) {
@@ -307,7 +338,10 @@ final class ChannelsLastGroupNorm {
       Memory.copy(x + left, xs, rest * pixel);
       Memory.zero(dys, bytes);
       Memory.copy(dy + left, dys, rest * pixel);
-      loops.columnGradientSums(xs, dys, dzs, 1, width, m, scale, b, s1, s2, p.silu());
+      if (p.silu()) {
+        loops.columnSiluGradient(xs, dys, dzs, 1, width, m, scale, b);
+      }
+      loops.columnGradientSums(xs, p.silu() ? dzs : dys, 1, width, m, s1, s2);
       foldChannels(s1, s2, rest, sums, out);
       if (p.silu()) {
         Memory.copy(dzs, dx + left, rest * pixel);
@@ -364,7 +398,9 @@ final class ChannelsLastGroupNorm {
     long a = parameter(image, 3);
     long b = parameter(image, 4);
     long c = parameter(image, 5);
-    loops.columnGradient(x + at, dz + at, dx + at, rows, width, m, a, b, c);
+    forWideRows(
+        rows,
+        (o, r, w) -> loops.columnGradient(x + at + o, dz + at + o, dx + at + o, r, w, m, a, b, c));
     if (rest > 0) {
       long left = at + (long) rows * width * 4;
       long row = Scratch.get(Scratch.Slot.ROW, 2L * width * 4);

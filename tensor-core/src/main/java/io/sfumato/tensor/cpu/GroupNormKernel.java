@@ -4,9 +4,9 @@ package io.sfumato.tensor.cpu;
 /**
  * Group normalisation (Wu and He 2018) with optional fused SiLU over contiguous f32 images, on all
  * threads. With {@code x̂ = (x - mean) rstd} per image and group, {@code y = act(x̂ weight +
- * bias)}. Statistics are computed in two passes per block that fits the cache and joined in double;
- * results do not depend on the number of threads. An address of 0 stands for an absent weight or
- * bias.
+ * bias)}. Statistics are computed in one or two passes per block that fits the cache and joined in
+ * double; results do not depend on the number of threads. An address of 0 stands for an absent
+ * weight or bias.
  */
 public final class GroupNormKernel {
   private GroupNormKernel() {}

@@ -5,8 +5,8 @@ import org.jspecify.annotations.Nullable;
 
 /**
  * Layer normalisation (Ba et al. 2016) and RMS normalisation (Zhang and Sennrich 2019) of the rows
- * of contiguous f32 matrices, on all threads. Variances are computed in two passes. Results do not
- * depend on the number of threads. An address of 0 stands for an absent optional operand.
+ * of contiguous f32 matrices, on all threads. Results do not depend on the number of threads. An
+ * address of 0 stands for an absent optional operand.
  */
 public final class LayerNormKernel {
   private LayerNormKernel() {}
@@ -220,14 +220,7 @@ public final class LayerNormKernel {
    * Runs the row gradients; returns {@code Σ dy x̂} and {@code Σ dy} as [batches, 2, n] or null.
    */
   private static double @Nullable [] run(
-      long x,
-      long dy,
-      long dx,
-      long mean,
-      long rstd,
-      Affine a,
-      boolean centred,
-      boolean sums) {
+      long x, long dy, long dx, long mean, long rstd, Affine a, boolean centred, boolean sums) {
     RowLoops loops = Loops.leaf().rows();
     Rows operands = new Rows(a);
     int n = a.n;

@@ -47,9 +47,9 @@ public interface RowLoops {
   void normalize(long x, long y, int rows, int n, float[] stats, long weight, long bias);
 
   /**
-   * With {@code x̂ = (x - mean) rstd}, row by row: {@code columnGain += dy x̂}, {@code columnShift +=
-   * dy}, and {@code dx = rstd (g - mean(g) - x̂ mean(g x̂))}, {@code g = dy weight}; without {@code
-   * centred} the term {@code mean(g)} is left out (RMS norm).
+   * With {@code x̂ = (x - mean) rstd}, row by row: {@code columnGain += dy x̂}, {@code columnShift
+   * += dy}, and {@code dx = rstd (g - mean(g) - x̂ mean(g x̂))}, {@code g = dy weight}; without
+   * {@code centred} the term {@code mean(g)} is left out (RMS norm).
    *
    * @param stats mean and rstd of each of up to {@link #GROUP} rows
    * @param weight weights

@@ -67,29 +67,30 @@ final class ScalarChannelLoops implements ChannelLoops {
   }
 
   @Override
+  public void columnSiluGradient(
+      long x, long dy, long dz, int rows, int width, long mean, long scale, long bias) {
+    for (int r = 0; r < rows; r++) {
+      for (int j = 0; j < width; j++) {
+        long at = ((long) r * width + j) * 4;
+        long c = j * 4L;
+        float m = getFloat(mean + c);
+        float g = getFloat(dy + at);
+        g = gradient(getFloat(x + at), g, m, getFloat(scale + c), getFloat(bias + c));
+        putFloat(dz + at, g);
+      }
+    }
+  }
+
+  @Override
   public void columnGradientSums(
-      long x,
-      long dy,
-      long dz,
-      int rows,
-      int width,
-      long mean,
-      long scale,
-      long bias,
-      long s1,
-      long s2,
-      boolean silu) {
+      long x, long dz, int rows, int width, long mean, long s1, long s2) {
     for (int j = 0; j < width; j++) {
       float m = getFloat(mean + j * 4L);
       double a = 0;
       double q = 0;
       for (int r = 0; r < rows; r++) {
         long at = ((long) r * width + j) * 4;
-        float g = getFloat(dy + at);
-        if (silu) {
-          g = gradient(getFloat(x + at), g, m, getFloat(scale + j * 4L), getFloat(bias + j * 4L));
-          putFloat(dz + at, g);
-        }
+        float g = getFloat(dz + at);
         a += g;
         q += g * ((double) getFloat(x + at) - m);
       }

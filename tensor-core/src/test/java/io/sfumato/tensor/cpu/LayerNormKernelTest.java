@@ -1,6 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 package io.sfumato.tensor.cpu;
 
+import static org.junit.jupiter.api.Assertions.assertEquals;
+
 import io.sfumato.tensor.cpu.LayerNormKernel.Affine;
 import io.sfumato.tensor.cpu.LayerNormKernel.Gradients;
 import org.junit.jupiter.api.AfterEach;
@@ -58,6 +60,77 @@ class LayerNormKernelTest {
           EPSILON);
       mean.check(new double[] {m}, 1e-7, 0, "mean");
       rstd.check(new double[] {1 / Math.sqrt(v + EPSILON)}, 1e-6, 0, "rstd");
+    }
+  }
+
+  /** Rows whose sample of values for the first guess at the mean is far from all others. */
+  @Test
+  void outliersInTheSampleDoNotSpoilTheMoments() {
+    for (SimdProvider provider : NativeFloats.providers()) {
+      Loops.use(provider);
+      for (int n : new int[] {5, 33, 384, 5000}) {
+        for (int rows : new int[] {1, 2, 3, 4, 7}) {
+          NativeFloats x = NativeFloats.random(rows * n, n + rows, 3, 0.01);
+          for (int i = 0; i < x.n; i += n) {
+            for (int k = 0; k < 4; k++) {
+              x.set(i + n / 4 * k, 1000f + k);
+            }
+          }
+          NativeFloats y = new NativeFloats(x.n);
+          NativeFloats mean = new NativeFloats(rows);
+          NativeFloats rstd = new NativeFloats(rows);
+          double[] means = new double[rows];
+          double[] rstds = new double[rows];
+          double[] expected = new double[x.n];
+          for (int r = 0; r < rows; r++) {
+            for (int j = 0; j < n; j++) {
+              means[r] += x.get(r * n + j) / (double) n;
+            }
+            double v = 0;
+            for (int j = 0; j < n; j++) {
+              v += Math.pow(x.get(r * n + j) - means[r], 2) / n;
+            }
+            rstds[r] = 1 / Math.sqrt(v + EPSILON);
+            for (int j = 0; j < n; j++) {
+              expected[r * n + j] = (x.get(r * n + j) - means[r]) * rstds[r];
+            }
+          }
+          LayerNormKernel.forward(
+              x.address, y.address, mean.address, rstd.address, Affine.of(rows, n, 0, 0), EPSILON);
+          mean.check(means, 2e-7, 0, "mean");
+          rstd.check(rstds, 1e-6, 0, "rstd");
+          y.check(expected, 2e-6, 1, "y");
+        }
+      }
+    }
+  }
+
+  /** A row's result is the same bits whatever rows stand beside it. */
+  @Test
+  void rowsDoNotDependOnTheirNeighbours() {
+    int rows = 11;
+    for (int n : new int[] {1, 16, 33, 384, 4100}) {
+      NativeFloats x = NativeFloats.random(rows * n, n, 1, 2);
+      NativeFloats w = NativeFloats.random(n, 2);
+      NativeFloats b = NativeFloats.random(n, 3);
+      NativeFloats y = new NativeFloats(rows * n);
+      NativeFloats one = new NativeFloats(n);
+      NativeFloats mean = new NativeFloats(rows);
+      NativeFloats rstd = new NativeFloats(rows);
+      Affine all = Affine.of(rows, n, w.address, b.address);
+      LayerNormKernel.forward(x.address, y.address, mean.address, rstd.address, all, EPSILON);
+      for (int r = 0; r < rows; r++) {
+        LayerNormKernel.forward(
+            x.address + 4L * r * n,
+            one.address,
+            mean.address,
+            rstd.address,
+            Affine.of(1, n, w.address, b.address),
+            EPSILON);
+        for (int j = 0; j < n; j++) {
+          assertEquals(one.get(j), y.get(r * n + j), "row " + r + " of " + n);
+        }
+      }
     }
   }
 

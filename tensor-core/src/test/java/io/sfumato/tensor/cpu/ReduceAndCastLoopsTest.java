@@ -61,6 +61,12 @@ class ReduceAndCastLoopsTest {
           }
           provider.loops().reduce().addColumns(x.address, out.address, rows, n);
           out.check(e, 1e-6, 10, "addColumns");
+          double[] totals = new double[n + 3];
+          provider.loops().reduce().columnTotals(x.address, rows, n, totals, 2);
+          for (int j = 0; j < n; j++) {
+            assertEquals(column(x, rows, n, j), totals[j + 2], "columnTotals");
+          }
+          assertEquals(0, totals[1] + totals[n + 2], "beside columnTotals");
         }
       }
     }
@@ -167,5 +173,14 @@ class ReduceAndCastLoopsTest {
     double toB = Math.abs(up - v);
     boolean lower = toA < toB || toA == toB && (low >>> 16 & 1) == 0;
     return lower ? a : b;
+  }
+
+  /** The sum of a column, row after row. */
+  private static double column(NativeFloats x, int rows, int n, int j) {
+    double sum = 0;
+    for (int r = 0; r < rows; r++) {
+      sum += x.get(r * n + j);
+    }
+    return sum;
   }
 }

@@ -126,9 +126,7 @@ final class ExpVectors {
    * sign is set: callers see to NaN.
    */
   static FloatVector limited(FloatVector v) {
-    return v.reinterpretAsInts()
-        .lanewise(VectorOperators.UMIN, LOWEST_BITS)
-        .reinterpretAsFloats();
+    return v.reinterpretAsInts().lanewise(VectorOperators.UMIN, LOWEST_BITS).reinterpretAsFloats();
   }
 
   /** {@code e}, but 0 where the argument {@code v} is below {@link #LOWEST}. */
@@ -165,8 +163,8 @@ final class ExpVectors {
   }
 
   /**
-   * {@code t = e^(x - shift)} for any {@code n}: 0 where it is less than the smallest normal number,
-   * infinite where the argument is above {@link #HIGHEST}.
+   * {@code t = e^(x - shift)} for any {@code n}: 0 where it is less than the smallest normal
+   * number, infinite where the argument is above {@link #HIGHEST}.
    */
   static void shiftedRow(long x, float shift, long t, int n) {
     int whole = Lanes.whole(n);
@@ -186,7 +184,9 @@ final class ExpVectors {
     }
   }
 
-  /** As {@link #shiftedRow}, for arguments that are not positive; returns the sum of the results. */
+  /**
+   * As {@link #shiftedRow}, for arguments that are not positive; returns the sum of the results.
+   */
   static double shiftedRowSum(long x, float shift, long t, int n) {
     long pad = Lanes.lastPad();
     double sum = 0;
@@ -223,6 +223,7 @@ final class ExpVectors {
     store(e, t, m);
     store(load(out).add(e, m), out);
   }
+
   /** {@code t = e^(-|x|)}. */
   static void negatedAbs(long x, long t, int n) {
     for (int i = 0; i < n; i += N) {

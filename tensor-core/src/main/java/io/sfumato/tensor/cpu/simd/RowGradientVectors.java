@@ -12,8 +12,8 @@ import jdk.incubator.vector.FloatVector;
 import jdk.incubator.vector.VectorMask;
 
 /**
- * Gradients of the normalisation of rows, two at a time, so that the running sums of the columns are
- * loaded and stored once for two rows; four at a time are too much for the compiler's inlining
+ * Gradients of the normalisation of rows, two at a time, so that the running sums of the columns
+ * are loaded and stored once for two rows; four at a time are too much for the compiler's inlining
  * budget. The methods for one row make the same steps in the same order.
  */
 final class RowGradientVectors {

@@ -8,7 +8,7 @@ import static io.sfumato.tensor.cpu.simd.Lanes.load;
 import static io.sfumato.tensor.cpu.simd.Lanes.store;
 import static io.sfumato.tensor.cpu.simd.Lanes.whole;
 
-import io.sfumato.tensor.cpu.Memory;
+import io.sfumato.tensor.cpu.Pilot;
 import io.sfumato.tensor.cpu.RowLoops;
 import java.util.Arrays;
 import jdk.incubator.vector.FloatVector;
@@ -18,19 +18,11 @@ import jdk.incubator.vector.VectorMask;
  * Moments and normalisation of rows, four at a time: while the sums of one row wait for each other,
  * those of its neighbours go on. The methods for one row make the same steps in the same order.
  *
- * <p>Moments are taken in one pass around a pilot, the row's first value. If that turns out to be
- * far from the mean, measured by the spread, too much cancels: then a second pass goes around the
- * mean.
+ * <p>Moments are taken around a {@link Pilot}.
  */
 final class RowVectors {
   /** Columns whose squares are summed in f32 before the sum goes on in double. */
   private static final int SUMMED = 4096;
-
-  /**
-   * A pilot at the distance d from the mean is near while {@code d² <= NEAR (variance + d²)}: up to
-   * three standard deviations.
-   */
-  private static final double NEAR = 0.9;
 
   private static final long SLOT = 64;
 
@@ -39,11 +31,11 @@ final class RowVectors {
   static void moments(long x, int rows, int n, double[] out) {
     long pad = Lanes.pads();
     long stride = n * 4L;
-    float c0 = Memory.getFloat(x);
+    float c0 = Pilot.of(x, n);
     if (rows == RowLoops.GROUP) {
-      float c1 = Memory.getFloat(x + stride);
-      float c2 = Memory.getFloat(x + 2 * stride);
-      float c3 = Memory.getFloat(x + 3 * stride);
+      float c1 = Pilot.of(x + stride, n);
+      float c2 = Pilot.of(x + 2 * stride, n);
+      float c3 = Pilot.of(x + 3 * stride, n);
       Arrays.fill(out, 0, 2 * RowLoops.GROUP, 0);
       for (int i = 0; i < n; i += SUMMED) {
         deviations4(x + i * 4L, stride, Math.min(SUMMED, n - i), c0, c1, c2, c3, pad);
@@ -60,7 +52,7 @@ final class RowVectors {
     }
     for (int r = 0; r < rows; r++) {
       long row = x + r * stride;
-      float pilot = Memory.getFloat(row);
+      float pilot = Pilot.of(row, n);
       around(row, pilot, n, out, 2 * r, pad);
       finish(row, pilot, n, out, 2 * r, pad);
     }
@@ -71,7 +63,7 @@ final class RowVectors {
     double s = out[at];
     double q = out[at + 1];
     float c = pilot;
-    if (!(s * s <= NEAR * n * q)) {
+    if (!Pilot.serves(s, q, n)) {
       c = (float) (pilot + s / n);
       around(x, c, n, out, at, pad);
       s = out[at];
@@ -167,8 +159,7 @@ final class RowVectors {
     store(q, out + 4 * SLOT);
   }
 
-  static void normalize(
-      long x, long y, int rows, int n, float[] stats, long weight, long bias) {
+  static void normalize(long x, long y, int rows, int n, float[] stats, long weight, long bias) {
     long stride = n * 4L;
     if (weight != 0 && rows == RowLoops.GROUP) {
       affine4(x, y, stride, n, stats, weight, bias);

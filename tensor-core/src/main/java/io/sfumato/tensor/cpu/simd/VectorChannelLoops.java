@@ -9,20 +9,14 @@ import static io.sfumato.tensor.cpu.simd.Lanes.store;
 import static io.sfumato.tensor.cpu.simd.Lanes.whole;
 
 import io.sfumato.tensor.cpu.ChannelLoops;
-import io.sfumato.tensor.cpu.ElementwiseLoops;
-import io.sfumato.tensor.cpu.UnaryGradient;
-import io.sfumato.tensor.cpu.UnaryOp;
 import jdk.incubator.vector.FloatVector;
 import jdk.incubator.vector.VectorMask;
 
 /** {@link ChannelLoops} over the Vector API. */
 final class VectorChannelLoops implements ChannelLoops {
   private static final long B = N * 4L;
-  private final ElementwiseLoops elementwise;
 
-  VectorChannelLoops(ElementwiseLoops elementwise) {
-    this.elementwise = elementwise;
-  }
+  VectorChannelLoops() {}
 
   @Override
   public int lanes() {
@@ -108,50 +102,36 @@ final class VectorChannelLoops implements ChannelLoops {
   @Override
   public void columnMap(
       long x, long y, int rows, int width, long mean, long scale, long bias, boolean silu) {
-    int group = Math.max(1, Lanes.BLOCK / width);
-    for (int r = 0; r < rows; r += group) {
-      int some = Math.min(group, rows - r);
+    for (int r = 0; r < rows; r++) {
       long at = (long) r * width * 4;
-      mapRows(x + at, y + at, some, width, mean, scale, bias);
       if (silu) {
-        UnaryVectors.run(UnaryOp.SILU, y + at, y + at, some * width);
+        SiluVectors.mapRow(x + at, y + at, width, mean, scale, bias);
+      } else {
+        mapRow(x + at, y + at, width, mean, scale, bias);
       }
     }
   }
 
-  /** One vector of columns at a time, its parameters in registers. */
-  private static void mapRows(
-      long x, long y, int rows, int width, long mean, long scale, long bias) {
-    long stride = width * 4L;
-    for (int j = 0; j < width; j += N) {
-      FloatVector m = load(mean + j * 4L);
-      FloatVector s = load(scale + j * 4L);
-      FloatVector b = load(bias + j * 4L);
+  private static void mapRow(long x, long y, int n, long mean, long scale, long bias) {
+    for (int j = 0; j < n; j += N) {
       long at = j * 4L;
-      for (int r = 0; r < rows; r++) {
-        store(load(x + at).sub(m).fma(s, b), y + at);
-        at += stride;
-      }
+      FloatVector v = load(x + at).sub(load(mean + at));
+      store(v.fma(load(scale + at), load(bias + at)), y + at);
+    }
+  }
+
+  @Override
+  public void columnSiluGradient(
+      long x, long dy, long dz, int rows, int width, long mean, long scale, long bias) {
+    for (int r = 0; r < rows; r++) {
+      long at = (long) r * width * 4;
+      SiluVectors.gradientRow(x + at, dy + at, dz + at, width, mean, scale, bias);
     }
   }
 
   @Override
   public void columnGradientSums(
-      long x,
-      long dy,
-      long dz,
-      int rows,
-      int width,
-      long mean,
-      long scale,
-      long bias,
-      long s1,
-      long s2,
-      boolean silu) {
-    if (silu) {
-      siluGradientRows(x, dy, dz, rows, width, mean, scale, bias);
-    }
-    long from = silu ? dz : dy;
+      long x, long from, int rows, int width, long mean, long s1, long s2) {
     long stride = width * 4L;
     int j = 0;
     for (; j <= width - 2 * N; j += 2 * N) {
@@ -192,31 +172,6 @@ final class VectorChannelLoops implements ChannelLoops {
     }
   }
 
-  /** {@code dz = dy silu'(z)}; z goes through a block, for dz may be the memory of dy. */
-  private static void siluGradientRows(
-      long x, long dy, long dz, int rows, int width, long mean, long scale, long bias) {
-    long z = Lanes.outerBlock();
-    if (width > Lanes.BLOCK) {
-      for (int r = 0; r < rows; r++) {
-        for (int j = 0; j < width; j += Lanes.BLOCK) {
-          int n = Math.min(Lanes.BLOCK, width - j);
-          long c = j * 4L;
-          long at = (long) r * width * 4 + c;
-          mapRows(x + at, z, 1, n, mean + c, scale + c, bias + c);
-          GradientVectors.run(UnaryGradient.SILU, z, dy + at, dz + at, n);
-        }
-      }
-      return;
-    }
-    int group = Lanes.BLOCK / width;
-    for (int r = 0; r < rows; r += group) {
-      int some = Math.min(group, rows - r);
-      long at = (long) r * width * 4;
-      mapRows(x + at, z, some, width, mean, scale, bias);
-      GradientVectors.run(UnaryGradient.SILU, z, dy + at, dz + at, some * width);
-    }
-  }
-
   @Override
   public void columnGradient(
       long x, long dz, long dx, int rows, int width, long mean, long a, long b, long c) {
@@ -237,38 +192,56 @@ final class VectorChannelLoops implements ChannelLoops {
 
   @Override
   public void planeDeviations(long x, int n, float shift, double[] out) {
+    long pad = Lanes.pads();
+    deviations(x, n, shift, pad);
+    out[0] = Lanes.sum(pad);
+    out[1] = Lanes.sum(pad + 64);
+  }
+
+  private static void deviations(long x, int n, float shift, long out) {
+    FloatVector c = all(shift);
     FloatVector s0 = all(0f);
     FloatVector s1 = s0;
+    FloatVector s2 = s0;
+    FloatVector s3 = s0;
     FloatVector q0 = s0;
     FloatVector q1 = s0;
+    FloatVector q2 = s0;
+    FloatVector q3 = s0;
     int i = 0;
-    for (; i <= n - 2 * N; i += 2 * N) {
-      FloatVector a = load(x + i * 4L).sub(shift);
-      FloatVector b = load(x + i * 4L + B).sub(shift);
-      s0 = s0.add(a);
-      s1 = s1.add(b);
-      q0 = a.fma(a, q0);
-      q1 = b.fma(b, q1);
+    for (; i <= n - 4 * N; i += 4 * N) {
+      long at = x + i * 4L;
+      FloatVector d0 = load(at).sub(c);
+      FloatVector d1 = load(at + B).sub(c);
+      FloatVector d2 = load(at + 2 * B).sub(c);
+      FloatVector d3 = load(at + 3 * B).sub(c);
+      s0 = s0.add(d0);
+      s1 = s1.add(d1);
+      s2 = s2.add(d2);
+      s3 = s3.add(d3);
+      q0 = d0.fma(d0, q0);
+      q1 = d1.fma(d1, q1);
+      q2 = d2.fma(d2, q2);
+      q3 = d3.fma(d3, q3);
     }
+    s0 = s0.add(s1).add(s2.add(s3));
+    q0 = q0.add(q1).add(q2.add(q3));
     for (; i < n; i += N) {
       VectorMask<Float> m = first(Math.min(N, n - i));
-      FloatVector a = all(0f).blend(load(x + i * 4L, m).sub(shift), m);
+      FloatVector a = all(0f).blend(load(x + i * 4L, m).sub(c), m);
       s0 = s0.add(a);
       q0 = a.fma(a, q0);
     }
-    out[0] = Lanes.sum(s0.add(s1));
-    out[1] = Lanes.sum(q0.add(q1));
+    store(s0, out);
+    store(q0, out + 64);
   }
 
   @Override
   public void planeMap(long x, long y, int n, float mean, float scale, float bias, boolean silu) {
-    for (int i = 0; i < n; i += Lanes.BLOCK) {
-      int m = Math.min(Lanes.BLOCK, n - i);
-      long at = i * 4L;
-      affine(x + at, y + at, m, mean, scale, bias);
-      if (silu) {
-        elementwise.unary(UnaryOp.SILU, y + at, y + at, m);
-      }
+    if (silu) {
+      SiluVectors.mapPlane(x, y, n, mean, scale, bias);
+    } else {
+      affine(x, y, n, mean, scale, bias);
     }
   }
 
@@ -297,37 +270,43 @@ final class VectorChannelLoops implements ChannelLoops {
       float bias,
       double[] out,
       boolean silu) {
+    long from = dy;
     if (silu) {
-      siluGradientPlane(x, dy, dz, n, mean, scale, bias);
+      SiluVectors.gradientPlane(x, dy, dz, n, mean, scale, bias);
+      from = dz;
     }
-    long from = silu ? dz : dy;
-    FloatVector a = all(0f);
-    FloatVector q = a;
-    int whole = whole(n);
-    for (int i = 0; i < whole; i += N) {
-      FloatVector g = load(from + i * 4L);
-      a = a.add(g);
-      q = load(x + i * 4L).sub(mean).fma(g, q);
-    }
-    if (whole < n) {
-      VectorMask<Float> m = first(n - whole);
-      FloatVector g = load(from + whole * 4L, m);
-      a = a.add(g);
-      q = load(x + whole * 4L, m).sub(mean).fma(g, q);
-    }
-    out[0] = Lanes.sum(a);
-    out[1] = Lanes.sum(q);
+    long pad = Lanes.pads();
+    gradientSums(x, from, n, mean, pad);
+    out[0] = Lanes.sum(pad);
+    out[1] = Lanes.sum(pad + 64);
   }
 
-  private void siluGradientPlane(
-      long x, long dy, long dz, int n, float mean, float scale, float bias) {
-    long z = Lanes.outerBlock();
-    for (int i = 0; i < n; i += Lanes.BLOCK) {
-      int m = Math.min(Lanes.BLOCK, n - i);
+  private static void gradientSums(long x, long dz, int n, float mean, long out) {
+    FloatVector c = all(mean);
+    FloatVector a0 = all(0f);
+    FloatVector a1 = a0;
+    FloatVector q0 = a0;
+    FloatVector q1 = a0;
+    int i = 0;
+    for (; i <= n - 2 * N; i += 2 * N) {
       long at = i * 4L;
-      affine(x + at, z, m, mean, scale, bias);
-      elementwise.gradient(UnaryGradient.SILU, z, dy + at, dz + at, m);
+      FloatVector g0 = load(dz + at);
+      FloatVector g1 = load(dz + at + B);
+      a0 = a0.add(g0);
+      a1 = a1.add(g1);
+      q0 = load(x + at).sub(c).fma(g0, q0);
+      q1 = load(x + at + B).sub(c).fma(g1, q1);
     }
+    a0 = a0.add(a1);
+    q0 = q0.add(q1);
+    for (; i < n; i += N) {
+      VectorMask<Float> m = first(Math.min(N, n - i));
+      FloatVector g = load(dz + i * 4L, m);
+      a0 = a0.add(g);
+      q0 = load(x + i * 4L, m).sub(c).fma(g, q0);
+    }
+    store(a0, out);
+    store(q0, out + 64);
   }
 
   @Override

@@ -30,7 +30,7 @@ record VectorLoops(
         reduce,
         new VectorCastLoops(),
         new VectorRowLoops(reduce),
-        new VectorChannelLoops(elementwise),
+        new VectorChannelLoops(),
         new VectorAttentionLoops(reduce),
         new VectorOptimizerLoops());
   }

@@ -70,7 +70,9 @@ final class VectorRowLoops implements RowLoops {
   /** Integers in the order of the floats, negative NaN first, positive NaN last. */
   private static IntVector ordered(FloatVector v) {
     IntVector bits = v.reinterpretAsInts();
-    return bits.lanewise(VectorOperators.ASHR, 31).and(Integer.MAX_VALUE).lanewise(VectorOperators.XOR, bits);
+    return bits.lanewise(VectorOperators.ASHR, 31)
+        .and(Integer.MAX_VALUE)
+        .lanewise(VectorOperators.XOR, bits);
   }
 
   private static int ordered(float v) {
@@ -201,7 +203,6 @@ final class VectorRowLoops implements RowLoops {
       boolean centred,
       long columnGain,
       long columnShift) {
-    RowGradientVectors.run(
-        x, dy, dx, rows, n, stats, weight, centred, columnGain, columnShift);
+    RowGradientVectors.run(x, dy, dx, rows, n, stats, weight, centred, columnGain, columnShift);
   }
 }
