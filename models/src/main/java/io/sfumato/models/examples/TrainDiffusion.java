@@ -127,7 +127,7 @@ public final class TrainDiffusion implements Callable<Integer> {
 
   @Option(
       names = "--stop-after",
-      description = "Stop at this step and keep the checkpoint, as if interrupted; for --resume.")
+      description = "Draw samples at this step already; --resume goes on from there.")
   private @Nullable Integer stopAfter;
 
   @Option(names = "--resume", description = "Go on from the checkpoint in --out.")
