@@ -19,7 +19,9 @@ record Measured(String name, int threads, double value) {
     /** The median time of one run. */
     TIME("median_ms", "ms"),
     /** The peak resident set beyond the process' own. */
-    MEMORY("rss_mb", "MiB");
+    MEMORY("rss_mb", "MiB"),
+    /** What one run leaves on the Java heap. */
+    GARBAGE("garbage_mb", "MiB");
 
     private final String key;
     private final String unit;

@@ -57,8 +57,9 @@ public final class Stability implements Callable<Integer> {
    * @param name the case
    * @param median of the medians of the JVMs, in ms
    * @param worst the greatest of them
+   * @param garbage the most that one run left on the Java heap in any JVM, in MiB
    */
-  record Row(String name, double median, double worst) {
+  record Row(String name, double median, double worst, double garbage) {
     double ratio() {
       return worst / median;
     }
@@ -84,16 +85,16 @@ public final class Stability implements Callable<Integer> {
       throw new Programs.Refusal("--runs and --threads must be at least 1");
     }
     Map<String, List<Double>> times = new LinkedHashMap<>();
+    Map<String, List<Double>> garbage = new LinkedHashMap<>();
     Set<String> skipped = new LinkedHashSet<>();
     for (int i = 1; i <= runs; i++) {
       System.err.printf("JVM %d of %d%n", i, runs);
       Children.Output output = Children.run(suite());
-      for (Measured line : Measured.parse(output.lines(), Measured.Quantity.TIME)) {
-        times.computeIfAbsent(line.name(), k -> new ArrayList<>()).add(line.value());
-      }
+      collect(output, Measured.Quantity.TIME, times);
+      collect(output, Measured.Quantity.GARBAGE, garbage);
       skipped.addAll(skippedIn(output.errors()));
     }
-    List<Row> rows = rows(times);
+    List<Row> rows = rows(times, garbage);
     System.out.print(table(rows));
     skipped.forEach(System.out::println);
     return rows.stream().allMatch(Row::isStable) ? 0 : 1;
@@ -116,16 +117,32 @@ public final class Stability implements Callable<Integer> {
             String.valueOf(warmUp)));
   }
 
+  private static void collect(
+      Children.Output output, Measured.Quantity quantity, Map<String, List<Double>> values) {
+    for (Measured line : Measured.parse(output.lines(), quantity)) {
+      values.computeIfAbsent(line.name(), k -> new ArrayList<>()).add(line.value());
+    }
+  }
+
   /** The cases of all JVMs. */
-  static List<Row> rows(Map<String, List<Double>> times) {
+  static List<Row> rows(Map<String, List<Double>> times, Map<String, List<Double>> garbage) {
     List<Row> rows = new ArrayList<>();
-    times.forEach((name, t) -> rows.add(new Row(name, Samples.median(t), Samples.greatest(t))));
+    times.forEach(
+        (name, t) ->
+            rows.add(
+                new Row(
+                    name,
+                    Samples.median(t),
+                    Samples.greatest(t),
+                    Samples.greatest(garbage.getOrDefault(name, List.of(0.0))))));
     return rows;
   }
 
   /** The rows as text. */
   static String table(List<Row> rows) {
-    TextTable table = new TextTable(1, List.of("case", "median, ms", "worst, ms", "ratio", ""));
+    TextTable table =
+        new TextTable(
+            1, List.of("case", "median, ms", "worst, ms", "ratio", "garbage, MiB/run", ""));
     for (Row row : rows) {
       table.add(
           List.of(
@@ -133,6 +150,7 @@ public final class Stability implements Callable<Integer> {
               String.format(Locale.ROOT, "%.3f", row.median),
               String.format(Locale.ROOT, "%.3f", row.worst),
               String.format(Locale.ROOT, "%.2f", row.ratio()),
+              String.format(Locale.ROOT, "%.2f", row.garbage),
               row.isStable() ? "" : "UNSTABLE"));
     }
     return table.toString();

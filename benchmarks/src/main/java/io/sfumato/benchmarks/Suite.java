@@ -1,14 +1,17 @@
 // SPDX-License-Identifier: Apache-2.0
 package io.sfumato.benchmarks;
 
+import com.sun.management.ThreadMXBean;
 import io.sfumato.tensor.DType;
 import io.sfumato.tensor.Device;
 import io.sfumato.tensor.Scope;
 import io.sfumato.tensor.TensorException;
+import io.sfumato.tensor.cpu.CpuBackend;
 import io.sfumato.tensor.cpu.Parallel;
 import io.sfumato.tensor.exec.Backend;
 import io.sfumato.tensor.exec.Backends;
 import io.sfumato.tensor.exec.Executor;
+import java.lang.management.ManagementFactory;
 import java.util.Arrays;
 import java.util.LinkedHashMap;
 import java.util.List;
@@ -24,7 +27,9 @@ import picocli.CommandLine.Option;
 
 /**
  * The speed suite: the cases of {@code peers/torch_suite.py} under the same names, through the
- * public API, results allocated in the timed region. Prints one JSON line per case.
+ * public API, results allocated in the timed region. Prints one JSON line per case, with what one
+ * run leaves on the Java heap: megabytes there are vectors that the JIT compiler failed to keep in
+ * registers.
  */
 @Command(
     name = "suite",
@@ -34,6 +39,9 @@ import picocli.CommandLine.Option;
 public final class Suite implements Callable<Integer> {
   private static final int LEAST_RUNS = 7;
   private static final int MOST_RUNS = 500;
+  private static final double MEBI = 1 << 20;
+  private static final ThreadMXBean THREADS =
+      ManagementFactory.getPlatformMXBean(ThreadMXBean.class);
 
   @Option(names = "--threads", description = "Threads.", defaultValue = "2")
   private int threads;
@@ -198,6 +206,7 @@ public final class Suite implements Callable<Integer> {
         body.run();
       }
       int runs = 0;
+      long allocated = THREADS.getTotalThreadAllocatedBytes();
       start = System.nanoTime();
       while (runs < LEAST_RUNS
           || (runs < MOST_RUNS && (System.nanoTime() - start) * 1e-9 < seconds)) {
@@ -205,25 +214,42 @@ public final class Suite implements Callable<Integer> {
         body.run();
         times[runs++] = (System.nanoTime() - before) * 1e-6;
       }
+      double garbage = (THREADS.getTotalThreadAllocatedBytes() - allocated) / MEBI / runs;
       Arrays.sort(times, 0, runs);
       double median = runs % 2 == 1 ? times[runs / 2] : (times[runs / 2 - 1] + times[runs / 2]) / 2;
-      System.out.println(line(name, median, times[0], runs, resident));
+      System.out.println(line(name, median, times[0], runs, garbage, resident));
     } finally {
       scope.close();
     }
   }
 
   private String line(
-      String name, double median, double best, int runs, @Nullable ResidentSet resident) {
+      String name,
+      double median,
+      double best,
+      int runs,
+      double garbage,
+      @Nullable ResidentSet resident) {
     return String.format(
         Locale.ROOT,
         "{\"name\": \"%s\", \"threads\": %d, \"median_ms\": %.4f, \"best_ms\": %.4f, \"runs\":"
-            + " %d%s}",
+            + " %d, \"garbage_mb\": %.3f%s}",
         name,
         threads,
         median,
         best,
         runs,
-        resident == null ? "" : String.format(Locale.ROOT, ", \"rss_mb\": %.1f", resident.peak()));
+        garbage,
+        resident == null ? "" : memory(resident));
+  }
+
+  /** The whole peak, and of it what tensors held at the most and what the JVM's heap has now. */
+  private static String memory(ResidentSet resident) {
+    return String.format(
+        Locale.ROOT,
+        ", \"rss_mb\": %.1f, \"tensors_mb\": %.1f, \"heap_mb\": %.1f",
+        resident.peak(),
+        CpuBackend.instance().memory().peak() / MEBI,
+        Runtime.getRuntime().totalMemory() / MEBI);
   }
 }

@@ -10,15 +10,18 @@ import java.nio.file.Path;
 import java.time.LocalDate;
 import java.time.ZoneOffset;
 import java.util.ArrayList;
+import java.util.Collections;
 import java.util.LinkedHashMap;
 import java.util.List;
 import java.util.Locale;
 import java.util.Map;
+import java.util.Objects;
 import java.util.concurrent.Callable;
 import java.util.concurrent.TimeUnit;
 import java.util.regex.Pattern;
 import java.util.regex.PatternSyntaxException;
 import org.jspecify.annotations.Nullable;
+import org.openjdk.jmh.profile.GCProfiler;
 import org.openjdk.jmh.results.RunResult;
 import org.openjdk.jmh.runner.Runner;
 import org.openjdk.jmh.runner.RunnerException;
@@ -42,6 +45,7 @@ import picocli.CommandLine.Option;
         "Times single kernels at the shapes of real models, against the machine's limits.")
 public final class Kernels implements Callable<Integer> {
   private static final int[] PEAK_SIDES = {1024, 2048};
+  private static final String ALLOCATED = "gc.alloc.rate.norm"; // of GCProfiler, bytes per call
 
   @Option(
       names = "--only",
@@ -135,26 +139,32 @@ public final class Kernels implements Callable<Integer> {
   private String table(List<KernelList.Case> cases, Map<Integer, MachineLimits> limits) {
     List<String> header = new ArrayList<>(List.of("kernel", "shape", "sizes"));
     limits.keySet().forEach(n -> header.addAll(List.of("µs, " + n + "T", "rate", "of limit")));
+    header.add("garbage, kB");
     TextTable table = new TextTable(3, header);
     for (KernelList.Case one : cases) {
       List<String> row =
           new ArrayList<>(List.of(one.kernel(), one.shape().name(), one.shape().sizes()));
+      List<Double> garbage = new ArrayList<>();
       limits.forEach(
           (n, limit) -> {
             System.err.println(one.label() + ", " + n + " thread(s)");
-            double micros = time(one, n);
+            RunResult result = time(one, n);
+            double micros = result.getPrimaryResult().getScore();
+            garbage.add(
+                Objects.requireNonNull(result.getSecondaryResults().get(ALLOCATED)).getScore());
             Rate rate = Rate.of(one.work(), micros * 1e-6, limit);
             row.add(String.format(Locale.ROOT, "%.1f", micros));
             row.add(rate.text());
             row.add(rate.shareText());
           });
+      row.add(String.format(Locale.ROOT, "%.0f", Collections.max(garbage) / 1000));
       table.add(row);
     }
     return table.toString();
   }
 
-  /** Microseconds of one call, by JMH in a JVM of its own. */
-  private double time(KernelList.Case one, int count) {
+  /** Microseconds of one call and bytes it leaves on the heap, by JMH in a JVM of its own. */
+  private RunResult time(KernelList.Case one, int count) {
     Options options =
         new OptionsBuilder()
             .include("^" + Pattern.quote(one.type().getName() + "." + one.method()) + "$")
@@ -166,12 +176,12 @@ public final class Kernels implements Callable<Integer> {
             .measurementTime(part(seconds, 5))
             .timeUnit(TimeUnit.MICROSECONDS)
             .jvmArgsAppend("--sun-misc-unsafe-memory-access=allow") // of JMH; a warning else
+            .addProfiler(GCProfiler.class)
             .shouldFailOnError(true)
             .verbosity(VerboseMode.SILENT)
             .build();
     try {
-      RunResult result = new Runner(options).runSingle();
-      return result.getPrimaryResult().getScore();
+      return new Runner(options).runSingle();
     } catch (RunnerException e) {
       throw new Programs.Refusal(one.label() + " failed: " + e.getMessage());
     }
