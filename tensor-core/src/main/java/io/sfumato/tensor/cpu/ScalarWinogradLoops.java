@@ -68,8 +68,8 @@ final class ScalarWinogradLoops implements WinogradLoops {
     for (long i = 0; i < 4L * n; i += 4) {
       float m1 = getFloat(m + i + 4 * step);
       float m2 = getFloat(m + i + 8 * step);
-      putFloat(u0 + i, getFloat(m + i) + (m1 + m2));
-      putFloat(u1 + i, (m1 - m2) + getFloat(m + i + 12 * step));
+      putFloat(u0 + i, getFloat(m + i) + m1 + m2);
+      putFloat(u1 + i, m1 - m2 + getFloat(m + i + 12 * step));
     }
   }
 
@@ -89,8 +89,8 @@ final class ScalarWinogradLoops implements WinogradLoops {
         float b = getFloat(bias + i);
         float u1 = getFloat(u + i + 4 * step);
         float u2 = getFloat(u + i + 8 * step);
-        putFloat(y0 + i, getFloat(u + i) + (u1 + u2) + b);
-        putFloat(y1 + i, (u1 - u2) + getFloat(u + i + 12 * step) + b);
+        putFloat(y0 + i, getFloat(u + i) + b + u1 + u2);
+        putFloat(y1 + i, u1 + b - u2 + getFloat(u + i + 12 * step));
       }
       u += 4 * width;
       y0 += 4 * stride;

@@ -131,7 +131,7 @@ final class VectorWinogradLoops implements WinogradLoops {
     for (int v = 0; v < n; v += N) {
       FloatVector m1 = load(m + steps1);
       FloatVector m2 = load(m + steps2);
-      store(load(m).add(m1.add(m2)), u0);
+      store(load(m).add(m1).add(m2), u0);
       store(m1.sub(m2).add(load(m + steps3)), u1);
       m += B;
       u0 += B;
@@ -175,8 +175,8 @@ final class VectorWinogradLoops implements WinogradLoops {
       FloatVector b = load(bias);
       FloatVector u1 = load(u + step);
       FloatVector u2 = load(u + steps2);
-      store(load(u).add(u1.add(u2)).add(b), y0);
-      store(u1.sub(u2).add(load(u + steps3)).add(b), y1);
+      store(load(u).add(b).add(u1).add(u2), y0);
+      store(u1.add(b).sub(u2).add(load(u + steps3)), y1);
       u += B;
       bias += B;
       y0 += B;
