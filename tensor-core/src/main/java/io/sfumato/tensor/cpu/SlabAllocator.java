@@ -8,17 +8,25 @@ import io.sfumato.tensor.Storage;
 import java.util.ArrayDeque;
 import java.util.HashMap;
 import java.util.Map;
+import java.util.NavigableMap;
+import java.util.Objects;
+import java.util.TreeMap;
 
 /**
  * A pool of off-heap memory. Sizes are rounded up to eight classes per power of two; small blocks
  * are carved from slabs, large ones come from the system one by one; freed blocks wait in a list
- * per class and come back without being zeroed. Only {@link #trim} gives memory back.
+ * per class and come back without being zeroed, larger ones also for a request that is a little
+ * smaller. Only {@link #trim} gives memory back.
  */
 final class SlabAllocator {
   private static final long SLAB = 16L << 20;
   private static final long LARGE = 1L << 20;
 
-  private final Map<Long, ArrayDeque<Long>> free = new HashMap<>();
+  /** From this size on a block may serve a smaller request. */
+  private static final long FLEXIBLE = 1L << 15;
+
+  private final NavigableMap<Long, ArrayDeque<Long>> free = new TreeMap<>();
+  private final Map<Long, Long> sizes = new HashMap<>(); // of flexible blocks, by address
   private final SystemMemory system = SystemMemory.instance();
   private final long limit;
   private long slab;
@@ -54,13 +62,16 @@ final class SlabAllocator {
     long size = roundUp(Math.max(bytes, 1));
     live -= size;
     buffers--;
-    free.computeIfAbsent(size, s -> new ArrayDeque<>()).push(address);
+    long block = size < FLEXIBLE ? size : Objects.requireNonNull(sizes.get(address));
+    free.computeIfAbsent(block, s -> new ArrayDeque<>()).push(address);
   }
 
   private long take(long size) {
-    ArrayDeque<Long> waiting = free.get(size);
-    if (waiting != null && !waiting.isEmpty()) {
-      return waiting.pop();
+    long most = size < FLEXIBLE ? size : size + size / 4;
+    for (ArrayDeque<Long> waiting : free.subMap(size, true, most, true).values()) {
+      if (!waiting.isEmpty()) {
+        return waiting.pop();
+      }
     }
     if (size < LARGE) {
       if (slabEnd - slab < size) {
@@ -69,9 +80,16 @@ final class SlabAllocator {
       }
       long address = slab;
       slab += size;
-      return address;
+      return fresh(address, size);
     }
-    return reserve(size);
+    return fresh(reserve(size), size);
+  }
+
+  private long fresh(long address, long size) {
+    if (size >= FLEXIBLE) {
+      sizes.put(address, size);
+    }
+    return address;
   }
 
   private long reserve(long size) {
@@ -109,6 +127,7 @@ final class SlabAllocator {
           if (size >= LARGE) {
             for (long address : waiting) {
               system.release(address, size);
+              sizes.remove(address);
               reserved -= size;
             }
             waiting.clear();
