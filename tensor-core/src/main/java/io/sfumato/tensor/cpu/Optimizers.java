@@ -24,6 +24,27 @@ public final class Optimizers {
         n, (at, k) -> loops.adam(p + at * 4, g + at * 4, m + at * 4, v + at * 4, k, step));
   }
 
+  /**
+   * {@link #adam(long, long, long, long, long, AdamStep)} for many parameters, in one loop over all
+   * of them.
+   *
+   * @param p addresses of parameters, updated
+   * @param g addresses of gradients
+   * @param m addresses of first moments, updated
+   * @param v addresses of second moments, updated
+   * @param n the numbers of elements
+   * @param step constants
+   */
+  public static void adam(long[] p, long[] g, long[] m, long[] v, long[] n, AdamStep step) {
+    OptimizerLoops loops = Loops.leaf().optimizer();
+    Loops.forArrays(
+        n,
+        (k, from, count) -> {
+          long at = from * 4;
+          loops.adam(p[k] + at, g[k] + at, m[k] + at, v[k] + at, count, step);
+        });
+  }
+
   /** {@code p -= lr (scale g + wd p)}; momentum is not used. */
   public static void sgd(long p, long g, long n, SgdStep step) {
     OptimizerLoops loops = Loops.leaf().optimizer();
@@ -43,5 +64,12 @@ public final class Optimizers {
   public static void ema(long average, long p, long n, float decay) {
     OptimizerLoops loops = Loops.leaf().optimizer();
     Loops.forChunks(n, (at, k) -> loops.ema(average + at * 4, p + at * 4, k, decay));
+  }
+
+  /** {@link #ema(long, long, long, float)} of many arrays, in one loop over all of them. */
+  public static void ema(long[] average, long[] p, long[] n, float decay) {
+    OptimizerLoops loops = Loops.leaf().optimizer();
+    Loops.forArrays(
+        n, (k, from, count) -> loops.ema(average[k] + from * 4, p[k] + from * 4, count, decay));
   }
 }

@@ -43,6 +43,28 @@ public final class Reductions {
     return joined(n, (at, m) -> loops.sumOfSquares(x + at * 4, m));
   }
 
+  /** {@code Σ x²} over many arrays, which are summed one by one and joined in order. */
+  public static double sumOfSquares(long[] x, long[] n) {
+    ReduceLoops loops = Loops.leaf().reduce();
+    double[][] parts = new double[n.length][];
+    for (int k = 0; k < n.length; k++) {
+      parts[k] = new double[Math.toIntExact((n[k] + Loops.CHUNK - 1) / Loops.CHUNK)];
+    }
+    Loops.forArrays(
+        n,
+        (k, from, m) ->
+            parts[k][(int) (from / Loops.CHUNK)] = loops.sumOfSquares(x[k] + from * 4, m));
+    double total = 0;
+    for (double[] array : parts) {
+      double sum = 0;
+      for (double part : array) {
+        sum += part;
+      }
+      total += sum;
+    }
+    return total;
+  }
+
   /** {@code Σ a b}. */
   public static double dot(long a, long b, long n) {
     ReduceLoops loops = Loops.leaf().reduce();

@@ -1,6 +1,9 @@
 // SPDX-License-Identifier: Apache-2.0
 package io.sfumato.tensor.cpu;
 
+import static org.junit.jupiter.api.Assertions.assertArrayEquals;
+import static org.junit.jupiter.api.Assertions.assertEquals;
+
 import io.sfumato.tensor.cpu.OptimizerLoops.AdamStep;
 import io.sfumato.tensor.cpu.OptimizerLoops.SgdStep;
 import org.junit.jupiter.api.AfterEach;
@@ -89,6 +92,49 @@ class OptimizersTest {
         a.check(e, 2e-7, 1, "ema");
       }
     }
+  }
+
+  /** Many arrays in one loop give the bits of one call each, for any number of threads. */
+  @Test
+  void manyArraysGiveTheBitsOfOneCallEach() {
+    int threads = Parallel.threads();
+    int[] sizes = {3, 0, 0, 16384, 1, 40000, 0, 16385, 100, 0};
+    int count = sizes.length;
+    AdamStep s = new AdamStep(1e-2, 0.9, 0.99, 1e-8, 0.1, true, 0.271, 0.0297, 0.5);
+    try {
+      for (int some : new int[] {1, 2, 5}) {
+        Parallel.setThreads(some);
+        long[][] addresses = new long[5][count];
+        long[] n = new long[count];
+        NativeFloats[][] expected = new NativeFloats[5][count];
+        NativeFloats[][] got = new NativeFloats[5][count];
+        double total = 0;
+        for (int k = 0; k < count; k++) {
+          n[k] = sizes[k];
+          for (int i = 0; i < 5; i++) {
+            got[i][k] = NativeFloats.random(sizes[k], 5 * k + i, 0.5, 0.05);
+            expected[i][k] = got[i][k].copy();
+            addresses[i][k] = got[i][k].address;
+          }
+          long p = expected[0][k].address;
+          total += Reductions.sumOfSquares(expected[1][k].address, n[k]);
+          Optimizers.adam(
+              p, expected[1][k].address, expected[2][k].address, expected[3][k].address, n[k], s);
+          Optimizers.ema(expected[4][k].address, p, n[k], 0.75f);
+        }
+        assertEquals(total, Reductions.sumOfSquares(addresses[1], n));
+        Optimizers.adam(addresses[0], addresses[1], addresses[2], addresses[3], n, s);
+        Optimizers.ema(addresses[4], addresses[0], n, 0.75f);
+        for (int k = 0; k < count; k++) {
+          for (int i = 0; i < 5; i++) {
+            assertArrayEquals(expected[i][k].toArray(), got[i][k].toArray());
+          }
+        }
+      }
+    } finally {
+      Parallel.setThreads(threads);
+    }
+    assertEquals(0, Reductions.sumOfSquares(new long[0], new long[0]));
   }
 
   @Test

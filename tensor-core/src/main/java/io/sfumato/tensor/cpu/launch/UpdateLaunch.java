@@ -18,7 +18,6 @@ import io.sfumato.tensor.ops.EmaStep;
 import io.sfumato.tensor.ops.LionStep;
 import io.sfumato.tensor.ops.SgdStep;
 import io.sfumato.tensor.ops.SquaredNorm;
-import java.util.stream.IntStream;
 import org.jspecify.annotations.Nullable;
 
 /**
@@ -47,6 +46,31 @@ public final class UpdateLaunch {
     return staging.ordered(t, like.layout());
   }
 
+  /** What is read: {@code count} tensors from number {@code first} on, ordered like the first. */
+  private static long[] read(Staging staging, Tensor[] in, int first, int count) {
+    long[] addresses = new long[count];
+    for (int k = 0; k < count; k++) {
+      addresses[k] = read(staging, in[first + k], in[k]);
+    }
+    return addresses;
+  }
+
+  private static long[] addresses(Tensor[] in, int first, int count) {
+    long[] addresses = new long[count];
+    for (int k = 0; k < count; k++) {
+      addresses[k] = in[first + k].address();
+    }
+    return addresses;
+  }
+
+  private static long[] sizes(Tensor[] in, int count) {
+    long[] sizes = new long[count];
+    for (int k = 0; k < count; k++) {
+      sizes[k] = in[k].numel();
+    }
+    return sizes;
+  }
+
   /** {@link AdamWStep}. */
   public static final class AdamW implements Kernel<AdamWStep> {
     /** The kernel. */
@@ -71,13 +95,14 @@ public final class UpdateLaunch {
               1 - Math.pow(op.beta2(), op.step()),
               op.gradScale());
       int count = op.count();
-      for (int k = 0; k < count; k++) {
-        Tensor p = in[k];
-        try (Staging staging = new Staging()) {
-          long g = read(staging, in[count + k], p);
-          long m = in[2 * count + k].address();
-          Optimizers.adam(p.address(), g, m, in[3 * count + k].address(), p.numel(), step);
-        }
+      try (Staging staging = new Staging()) {
+        Optimizers.adam(
+            addresses(in, 0, count),
+            read(staging, in, count, count),
+            addresses(in, 2 * count, count),
+            addresses(in, 3 * count, count),
+            sizes(in, count),
+            step);
       }
     }
   }
@@ -163,12 +188,9 @@ public final class UpdateLaunch {
     @Override
     public void launch(EmaStep op, Tensor[] in, Tensor[] out) {
       int count = op.count();
-      for (int k = 0; k < count; k++) {
-        Tensor average = in[k];
-        try (Staging staging = new Staging()) {
-          long x = read(staging, in[count + k], average);
-          Optimizers.ema(average.address(), x, average.numel(), (float) op.decay());
-        }
+      try (Staging staging = new Staging()) {
+        long[] x = read(staging, in, count, count);
+        Optimizers.ema(addresses(in, 0, count), x, sizes(in, count), (float) op.decay());
       }
     }
   }
@@ -212,21 +234,14 @@ public final class UpdateLaunch {
 
     @Override
     public void launch(SquaredNorm op, Tensor[] in, Tensor[] out) {
-      double[] sums =
-          IntStream.range(0, in.length)
-              .mapToDouble(
-                  i -> {
-                    try (Staging staging = new Staging()) {
-                      long x = in[i].layout().isDense() ? in[i].address() : staging.rowMajor(in[i]);
-                      return Reductions.sumOfSquares(x, in[i].numel());
-                    }
-                  })
-              .toArray();
-      double total = 0;
-      for (double sum : sums) {
-        total += sum;
+      try (Staging staging = new Staging()) {
+        long[] x = new long[in.length];
+        for (int i = 0; i < in.length; i++) {
+          x[i] = in[i].layout().isDense() ? in[i].address() : staging.rowMajor(in[i]);
+        }
+        double total = Reductions.sumOfSquares(x, sizes(in, in.length));
+        Memory.putFloat(out[0].address(), (float) total);
       }
-      Memory.putFloat(out[0].address(), (float) total);
     }
   }
 }
