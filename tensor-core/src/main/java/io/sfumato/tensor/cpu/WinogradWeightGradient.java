@@ -18,6 +18,9 @@ final class WinogradWeightGradient {
   /** Work items wanted; beyond it a processor's cores have no more to share. */
   private static final int ITEMS = 16;
 
+  /** Tiles of a part: with fewer, adding the parts takes a tenth of the time. */
+  private static final int PART_TILES = 512;
+
   private final GemmTile tile;
   private final WinogradLoops loops;
   private final ConvWindow w;
@@ -50,7 +53,8 @@ final class WinogradWeightGradient {
     panels = Panels.count(tile, w.inC());
     block = Math.clamp(BLOCK_FLOATS / (4 * w.outC()), MIN_TILES, MAX_TILES);
     blocks = (count + block - 1) / block;
-    parts = Math.clamp((ITEMS + 4 * panels - 1) / (4 * panels), 1, blocks);
+    int wanted = (ITEMS + 4 * panels - 1) / (4 * panels);
+    parts = Math.clamp(wanted, 1, Math.max(1, count / PART_TILES));
     partFloats = 16 * Panels.floats(tile, w.outC(), w.inC());
     partials = Scratch.get(Scratch.Slot.PARTIAL_SUMS, 4 * partFloats * parts);
   }
@@ -137,11 +141,24 @@ final class WinogradWeightGradient {
     long taps = Scratch.get(Scratch.Slot.TRANSFORMED, 36L * full);
     loops.weightGradient(sums, rowFloats, width, taps, width);
     long to = dw + 36L * ((long) channel * w.inC() + column);
-    for (int c = 0; c < columns; c++) {
-      long from = taps + 4L * c;
-      for (int t = 0; t < 9; t++) {
-        Memory.putFloat(to + 4L * t, Memory.getFloat(from + 4L * t * width));
-      }
+    interleave(columns, taps, 4L * width, to);
+  }
+
+  /** Nine rows of floats, {@code tap} bytes apart, as columns. */
+  private static void interleave(int n, long from, long tap, long to) {
+    long middle = from + 4 * tap;
+    for (int c = 0; c < n; c++) {
+      Memory.putFloat(to, Memory.getFloat(from));
+      Memory.putFloat(to + 4, Memory.getFloat(from + tap));
+      Memory.putFloat(to + 8, Memory.getFloat(from + 2 * tap));
+      Memory.putFloat(to + 12, Memory.getFloat(middle - tap));
+      Memory.putFloat(to + 16, Memory.getFloat(middle));
+      Memory.putFloat(to + 20, Memory.getFloat(middle + tap));
+      Memory.putFloat(to + 24, Memory.getFloat(middle + 2 * tap));
+      Memory.putFloat(to + 28, Memory.getFloat(middle + 3 * tap));
+      Memory.putFloat(to + 32, Memory.getFloat(middle + 4 * tap));
+      from += 4;
+      middle += 4;
       to += 36;
     }
   }

@@ -57,7 +57,7 @@ public record Conv2d(ConvOptions options, boolean bias) implements Differentiabl
   @Override
   public @Nullable Tensor[] backward(Backward c) {
     @Nullable Tensor[] gradients = new @Nullable Tensor[c.inputs()];
-    Tensor g = c.grad(0);
+    Tensor g = Shaping.channelsLast(c.grad(0)); // once, for all three gradients
     if (c.needs(0)) {
       List<Integer> size = ConvRules.spatial(c.inputSpec(0).shape());
       gradients[0] = Convolutions.backwardInput2d(g, c.input(1), options, size);
