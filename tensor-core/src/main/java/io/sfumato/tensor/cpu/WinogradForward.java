@@ -104,7 +104,9 @@ final class WinogradForward {
     int panels = Panels.count(tile, w.outC());
     int threads = Parallel.threads();
     int block = Math.clamp(BLOCK_FLOATS / (16 * w.inC()), MIN_TILES, MAX_TILES);
-    int perWorker = (count + 4 * threads - 1) / (4 * threads);
+    // workers share the larger operand: the tiles, or the filters by panels
+    int shares = count < w.outC() ? (2 * threads + panels - 1) / panels : 2 * threads;
+    int perWorker = (count + shares - 1) / shares;
     block = threads == 1 ? block : Math.clamp(perWorker, Math.min(MIN_TILES, block), block);
     block = (block + 3) / 4 * 4;
     int tileBlock = block;
