@@ -2,6 +2,8 @@
 package io.sfumato.tensor.cpu;
 
 import io.sfumato.tensor.cpu.Gemm.Matrix;
+import io.sfumato.tensor.cpu.PackedWeights.Cache;
+import java.util.function.LongConsumer;
 
 /**
  * The f32 2-d convolution (cross-correlation) of the CPU backend and its gradients, on contiguous
@@ -20,33 +22,35 @@ public final class Conv2dKernel {
    * @param g the sizes
    * @param x address of the input {@code [batch, inH, inW, inC]}
    * @param weight address of the weights
+   * @param cache where the packed weights may be kept
    * @param bias address of {@code outC} floats, or 0 for none
    * @param y address of the result {@code [batch, outH, outW, outC]}
    */
-  public static void forward(ConvGeometry g, long x, long weight, long bias, long y) {
-    forward(Simd.provider(), g, x, weight, bias, y);
+  public static void forward(ConvGeometry g, long x, long weight, Cache cache, long bias, long y) {
+    forward(Simd.provider(), g, x, weight, cache, bias, y);
   }
 
-  static void forward(SimdProvider simd, ConvGeometry g, long x, long weight, long bias, long y) {
+  static void forward(
+      SimdProvider simd, ConvGeometry g, long x, long weight, Cache cache, long bias, long y) {
     if (g.batch() == 0) {
       return;
     }
     if (pointwise(g)) {
       Gemm.multiply(
           simd.gemmTile(),
-          1,
           pixels(g),
           g.outC(),
           g.inC(),
           Matrix.rowMajor(x, g.inC()),
           Matrix.rowMajor(weight, g.inC()).transposed(),
+          cache,
           Matrix.rowMajor(y, g.outC()),
-          false,
           bias);
       return;
     }
     long taps = (long) g.kH() * g.kW();
-    convolve(simd, ConvWindow.forward(g), x, weight, g.groupInC() * taps, taps, false, bias, y);
+    convolve(
+        simd, ConvWindow.forward(g), x, weight, g.groupInC() * taps, taps, false, cache, bias, y);
   }
 
   /**
@@ -55,13 +59,15 @@ public final class Conv2dKernel {
    * @param g the sizes of the forward convolution
    * @param dy address of the output gradient {@code [batch, outH, outW, outC]}
    * @param weight address of the weights
+   * @param cache where the packed weights may be kept
    * @param dx address of the result {@code [batch, inH, inW, inC]}
    */
-  public static void backwardInput(ConvGeometry g, long dy, long weight, long dx) {
-    backwardInput(Simd.provider(), g, dy, weight, dx);
+  public static void backwardInput(ConvGeometry g, long dy, long weight, Cache cache, long dx) {
+    backwardInput(Simd.provider(), g, dy, weight, cache, dx);
   }
 
-  static void backwardInput(SimdProvider simd, ConvGeometry g, long dy, long weight, long dx) {
+  static void backwardInput(
+      SimdProvider simd, ConvGeometry g, long dy, long weight, Cache cache, long dx) {
     if (g.batch() == 0) {
       return;
     }
@@ -80,7 +86,7 @@ public final class Conv2dKernel {
     } else if (g.strideH() == 1 && g.strideW() == 1) {
       long taps = (long) g.kH() * g.kW();
       ConvWindow w = ConvWindow.inputGradient(g);
-      convolve(simd, w, dy, weight, taps, g.groupInC() * taps, true, 0, dx);
+      convolve(simd, w, dy, weight, taps, g.groupInC() * taps, true, cache, 0, dx);
     } else {
       new ConvInputGradient(simd.gemmTile(), g, dy, weight, dx).run();
     }
@@ -94,20 +100,37 @@ public final class Conv2dKernel {
       long outStride,
       long inStride,
       boolean flipped,
+      Cache cache,
       long bias,
       long y) {
-    if (WinogradTiles.pay(w)) {
-      long floats = WinogradForward.weightFloats(simd, w);
-      long packed = Scratch.get(Scratch.Slot.WEIGHTS, 4 * floats);
-      WinogradForward conv = new WinogradForward(simd, w, packed);
-      conv.packWeights(weight, outStride, inStride, flipped);
-      conv.run(x, bias, y);
+    boolean winograd = WinogradTiles.pay(w);
+    long floats =
+        winograd
+            ? WinogradForward.weightFloats(simd, w)
+            : ConvForward.weightFloats(simd.gemmTile(), w);
+    LongConsumer pack =
+        to -> {
+          if (winograd) {
+            new WinogradForward(simd, w, to).packWeights(weight, outStride, inStride, flipped);
+          } else {
+            new ConvForward(simd.gemmTile(), w, to)
+                .packWeights(weight, outStride, inStride, flipped);
+          }
+        };
+    long packed = cache.find(new Packing(winograd, flipped, weight, outStride), floats, pack);
+    if (packed == 0) {
+      packed = Scratch.get(Scratch.Slot.WEIGHTS, 4 * floats);
+      pack.accept(packed);
+    }
+    if (winograd) {
+      new WinogradForward(simd, w, packed).run(x, bias, y);
     } else {
-      ConvForward conv = new ConvForward(simd.gemmTile(), w, x, y, bias);
-      conv.packWeights(weight, outStride, inStride, flipped);
-      conv.run();
+      new ConvForward(simd.gemmTile(), w, packed, x, bias, y).run();
     }
   }
+
+  /** What tells packed weights of one tensor apart. */
+  private record Packing(boolean winograd, boolean flipped, long weight, long outStride) {}
 
   /**
    * The gradient with respect to the weights: {@code dW[o, c, kh, kw]} is the sum over all output

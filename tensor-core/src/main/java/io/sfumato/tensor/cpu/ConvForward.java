@@ -27,35 +27,52 @@ final class ConvForward {
 
   private final GemmTile tile;
   private final ConvWindow w;
-  private final long x;
-  private final long y;
-  private final long bias;
   private final int panels;
   private final int full;
   private final long groupFloats;
   private final long weights;
+  private final long x;
+  private final long bias;
+  private final long y;
   private final boolean inPlace;
 
   /**
-   * Prepares a convolution.
+   * The weights alone.
    *
    * @param tile the tiles
    * @param w the sizes
-   * @param x address of the input
-   * @param y address of the output
-   * @param bias address of the bias, or 0
+   * @param weights address of {@link #weightFloats} floats of rearranged weights
    */
-  ConvForward(GemmTile tile, ConvWindow w, long x, long y, long bias) {
+  ConvForward(GemmTile tile, ConvWindow w, long weights) {
+    this(tile, w, weights, 0, 0, 0);
+  }
+
+  /**
+   * A convolution of some image.
+   *
+   * @param tile the tiles
+   * @param w the sizes
+   * @param weights address of the rearranged weights
+   * @param x address of the input
+   * @param bias address of the bias, or 0
+   * @param y address of the output
+   */
+  ConvForward(GemmTile tile, ConvWindow w, long weights, long x, long bias, long y) {
     this.tile = tile;
     this.w = w;
+    this.weights = weights;
     this.x = x;
-    this.y = y;
     this.bias = bias;
+    this.y = y;
     full = Panels.fullWidth(tile);
     panels = Panels.count(tile, w.groupOutC());
     groupFloats = Panels.floats(tile, w.depth(), w.groupOutC());
-    weights = Scratch.get(Scratch.Slot.WEIGHTS, 4 * groupFloats * w.groups());
     inPlace = w.dense() && w.outW() >= MIN_WIDTH && w.kW() * w.inC() >= MIN_DEPTH;
+  }
+
+  /** The floats of the rearranged weights. */
+  static long weightFloats(GemmTile tile, ConvWindow w) {
+    return Panels.floats(tile, w.depth(), w.groupOutC()) * w.groups();
   }
 
   /**

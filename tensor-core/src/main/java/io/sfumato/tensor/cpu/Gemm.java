@@ -125,23 +125,38 @@ public final class Gemm {
   }
 
   /**
-   * {@code C = A B (+ bias)} with a B whose panels may have been packed before.
+   * {@code C = A B (+ bias)} with a B whose panels may be kept.
    *
    * @param m rows of A and C
    * @param n columns of B and C
    * @param k columns of A, rows of B
    * @param a the left operand
    * @param b the right operand
-   * @param panels address of all panels of B, see {@link PackedWeights}, or 0
+   * @param cache where panels of B may be kept
    * @param c the result; its columns are contiguous
    * @param bias address of {@code n} floats added to each row of the result, or 0 for none
    */
   public static void multiply(
-      int m, int n, int k, Matrix a, Matrix b, long panels, Matrix c, long bias) {
+      int m, int n, int k, Matrix a, Matrix b, PackedWeights.Cache cache, Matrix c, long bias) {
+    multiply(Simd.provider().gemmTile(), m, n, k, a, b, cache, c, bias);
+  }
+
+  static void multiply(
+      GemmTile tile,
+      int m,
+      int n,
+      int k,
+      Matrix a,
+      Matrix b,
+      PackedWeights.Cache cache,
+      Matrix c,
+      long bias) {
+    long floats = Panels.floats(tile, k, n);
+    long panels = cache.find(b, floats, to -> Panels.packAll(tile, k, n, b, to));
     if (panels == 0) {
-      multiply(1, m, n, k, a, b, c, false, bias);
+      multiply(tile, 1, m, n, k, a, b, c, false, bias);
     } else {
-      multiplySum(m, n, List.of(new Term(k, a, b, panels)), c, false, bias);
+      multiplySum(tile, m, n, List.of(new Term(k, a, b, panels)), c, false, bias);
     }
   }
 
@@ -207,7 +222,11 @@ public final class Gemm {
    * @param bias address of {@code n} floats added to each row of the result, or 0 for none
    */
   static void multiplySum(int m, int n, List<Term> terms, Matrix c, boolean accumulate, long bias) {
-    GemmTile tile = Simd.provider().gemmTile();
+    multiplySum(Simd.provider().gemmTile(), m, n, terms, c, accumulate, bias);
+  }
+
+  private static void multiplySum(
+      GemmTile tile, int m, int n, List<Term> terms, Matrix c, boolean accumulate, long bias) {
     double work = 0;
     for (Term t : terms) {
       check(1, m, n, t.k, c);

@@ -3,15 +3,15 @@ package io.sfumato.tensor.cpu;
 
 import io.sfumato.tensor.Storage;
 import io.sfumato.tensor.Tensor;
-import io.sfumato.tensor.cpu.Gemm.Matrix;
 import java.util.HashMap;
 import java.util.Map;
 import java.util.concurrent.ConcurrentHashMap;
+import java.util.function.LongConsumer;
 import org.jspecify.annotations.Nullable;
 
 /**
- * Panels of weights that do not change, packed once and kept: frozen layers, and all layers while a
- * model is only evaluated.
+ * Weights in the order that a kernel reads, packed once and kept while they do not change: those of
+ * frozen layers, and of all layers while a model is only evaluated.
  *
  * <p>A weight is packed when it is met for the second time with the same contents; so one that is
  * updated after each use costs nothing here. What is kept goes when the weight changes or is freed.
@@ -19,53 +19,62 @@ import org.jspecify.annotations.Nullable;
 public final class PackedWeights {
   private static final Map<Storage, PackedWeights> OF_STORAGE = new ConcurrentHashMap<>();
 
-  private final Map<Matrix, Entry> entries = new HashMap<>();
+  private final Map<Object, Entry> entries = new HashMap<>();
   private boolean freed;
 
   private PackedWeights() {}
 
+  /** Where a kernel asks for packed weights. */
+  @FunctionalInterface
+  public interface Cache {
+    /** Keeps nothing. */
+    Cache NONE = (key, floats, packer) -> 0;
+
+    /**
+     * Packed weights that are kept.
+     *
+     * @param key tells apart what is packed differently, or lies elsewhere in the storage
+     * @param floats how much is packed
+     * @param packer packs to an address
+     * @return the address, or 0 if the kernel shall pack for itself
+     */
+    long find(Object key, long floats, LongConsumer packer);
+  }
+
   private static final class Entry {
     int version;
-    @Nullable Storage panels;
+    @Nullable Storage packed;
 
     Entry(int version) {
       this.version = version;
     }
 
     void drop() {
-      if (panels != null) {
-        panels.release();
-        panels = null;
+      if (packed != null) {
+        packed.release();
+        packed = null;
       }
     }
   }
 
-  /**
-   * The panels of a weight.
-   *
-   * @param w the weight, whose storage holds the matrix
-   * @param k rows of the matrix
-   * @param n columns of the matrix
-   * @param b the matrix, in the memory of {@code w}
-   * @return the address of all panels of {@code b}, or 0 if they are not kept
-   */
-  public static long find(Tensor w, int k, int n, Matrix b) {
+  /** The cache that belongs to the storage of {@code w}. */
+  public static Cache of(Tensor w) {
     Storage storage = w.storage();
-    PackedWeights packed =
-        OF_STORAGE.computeIfAbsent(
-            storage,
-            s -> {
-              PackedWeights fresh = new PackedWeights();
-              s.whenFreed(() -> free(s));
-              return fresh;
-            });
-    return packed.panels(storage.version(), k, n, b);
+    return (key, floats, packer) ->
+        OF_STORAGE
+            .computeIfAbsent(storage, PackedWeights::open)
+            .find(storage.version(), key, floats, packer);
   }
 
-  private synchronized long panels(int version, int k, int n, Matrix b) {
-    Entry entry = entries.get(b);
+  private static PackedWeights open(Storage storage) {
+    storage.whenFreed(() -> free(storage));
+    return new PackedWeights();
+  }
+
+  private synchronized long find(int version, Object key, long floats, LongConsumer packer) {
+    Entry entry = entries.get(key);
     if (entry == null) {
-      entries.put(b, new Entry(version));
+      entries.put(key, new Entry(version));
       return 0;
     }
     if (entry.version != version) {
@@ -73,12 +82,12 @@ public final class PackedWeights {
       entry.drop();
       return 0;
     }
-    if (entry.panels == null && !freed) {
-      GemmTile tile = Simd.provider().gemmTile();
-      entry.panels = CpuBackend.instance().allocate(4 * Panels.floats(tile, k, n));
-      Panels.packAll(tile, k, n, b, entry.panels.address());
+    if (entry.packed == null && !freed) {
+      Storage packed = CpuBackend.instance().allocate(4 * floats);
+      packer.accept(packed.address());
+      entry.packed = packed;
     }
-    return entry.panels == null ? 0 : entry.panels.address();
+    return entry.packed == null ? 0 : entry.packed.address();
   }
 
   private static void free(Storage storage) {

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 package io.sfumato.tensor.cpu;
 
+import static io.sfumato.tensor.cpu.PackedWeights.Cache.NONE;
 import static org.junit.jupiter.api.Assertions.assertArrayEquals;
 import static org.junit.jupiter.api.Assertions.assertEquals;
 import static org.junit.jupiter.api.Assertions.assertThrows;
@@ -103,9 +104,10 @@ class Conv2dKernelTest {
       Floats result = Floats.filled(arena, new Floats[] {dy, dy, x, weight, bias}[pass].size(), 7f);
       long to = result.address();
       switch (pass) {
-        case 0 -> Conv2dKernel.forward(simd, g, x.address(), weight.address(), 0, to);
-        case 1 -> Conv2dKernel.forward(simd, g, x.address(), weight.address(), bias.address(), to);
-        case 2 -> Conv2dKernel.backwardInput(simd, g, dy.address(), weight.address(), to);
+        case 0 -> Conv2dKernel.forward(simd, g, x.address(), weight.address(), NONE, 0, to);
+        case 1 ->
+            Conv2dKernel.forward(simd, g, x.address(), weight.address(), NONE, bias.address(), to);
+        case 2 -> Conv2dKernel.backwardInput(simd, g, dy.address(), weight.address(), NONE, to);
         case 3 -> Conv2dKernel.backwardWeight(simd, g, x.address(), dy.address(), to);
         default ->
             Conv2dKernel.columnSums(

@@ -8,9 +8,17 @@ import static org.junit.jupiter.api.Assertions.assertNotEquals;
 import io.sfumato.tensor.Rng;
 import io.sfumato.tensor.Scope;
 import io.sfumato.tensor.Tensor;
+import io.sfumato.tensor.exec.Executor;
+import io.sfumato.tensor.exec.Op;
+import io.sfumato.tensor.ops.Conv2dBackwardInput;
+import io.sfumato.tensor.ops.ConvOptions;
 import io.sfumato.tensor.ops.NN;
+import io.sfumato.tensor.ops.Shaping;
 import io.sfumato.tensor.ops.Updates;
+import java.util.List;
 import org.junit.jupiter.api.Test;
+import org.junit.jupiter.params.ParameterizedTest;
+import org.junit.jupiter.params.provider.CsvSource;
 
 class PackedWeightsTest {
   private static long live() {
@@ -41,6 +49,43 @@ class PackedWeightsTest {
       assertArrayEquals(doubled, linear(x, w));
     }
     assertEquals(before, live(), "panels go with the weight");
+  }
+
+  /** Pointwise, in the Winograd domain, directly, in groups; each forward and backward. */
+  @ParameterizedTest
+  @CsvSource({"1, 1, 1", "3, 1, 1", "3, 2, 1", "3, 1, 2", "5, 1, 1"})
+  void convolvesWithTheSameBitsPackedOrNot(int kernel, int stride, int groups) {
+    long before = live();
+    try (Scope scope = Scope.open()) {
+      ConvOptions options =
+          ConvOptions.of()
+              .padding(kernel / 2, kernel / 2)
+              .stride(stride, stride)
+              .dilation(1, 1)
+              .groups(groups);
+      Tensor x = Shaping.channelsLast(Rng.seed(1).normal(2, 32, 10, 9));
+      Tensor w = Rng.seed(2).normal(48, 32 / groups, kernel, kernel);
+      Tensor bias = Rng.seed(3).normal(48);
+      Tensor dy = Tensor.ones(NN.conv2d(x, w, bias, options).shape().dims());
+      for (int i = 0; i < 4; i++) {
+        Tensor fresh = w.mul(1); // has no panels
+        float[] expected = NN.conv2d(x, fresh, bias, options).toFloatArray();
+        assertArrayEquals(expected, NN.conv2d(x, w, bias, options).toFloatArray());
+        float[] gradient = inputGradient(options, x, fresh, dy);
+        assertArrayEquals(gradient, inputGradient(options, x, w, dy));
+      }
+      Updates.add(w, w, 1);
+      assertArrayEquals(
+          NN.conv2d(x, w.mul(1), bias, options).toFloatArray(),
+          NN.conv2d(x, w, bias, options).toFloatArray(),
+          "follows the weight");
+    }
+    assertEquals(before, live(), "panels go with the weight");
+  }
+
+  private static float[] inputGradient(ConvOptions options, Tensor x, Tensor w, Tensor dy) {
+    Op op = new Conv2dBackwardInput(options, List.of(x.dim(2), x.dim(3)));
+    return Executor.run(op, dy, w).toFloatArray();
   }
 
   @Test

@@ -5,6 +5,7 @@ import io.sfumato.tensor.Shape;
 import io.sfumato.tensor.Tensor;
 import io.sfumato.tensor.cpu.Conv2dKernel;
 import io.sfumato.tensor.cpu.ConvGeometry;
+import io.sfumato.tensor.cpu.PackedWeights;
 import io.sfumato.tensor.exec.Kernel;
 import io.sfumato.tensor.ops.Conv2d;
 import io.sfumato.tensor.ops.Conv2dBackwardInput;
@@ -30,6 +31,7 @@ public final class Conv2dLaunch {
             geometry(op.options(), in[0].shape(), in[1].shape()),
             staging.channelsLast(in[0]),
             staging.rowMajor(in[1]),
+            cache(in[1]),
             op.bias() ? staging.rowMajor(in[2]) : 0,
             out[0].address());
       }
@@ -50,6 +52,7 @@ public final class Conv2dLaunch {
             geometry(op.options(), out[0].shape(), in[1].shape()),
             staging.channelsLast(in[0]),
             staging.rowMajor(in[1]),
+            cache(in[1]),
             out[0].address());
       }
     }
@@ -72,6 +75,11 @@ public final class Conv2dLaunch {
             out[0].address());
       }
     }
+  }
+
+  /** Keeps what is packed of a weight that lies as the kernel reads it. */
+  private static PackedWeights.Cache cache(Tensor weight) {
+    return weight.layout().isContiguous() ? PackedWeights.of(weight) : PackedWeights.Cache.NONE;
   }
 
   private static ConvGeometry geometry(ConvOptions o, Shape x, Shape w) {

@@ -7,6 +7,7 @@ import io.sfumato.tensor.Tensor;
 import io.sfumato.tensor.cpu.Conv2dKernel;
 import io.sfumato.tensor.cpu.ConvGeometry;
 import io.sfumato.tensor.cpu.Memory;
+import io.sfumato.tensor.cpu.PackedWeights;
 import io.sfumato.tensor.cpu.Parallel;
 import io.sfumato.tensor.cpu.Simd;
 import io.sfumato.tensor.cpu.StridedCopy;
@@ -47,7 +48,12 @@ public final class Conv3dLaunch {
             (tap, xs, ys, images) -> {
               long n = images * taps.outImage();
               Conv2dKernel.forward(
-                  taps.images(images), x + 4 * xs, w + 4 * tap * taps.tapWeights(), 0, part);
+                  taps.images(images),
+                  x + 4 * xs,
+                  w + 4 * tap * taps.tapWeights(),
+                  PackedWeights.Cache.NONE,
+                  0,
+                  part);
               add(n, part, y + 4 * ys);
             });
         if (op.bias()) {
@@ -77,7 +83,11 @@ public final class Conv3dLaunch {
             (tap, xs, ys, images) -> {
               long n = images * taps.inImage();
               Conv2dKernel.backwardInput(
-                  taps.images(images), dy + 4 * ys, w + 4 * tap * taps.tapWeights(), part);
+                  taps.images(images),
+                  dy + 4 * ys,
+                  w + 4 * tap * taps.tapWeights(),
+                  PackedWeights.Cache.NONE,
+                  part);
               add(n, part, dx + 4 * xs);
             });
       }

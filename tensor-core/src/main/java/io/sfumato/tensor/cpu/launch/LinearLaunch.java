@@ -37,7 +37,7 @@ public final class LinearLaunch implements Kernel<Linear> {
       Matrix b = new Matrix(w.address(), w.layout().stride(1), w.layout().stride(0), 0);
       long bias = op.bias() ? staging.rowMajor(in[2]) : 0;
       Matrix y = Matrix.rowMajor(out[0].address(), n);
-      Gemm.multiply(m, n, k, a, b, PackedWeights.find(w, k, n, b), y, bias);
+      Gemm.multiply(m, n, k, a, b, PackedWeights.of(w), y, bias);
     }
   }
 }
