@@ -237,10 +237,13 @@ public final class LayerNormKernel {
           long row = Scratch.get(Scratch.Slot.ROW, 4 * stride);
           long weight = direct ? a.weight : row;
           float[] stats = new float[2 * RowLoops.GROUP];
-          for (int i = begin; i < end; i++) {
+          int combined = -1;
+          for (int item = begin; item < end; item++) {
+            int i = work - 1 - item; // from the end: what came last is still in the cache
             int batch = i / blocks;
-            if (!direct && (i == begin || i % blocks == 0)) {
+            if (!direct && batch != combined) {
               operands.combine(batch, row);
+              combined = batch;
             }
             long gain = sums ? parts + i * 2 * stride : row + 2 * stride;
             Memory.zero(gain, 2 * stride);
