@@ -17,8 +17,12 @@ import java.util.List;
  * de Geijn, "Anatomy of High-Performance Matrix Multiplication" (2008).
  */
 public final class Gemm {
-  /** The longest sum held in registers: with it a panel and a block of rows fit the L2 cache. */
-  private static final int MAX_K_BLOCK = 384;
+  /**
+   * The longest sum held in registers: with it a panel and a block of rows still fit an L2 cache of
+   * a megabyte. Shorter ones read and write the result more often, which costs more than a panel
+   * that leaves the L1 cache.
+   */
+  private static final int MAX_K_BLOCK = 1024;
 
   private static final int MAX_ROW_BLOCK = 144;
   private static final int MIN_ROW_BLOCK = 24;
