@@ -211,10 +211,7 @@ final class ConvForward {
     long rowStride = (long) w.strideW() * w.inC();
     long outRow = 4L * w.outW() * w.outC();
     long out = y + first * outRow + 4L * column;
-    boolean add = bias != 0;
-    if (add) {
-      tile.copyRows(seen.length * w.outW(), columns, bias + 4L * column, 0, out, w.outC());
-    }
+    boolean add = false;
     long weight = panel(0, column);
     for (int kh = 0; kh < w.kH(); kh++) {
       long down = 4L * kh * w.dilationH() * w.rowFloats();
@@ -232,6 +229,7 @@ final class ConvForward {
               1,
               weight + 4L * (kh * depth + p) * width,
               width,
+              add || bias == 0 ? 0 : bias + 4L * column,
               out + r * outRow,
               w.outC(),
               add);
@@ -250,10 +248,6 @@ final class ConvForward {
     int kBlock = Gemm.kBlock(depth);
     int channel = group * w.groupOutC() + column;
     long out = y + 4L * ((long) first * w.outW() * w.outC() + channel);
-    boolean add = bias != 0;
-    if (add) {
-      tile.copyRows(pixels, columns, bias + 4L * channel, 0, out, w.outC());
-    }
     long weight = panel(group, column);
     for (int p = 0; p < depth; p += kBlock) {
       Panels.multiply(
@@ -267,9 +261,10 @@ final class ConvForward {
           1,
           weight + 4L * p * width,
           width,
+          p > 0 || bias == 0 ? 0 : bias + 4L * channel,
           out,
           w.outC(),
-          add || p > 0);
+          p > 0);
     }
   }
 }

@@ -96,9 +96,16 @@ final class GemmBlock {
       }
     }
 
-    /** Adds {@code A B} for some rows and panels to C. */
+    /** Adds {@code A B} for some rows and panels to C, or puts it there with {@code start}. */
     void multiply(
-        int product, int row, int rows, int firstPanel, int lastPanel, long out, boolean add) {
+        int product,
+        int row,
+        int rows,
+        int firstPanel,
+        int lastPanel,
+        long start,
+        long out,
+        boolean add) {
       long left = a.address() + 4 * (product * a.batchStride() + row * a.rowStride());
       boolean sum = add;
       for (int p = 0; p < k; p += kBlock) {
@@ -128,6 +135,7 @@ final class GemmBlock {
               colStride,
               right(product, j, p, ldb),
               ldb,
+              sum || start == 0 ? 0 : start + 4L * j,
               out + 4L * j,
               c.rowStride(),
               sum);
@@ -231,12 +239,12 @@ final class GemmBlock {
     int firstColumn = firstPanel * full;
     int columns = Math.min(n, lastPanel * full) - firstColumn;
     boolean add = accumulate || !first;
-    if (first && (bias != 0 || parts.isEmpty())) {
+    if (first && (parts.isEmpty() || (bias != 0 && accumulate))) {
       prepare(rows, columns, out + 4L * firstColumn, bias + 4L * firstColumn);
       add = true;
     }
     for (Part part : parts) {
-      part.multiply(product, row, rows, firstPanel, lastPanel, out, add);
+      part.multiply(product, row, rows, firstPanel, lastPanel, bias, out, add);
       add = true;
     }
   }

@@ -58,7 +58,8 @@ public interface GemmTile {
       long ldc);
 
   /**
-   * Computes {@code C += A B}; the product is summed first and then added to C.
+   * Computes {@code C = D + A B}; the product is summed first and then added to D. D may be C, or
+   * one row for all ({@code ldd} 0), as a bias is.
    *
    * @param rows 4, 2, 1 or {@link #maxRows()}
    * @param vectors 1 to {@link #maxVectors()}
@@ -68,10 +69,27 @@ public interface GemmTile {
    * @param colStrideA floats from one column of A to the next
    * @param b address of B
    * @param ldb floats from one row of B to the next
+   * @param d address of D, whose columns are contiguous
+   * @param ldd floats from one row of D to the next
    * @param c address of C
    * @param ldc floats from one row of C to the next
    */
-  void accumulate(
+  void sum(
+      int rows,
+      int vectors,
+      int k,
+      long a,
+      long rowStrideA,
+      long colStrideA,
+      long b,
+      long ldb,
+      long d,
+      long ldd,
+      long c,
+      long ldc);
+
+  /** Computes {@code C += A B}, see {@link #sum}. */
+  default void accumulate(
       int rows,
       int vectors,
       int k,
@@ -81,7 +99,9 @@ public interface GemmTile {
       long b,
       long ldb,
       long c,
-      long ldc);
+      long ldc) {
+    sum(rows, vectors, k, a, rowStrideA, colStrideA, b, ldb, c, ldc, c, ldc);
+  }
 
   /**
    * Copies rows: {@code to[r, j] = from[r, j]}, {@code j < n}.

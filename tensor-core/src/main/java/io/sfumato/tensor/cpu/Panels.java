@@ -214,6 +214,44 @@ final class Panels {
       long c,
       long ldc,
       boolean accumulate) {
+    multiply(
+        tile,
+        rows,
+        columns,
+        k,
+        a,
+        slabStride,
+        rowStride,
+        colStride,
+        panel,
+        ldb,
+        0,
+        c,
+        ldc,
+        accumulate);
+  }
+
+  /**
+   * As {@link #multiply(GemmTile, int, int, int, long, long, long, long, long, long, long, long,
+   * boolean)}, with a bias added to each row.
+   *
+   * @param bias address of the bias, or 0; only with {@code accumulate} false
+   */
+  static void multiply(
+      GemmTile tile,
+      int rows,
+      int columns,
+      int k,
+      long a,
+      long slabStride,
+      long rowStride,
+      long colStride,
+      long panel,
+      long ldb,
+      long bias,
+      long c,
+      long ldc,
+      boolean accumulate) {
     int lanes = tile.lanes();
     int vectors = (columns + lanes - 1) / lanes;
     int width = vectors * lanes;
@@ -235,7 +273,12 @@ final class Panels {
           tile.addRows(count, columns, scratch, width, to, ldc);
         } else {
           tile.copyRows(count, columns, scratch, width, to, ldc);
+          if (bias != 0) {
+            tile.addRows(count, columns, bias, 0, to, ldc);
+          }
         }
+      } else if (bias != 0) {
+        tile.sum(count, vectors, k, from, rowStride, colStride, panel, ldb, bias, 0, to, ldc);
       } else if (accumulate) {
         tile.accumulate(count, vectors, k, from, rowStride, colStride, panel, ldb, to, ldc);
       } else {

@@ -35,13 +35,13 @@ final class ScalarGemmTile implements GemmTile {
     for (int r = 0; r < rows; r++) {
       for (int v = 0; v < vectors; v++) {
         long row = a + 4 * r * rowStrideA;
-        dot4(k, row, 4 * colStrideA, b + 16L * v, 4 * ldb, c + 4 * r * ldc + 16L * v, false);
+        dot4(k, row, 4 * colStrideA, b + 16L * v, 4 * ldb, 0, c + 4 * r * ldc + 16L * v);
       }
     }
   }
 
   @Override
-  public void accumulate(
+  public void sum(
       int rows,
       int vectors,
       int k,
@@ -50,18 +50,21 @@ final class ScalarGemmTile implements GemmTile {
       long colStrideA,
       long b,
       long ldb,
+      long d,
+      long ldd,
       long c,
       long ldc) {
     for (int r = 0; r < rows; r++) {
       for (int v = 0; v < vectors; v++) {
         long row = a + 4 * r * rowStrideA;
-        dot4(k, row, 4 * colStrideA, b + 16L * v, 4 * ldb, c + 4 * r * ldc + 16L * v, true);
+        long addend = d + 4 * r * ldd + 16L * v;
+        dot4(k, row, 4 * colStrideA, b + 16L * v, 4 * ldb, addend, c + 4 * r * ldc + 16L * v);
       }
     }
   }
 
-  /** Four columns of one row: {@code c[j] (+)= sum_p a[p] b[p, j]}, added if {@code keep}. */
-  private static void dot4(int k, long a, long aStep, long b, long bStep, long c, boolean keep) {
+  /** Four columns of one row: {@code c[j] = d[j] + sum_p a[p] b[p, j]}; no d if it is 0. */
+  private static void dot4(int k, long a, long aStep, long b, long bStep, long d, long c) {
     float s0 = 0;
     float s1 = 0;
     float s2 = 0;
@@ -75,11 +78,11 @@ final class ScalarGemmTile implements GemmTile {
       a += aStep;
       b += bStep;
     }
-    if (keep) {
-      s0 += Memory.getFloat(c);
-      s1 += Memory.getFloat(c + 4);
-      s2 += Memory.getFloat(c + 8);
-      s3 += Memory.getFloat(c + 12);
+    if (d != 0) {
+      s0 += Memory.getFloat(d);
+      s1 += Memory.getFloat(d + 4);
+      s2 += Memory.getFloat(d + 8);
+      s3 += Memory.getFloat(d + 12);
     }
     Memory.putFloat(c, s0);
     Memory.putFloat(c + 4, s1);

@@ -64,6 +64,25 @@ class GemmTileTest {
                 expected[i] *= i % (n + 1) < n ? 2 : 1;
               }
               c.assertClose(expected, k, what + " twice");
+              Floats d = Floats.random(arena, n, 5);
+              tile.sum(
+                  rows,
+                  vectors,
+                  k,
+                  a.address(),
+                  rowStride,
+                  colStride,
+                  b.address(),
+                  n + 3,
+                  d.address(),
+                  0,
+                  c.address(),
+                  n + 1);
+              for (int i = 0; i < rows * (n + 1); i++) {
+                int j = i % (n + 1);
+                expected[i] = j < n ? expected[i] / 2 + d.get(j) : expected[i];
+              }
+              c.assertClose(expected, k, what + " and one row");
             }
           }
         }

@@ -70,7 +70,7 @@ final class VectorGemmTile implements GemmTile {
   }
 
   @Override
-  public void accumulate(
+  public void sum(
       int rows,
       int vectors,
       int k,
@@ -79,23 +79,25 @@ final class VectorGemmTile implements GemmTile {
       long colStrideA,
       long b,
       long ldb,
+      long d,
+      long ldd,
       long c,
       long ldc) {
     switch (8 * rows + vectors) {
-      case 48 + 2 -> Tile6Accumulate.tile2(k, a, rowStrideA, colStrideA, b, ldb, c, ldc);
-      case 48 + 1 -> Tile6Accumulate.tile1(k, a, rowStrideA, colStrideA, b, ldb, c, ldc);
-      case 32 + 4 -> Tile4Accumulate.tile4(k, a, rowStrideA, colStrideA, b, ldb, c, ldc);
-      case 32 + 3 -> Tile4Accumulate.tile3(k, a, rowStrideA, colStrideA, b, ldb, c, ldc);
-      case 32 + 2 -> Tile4Accumulate.tile2(k, a, rowStrideA, colStrideA, b, ldb, c, ldc);
-      case 32 + 1 -> Tile4Accumulate.tile1(k, a, rowStrideA, colStrideA, b, ldb, c, ldc);
-      case 16 + 4 -> Tile2Accumulate.tile4(k, a, rowStrideA, colStrideA, b, ldb, c, ldc);
-      case 16 + 3 -> Tile2Accumulate.tile3(k, a, rowStrideA, colStrideA, b, ldb, c, ldc);
-      case 16 + 2 -> Tile2Accumulate.tile2(k, a, rowStrideA, colStrideA, b, ldb, c, ldc);
-      case 16 + 1 -> Tile2Accumulate.tile1(k, a, rowStrideA, colStrideA, b, ldb, c, ldc);
-      case 8 + 4 -> Tile1Accumulate.tile4(k, a, rowStrideA, colStrideA, b, ldb, c, ldc);
-      case 8 + 3 -> Tile1Accumulate.tile3(k, a, rowStrideA, colStrideA, b, ldb, c, ldc);
-      case 8 + 2 -> Tile1Accumulate.tile2(k, a, rowStrideA, colStrideA, b, ldb, c, ldc);
-      case 8 + 1 -> Tile1Accumulate.tile1(k, a, rowStrideA, colStrideA, b, ldb, c, ldc);
+      case 48 + 2 -> Tile6Accumulate.tile2(k, a, rowStrideA, colStrideA, b, ldb, d, ldd, c, ldc);
+      case 48 + 1 -> Tile6Accumulate.tile1(k, a, rowStrideA, colStrideA, b, ldb, d, ldd, c, ldc);
+      case 32 + 4 -> Tile4Accumulate.tile4(k, a, rowStrideA, colStrideA, b, ldb, d, ldd, c, ldc);
+      case 32 + 3 -> Tile4Accumulate.tile3(k, a, rowStrideA, colStrideA, b, ldb, d, ldd, c, ldc);
+      case 32 + 2 -> Tile4Accumulate.tile2(k, a, rowStrideA, colStrideA, b, ldb, d, ldd, c, ldc);
+      case 32 + 1 -> Tile4Accumulate.tile1(k, a, rowStrideA, colStrideA, b, ldb, d, ldd, c, ldc);
+      case 16 + 4 -> Tile2Accumulate.tile4(k, a, rowStrideA, colStrideA, b, ldb, d, ldd, c, ldc);
+      case 16 + 3 -> Tile2Accumulate.tile3(k, a, rowStrideA, colStrideA, b, ldb, d, ldd, c, ldc);
+      case 16 + 2 -> Tile2Accumulate.tile2(k, a, rowStrideA, colStrideA, b, ldb, d, ldd, c, ldc);
+      case 16 + 1 -> Tile2Accumulate.tile1(k, a, rowStrideA, colStrideA, b, ldb, d, ldd, c, ldc);
+      case 8 + 4 -> Tile1Accumulate.tile4(k, a, rowStrideA, colStrideA, b, ldb, d, ldd, c, ldc);
+      case 8 + 3 -> Tile1Accumulate.tile3(k, a, rowStrideA, colStrideA, b, ldb, d, ldd, c, ldc);
+      case 8 + 2 -> Tile1Accumulate.tile2(k, a, rowStrideA, colStrideA, b, ldb, d, ldd, c, ldc);
+      case 8 + 1 -> Tile1Accumulate.tile1(k, a, rowStrideA, colStrideA, b, ldb, d, ldd, c, ldc);
       default -> throw unknown(rows, vectors);
     }
   }
