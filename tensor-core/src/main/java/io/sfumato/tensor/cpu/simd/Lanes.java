@@ -104,18 +104,21 @@ final class Lanes {
     return sum(pad);
   }
 
-  /** The sum of a vector in memory, which is overwritten: four parts in f32, they in double. */
+  /**
+   * The sum of a vector in memory: four parts in f32, they in double. Plain floats, for a caller
+   * that has compiled much already boxes vectors here.
+   */
   static double sum(long v) {
-    FloatVector f = load4(v);
-    for (int i = 4; i < N; i += 4) {
-      f = f.add(load4(v + i * 4L));
+    float s0 = Memory.getFloat(v);
+    float s1 = Memory.getFloat(v + 4);
+    float s2 = Memory.getFloat(v + 8);
+    float s3 = Memory.getFloat(v + 12);
+    for (long at = v + 16; at < v + 4L * N; at += 16) {
+      s0 += Memory.getFloat(at);
+      s1 += Memory.getFloat(at + 4);
+      s2 += Memory.getFloat(at + 8);
+      s3 += Memory.getFloat(at + 12);
     }
-    f.intoMemorySegment(ALL, v, ORDER);
-    double low = (double) Memory.getFloat(v) + Memory.getFloat(v + 4);
-    return low + ((double) Memory.getFloat(v + 8) + Memory.getFloat(v + 12));
-  }
-
-  private static FloatVector load4(long address) {
-    return FloatVector.fromMemorySegment(FloatVector.SPECIES_128, ALL, address, ORDER);
+    return ((double) s0 + s1) + ((double) s2 + s3);
   }
 }

@@ -8,6 +8,7 @@ import static io.sfumato.tensor.cpu.simd.Lanes.load;
 import static io.sfumato.tensor.cpu.simd.Lanes.store;
 import static io.sfumato.tensor.cpu.simd.Lanes.whole;
 
+import io.sfumato.tensor.cpu.Memory;
 import jdk.incubator.vector.FloatVector;
 import jdk.incubator.vector.VectorMask;
 
@@ -45,13 +46,20 @@ final class RowGradientVectors {
       sums1(x + at, dy + at, n, stats[2 * r], rstd, weight, gain, shift, out);
     }
     for (r = 0; r < rows; r++) {
-      float rstd = stats[2 * r + 1];
-      double g = Lanes.sum(pad + r * SLOT) / n;
-      double gx = Lanes.sum(pad + (r + 4) * SLOT) / n;
-      float constant = centred ? (float) -(g * rstd) : 0f;
-      float slope = (float) -(gx * rstd * rstd);
+      double rstd = stats[2 * r + 1];
+      long slot = pad + r * SLOT;
+      double g = Lanes.sum(slot) / n;
+      double gx = Lanes.sum(slot + 4 * SLOT) / n;
+      Memory.putFloat(slot, centred ? (float) -(g * rstd) : 0f);
+      Memory.putFloat(slot + 4 * SLOT, (float) -(gx * rstd * rstd));
+    }
+    for (r = 0; r < rows - 1; r += 2) {
       long at = r * stride;
-      gradient(x + at, dy + at, dx + at, n, stats[2 * r], rstd, weight, constant, slope);
+      gradient2(x + at, dy + at, dx + at, n, stats, r, weight, pad + r * SLOT);
+    }
+    if (r < rows) {
+      long at = r * stride;
+      gradient(x + at, dy + at, dx + at, n, stats, r, weight, pad + r * SLOT);
     }
   }
 
@@ -158,20 +166,44 @@ final class RowGradientVectors {
     store(h.fma(d, load(out + 4 * SLOT)), out + 4 * SLOT);
   }
 
-  /** {@code dx = rstd dy weight + (x - mean) slope + constant}. */
+  /**
+   * {@code dx = rstd dy weight + (x - mean) slope + constant} for two rows; the constants lie in
+   * the slots at {@code lines}, the slopes four slots on.
+   */
+  private static void gradient2(
+      long x, long dy, long dx, int n, float[] stats, int row, long weight, long lines) {
+    long stride = n * 4L;
+    FloatVector m0 = all(stats[2 * row]);
+    FloatVector m1 = all(stats[2 * row + 2]);
+    FloatVector r0 = all(stats[2 * row + 1]);
+    FloatVector r1 = all(stats[2 * row + 3]);
+    FloatVector c0 = all(Memory.getFloat(lines));
+    FloatVector c1 = all(Memory.getFloat(lines + SLOT));
+    FloatVector s0 = all(Memory.getFloat(lines + 4 * SLOT));
+    FloatVector s1 = all(Memory.getFloat(lines + 5 * SLOT));
+    int whole = whole(n);
+    for (int i = 0; i < whole; i += N) {
+      long at = i * 4L;
+      FloatVector w = load(weight + at);
+      FloatVector v0 = load(x + at).sub(m0).fma(s0, c0);
+      FloatVector v1 = load(x + at + stride).sub(m1).fma(s1, c1);
+      store(load(dy + at).mul(w).fma(r0, v0), dx + at);
+      store(load(dy + at + stride).mul(w).fma(r1, v1), dx + at + stride);
+    }
+    for (int r = 0; whole < n && r < 2; r++) {
+      long c = whole * 4L;
+      long at = r * stride + c;
+      gradient(x + at, dy + at, dx + at, n - whole, stats, row + r, weight + c, lines + r * SLOT);
+    }
+  }
+
+  /** As {@link #gradient2} for one row. */
   private static void gradient(
-      long x,
-      long dy,
-      long dx,
-      int n,
-      float mean,
-      float rstd,
-      long weight,
-      float constant,
-      float slope) {
-    FloatVector vc = all(constant);
-    FloatVector vs = all(slope);
-    FloatVector vr = all(rstd);
+      long x, long dy, long dx, int n, float[] stats, int row, long weight, long lines) {
+    float mean = stats[2 * row];
+    FloatVector vc = all(Memory.getFloat(lines));
+    FloatVector vs = all(Memory.getFloat(lines + 4 * SLOT));
+    FloatVector vr = all(stats[2 * row + 1]);
     int whole = whole(n);
     for (int i = 0; i < whole; i += N) {
       long at = i * 4L;

@@ -113,23 +113,6 @@ final class RowVectors {
       q2 = d2.fma(d2, q2);
       q3 = d3.fma(d3, q3);
     }
-    if (whole < n) {
-      VectorMask<Float> m = first(n - whole);
-      FloatVector zero = all(0f);
-      long at = x + whole * 4L;
-      FloatVector d0 = zero.blend(load(at + 0 * stride, m).sub(m0), m);
-      FloatVector d1 = zero.blend(load(at + 1 * stride, m).sub(m1), m);
-      FloatVector d2 = zero.blend(load(at + 2 * stride, m).sub(m2), m);
-      FloatVector d3 = zero.blend(load(at + 3 * stride, m).sub(m3), m);
-      s0 = s0.add(d0);
-      s1 = s1.add(d1);
-      s2 = s2.add(d2);
-      s3 = s3.add(d3);
-      q0 = d0.fma(d0, q0);
-      q1 = d1.fma(d1, q1);
-      q2 = d2.fma(d2, q2);
-      q3 = d3.fma(d3, q3);
-    }
     store(s0, out + 0 * SLOT);
     store(s1, out + 1 * SLOT);
     store(s2, out + 2 * SLOT);
@@ -138,6 +121,24 @@ final class RowVectors {
     store(q1, out + (4 + 1) * SLOT);
     store(q2, out + (4 + 2) * SLOT);
     store(q3, out + (4 + 3) * SLOT);
+    if (whole < n) {
+      long at = x + whole * 4L;
+      rest(at + 0 * stride, n - whole, m0, out + 0 * SLOT);
+      rest(at + 1 * stride, n - whole, m1, out + 1 * SLOT);
+      rest(at + 2 * stride, n - whole, m2, out + 2 * SLOT);
+      rest(at + 3 * stride, n - whole, m3, out + 3 * SLOT);
+    }
+  }
+
+  /**
+   * Adds what is left over after the whole vectors. In a method of its own: with masked operations
+   * beside its loop, the accumulators of that loop were boxed in programs that had compiled much.
+   */
+  private static void rest(long x, int n, float mean, long out) {
+    VectorMask<Float> m = first(n);
+    FloatVector d = all(0f).blend(load(x, m).sub(mean), m);
+    store(load(out).add(d), out);
+    store(d.fma(d, load(out + 4 * SLOT)), out + 4 * SLOT);
   }
 
   private static void deviations1(long x, int n, float mean, long out) {
@@ -149,14 +150,11 @@ final class RowVectors {
       s = s.add(d);
       q = d.fma(d, q);
     }
-    if (whole < n) {
-      VectorMask<Float> m = first(n - whole);
-      FloatVector d = all(0f).blend(load(x + whole * 4L, m).sub(mean), m);
-      s = s.add(d);
-      q = d.fma(d, q);
-    }
     store(s, out);
     store(q, out + 4 * SLOT);
+    if (whole < n) {
+      rest(x + whole * 4L, n - whole, mean, out);
+    }
   }
 
   static void normalize(long x, long y, int rows, int n, float[] stats, long weight, long bias) {
