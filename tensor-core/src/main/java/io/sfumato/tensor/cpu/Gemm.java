@@ -74,8 +74,8 @@ public final class Gemm {
    * @param k columns of A, rows of B
    * @param a the left operand
    * @param b the right operand
-   * @param panels address of all panels of B, packed over the whole of {@code k} by {@link
-   *     PackedPanels}; or 0 for a B to be read where it is
+   * @param panels address of all panels of B, packed over the whole of {@code k} and kept by {@link
+   *     PackedWeights}; or 0 for a B to be read where it is
    */
   record Term(int k, Matrix a, Matrix b, long panels) {
     Term(int k, Matrix a, Matrix b) {

@@ -69,13 +69,12 @@ public record Linear(boolean bias) implements Differentiable {
   public @Nullable Tensor[] backward(Backward c) {
     @Nullable Tensor[] gradients = new @Nullable Tensor[c.inputs()];
     Shape x = c.inputSpec(0).shape();
-    Shape w = c.inputSpec(1).shape();
-    Tensor g = rows(c.grad(0), w.dim(0));
+    Tensor g = rows(c.grad(0));
     if (c.needs(0)) {
       gradients[0] = Shaping.reshape(Num.matmul(g, c.input(1), false, false), x);
     }
     if (c.needs(1)) {
-      gradients[1] = Num.matmul(g, rows(c.input(0), w.dim(1)), true, false);
+      gradients[1] = Num.matmul(g, rows(c.input(0)), true, false);
     }
     if (bias && c.needs(2)) {
       gradients[2] = Num.sumTo(g, c.inputSpec(2).shape());
@@ -83,11 +82,12 @@ public record Linear(boolean bias) implements Differentiable {
     return gradients;
   }
 
-  private static Tensor rows(Tensor x, int width) {
+  /** A tensor [..., n] as a matrix of rows. */
+  static Tensor rows(Tensor x) {
     long rows = 1;
     for (int i = 0; i < x.rank() - 1; i++) {
       rows *= x.dim(i);
     }
-    return Shaping.reshape(x, Shape.of(Math.toIntExact(rows), width));
+    return Shaping.reshape(x, Shape.of(Math.toIntExact(rows), x.dim(-1)));
   }
 }

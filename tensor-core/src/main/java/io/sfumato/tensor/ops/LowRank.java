@@ -10,7 +10,7 @@ import io.sfumato.tensor.exec.Dense;
 import io.sfumato.tensor.exec.Differentiable;
 import io.sfumato.tensor.exec.Executor;
 import io.sfumato.tensor.exec.Saved;
-import java.util.Arrays;
+import java.util.ArrayList;
 import java.util.List;
 import org.jspecify.annotations.Nullable;
 
@@ -31,19 +31,12 @@ public record LowRank(double scale, boolean bias) implements Differentiable {
   @Override
   public List<TensorSpec> infer(List<TensorSpec> in) {
     Require.oneFloatingType(in);
-    Shape x = in.get(0).shape();
+    List<TensorSpec> layer = new ArrayList<>(in.subList(0, 2));
+    layer.addAll(in.subList(4, in.size()));
+    List<TensorSpec> out = new Linear(bias).infer(layer);
     Shape w = in.get(1).shape();
-    if (x.rank() < 1) {
-      throw new ShapeException("input must have at least one dimension");
-    }
-    if (w.rank() != 2 || w.dim(1) != x.dim(-1)) {
-      throw new ShapeException("weight must have shape [out, in] with in = " + x.dim(-1));
-    }
     factors(in.get(2), in.get(3), w.dim(1), w.dim(0));
-    if (bias) {
-      Require.shape(in.get(4), Shape.of(w.dim(0)), "bias", "[out]");
-    }
-    return List.of(in.getFirst().with(x.with(-1, w.dim(0))));
+    return out;
   }
 
   /** The rule for A [r, in] and B [out, r]. */
@@ -106,25 +99,15 @@ public record LowRank(double scale, boolean bias) implements Differentiable {
       gradients[3] = c.needs(3) ? g[1] : null;
     }
     if (c.needs(1)) {
-      gradients[1] = Num.matmul(rows(dy), rows(c.input(0)), true, false);
+      gradients[1] = Num.matmul(Linear.rows(dy), Linear.rows(c.input(0)), true, false);
     }
     if (bias && c.needs(4)) {
-      gradients[4] = Num.sumTo(rows(dy), c.inputSpec(4).shape());
+      gradients[4] = Num.sumTo(Linear.rows(dy), c.inputSpec(4).shape());
     }
     return gradients;
   }
 
   private static Tensor transposed(Tensor matrix) {
     return Shaping.permute(matrix, 1, 0);
-  }
-
-  /** A tensor [..., n] as a matrix of rows. */
-  static Tensor rows(Tensor x) {
-    long rows =
-        Arrays.stream(x.shape().dims())
-            .limit(x.rank() - 1L)
-            .asLongStream()
-            .reduce(1, (p, q) -> p * q);
-    return Shaping.reshape(x, Shape.of(Math.toIntExact(rows), x.dim(-1)));
   }
 }

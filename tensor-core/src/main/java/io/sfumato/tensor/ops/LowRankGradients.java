@@ -65,8 +65,8 @@ public record LowRankGradients(double scale) implements Composite {
 
   @Override
   public Tensor[] compose(Tensor[] in) {
-    Tensor dy = LowRank.rows(in[0]);
-    Tensor x = LowRank.rows(in[1]);
+    Tensor dy = Linear.rows(in[0]);
+    Tensor x = Linear.rows(in[1]);
     Tensor g = Num.matmul(dy, in[3], false, false);
     Tensor h = Num.matmul(x, in[2], false, true);
     return new Tensor[] {
