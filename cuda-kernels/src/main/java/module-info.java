@@ -6,6 +6,8 @@ module io.sfumato.cuda {
   requires static transitive org.jspecify;
 
   exports io.sfumato.cuda;
+  exports io.sfumato.cuda.driver;
+  exports io.sfumato.cuda.memory;
 
   provides io.sfumato.tensor.exec.BackendProvider with
       io.sfumato.cuda.CudaProvider;

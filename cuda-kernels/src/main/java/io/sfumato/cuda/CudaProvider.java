@@ -1,18 +1,25 @@
 // SPDX-License-Identifier: Apache-2.0
 package io.sfumato.cuda;
 
+import io.sfumato.cuda.driver.Gpu;
 import io.sfumato.tensor.Device;
 import io.sfumato.tensor.DeviceException;
 import io.sfumato.tensor.exec.Backend;
 import io.sfumato.tensor.exec.BackendProvider;
+import java.util.HashMap;
+import java.util.Map;
 import org.jspecify.annotations.Nullable;
 
-/**
- * Offers the NVIDIA devices of this machine, or says why there is none to offer. This version looks
- * for the driver but has no kernels, so it offers no device.
- */
+/** Offers the NVIDIA devices of this machine, or says why there is none to offer. */
 public final class CudaProvider implements BackendProvider {
+  /** What reads the kernels' PTX: CUDA 12.0, driver 525. */
+  private static final int OLDEST_DRIVER = 12;
+
+  private static final Map<Integer, CudaBackend> OPEN = new HashMap<>();
+
   private final Probe probe;
+  private boolean asked;
+  private int count;
   private @Nullable String reason;
 
   /** The devices of this machine; nothing is looked for before it is asked for. */
@@ -31,35 +38,35 @@ public final class CudaProvider implements BackendProvider {
 
   /** {@inheritDoc} The machine is looked at once; the answer stays. */
   @Override
-  public synchronized String unavailable() {
-    String known = reason;
-    if (known == null) {
+  public synchronized @Nullable String unavailable() {
+    if (!asked) {
       try {
-        known = find();
+        reason = find();
       } catch (Throwable t) {
-        known = "looking for an NVIDIA driver failed (" + t + "); use --device cpu";
+        reason = "looking for an NVIDIA driver failed (" + t + "); use --device cpu";
       }
-      reason = known;
+      asked = true;
     }
-    return known;
+    return reason;
   }
 
   @Override
-  public int count() {
-    return 0;
+  public synchronized int count() {
+    return unavailable() == null ? count : 0;
   }
 
-  /**
-   * Refuses.
-   *
-   * @throws DeviceException always, with the reason
-   */
   @Override
   public Backend open(int index) {
-    throw new DeviceException(new Device(kind(), index) + ": not used, because " + unavailable());
+    String why = unavailable();
+    if (why != null) {
+      throw new DeviceException(new Device(kind(), index) + ": not used, because " + why);
+    }
+    synchronized (OPEN) {
+      return OPEN.computeIfAbsent(index, i -> new CudaBackend(Gpu.of(i)));
+    }
   }
 
-  private String find() {
+  private @Nullable String find() {
     Probe.Driver driver = probe.driver();
     return switch (driver) {
       case Probe.NoLibrary none when probe.hasKernelDriver() ->
@@ -91,14 +98,19 @@ public final class CudaProvider implements BackendProvider {
               + present.version()
               + ") sees no device; is one there, and does CUDA_VISIBLE_DEVICES hide it? Else use"
               + " --device cpu";
-      case Probe.Present present ->
-          "this version has no CUDA kernels yet (the driver, for CUDA "
+      case Probe.Present present when tooOld(present.version()) ->
+          "the NVIDIA driver knows CUDA "
               + present.version()
-              + ", and "
-              + present.devices()
-              + (present.devices() == 1 ? " device are" : " devices are")
-              + " there); use --device cpu";
+              + " only and the kernels need 12.0; update it to 525 or newer, or use --device cpu";
+      case Probe.Present present -> {
+        count = present.devices();
+        yield null;
+      }
     };
+  }
+
+  private static boolean tooOld(String version) {
+    return Integer.parseInt(version.substring(0, version.indexOf('.'))) < OLDEST_DRIVER;
   }
 
   /** The names of the errors that cuInit is known for (CUDA driver API, CUresult). */

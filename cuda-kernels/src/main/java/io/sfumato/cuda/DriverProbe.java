@@ -4,6 +4,7 @@ package io.sfumato.cuda;
 import static java.lang.foreign.ValueLayout.ADDRESS;
 import static java.lang.foreign.ValueLayout.JAVA_INT;
 
+import io.sfumato.cuda.driver.DriverLibrary;
 import java.lang.foreign.Arena;
 import java.lang.foreign.FunctionDescriptor;
 import java.lang.foreign.Linker;
@@ -14,7 +15,6 @@ import java.lang.invoke.MethodHandle;
 import java.nio.file.Files;
 import java.nio.file.Path;
 import java.util.List;
-import java.util.Locale;
 import java.util.Optional;
 
 /**
@@ -25,10 +25,7 @@ final class DriverProbe implements Probe {
   private final String library;
 
   DriverProbe() {
-    this(
-        System.getProperty("os.name", "").toLowerCase(Locale.ROOT).startsWith("windows")
-            ? "nvcuda.dll"
-            : "libcuda.so.1");
+    this(DriverLibrary.name());
   }
 
   /** Asks a library of this name. */

@@ -1,0 +1,16 @@
+// SPDX-License-Identifier: Apache-2.0
+package io.sfumato.cuda.launch;
+
+import io.sfumato.tensor.exec.KernelTable;
+
+/** The kernels of the backend, one line per family. */
+public final class CudaKernels {
+  private CudaKernels() {}
+
+  /** A new table of all of them. */
+  public static KernelTable table() {
+    KernelTable table = new KernelTable();
+    CopyLaunch.addTo(table);
+    return table;
+  }
+}
