@@ -1,0 +1,19 @@
+// SPDX-License-Identifier: Apache-2.0
+//
+// What a library of emulated kernels offers to the stub driver: `const EmuKernel* emu_find(const char* name)`, null when it has no such kernel.
+#ifndef SFUMATO_EMU_API_H
+#define SFUMATO_EMU_API_H
+
+#include <cstddef>
+
+struct EmuKernel {
+    void* function;
+    void (*thunk)(void* function, void** arguments);
+    unsigned parameters;
+    const unsigned* sizes;
+    /** Runs all blocks; grid and block are three numbers each. 0, or 1 with a message. */
+    int (*launch)(const EmuKernel*, const unsigned* grid, const unsigned* block, size_t shared, void** arguments, int threads, int order, char* message,
+                  size_t message_size);
+};
+
+#endif
