@@ -102,7 +102,10 @@ class DecoratorsTest {
             });
     assertEquals(List.of("mul", "sum"), trace.events().stream().map(e -> e.op().name()).toList());
     assertEquals("block.1", trace.events().getFirst().path());
+    assertEquals(3 * 4 * 4, trace.events().getFirst().bytes()); // two read, one written
     assertTrue(trace.table().contains("mul"));
+    assertTrue(trace.modules().lines().anyMatch(l -> l.matches("block\\.1 +2 .*%.*")));
+    assertTrue(trace.modulesAndOps().contains("block.1 sum"));
     assertTrue(trace.log().contains("[2, 2] f32 cpu"));
   }
 

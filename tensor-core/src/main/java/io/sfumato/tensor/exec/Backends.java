@@ -10,6 +10,7 @@ import java.util.ServiceConfigurationError;
 import java.util.ServiceLoader;
 import java.util.Set;
 import java.util.concurrent.ConcurrentHashMap;
+import org.jspecify.annotations.Nullable;
 
 /**
  * Finds the backend of a device. The CPU is always there; others come from {@link
@@ -19,6 +20,9 @@ public final class Backends {
   private static final System.Logger LOG = System.getLogger("io.sfumato.exec");
   private static final List<BackendProvider> PROVIDERS = load();
   private static final Set<String> EXPLAINED = ConcurrentHashMap.newKeySet();
+
+  /** The accelerator used last: asked for with every op. */
+  private static volatile @Nullable Backend recent;
 
   private Backends() {}
 
@@ -49,6 +53,10 @@ public final class Backends {
     if (device.isCpu()) {
       return CpuBackend.instance();
     }
+    Backend known = recent;
+    if (known != null && known.device().equals(device)) {
+      return known;
+    }
     if (device.equals(Device.META)) {
       throw new DeviceException("tensors on the device meta have no values to compute with");
     }
@@ -62,7 +70,9 @@ public final class Backends {
           throw new DeviceException(
               device + ": there are only " + provider.count() + " devices of this kind");
         }
-        return provider.open(device.index());
+        Backend opened = provider.open(device.index());
+        recent = opened;
+        return opened;
       }
     }
     throw new DeviceException(

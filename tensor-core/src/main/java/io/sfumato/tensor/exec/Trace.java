@@ -10,7 +10,9 @@ import java.util.LinkedHashMap;
 import java.util.List;
 import java.util.Locale;
 import java.util.Map;
+import java.util.function.Function;
 import java.util.function.Supplier;
+import java.util.stream.Stream;
 
 /**
  * Notes every op with its shapes, module path and time. Waits for the device after each op, so that
@@ -33,7 +35,15 @@ public final class Trace implements Decorator {
    * @param nanos how long it took
    */
   public record Event(
-      Op op, List<TensorSpec> inputs, List<TensorSpec> outputs, String path, long nanos) {}
+      Op op, List<TensorSpec> inputs, List<TensorSpec> outputs, String path, long nanos) {
+    /** Bytes of all inputs and outputs; 0 for views, which move nothing. */
+    public long bytes() {
+      if (op instanceof ViewOp || op instanceof ViewsOp) {
+        return 0;
+      }
+      return Stream.concat(inputs.stream(), outputs.stream()).mapToLong(TensorSpec::bytes).sum();
+    }
+  }
 
   private final Executor inner;
   private final List<Event> events;
@@ -89,32 +99,63 @@ public final class Trace implements Decorator {
     return Collections.unmodifiableList(events);
   }
 
-  /** One line per op name: how often, how long, which share; the longest first. */
+  /** One line per op name: how often, how long, which share, how many bytes; the longest first. */
   public String table() {
+    return table("op", e -> e.op().name());
+  }
+
+  /** The same per path of a module, without the modules inside it. */
+  public String modules() {
+    return table("module", e -> e.path().isEmpty() ? "(outside of modules)" : e.path());
+  }
+
+  /** The same per module and op. */
+  public String modulesAndOps() {
+    return table("module and op", e -> (e.path() + " " + e.op().name()).strip());
+  }
+
+  private String table(String title, Function<Event, String> key) {
     Map<String, long[]> sums = new LinkedHashMap<>();
     long total = 0;
+    int width = title.length();
     for (Event e : events) {
-      long[] sum = sums.computeIfAbsent(e.op().name(), n -> new long[2]);
+      String name = key.apply(e);
+      width = Math.max(width, name.length());
+      long[] sum = sums.computeIfAbsent(name, n -> new long[3]);
       sum[0]++;
       sum[1] += e.nanos();
+      sum[2] += e.bytes();
       total += e.nanos();
     }
+    String names = "%-" + width + "s ";
     StringBuilder text =
         new StringBuilder(
-            String.format(Locale.ROOT, "%-28s %8s %12s %7s%n", "op", "calls", "ms", "share"));
+            String.format(
+                Locale.ROOT,
+                names + "%8s %12s %7s %12s %9s%n",
+                title,
+                "calls",
+                "ms",
+                "share",
+                "MB",
+                "GB/s"));
     long all = Math.max(1, total);
     sums.entrySet().stream()
         .sorted((a, b) -> Long.compare(b.getValue()[1], a.getValue()[1]))
         .forEach(
-            e ->
-                text.append(
-                    String.format(
-                        Locale.ROOT,
-                        "%-28s %8d %12.3f %6.1f%%%n",
-                        e.getKey(),
-                        e.getValue()[0],
-                        e.getValue()[1] * 1e-6,
-                        100.0 * e.getValue()[1] / all)));
+            e -> {
+              long[] sum = e.getValue();
+              text.append(
+                  String.format(
+                      Locale.ROOT,
+                      names + "%8d %12.3f %6.1f%% %12.2f %9.1f%n",
+                      e.getKey(),
+                      sum[0],
+                      sum[1] * 1e-6,
+                      100.0 * sum[1] / all,
+                      sum[2] * 1e-6,
+                      (double) sum[2] / Math.max(1, sum[1])));
+            });
     return text.toString();
   }
 
