@@ -3,7 +3,6 @@ package io.sfumato.benchmarks;
 
 import io.sfumato.benchmarks.Comparison.Side;
 import io.sfumato.tensor.DType;
-import io.sfumato.tensor.Device;
 import java.io.IOException;
 import java.nio.file.Files;
 import java.nio.file.Path;
@@ -85,7 +84,7 @@ public final class Compare implements Callable<Integer> {
 
   @Override
   public Integer call() {
-    Device unusedDevice = Suite.device(device);
+    boolean onCpu = Suite.device(device).isCpu();
     DType unusedType = Suite.dtype(dtype);
     List<String> names = Suite.selected(only);
     if (rounds < 1) {
@@ -95,7 +94,10 @@ public final class Compare implements Callable<Integer> {
       throw new Programs.Refusal("--threads must be numbers of at least 1; got " + threads);
     }
     String version = torchVersion(python, peer);
-    Measured.Quantity quantity = memory ? Measured.Quantity.MEMORY : Measured.Quantity.TIME;
+    Measured.Quantity quantity =
+        !memory
+            ? Measured.Quantity.TIME
+            : onCpu ? Measured.Quantity.MEMORY : Measured.Quantity.DEVICE_MEMORY;
     Comparison comparison = new Comparison(quantity, PEER);
     List<String> selections =
         memory ? names.stream().map(name -> "^" + name + "$").toList() : List.of(only);
@@ -179,7 +181,11 @@ public final class Compare implements Callable<Integer> {
             + dtype
             + " on "
             + device
-            + (memory ? ", peak resident set beyond the process' own" : ", median times")
+            + (!memory
+                ? ", median times"
+                : device.equals("cpu")
+                    ? ", peak resident set beyond the process' own"
+                    : ", peak of the tensors on the device")
             + ", least / median of "
             + rounds
             + " rounds. Ratio = "

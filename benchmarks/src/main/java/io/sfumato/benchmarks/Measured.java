@@ -20,6 +20,8 @@ record Measured(String name, int threads, double value) {
     TIME("median_ms", "ms"),
     /** The peak resident set beyond the process' own. */
     MEMORY("rss_mb", "MiB"),
+    /** The peak of the tensors on a device that is not the CPU. */
+    DEVICE_MEMORY("device_mb", "MiB"),
     /** What one run leaves on the Java heap. */
     GARBAGE("garbage_mb", "MiB");
 

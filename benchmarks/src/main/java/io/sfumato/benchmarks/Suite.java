@@ -13,7 +13,6 @@ import io.sfumato.tensor.exec.Backends;
 import io.sfumato.tensor.exec.Executor;
 import java.lang.management.ManagementFactory;
 import java.util.Arrays;
-import java.util.LinkedHashMap;
 import java.util.List;
 import java.util.Locale;
 import java.util.Map;
@@ -61,6 +60,12 @@ public final class Suite implements Callable<Integer> {
       defaultValue = "3.0")
   private double warmUp;
 
+  @Option(
+      names = "--runs",
+      description = "Times exactly so many runs, and does not warm up: to try a case out.",
+      defaultValue = "0")
+  private int exactly;
+
   @Option(names = "--device", description = "cpu, cuda or cuda:1, ….", defaultValue = "cpu")
   private String deviceName = "cpu";
 
@@ -72,7 +77,9 @@ public final class Suite implements Callable<Integer> {
 
   @Option(
       names = "--memory",
-      description = "Also the peak resident set beyond what the process had before; one case only.")
+      description =
+          "Also the peak resident set beyond what the process had before, and on another device"
+              + " than the CPU the peak of its tensors; one case only.")
   private boolean memory;
 
   @Option(names = "--list", description = "Prints the names of the cases, and times nothing.")
@@ -107,14 +114,14 @@ public final class Suite implements Callable<Integer> {
               + " Compare --memory; these are "
               + names.size());
     }
+    if (exactly < 0) {
+      throw new Programs.Refusal("--runs must be at least 1; got " + exactly);
+    }
     Parallel.setThreads(threads);
     Map<String, Supplier<SuiteCase>> cases = SuiteCases.all(device, dtype);
     cases.keySet().retainAll(names);
-    if (dtype != DType.F32) {
-      requireServed(cases, dtype);
-    }
     Backend backend = Backends.of(device);
-    cases.forEach((name, make) -> time(name, make, backend));
+    cases.forEach((name, make) -> time(name, make, backend, dtype));
     return 0;
   }
 
@@ -167,54 +174,30 @@ public final class Suite implements Callable<Integer> {
     return names;
   }
 
-  /** Runs every case once, and refuses those that do not compute in {@code dtype} throughout. */
-  private static void requireServed(Map<String, Supplier<SuiteCase>> cases, DType dtype) {
-    Map<String, String> refused = new LinkedHashMap<>();
-    cases.forEach(
-        (name, make) -> {
-          try (Scope scope = Scope.open();
-              SuiteCase one = make.get()) {
-            Executor.with(
-                new OnlyDType(Executor.current(), dtype),
-                () -> {
-                  one.body().run();
-                  return name;
-                });
-          } catch (TensorException e) {
-            refused.put(name, String.valueOf(e.getMessage()));
-          }
-        });
-    if (!refused.isEmpty()) {
-      throw new Programs.Refusal(
-          "--dtype "
-              + dtype.label()
-              + " is not served by "
-              + refused
-              + "; leave them out (--only)");
-    }
-  }
-
-  private void time(String name, Supplier<SuiteCase> make, Backend backend) {
+  private void time(String name, Supplier<SuiteCase> make, Backend backend, DType dtype) {
     ResidentSet resident = memory ? new ResidentSet() : null;
     Scope scope = Scope.open();
     try (SuiteCase benchmark = make.get()) {
+      if (dtype != DType.F32) {
+        requireServed(name, benchmark, dtype);
+      }
+      backend.synchronize();
       Runnable body =
           () -> {
             Scope.run(benchmark.body());
             backend.synchronize();
           };
-      double[] times = new double[MOST_RUNS];
-      long start = System.nanoTime();
-      double warming = 0;
-      for (int i = 0; i < 3 || warming < (i < WARM_RUNS ? 4 : 1) * warmUp; i++) {
-        body.run();
-        warming = (System.nanoTime() - start) * 1e-9;
+      if (exactly == 0) {
+        warmUp(body);
       }
+      double[] times = new double[Math.max(exactly, MOST_RUNS)];
       int runs = 0;
       long allocated = THREADS.getTotalThreadAllocatedBytes();
-      start = System.nanoTime();
-      while (runs < LEAST_RUNS
-          || (runs < MOST_RUNS && (System.nanoTime() - start) * 1e-9 < seconds)) {
+      long start = System.nanoTime();
+      while (exactly > 0
+          ? runs < exactly
+          : runs < LEAST_RUNS
+              || (runs < MOST_RUNS && (System.nanoTime() - start) * 1e-9 < seconds)) {
         long before = System.nanoTime();
         body.run();
         times[runs++] = (System.nanoTime() - before) * 1e-6;
@@ -222,19 +205,48 @@ public final class Suite implements Callable<Integer> {
       double garbage = (THREADS.getTotalThreadAllocatedBytes() - allocated) / MEBI / runs;
       Arrays.sort(times, 0, runs);
       double median = runs % 2 == 1 ? times[runs / 2] : (times[runs / 2 - 1] + times[runs / 2]) / 2;
-      System.out.println(line(name, median, times[0], runs, garbage, resident));
+      System.out.println(line(name, median, times[0], runs, garbage, memory(resident, backend)));
     } finally {
       scope.close();
     }
   }
 
+  private void warmUp(Runnable body) {
+    long start = System.nanoTime();
+    double warming = 0;
+    for (int i = 0; i < 3 || warming < (i < WARM_RUNS ? 4 : 1) * warmUp; i++) {
+      body.run();
+      warming = (System.nanoTime() - start) * 1e-9;
+    }
+  }
+
+  /**
+   * Runs a case once, and refuses it if it does not compute in {@code dtype} throughout.
+   *
+   * @throws Programs.Refusal with the op that does not
+   */
+  private static void requireServed(String name, SuiteCase benchmark, DType dtype) {
+    try {
+      Executor.with(
+          new OnlyDType(Executor.current(), dtype),
+          () -> {
+            Scope.run(benchmark.body());
+            return name;
+          });
+    } catch (TensorException e) {
+      throw new Programs.Refusal(
+          "--dtype "
+              + dtype.label()
+              + " is not served by "
+              + name
+              + " ("
+              + e.getMessage()
+              + "); leave it out (--only)");
+    }
+  }
+
   private String line(
-      String name,
-      double median,
-      double best,
-      int runs,
-      double garbage,
-      @Nullable ResidentSet resident) {
+      String name, double median, double best, int runs, double garbage, String memory) {
     return String.format(
         Locale.ROOT,
         "{\"name\": \"%s\", \"threads\": %d, \"median_ms\": %.4f, \"best_ms\": %.4f, \"runs\":"
@@ -245,16 +257,27 @@ public final class Suite implements Callable<Integer> {
         best,
         runs,
         garbage,
-        resident == null ? "" : memory(resident));
+        memory);
   }
 
-  /** The whole peak, and of it what tensors held at the most and what the JVM's heap has now. */
-  private static String memory(ResidentSet resident) {
-    return String.format(
-        Locale.ROOT,
-        ", \"rss_mb\": %.1f, \"tensors_mb\": %.1f, \"heap_mb\": %.1f",
-        resident.peak(),
-        CpuBackend.instance().memory().peak() / MEBI,
-        Runtime.getRuntime().totalMemory() / MEBI);
+  /**
+   * The whole peak, and of it what tensors held at the most and what the JVM's heap has now; and
+   * what tensors held at the most on the device.
+   */
+  private static String memory(@Nullable ResidentSet resident, Backend backend) {
+    if (resident == null) {
+      return "";
+    }
+    String host =
+        String.format(
+            Locale.ROOT,
+            ", \"rss_mb\": %.1f, \"tensors_mb\": %.1f, \"heap_mb\": %.1f",
+            resident.peak(),
+            CpuBackend.instance().memory().peak() / MEBI,
+            Runtime.getRuntime().totalMemory() / MEBI);
+    return backend.device().isCpu()
+        ? host
+        : host
+            + String.format(Locale.ROOT, ", \"device_mb\": %.1f", backend.memory().peak() / MEBI);
   }
 }
