@@ -172,6 +172,20 @@ struct Ints16 {
     int v[16];
 };
 
+/** Where kernels report what they find wrong: words of the host's memory, read when the host waits for the device. Code 1: an index out of range. */
+struct DeviceError {
+    i64 code, value, limit;
+};
+
+/** Notes that an index is not in [0, limit). */
+DEV void report_index(DeviceError* e, i64 value, i64 limit) {
+    volatile DeviceError* v = e;
+    v->value = value;
+    v->limit = limit;
+    __threadfence_system();
+    v->code = 1;
+}
+
 // ---- Functions ---------------------------------------------------------------------------------------------------------------------------------------
 
 template <class T> DEV T div_up(T a, T b) { return (a + b - 1) / b; }

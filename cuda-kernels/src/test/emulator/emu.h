@@ -41,7 +41,9 @@
 #define __shared__ static thread_local
 #define __launch_bounds__(...)
 #define KERNEL(name) extern "C" void name
-#define KERNEL_BOUNDS(name, threads, blocks) extern "C" void name
+#define KERNEL_BOUNDS(name, threads, blocks)                                    \
+    static const bool emu_bounds_##name = emu::bound(#name, (unsigned)(threads)); \
+    extern "C" void name
 #define DEV static inline
 #define DEVM inline
 #define DYN_SHARED(T, name) T* name = reinterpret_cast<T*>(emu::st.blk->dynamic)
@@ -108,7 +110,7 @@ static __thread State st;
 
 struct Kernels {
     std::unordered_map<std::string, EmuKernel> by_name;
-    std::vector<std::string> names;
+    std::unordered_map<std::string, unsigned> most_threads;
 };
 
 static inline Kernels& kernels() {
@@ -124,11 +126,14 @@ template <class... A, size_t... I> static void call(void (*f)(A...), void** a, s
 template <class... A> static void thunk(void* f, void** a) { call((void (*)(A...))f, a, std::index_sequence_for<A...>{}); }
 
 template <class... A> static inline bool add(const char* name, void (*f)(A...)) {
-    static const unsigned sizes[] = {(unsigned)sizeof(A)..., 0u};
+    static const unsigned sizes[] = {(unsigned)sizeof(A)..., 0u}, alignments[] = {(unsigned)alignof(A)..., 0u};
     Kernels& k = kernels();
-    k.names.push_back(name);
-    return k.by_name.emplace(name, EmuKernel{(void*)f, &thunk<A...>, (unsigned)sizeof...(A), sizes, nullptr}).second;
+    auto bound = k.most_threads.find(name);
+    unsigned most = bound == k.most_threads.end() ? 1024 : bound->second;
+    return k.by_name.emplace(name, EmuKernel{(void*)f, &thunk<A...>, (unsigned)sizeof...(A), sizes, alignments, most, nullptr}).second;
 }
+
+static inline bool bound(const char* name, unsigned threads) { return kernels().most_threads.emplace(name, threads).second; }
 
 // ---- Fibers ------------------------------------------------------------------------------------------------------------------------------------------
 

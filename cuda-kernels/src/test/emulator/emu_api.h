@@ -11,6 +11,9 @@ struct EmuKernel {
     void (*thunk)(void* function, void** arguments);
     unsigned parameters;
     const unsigned* sizes;
+    const unsigned* alignments;
+    /** The most threads of a block by its launch bounds; 1024 without. */
+    unsigned most_threads;
     /** Runs all blocks; grid and block are three numbers each. 0, or 1 with a message. */
     int (*launch)(const EmuKernel*, const unsigned* grid, const unsigned* block, size_t shared, void** arguments, int threads, int order, char* message,
                   size_t message_size);

@@ -13,6 +13,7 @@
 static inline void __syncthreads() { emu::barrier(); }
 DEV void __threadfence() {}
 DEV void __threadfence_block() {}
+DEV void __threadfence_system() {}
 DEV void trap() { emu::die("trap"); }
 DEV int lane() { return (int)emu::st.cur->lane; }
 DEV void bar_sync(int id, int threads) { emu::named_barrier(id, threads); }
