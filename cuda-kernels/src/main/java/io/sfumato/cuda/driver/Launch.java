@@ -4,6 +4,8 @@ package io.sfumato.cuda.driver;
 import io.sfumato.tensor.ShapeException;
 import io.sfumato.tensor.Tensor;
 import io.sfumato.tensor.cpu.Memory;
+import java.lang.foreign.Arena;
+import java.lang.foreign.MemorySegment;
 import java.util.Arrays;
 
 /**
@@ -14,12 +16,9 @@ import java.util.Arrays;
 public final class Launch {
   private static final int MOST_ARGUMENTS = 64;
   private static final int SLOTS = 1024; // 8 bytes each; CUDA takes 4 KB, newer drivers 32 KB
-  private static final ThreadLocal<Long> BUFFER =
+  private static final ThreadLocal<MemorySegment> BUFFER =
       ThreadLocal.withInitial(
-          () ->
-              java.lang.foreign.Arena.ofAuto()
-                  .allocate(8L * (SLOTS + MOST_ARGUMENTS), 64)
-                  .address());
+          () -> Arena.ofAuto().allocate(8L * (SLOTS + MOST_ARGUMENTS), 64)); // lives while held
 
   private final Gpu gpu;
   private final KernelModules.Function function;
@@ -158,7 +157,7 @@ public final class Launch {
   public void run() {
     gpu.enter();
     function.allowShared(shared);
-    long buffer = BUFFER.get();
+    long buffer = BUFFER.get().address();
     for (int i = 0; i < used; i++) {
       Memory.putLong(buffer + 8L * i, slots[i]);
     }
