@@ -11,6 +11,7 @@ public final class CudaKernels {
   public static KernelTable table() {
     KernelTable table = new KernelTable();
     CopyLaunch.addTo(table);
+    ConvLaunch.addTo(table);
     return table;
   }
 }
