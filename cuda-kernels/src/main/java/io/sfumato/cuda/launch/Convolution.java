@@ -5,7 +5,6 @@ import io.sfumato.tensor.DType;
 import io.sfumato.tensor.Shape;
 import io.sfumato.tensor.Tensor;
 import io.sfumato.tensor.ops.ConvOptions;
-import java.math.BigInteger;
 import java.util.ArrayList;
 import java.util.Collections;
 import java.util.List;
@@ -135,7 +134,13 @@ record Convolution(
 
   private int every(int axis) {
     int s = stride.get(axis);
-    return s / BigInteger.valueOf(s).gcd(BigInteger.valueOf(dilation.get(axis))).intValue();
+    int a = s;
+    for (int b = dilation.get(axis); b != 0; ) { // a becomes the greatest common divisor
+      int rest = a % b;
+      a = b;
+      b = rest;
+    }
+    return s / a;
   }
 
   /** {@code struct Walk} of the convolution, or of the gradient of x. */
