@@ -15,6 +15,8 @@ public final class CudaProvider implements BackendProvider {
   /** What reads the kernels' PTX: CUDA 12.0, driver 525. */
   private static final int OLDEST_DRIVER = 12;
 
+  private static final int OLDEST_CAPABILITY = 80;
+
   private static final Map<Integer, CudaBackend> OPEN = new HashMap<>();
 
   private final Probe probe;
@@ -102,6 +104,11 @@ public final class CudaProvider implements BackendProvider {
           "the NVIDIA driver knows CUDA "
               + present.version()
               + " only and the kernels need 12.0; update it to 525 or newer, or use --device cpu";
+      case Probe.Present present when present.capability() < OLDEST_CAPABILITY ->
+          "the device has compute capability "
+              + present.capability() / 10.0
+              + " and the kernels need 8.0 (Ampere) or newer; let CUDA_VISIBLE_DEVICES choose"
+              + " another one, or use --device cpu";
       case Probe.Present present -> {
         count = present.devices();
         yield null;

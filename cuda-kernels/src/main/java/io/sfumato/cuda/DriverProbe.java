@@ -64,7 +64,9 @@ final class DriverProbe implements Probe {
       if (code != 0) {
         return new Failed("cuDeviceGetCount", code);
       }
-      return new Present(cuda / 1000 + "." + cuda % 1000 / 10, number.get(JAVA_INT, 0));
+      int devices = number.get(JAVA_INT, 0);
+      int capability = devices == 0 ? 0 : capability(symbols, number);
+      return new Present(cuda / 1000 + "." + cuda % 1000 / 10, devices, capability);
     } catch (RuntimeException | Error e) {
       throw e;
     } catch (Throwable e) {
@@ -72,9 +74,23 @@ final class DriverProbe implements Probe {
     }
   }
 
+  /** Compute capability of the first device times ten; 0 if the driver does not tell. */
+  private static int capability(SymbolLookup symbols, MemorySegment number) throws Throwable {
+    Optional<MethodHandle> attribute =
+        function(symbols, "cuDeviceGetAttribute", ADDRESS, JAVA_INT, JAVA_INT);
+    int capability = 0;
+    for (int part : new int[] {75, 76}) { // CU_DEVICE_ATTRIBUTE_COMPUTE_CAPABILITY_MAJOR, _MINOR
+      if (attribute.isEmpty() || (int) attribute.get().invokeExact(number, part, 0) != 0) {
+        return 0;
+      }
+      capability = 10 * capability + number.get(JAVA_INT, 0);
+    }
+    return capability;
+  }
+
   private static Optional<MethodHandle> function(
-      SymbolLookup symbols, String name, MemoryLayout argument) {
-    FunctionDescriptor type = FunctionDescriptor.of(JAVA_INT, argument);
+      SymbolLookup symbols, String name, MemoryLayout... arguments) {
+    FunctionDescriptor type = FunctionDescriptor.of(JAVA_INT, arguments);
     return symbols.find(name).map(address -> Linker.nativeLinker().downcallHandle(address, type));
   }
 

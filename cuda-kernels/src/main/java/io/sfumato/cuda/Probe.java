@@ -35,8 +35,9 @@ interface Probe {
    *
    * @param version the newest CUDA it knows, for example {@code 12.6}
    * @param devices the number of devices it shows
+   * @param capability compute capability of the first device times ten; 0 if there is none
    */
-  record Present(String version, int devices) implements Driver {}
+  record Present(String version, int devices, int capability) implements Driver {}
 
   /** Loads the library and asks it. */
   Driver driver();

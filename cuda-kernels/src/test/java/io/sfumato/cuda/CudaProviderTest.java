@@ -47,12 +47,14 @@ class CudaProviderTest {
     assertTrue(failed.contains("cuInit with error 803 (the driver and its library"), failed);
     assertTrue(reason(new Probe.Failed("cuInit", 100), true).contains("CUDA_VISIBLE_DEVICES"));
     assertTrue(reason(new Probe.Failed("cuInit", 12345), true).contains("error 12345;"));
-    assertTrue(reason(new Probe.Present("12.6", 0), true).contains("sees no device"));
-    String old = reason(new Probe.Present("11.8", 2), true);
+    assertTrue(reason(new Probe.Present("12.6", 0, 0), true).contains("sees no device"));
+    String old = reason(new Probe.Present("11.8", 2, 90), true);
     assertTrue(old.contains("knows CUDA 11.8 only") && old.contains("update it to 525"), old);
-    assertNull(reason(new Probe.Present("12.0", 1), true));
-    assertNull(reason(new Probe.Present("13.0", 2), true));
-    for (String text : List.of(halfThere, forbidden, failed, old)) {
+    String turing = reason(new Probe.Present("12.6", 1, 75), true);
+    assertTrue(turing.contains("capability 7.5 and the kernels need 8.0"), turing);
+    assertNull(reason(new Probe.Present("12.0", 1, 80), true));
+    assertNull(reason(new Probe.Present("13.0", 2, 120), true));
+    for (String text : List.of(halfThere, forbidden, failed, old, turing)) {
       assertTrue(text.contains("use --device cpu"), text);
     }
   }
