@@ -104,6 +104,7 @@ final class KernelModules {
     throw new DeviceException(
         "there is no image of the kernels "
             + family
-            + " in the jar; build it with mvn -Pkernels generate-resources (needs nvcc)");
+            + " in the jar; build it with mvn -Pkernels -pl cuda-kernels -am test-compile (needs"
+            + " nvcc)");
   }
 }

@@ -1,0 +1,211 @@
+// SPDX-License-Identifier: Apache-2.0
+package io.sfumato.cuda.testing;
+
+import java.io.ByteArrayOutputStream;
+import java.io.IOException;
+import java.nio.charset.StandardCharsets;
+import java.nio.file.Files;
+import java.nio.file.Path;
+import java.nio.file.StandardCopyOption;
+import java.security.MessageDigest;
+import java.security.NoSuchAlgorithmException;
+import java.util.ArrayList;
+import java.util.HexFormat;
+import java.util.List;
+import java.util.concurrent.Callable;
+import java.util.concurrent.ExecutorService;
+import java.util.concurrent.Executors;
+import java.util.concurrent.Future;
+import java.util.stream.Stream;
+
+/**
+ * Compiles kernels with nvcc; a program that runs from its source file:
+ *
+ * <pre>{@code
+ * java KernelImages.java cuda-kernels ptx            what the jar contains, for every device
+ * java KernelImages.java cuda-kernels cubin sm_90a   machine code for one kind, in target/cubin
+ * }</pre>
+ *
+ * <p>A file with the line {@code // arch: 90a} gets PTX for Hopper beside the one for all. The
+ * first line of PTX is a hash of the sources it comes from; what is up to date is left alone. The
+ * PTX's version is lowered to 8.0, so that drivers from 525 on read it.
+ */
+public final class KernelImages {
+  private static final String MARK = "// source-sha256 ";
+
+  private final Path module;
+
+  /** The images of a module in this folder. */
+  public KernelImages(Path module) {
+    this.module = module;
+  }
+
+  /** Compiles what the arguments say. */
+  public static void main(String[] args) throws Exception {
+    KernelImages images = new KernelImages(Path.of(args[0]));
+    List<String> errors =
+        args[1].equals("ptx")
+            ? images.makePtx()
+            : images.makeCubins(args.length > 2 ? args[2] : "sm_90a");
+    errors.forEach(System.err::println);
+    if (!errors.isEmpty()) {
+      System.exit(1);
+    }
+  }
+
+  /** One file of PTX: where it comes from and for which architecture. */
+  public record Ptx(Path source, String arch, Path file) {}
+
+  private Path sources() {
+    return module.resolve("src/main/cuda");
+  }
+
+  private static List<Path> cudaFiles(Path folder) throws IOException {
+    try (Stream<Path> files = Files.list(folder)) {
+      return files.filter(f -> f.toString().endsWith(".cu")).sorted().toList();
+    }
+  }
+
+  private static String family(Path source) {
+    return source.getFileName().toString().replaceFirst("\\.cu$", "");
+  }
+
+  /** All PTX files that the jar should contain. */
+  public List<Ptx> ptx() throws IOException {
+    Path folder = module.resolve("src/main/resources/io/sfumato/cuda/kernels");
+    List<Ptx> all = new ArrayList<>();
+    for (Path source : cudaFiles(sources())) {
+      all.add(new Ptx(source, "80", folder.resolve(family(source) + ".ptx")));
+      for (String line : Files.readAllLines(source)) {
+        if (line.startsWith("// arch: ")) {
+          String arch = line.substring(9).strip();
+          all.add(new Ptx(source, arch, folder.resolve(family(source) + "." + arch + ".ptx")));
+        }
+      }
+    }
+    return all;
+  }
+
+  /** The first line of PTX made from these sources. */
+  public String mark(Path source) throws IOException {
+    try {
+      MessageDigest sha = MessageDigest.getInstance("SHA-256");
+      try (Stream<Path> files = Files.list(sources())) {
+        for (Path header : files.filter(f -> !f.toString().endsWith(".cu")).sorted().toList()) {
+          sha.update(Files.readAllBytes(header));
+        }
+      }
+      sha.update(Files.readAllBytes(source));
+      return MARK + HexFormat.of().formatHex(sha.digest());
+    } catch (NoSuchAlgorithmException e) {
+      throw new IllegalStateException(e);
+    }
+  }
+
+  /** Whether a file is there and was made from the present sources. */
+  public boolean isUpToDate(Ptx ptx) throws IOException {
+    if (Files.notExists(ptx.file())) {
+      return false;
+    }
+    try (Stream<String> lines = Files.lines(ptx.file())) {
+      return lines.findFirst().orElse("").equals(mark(ptx.source()));
+    }
+  }
+
+  /** Makes PTX that is missing or old; removes what has no source. Returns what went wrong. */
+  public List<String> makePtx() throws Exception {
+    List<Ptx> wanted = ptx();
+    Path folder = wanted.getFirst().file().getParent();
+    Files.createDirectories(folder);
+    try (Stream<Path> files = Files.list(folder)) {
+      for (Path f : files.filter(f -> f.toString().endsWith(".ptx")).toList()) {
+        if (wanted.stream().noneMatch(p -> p.file().equals(f))) {
+          Files.delete(f);
+        }
+      }
+    }
+    List<Callable<String>> jobs = new ArrayList<>();
+    for (Ptx ptx : wanted) {
+      if (!isUpToDate(ptx)) {
+        jobs.add(() -> makePtx(ptx));
+      }
+    }
+    return parallel(jobs);
+  }
+
+  private String makePtx(Ptx ptx) throws IOException, InterruptedException {
+    Path raw = Files.createTempFile("sfumato", ".ptx");
+    try {
+      String errors = nvcc(ptx.source(), raw, "-ptx", "-arch=compute_" + ptx.arch());
+      if (errors.isEmpty()) {
+        String text = Files.readString(raw).replaceFirst("(?m)^\\.version .*$", ".version 8.0");
+        Files.writeString(ptx.file(), mark(ptx.source()) + "\n" + text);
+      }
+      return errors;
+    } finally {
+      Files.deleteIfExists(raw);
+    }
+  }
+
+  /** Machine code for one architecture in {@code target/cubin}, of the tests' kernels too. */
+  public List<String> makeCubins(String arch) throws Exception {
+    Path folder = module.resolve("target/cubin");
+    Files.createDirectories(folder);
+    List<Path> all = new ArrayList<>(cudaFiles(sources()));
+    all.addAll(cudaFiles(module.resolve("src/test/cuda")));
+    List<Callable<String>> jobs = new ArrayList<>();
+    for (Path source : all) {
+      Path file = folder.resolve(family(source) + "." + arch + ".cubin");
+      Path note = folder.resolve(family(source) + "." + arch + ".sha256");
+      String mark = mark(source);
+      if (Files.exists(file) && Files.exists(note) && Files.readString(note).equals(mark)) {
+        continue;
+      }
+      jobs.add(
+          () -> {
+            Path fresh = folder.resolve(file.getFileName() + ".new");
+            String errors = nvcc(source, fresh, "-cubin", "-arch=" + arch);
+            if (errors.isEmpty()) {
+              Files.move(fresh, file, StandardCopyOption.REPLACE_EXISTING);
+              Files.writeString(note, mark);
+            }
+            return errors;
+          });
+    }
+    return parallel(jobs);
+  }
+
+  private static List<String> parallel(List<Callable<String>> jobs) throws Exception {
+    List<String> errors = new ArrayList<>();
+    ExecutorService pool = Executors.newFixedThreadPool(Runtime.getRuntime().availableProcessors());
+    try {
+      for (Future<String> f : pool.invokeAll(jobs)) {
+        String error = f.get();
+        if (!error.isEmpty()) {
+          errors.add(error);
+        }
+      }
+    } finally {
+      pool.shutdownNow();
+    }
+    return errors;
+  }
+
+  private String nvcc(Path source, Path to, String... flags)
+      throws IOException, InterruptedException {
+    List<String> command = new ArrayList<>(List.of("nvcc", "-O3", "-std=c++17"));
+    command.addAll(List.of(flags));
+    command.addAll(List.of("-I", sources().toString(), "-o", to.toString(), source.toString()));
+    Process p;
+    try {
+      p = new ProcessBuilder(command).redirectErrorStream(true).start();
+    } catch (IOException e) {
+      return "nvcc of the CUDA toolkit (13.0) cannot be started: " + e.getMessage();
+    }
+    ByteArrayOutputStream out = new ByteArrayOutputStream();
+    p.getInputStream().transferTo(out);
+    return p.waitFor() == 0
+        ? ""
+        : String.join(" ", command) + "\n" + out.toString(StandardCharsets.UTF_8);
+  }
+}

@@ -1,0 +1,44 @@
+// SPDX-License-Identifier: Apache-2.0
+package io.sfumato.cuda.testing;
+
+import static org.junit.jupiter.api.Assertions.assertEquals;
+import static org.junit.jupiter.api.Assertions.assertTrue;
+import static org.junit.jupiter.api.Assumptions.assumeTrue;
+
+import java.io.IOException;
+import java.nio.file.Files;
+import java.nio.file.Path;
+import java.util.ArrayList;
+import java.util.List;
+import java.util.stream.Stream;
+import org.junit.jupiter.api.Test;
+
+class KernelImagesTest {
+  private final KernelImages images = new KernelImages(EmulatorBuild.moduleFolder());
+
+  @Test
+  void theJarsKernelsAreMadeFromTheSources() throws IOException {
+    List<KernelImages.Ptx> all = images.ptx();
+    Path folder = all.getFirst().file().getParent();
+    assumeTrue(Files.exists(folder), "no images yet");
+    List<String> old = new ArrayList<>();
+    for (KernelImages.Ptx ptx : all) {
+      if (!images.isUpToDate(ptx)) {
+        old.add(ptx.file().getFileName().toString());
+      }
+    }
+    assertEquals(
+        List.of(),
+        old,
+        "images that are missing or older than their sources; run"
+            + " mvn -q -Pkernels -pl cuda-kernels -am test-compile (needs nvcc) and commit them");
+    try (Stream<Path> files = Files.list(folder)) {
+      assertEquals(all.size(), files.count(), "files without a source");
+    }
+    for (KernelImages.Ptx ptx : all) {
+      List<String> lines = Files.readAllLines(ptx.file());
+      assertTrue(lines.contains(".version 8.0"), ptx.file() + " needs a newer driver than 525");
+      assertTrue(lines.contains(".target sm_" + ptx.arch()), ptx.file().toString());
+    }
+  }
+}
