@@ -119,9 +119,7 @@ public final class Ema implements AutoCloseable {
 
   /** Writes the averages into the parameters. */
   public void copyToParameters() {
-    for (int i = 0; i < averages.size(); i++) {
-      Updates.copy(parameters.get(i).value(), averages.get(i).value());
-    }
+    Updates.copy(values(parameters), values(averages));
   }
 
   /**

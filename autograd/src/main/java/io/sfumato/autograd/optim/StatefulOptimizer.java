@@ -99,7 +99,8 @@ abstract sealed class StatefulOptimizer implements Optimizer
 
   private void step(ParameterGroup group, Gradients gradients, double gradientScale) {
     Map<Long, List<Item>> bySteps = new TreeMap<>();
-    List<Tensor[]> rounded = new ArrayList<>();
+    List<Tensor> halves = new ArrayList<>();
+    List<Tensor> masters = new ArrayList<>();
     for (Parameter p : group.parameters()) {
       Tensor grad = gradients.get(p);
       if (grad == null) {
@@ -111,13 +112,14 @@ abstract sealed class StatefulOptimizer implements Optimizer
       Tensor value = master == null ? p.value() : master.value();
       bySteps.computeIfAbsent(s.step, k -> new ArrayList<>()).add(new Item(value, grad, s.tensors));
       if (master != null) {
-        rounded.add(new Tensor[] {p.value(), value});
+        halves.add(p.value());
+        masters.add(value);
       }
     }
     double own = group.learningRate() == null ? rate : group.learningRate();
     double decay = group.weightDecay() == null ? defaultDecay : group.weightDecay();
     bySteps.forEach((t, items) -> update(items, own * factor, decay, t, gradientScale));
-    rounded.forEach(pair -> Updates.copy(pair[0], pair[1]));
+    Updates.copy(halves, masters);
   }
 
   private Slots slotsOf(Parameter p) {

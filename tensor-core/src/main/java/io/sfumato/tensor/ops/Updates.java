@@ -106,6 +106,11 @@ public final class Updates {
     execute(new CopyInto(), target, x);
   }
 
+  /** {@code target = x} for each pair, cast to the target's type: {@link CopyAll}. */
+  public static void copy(List<Tensor> targets, List<Tensor> x) {
+    run(new CopyAll(targets.size()), List.of(targets, x));
+  }
+
   /** {@code Σ x²} over all elements of all tensors, as a scalar, summed in f64. */
   public static Tensor squaredNorm(List<Tensor> tensors) {
     return Executor.run(new SquaredNorm(), tensors.toArray(Tensor[]::new));

@@ -11,6 +11,7 @@ import io.sfumato.tensor.exec.Elements;
 import io.sfumato.tensor.exec.Kernel;
 import io.sfumato.tensor.ops.Cast;
 import io.sfumato.tensor.ops.Contiguous;
+import io.sfumato.tensor.ops.CopyAll;
 import io.sfumato.tensor.ops.CopyInto;
 import io.sfumato.tensor.ops.Full;
 
@@ -31,6 +32,15 @@ public final class MoveLaunch {
   /** {@link CopyInto}. */
   public static Kernel<CopyInto> copyInto() {
     return (op, in, out) -> copy(in[1], in[0]);
+  }
+
+  /** {@link CopyAll}. */
+  public static Kernel<CopyAll> copyAll() {
+    return (op, in, out) -> {
+      for (int k = 0; k < op.count(); k++) {
+        copy(in[op.count() + k], in[k]);
+      }
+    };
   }
 
   /** {@link Full}. */

@@ -11,6 +11,7 @@ import io.sfumato.tensor.ops.Cast;
 import io.sfumato.tensor.ops.Clamp;
 import io.sfumato.tensor.ops.Compare;
 import io.sfumato.tensor.ops.Contiguous;
+import io.sfumato.tensor.ops.CopyAll;
 import io.sfumato.tensor.ops.CopyInto;
 import io.sfumato.tensor.ops.CrossEntropy;
 import io.sfumato.tensor.ops.CrossEntropyBackward;
@@ -60,6 +61,7 @@ public final class PointwiseKernels {
         .add(Where.class, ChoiceLaunch.where())
         .add(Contiguous.class, MoveLaunch.contiguous())
         .add(Cast.class, MoveLaunch.cast())
+        .add(CopyAll.class, MoveLaunch.copyAll())
         .add(CopyInto.class, MoveLaunch.copyInto())
         .add(Full.class, MoveLaunch.full())
         .add(Reduce.class, ReduceLaunch.reduce())

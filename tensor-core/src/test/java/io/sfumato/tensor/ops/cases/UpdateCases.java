@@ -7,6 +7,7 @@ import static io.sfumato.tensor.ops.cases.ErrorCase.spec;
 import io.sfumato.tensor.DType;
 import io.sfumato.tensor.ops.AdamWStep;
 import io.sfumato.tensor.ops.AddInPlace;
+import io.sfumato.tensor.ops.CopyAll;
 import io.sfumato.tensor.ops.CopyInto;
 import io.sfumato.tensor.ops.EmaStep;
 import io.sfumato.tensor.ops.LionStep;
@@ -42,6 +43,11 @@ final class UpdateCases implements CaseTable {
     cases.add(OpCase.of("matrix", new CopyInto(), a, a));
     cases.add(OpCase.of("to bf16", new CopyInto(), a.as(DType.BF16), a).noHalf());
     cases.add(OpCase.of("integers", new CopyInto(), Input.integers(9, 4), Input.integers(5, 4)));
+    cases.add(OpCase.of("two", new CopyAll(2), a, b, a, b).noEmpty());
+    cases.add(
+        OpCase.of("to bf16", new CopyAll(2), a.as(DType.BF16), b.as(DType.BF16), a, b)
+            .noEmpty()
+            .noHalf());
     cases.add(OpCase.of("two", new SquaredNorm(), a, b).noGradient("for clipping only"));
     return cases;
   }
@@ -58,6 +64,7 @@ final class UpdateCases implements CaseTable {
         ErrorCase.of(new AddInPlace(1), List.of(f32(2), f32(3)), "one shape"),
         ErrorCase.of(new AddInPlace(1), List.of(f32(2), spec(DType.I64, 2)), "floating"),
         ErrorCase.of(new CopyInto(), List.of(f32(2), f32(3)), "one shape"),
+        ErrorCase.of(new CopyAll(1), List.of(f32(2), f32(3)), "one shape"),
         ErrorCase.of(new SquaredNorm(), List.of(f32(2), spec(DType.I64, 2)), "floating"));
   }
 }
