@@ -227,7 +227,7 @@ public final class UNet2D extends Module {
     }
     if (learned != null) {
       long[] index = Arrays.stream(t).mapToLong(v -> (long) v).toArray();
-      return learned.call(Tensor.of(index, index.length));
+      return learned.call(Tensor.of(index, index.length).to(sample.device()));
     }
     return Num.cast(
         TimeFeatures.sinusoidal(t, c0, config.flipSinToCos(), config.freqShift(), sample.device()),
