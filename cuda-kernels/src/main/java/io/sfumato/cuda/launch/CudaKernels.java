@@ -12,6 +12,13 @@ public final class CudaKernels {
     KernelTable table = new KernelTable();
     CopyLaunch.addTo(table);
     ConvLaunch.addTo(table);
+    ReduceLaunch.addTo(table);
+    SoftmaxLaunch.addTo(table);
+    LossLaunch.addTo(table);
+    UpdateLaunch.addTo(table);
+    IndexLaunch.addTo(table);
+    SortLaunch.addTo(table);
+    ResampleLaunch.addTo(table);
     return table;
   }
 }

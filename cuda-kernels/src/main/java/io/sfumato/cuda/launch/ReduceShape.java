@@ -1,0 +1,121 @@
+// SPDX-License-Identifier: Apache-2.0
+package io.sfumato.cuda.launch;
+
+import io.sfumato.tensor.Layout;
+import io.sfumato.tensor.Shape;
+import java.util.ArrayList;
+import java.util.List;
+import java.util.stream.IntStream;
+
+/**
+ * The axes of a reduction, joined in memory order where both sides allow it and split into kept and
+ * reduced ones: {@code struct ReduceShape} of {@code reduce.cuh}. The result is row-major.
+ *
+ * @param kept kept axes, outermost first
+ * @param reduced reduced axes, at least one
+ * @param columns whether the innermost axis is kept, with step 1
+ */
+record ReduceShape(List<Axis> kept, List<Axis> reduced, boolean columns) {
+  private static final int AXES = 5; // as in the struct
+
+  /**
+   * One joined axis; steps in elements.
+   *
+   * @param size its size
+   * @param step its step in the input
+   * @param out its step in the result
+   * @param isReduced whether it goes
+   */
+  record Axis(long size, long step, long out, boolean isReduced) {}
+
+  static ReduceShape of(Layout x, boolean[] reduced) {
+    List<Axis> axes = joined(x, reduced);
+    List<Axis> kept = axes.stream().filter(a -> !a.isReduced).toList();
+    List<Axis> gone = axes.stream().filter(a -> a.isReduced).toList();
+    Axis inner = axes.isEmpty() ? null : axes.getLast();
+    boolean columns = inner != null && !inner.isReduced && inner.step == 1 && !gone.isEmpty();
+    return new ReduceShape(kept, gone.isEmpty() ? List.of(new Axis(1, 0, 0, true)) : gone, columns);
+  }
+
+  /** Dense, with the kept axes outside of the reduced ones, each in their order. */
+  static Layout keptFirst(Shape x, boolean[] reduced) {
+    int[] order =
+        IntStream.concat(
+                IntStream.range(0, x.rank()).filter(i -> !reduced[i]),
+                IntStream.range(0, x.rank()).filter(i -> reduced[i]))
+            .toArray();
+    return Layout.ordered(x, order);
+  }
+
+  private static List<Axis> joined(Layout x, boolean[] reduced) {
+    Shape shape = x.shape();
+    List<Axis> axes = new ArrayList<>();
+    long out = 1;
+    for (int i = shape.rank() - 1; i >= 0; i--) {
+      if (shape.dim(i) != 1) {
+        axes.add(new Axis(shape.dim(i), x.stride(i), reduced[i] ? 0 : out, reduced[i]));
+        out *= reduced[i] ? 1 : shape.dim(i);
+      }
+    }
+    axes.sort((p, q) -> Long.compare(q.step, p.step));
+    List<Axis> result = new ArrayList<>();
+    for (Axis a : axes) {
+      Axis last = result.isEmpty() ? null : result.getLast();
+      if (last != null
+          && last.isReduced == a.isReduced
+          && last.step == a.step * a.size
+          && last.out == a.out * a.size) {
+        result.set(result.size() - 1, new Axis(last.size * a.size, a.step, a.out, a.isReduced));
+      } else {
+        result.add(a);
+      }
+    }
+    return result;
+  }
+
+  /** Whether the kernels take it: few axes, and 32-bit positions where there are several. */
+  boolean fits() {
+    return kept.size() <= AXES
+        && reduced.size() <= AXES
+        && (reduced.size() == 1 || n() < Integer.MAX_VALUE);
+  }
+
+  /** The number of results. */
+  long results() {
+    return kept.stream().mapToLong(Axis::size).reduce(1, (a, b) -> a * b);
+  }
+
+  /** The number of elements of each result. */
+  long n() {
+    return reduced.stream().mapToLong(Axis::size).reduce(1, (a, b) -> a * b);
+  }
+
+  /** Whether elements can be loaded {@code width} at a time, if the first is aligned. */
+  boolean isVector(int width) {
+    List<Axis> all = new ArrayList<>(kept);
+    all.addAll(reduced);
+    Axis inner = columns ? kept.getLast() : reduced.getLast();
+    return inner.step == 1
+        && inner.size % width == 0
+        && all.stream().allMatch(a -> a.equals(inner) || a.step % width == 0);
+  }
+
+  /** The struct. */
+  long[] words() {
+    long[] words = new long[4 + 5 * AXES];
+    words[0] = results();
+    words[1] = n();
+    words[2] = kept.size();
+    words[3] = reduced.size();
+    for (int i = 0; i < kept.size(); i++) {
+      words[4 + i] = kept.get(i).size;
+      words[4 + AXES + i] = kept.get(i).step;
+      words[4 + 2 * AXES + i] = kept.get(i).out;
+    }
+    for (int i = 0; i < reduced.size(); i++) {
+      words[4 + 3 * AXES + i] = reduced.get(i).size;
+      words[4 + 4 * AXES + i] = reduced.get(i).step;
+    }
+    return words;
+  }
+}

@@ -1,0 +1,289 @@
+// SPDX-License-Identifier: Apache-2.0
+package io.sfumato.cuda.launch;
+
+import io.sfumato.cuda.driver.Gpu;
+import io.sfumato.cuda.driver.Launch;
+import io.sfumato.tensor.DType;
+import io.sfumato.tensor.Layout;
+import io.sfumato.tensor.Storage;
+import io.sfumato.tensor.Tensor;
+import io.sfumato.tensor.exec.Backends;
+import io.sfumato.tensor.exec.InPlaceOp;
+import io.sfumato.tensor.exec.Kernel;
+import io.sfumato.tensor.exec.KernelTable;
+import io.sfumato.tensor.ops.AdamWStep;
+import io.sfumato.tensor.ops.EmaStep;
+import io.sfumato.tensor.ops.LionStep;
+import io.sfumato.tensor.ops.RunningAverage;
+import io.sfumato.tensor.ops.SgdStep;
+import io.sfumato.tensor.ops.SquaredNorm;
+import java.util.ArrayList;
+import java.util.Arrays;
+import java.util.List;
+import java.util.function.ToIntFunction;
+import org.jspecify.annotations.Nullable;
+
+/**
+ * Optimiser steps and averages over many tensors: a table of up to 80 parameters is passed with
+ * each launch. What is written and does not lie dense is copied there and back.
+ */
+final class UpdateLaunch {
+  private static final int SLOTS = 80; // as in optimizers.cu
+  private static final int WORDS = 6;
+  private static final int CHUNK = 8192;
+  private static final int THREADS = 256;
+
+  private UpdateLaunch() {}
+
+  static KernelTable addTo(KernelTable table) {
+    return table
+        .add(AdamWStep.class, new Step<>("adamw_", AdamWStep::count, UpdateLaunch::adamw))
+        .add(SgdStep.class, new Step<>("sgd_", SgdStep::count, UpdateLaunch::sgd))
+        .add(LionStep.class, new Step<>("lion_", LionStep::count, UpdateLaunch::lion))
+        .add(
+            EmaStep.class,
+            new Step<>("average_", EmaStep::count, (op, launch) -> launch.f64(1 - op.decay())))
+        .add(
+            RunningAverage.class,
+            new Step<>("average_", op -> 1, (op, launch) -> launch.f64(op.momentum())))
+        .add(SquaredNorm.class, new Norm());
+  }
+
+  private static Launch adamw(AdamWStep op, Launch launch) {
+    double wd = op.weightDecay();
+    return launch
+        .f64(op.learningRate() / (1 - Math.pow(op.beta1(), op.step())))
+        .f64(op.beta1())
+        .f64(1 - op.beta1())
+        .f64(op.beta2())
+        .f64(1 - op.beta2())
+        .f64(op.eps())
+        .f64(op.decoupled() ? 0 : wd)
+        .f64(op.decoupled() ? 1 - op.learningRate() * wd : 1)
+        .f64(1 / Math.sqrt(1 - Math.pow(op.beta2(), op.step())))
+        .f64(op.gradScale());
+  }
+
+  private static Launch sgd(SgdStep op, Launch launch) {
+    return launch
+        .f64(op.learningRate())
+        .f64(op.momentum())
+        .f64(op.weightDecay())
+        .f64(op.gradScale())
+        .i32(op.nesterov() ? 1 : 0);
+  }
+
+  private static Launch lion(LionStep op, Launch launch) {
+    return launch
+        .f64(op.learningRate())
+        .f64(op.beta1())
+        .f64(1 - op.beta1())
+        .f64(op.beta2())
+        .f64(1 - op.beta2())
+        .f64(1 - op.learningRate() * op.weightDecay())
+        .f64(op.gradScale());
+  }
+
+  // ---- the table
+
+  /** Parameters of one kernel, gathered until the table is full. */
+  private static final class Table {
+    private final long[] words = new long[SLOTS * WORDS];
+    private int count;
+    private long blocks;
+
+    boolean isFull() {
+      return count == SLOTS;
+    }
+
+    /** Adds a parameter of up to four tensors at these addresses. */
+    void add(long[] addresses, DType[] types, long n) {
+      if (n == 0) {
+        return;
+      }
+      int at = count++ * WORDS;
+      long codes = 0;
+      for (int i = 0; i < addresses.length; i++) {
+        words[at + i] = addresses[i];
+        codes |= (long) code(types[i]) << (2 * i);
+      }
+      words[at + 4] = n;
+      words[at + 5] = blocks << 8 | codes;
+      blocks += Blocks.ceil(n, CHUNK);
+    }
+
+    /** A launch over the table, with it and the count as arguments. */
+    Launch launch(Gpu gpu, String kernel) {
+      return gpu.kernel("optimizers", kernel).grid(blocks).block(THREADS).longs(words).i32(count);
+    }
+
+    boolean isEmpty() {
+      return count == 0;
+    }
+
+    /** Empties it. */
+    void clear() {
+      Arrays.fill(words, 0);
+      count = 0;
+      blocks = 0;
+    }
+  }
+
+  private static int code(DType dtype) {
+    return switch (dtype) {
+      case F32 -> 0;
+      case BF16 -> 1;
+      case F16 -> 2;
+      case F64 -> 3;
+      default -> throw new IllegalArgumentException(dtype + " is not floating");
+    };
+  }
+
+  /** Which kernel computes with these types: {@code f32}, {@code f64}, or one that converts. */
+  private static String variant(DType[] types) {
+    if (Arrays.stream(types).allMatch(t -> t == DType.F32)) {
+      return "f32";
+    }
+    return Arrays.stream(types).allMatch(t -> t == DType.F64) ? "f64" : "mixed";
+  }
+
+  private static boolean mixesF64(DType[] types) {
+    return Arrays.asList(types).contains(DType.F64) && !variant(types).equals("f64");
+  }
+
+  // ---- steps
+
+  /** The numbers of an op, as arguments after table and count. */
+  @FunctionalInterface
+  private interface Numbers<O> {
+    Launch fill(O op, Launch launch);
+  }
+
+  private record Step<O extends InPlaceOp>(
+      String name, ToIntFunction<O> countOf, Numbers<O> numbers) implements Kernel<O> {
+
+    @Override
+    public @Nullable String refuse(O op, Tensor[] in, Tensor[] out) {
+      int count = countOf.applyAsInt(op);
+      for (int k = 0; k < count; k++) {
+        if (mixesF64(types(in, k, count))) {
+          return "needs f64 in all tensors of a parameter or in none";
+        }
+      }
+      return null;
+    }
+
+    @Override
+    public void launch(O op, Tensor[] in, Tensor[] out) {
+      int count = countOf.applyAsInt(op);
+      if (count == 0) {
+        return;
+      }
+      Gpu gpu = Gpu.of(in[0]);
+      boolean[] written = new boolean[in.length];
+      for (int i : op.mutated()) {
+        written[i] = true;
+      }
+      List<Copied> copies = new ArrayList<>();
+      try (Staging staging = new Staging(gpu)) {
+        for (String variant : new String[] {"f32", "mixed", "f64"}) {
+          Table table = new Table();
+          for (int k = 0; k < count; k++) {
+            DType[] types = types(in, k, count);
+            if (variant(types).equals(variant)) {
+              table.add(addresses(staging, in, k, written, copies, count), types, in[k].numel());
+            }
+            if (table.isFull() || (k == count - 1 && !table.isEmpty())) {
+              numbers.fill(op, table.launch(gpu, name + variant)).run();
+              table.clear();
+            }
+          }
+        }
+        for (Copied c : copies) {
+          CopyLaunch.copy(gpu, c.copy, c.original.address(), c.original.layout());
+        }
+      } finally {
+        copies.forEach(c -> c.copy.storage().release());
+      }
+    }
+
+    private static DType[] types(Tensor[] in, int k, int count) {
+      DType[] types = new DType[in.length / count];
+      for (int i = 0; i < types.length; i++) {
+        types[i] = in[i * count + k].dtype();
+      }
+      return types;
+    }
+
+    /** Tensors of parameter k in one dense order; written ones that do not lie so are copied. */
+    private static long[] addresses(
+        Staging staging, Tensor[] in, int k, boolean[] written, List<Copied> copies, int count) {
+      Layout first = in[k].layout();
+      Layout order = first.isDense() ? first.like(in[k].shape()) : Layout.contiguous(in[k].shape());
+      long[] addresses = new long[in.length / count];
+      for (int i = 0; i < addresses.length; i++) {
+        Tensor t = in[i * count + k];
+        if (written[i * count + k] && !t.layout().sameStrides(order)) {
+          Storage storage = Backends.of(t.device()).allocate(t.spec().bytes());
+          Copied c = new Copied(t, Tensor.owned(storage, order, t.dtype(), null));
+          copies.add(c);
+          CopyLaunch.copy(Gpu.of(t), t, c.copy.address(), order);
+          addresses[i] = c.copy.address();
+        } else {
+          addresses[i] = staging.ordered(t, order);
+        }
+      }
+      return addresses;
+    }
+  }
+
+  /** A written tensor and the dense copy that stands for it. */
+  private record Copied(Tensor original, Tensor copy) {}
+
+  /** The squared norm of all: sums of chunks, then the sum of those in f64. */
+  private static final class Norm implements Kernel<SquaredNorm> {
+    @Override
+    public @Nullable String refuse(SquaredNorm op, Tensor[] in, Tensor[] out) {
+      DType[] types = Arrays.stream(in).map(Tensor::dtype).toArray(DType[]::new);
+      return mixesF64(types) ? "needs f64 in all tensors or in none" : null;
+    }
+
+    @Override
+    public void launch(SquaredNorm op, Tensor[] in, Tensor[] out) {
+      Gpu gpu = Gpu.of(out[0]);
+      long chunks = 0;
+      for (Tensor t : in) {
+        chunks += Blocks.ceil(t.numel(), CHUNK);
+      }
+      String result = Types.suffix(out[0].dtype());
+      try (Staging staging = new Staging(gpu)) {
+        long partial = staging.allocate(chunks * out[0].dtype().bytes());
+        long base = 0;
+        for (String variant : new String[] {"f32", "mixed", "f64"}) {
+          Table table = new Table();
+          for (int k = 0; k < in.length; k++) {
+            Tensor t = in[k];
+            DType[] types = {t.dtype()};
+            if (variant(types).equals(variant)) {
+              boolean dense = t.layout().isDense();
+              long address = dense ? t.address() : staging.rowMajor(t);
+              table.add(new long[] {address}, types, t.numel());
+            }
+            if (table.isFull() || (k == in.length - 1 && !table.isEmpty())) {
+              table.launch(gpu, "squared_norm_" + variant).pointer(partial).i64(base).run();
+              base += table.blocks;
+              table.clear();
+            }
+          }
+        }
+        gpu.kernel("optimizers", "norm_total_" + result)
+            .grid(1)
+            .block(512)
+            .pointer(partial)
+            .pointer(out[0])
+            .i64(chunks)
+            .run();
+      }
+    }
+  }
+}
