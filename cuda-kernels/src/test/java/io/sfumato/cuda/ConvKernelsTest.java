@@ -77,8 +77,7 @@ class ConvKernelsTest {
       try (Scope scope = Scope.open()) {
         Tensor[] host = c.tensors(dtype);
         double[] expected = reference(c.op(), host);
-        Tensor[] in =
-            Arrays.stream(host).map(CudaOpCasesTest::onDevice).toArray(Tensor[]::new);
+        Tensor[] in = Arrays.stream(host).map(CudaOpCasesTest::onDevice).toArray(Tensor[]::new);
         EmulatorControl.inAllOrders(() -> check(c.op(), in, dtype, expected));
       }
     }

@@ -101,6 +101,11 @@ public final class Driver {
         .orElseGet(() -> Missing.handle(name, type.toMethodType()));
   }
 
+  /** Whether the library has a function of this name. */
+  static boolean has(String name) {
+    return SYMBOLS.find(name).isPresent();
+  }
+
   /** Throws what a call reported, unless it reported success. */
   public static void check(int code, String call) {
     if (code != 0) {

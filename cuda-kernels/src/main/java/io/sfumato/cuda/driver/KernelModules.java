@@ -38,6 +38,7 @@ final class KernelModules {
     private final String name;
     private final long handle;
     private volatile int allowed = FREE_SHARED;
+    private volatile boolean checked;
 
     Function(String name, long handle) {
       this.name = name;
@@ -50,6 +51,17 @@ final class KernelModules {
 
     long handle() {
       return handle;
+    }
+
+    /** Whether a launch's arguments have been compared with the parameters. */
+    boolean isChecked() {
+      return checked;
+    }
+
+    /** Compares them; {@code sizes} are the arguments' bytes. */
+    void check(List<Integer> sizes) {
+      Parameters.check(name, handle, sizes);
+      checked = true;
     }
 
     /** Asks for the right to use more dynamic shared memory than a block gets by default. */

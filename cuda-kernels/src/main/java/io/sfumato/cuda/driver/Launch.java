@@ -28,6 +28,7 @@ public final class Launch {
   private long[] slots = new long[24];
   private int used;
   private final int[] starts = new int[MOST_ARGUMENTS];
+  private final int[] sizes = new int[MOST_ARGUMENTS]; // in bytes
   private int count;
 
   Launch(Gpu gpu, KernelModules.Function function) {
@@ -95,21 +96,21 @@ public final class Launch {
    * @throws ArithmeticException if it does not fit
    */
   public Launch i32(long value) {
-    start(1);
+    start(1, 4);
     slots[used++] = Math.toIntExact(value) & 0xffffffffL;
     return this;
   }
 
   /** A 64-bit integer. */
   public Launch i64(long value) {
-    start(1);
+    start(1, 8);
     slots[used++] = value;
     return this;
   }
 
   /** A float. */
   public Launch f32(double value) {
-    start(1);
+    start(1, 4);
     slots[used++] = Float.floatToRawIntBits((float) value) & 0xffffffffL;
     return this;
   }
@@ -121,7 +122,7 @@ public final class Launch {
 
   /** A struct of 64-bit integers, by value. */
   public Launch longs(long... values) {
-    start(values.length);
+    start(values.length, 8 * values.length);
     System.arraycopy(values, 0, slots, used, values.length);
     used += values.length;
     return this;
@@ -130,7 +131,7 @@ public final class Launch {
   /** A struct of 32-bit integers, by value. */
   public Launch ints(int... values) {
     int n = (values.length + 1) / 2;
-    start(n);
+    start(n, 4 * values.length);
     for (int i = 0; i < n; i++) {
       long low = values[2 * i] & 0xffffffffL;
       long high = 2 * i + 1 < values.length ? (long) values[2 * i + 1] << 32 : 0;
@@ -139,13 +140,14 @@ public final class Launch {
     return this;
   }
 
-  private void start(int n) {
+  private void start(int n, int bytes) {
     if (count == MOST_ARGUMENTS || used + n > SLOTS) {
       throw new IllegalStateException(function.name() + " has too many arguments");
     }
     if (used + n > slots.length) {
       slots = Arrays.copyOf(slots, Math.max(used + n, 2 * slots.length));
     }
+    sizes[count] = bytes;
     starts[count++] = used;
   }
 
@@ -157,6 +159,9 @@ public final class Launch {
   public void run() {
     gpu.enter();
     function.allowShared(shared);
+    if (!function.isChecked()) {
+      function.check(Arrays.stream(sizes, 0, count).boxed().toList());
+    }
     long buffer = BUFFER.get().address();
     for (int i = 0; i < used; i++) {
       Memory.putLong(buffer + 8L * i, slots[i]);

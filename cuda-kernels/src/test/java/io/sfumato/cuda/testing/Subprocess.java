@@ -33,7 +33,8 @@ public final class Subprocess {
                 "jdk.incubator.vector",
                 "--enable-native-access=ALL-UNNAMED",
                 "-cp",
-                System.getProperty("surefire.test.class.path", classPath()),
+                System.getProperty(
+                    "surefire.test.class.path", System.getProperty("java.class.path")),
                 "-D" + DriverLibrary.PROPERTY + "=" + DriverLibrary.name(),
                 "-Dsfumato.cuda.images=" + System.getProperty("sfumato.cuda.images", "")));
     List<String> rest = new ArrayList<>(List.of(arguments));
@@ -55,18 +56,5 @@ public final class Subprocess {
       Thread.currentThread().interrupt();
       throw new IllegalStateException(e);
     }
-  }
-
-  private static String classPath() {
-    String path = System.getProperty("java.class.path");
-    // The console launcher keeps the tests' path in a class loader of its own.
-    if (Thread.currentThread().getContextClassLoader() instanceof java.net.URLClassLoader urls) {
-      StringBuilder all = new StringBuilder(path);
-      for (java.net.URL url : urls.getURLs()) {
-        all.append(java.io.File.pathSeparatorChar).append(Path.of(url.getPath()));
-      }
-      return all.toString();
-    }
-    return path;
   }
 }
