@@ -81,7 +81,8 @@ public final class Gpu {
                 enter();
                 Driver.free(address);
               }
-            });
+            },
+            Boolean.getBoolean("sfumato.cuda.exact"));
     modules = new KernelModules(capability, sharedPerBlock);
     errors = new DeviceErrors();
     ring = new PinnedRing();

@@ -62,6 +62,7 @@ public final class CachingAllocator {
   private static final Comparator<Block> BY_SIZE =
       Comparator.<Block>comparingLong(b -> b.bytes).thenComparingLong(b -> b.address);
 
+  private final boolean exact;
   private final Source source;
   private final String name;
   private final TreeSet<Block> freeSmall = new TreeSet<>(BY_SIZE);
@@ -78,8 +79,21 @@ public final class CachingAllocator {
    * @param source where segments come from
    */
   public CachingAllocator(String name, Source source) {
+    this(name, source, false);
+  }
+
+  /**
+   * An allocator without memory.
+   *
+   * @param name the device, for messages
+   * @param source where segments come from
+   * @param exact whether every request is served by the source itself and given back at once: slow,
+   *     but tools that watch memory then see what a kernel reads or writes outside a tensor
+   */
+  public CachingAllocator(String name, Source source, boolean exact) {
     this.name = name;
     this.source = source;
+    this.exact = exact;
   }
 
   /**
@@ -91,6 +105,9 @@ public final class CachingAllocator {
   public synchronized long allocate(long bytes) {
     long size = Math.max(ALIGNMENT, (bytes + ALIGNMENT - 1) / ALIGNMENT * ALIGNMENT);
     boolean small = size <= SMALL;
+    if (exact) {
+      return taken(segment(Math.max(1, bytes), small, bytes), bytes);
+    }
     TreeSet<Block> pool = small ? freeSmall : freeLarge;
     Block block = pool.ceiling(new Block(0, size, small));
     if (block == null) {
@@ -101,6 +118,10 @@ public final class CachingAllocator {
     if (block.bytes - size >= (small ? ALIGNMENT : SMALL)) {
       split(block, size);
     }
+    return taken(block, bytes);
+  }
+
+  private long taken(Block block, long bytes) {
     block.free = false;
     block.path = ModulePath.current();
     block.requested = bytes;
@@ -111,8 +132,7 @@ public final class CachingAllocator {
   }
 
   private Block segment(long size, boolean small, long asked) {
-    long bytes =
-        small ? SMALL_SEGMENT : size < MEDIUM ? MEDIUM_SEGMENT : (size + ROUND - 1) / ROUND * ROUND;
+    long bytes = exact ? size : segmentBytes(size, small);
     long address = source.allocate(bytes);
     if (address == 0) {
       trim();
@@ -139,6 +159,12 @@ public final class CachingAllocator {
     }
     reserved += bytes;
     return new Block(address, bytes, small);
+  }
+
+  private static long segmentBytes(long size, boolean small) {
+    return small
+        ? SMALL_SEGMENT
+        : size < MEDIUM ? MEDIUM_SEGMENT : (size + ROUND - 1) / ROUND * ROUND;
   }
 
   private void split(Block block, long size) {
@@ -169,6 +195,11 @@ public final class CachingAllocator {
       throw new IllegalStateException("memory freed that was not in use");
     }
     live -= block.bytes;
+    if (exact) {
+      reserved -= block.bytes;
+      source.free(address);
+      return;
+    }
     Block before = block.before;
     if (before != null && before.free) {
       pool(before).remove(before);

@@ -33,5 +33,9 @@ public final class EmulatorSession implements LauncherSessionListener {
     Path folder = EmulatorBuild.of(EmulatorBuild.moduleFolder()).build();
     System.setProperty(DriverLibrary.PROPERTY, folder.resolve("libcuda.so.1").toString());
     System.setProperty("sfumato.cuda.images", folder.resolve("images").toString());
+    if (System.getProperty("sfumato.cuda.exact") == null) {
+      // Every tensor has guard bytes around it and undefined contents of NaN.
+      System.setProperty("sfumato.cuda.exact", "true");
+    }
   }
 }
