@@ -172,6 +172,11 @@ template <class F, bool MIXED> struct Average {
     }
 };
 
+/** Tensors y, x: y = x. */
+template <class F, bool MIXED> struct Copy {
+    template <int V> DEVM void at(const Chunk& c, i64 i) const { put<F, MIXED, V>(c, 0, i, get<F, MIXED, V>(c, 1, i)); }
+};
+
 /** partial[base + block] = sum x^2 over a chunk of tensor 0. */
 template <class F, bool MIXED> DEV void squared_norm(const Table& t, int count, F* partial, i64 base) {
     Chunk c = find_chunk(t, count);
@@ -220,6 +225,7 @@ template <class F> DEV void norm_total(const F* partial, F* y, i64 n) {
         Average<F, MIXED> step = {(F)rate};                                                                                                            \
         run(step, t, count);                                                                                                                           \
     }                                                                                                                                                  \
+    KERNEL_BOUNDS(copy_all_##suffix, 256, 4)(Table t, int count) { run(Copy<F, MIXED>(), t, count); }                                                   \
     KERNEL_BOUNDS(squared_norm_##suffix, 256, 4)(Table t, int count, F* partial, i64 base) { squared_norm<F, MIXED>(t, count, partial, base); }
 
 STEPS(f32, float, false)
@@ -236,6 +242,7 @@ KERNEL(norm_total_f64)(const double* partial, double* y, i64 n) { norm_total(par
     EMU_EXPORT(sgd_##suffix)     \
     EMU_EXPORT(lion_##suffix)    \
     EMU_EXPORT(average_##suffix) \
+    EMU_EXPORT(copy_all_##suffix) \
     EMU_EXPORT(squared_norm_##suffix)
 
 EXPORT(f32)

@@ -12,6 +12,7 @@ import io.sfumato.tensor.exec.InPlaceOp;
 import io.sfumato.tensor.exec.Kernel;
 import io.sfumato.tensor.exec.KernelTable;
 import io.sfumato.tensor.ops.AdamWStep;
+import io.sfumato.tensor.ops.CopyAll;
 import io.sfumato.tensor.ops.EmaStep;
 import io.sfumato.tensor.ops.LionStep;
 import io.sfumato.tensor.ops.RunningAverage;
@@ -46,6 +47,7 @@ final class UpdateLaunch {
         .add(
             RunningAverage.class,
             new Step<>("average_", op -> 1, (op, launch) -> launch.f64(op.momentum())))
+        .add(CopyAll.class, new Step<>("copy_all_", CopyAll::count, (op, launch) -> launch))
         .add(SquaredNorm.class, new Norm());
   }
 

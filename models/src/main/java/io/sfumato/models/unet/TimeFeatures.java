@@ -48,8 +48,7 @@ public final class TimeFeatures {
    *
    * @param timesteps values of t [B], F32
    */
-  public static Tensor sinusoidal(
-      Tensor timesteps, int dim, boolean flipSinToCos, double shift) {
+  public static Tensor sinusoidal(Tensor timesteps, int dim, boolean flipSinToCos, double shift) {
     float[] frequencies = frequencies(dim / 2, shift);
     Device device = timesteps.device();
     Tensor row = Tensor.of(frequencies, 1, frequencies.length).to(device);
