@@ -19,6 +19,10 @@ public final class CudaKernels {
     IndexLaunch.addTo(table);
     SortLaunch.addTo(table);
     ResampleLaunch.addTo(table);
+    ElementwiseLaunch.addTo(table);
+    ChoiceLaunch.addTo(table);
+    ShapingLaunch.addTo(table);
+    RandomLaunch.addTo(table);
     return table;
   }
 }

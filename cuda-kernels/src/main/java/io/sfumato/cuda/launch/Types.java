@@ -20,4 +20,14 @@ public final class Types {
       case BOOL -> "bool";
     };
   }
+
+  /** The names of the kernels of all types, by ordinal: {@code start} and the suffix. */
+  static String[] names(String start) {
+    DType[] types = DType.values();
+    String[] names = new String[types.length];
+    for (DType dtype : types) {
+      names[dtype.ordinal()] = start + suffix(dtype);
+    }
+    return names;
+  }
 }
