@@ -89,6 +89,9 @@ DEV float rcp_fast(float x) {
 /** 1 / sqrt(x) to 2 ulp. */
 DEV float rsqrt_fast(float x) { return rsqrtf(x); }
 
+/** Makes the compiler take x as unknown from here on, so that it derives values from x anew instead of keeping them in registers. */
+DEV void opaque(unsigned& x) { asm volatile("" : "+r"(x)); }
+
 /** The upper half of a product. */
 DEV unsigned mul_hi(unsigned a, unsigned b) { return __umulhi(a, b); }
 DEV u64 mul_hi(u64 a, u64 b) { return __umul64hi(a, b); }

@@ -63,6 +63,7 @@ DEV int __clzll(long long x) { return x ? __builtin_clzll((unsigned long long)x)
 DEV int __ffs(int x) { return __builtin_ffs(x); }
 DEV unsigned __umulhi(unsigned a, unsigned b) { return (unsigned)((unsigned long long)a * b >> 32); }
 DEV unsigned long long __umul64hi(unsigned long long a, unsigned long long b) { return (unsigned long long)((unsigned __int128)a * b >> 64); }
+DEV void opaque(unsigned&) {}
 DEV unsigned mul_hi(unsigned a, unsigned b) { return __umulhi(a, b); }
 DEV unsigned long long mul_hi(unsigned long long a, unsigned long long b) { return __umul64hi(a, b); }
 template <class T> DEV T __ldg(const T* p) { return *p; }

@@ -23,6 +23,8 @@ public final class CudaKernels {
     ChoiceLaunch.addTo(table);
     ShapingLaunch.addTo(table);
     RandomLaunch.addTo(table);
+    LayerNormLaunch.addTo(table);
+    GroupNormLaunch.addTo(table);
     return table;
   }
 }

@@ -1,0 +1,149 @@
+// SPDX-License-Identifier: Apache-2.0
+//
+// How the kernels of group normalisation cut a sample [C, S] (S pixels) into slabs. A block takes a tile of channels, whole groups, and all pixels or a
+// chunk of them. Its threads form `columns` x `lanes`: a thread stays in its column and walks over rows lane, lane + lanes, ...
+//
+//                     memory order of a sample   column           row        16-byte vector of a thread
+//   channels-last     [S, C]                     V channels       a pixel    V channels of one pixel
+//   channels-first    [C, S]                     one channel      V pixels   V pixels of one channel
+//
+// C (channels-last) or S (channels-first) is a multiple of V. Whatever is per channel is held V-fold by a thread; channels-first the V copies are equal.
+#ifndef SFUMATO_GROUPNORM_CUH
+#define SFUMATO_GROUPNORM_CUH
+#include "dev.h"
+
+/** Sizes, as the launcher passes them. */
+struct Slabs {
+    int channels;  // C
+    int groups;
+    int per;       // C / groups
+    int tile;      // channels of a block, a multiple of per (and of V if channels-last)
+    int columns;   // tile / V, or tile
+    int lanes;     // columns * lanes <= threads of the block
+    int rows;      // S, or S / V
+    int chunks;    // blocks along the rows
+    int chunk;     // rows of one
+    int pixels;    // S
+};
+
+/** Largest common divisor of the channels of a group and a vector: that many neighbours in a thread surely share a group. */
+template <int V> DEV int together(int per) {
+    int low = per & -per;
+    return low < V ? low : V;
+}
+
+/** A thread's place. */
+template <class T, bool LAST> struct Place {
+    static constexpr int V = Wide<T>::N;
+    int sample, tile, chunk;  // of the block
+    int column, lane;         // of the thread
+    bool active;
+    int channel;              // the thread's first, in the tile
+    i64 base;                 // offset of row 0
+    i64 stride;               // from row to row
+
+    DEVM explicit Place(const Slabs& s) {
+        int tiles = s.channels / s.tile;
+        chunk = (int)blockIdx.x % s.chunks;
+        int rest = (int)blockIdx.x / s.chunks;
+        tile = rest % tiles;
+        sample = rest / tiles;
+        int t = (int)threadIdx.x;
+        active = t < s.columns * s.lanes;
+        column = LAST ? t % s.columns : t / s.lanes;
+        lane = LAST ? t / s.columns : t % s.lanes;
+        channel = LAST ? column * V : column;
+        i64 first = (i64)sample * s.channels * s.pixels;
+        i64 c = (i64)tile * s.tile + channel;
+        base = first + (LAST ? c : c * s.pixels);
+        stride = LAST ? s.channels : V;
+    }
+
+    /** The i-th of the thread's V channels, in the tile. */
+    DEVM int channel_of(int i) const { return LAST ? channel + i : channel; }
+};
+
+// Shared memory of the sums over groups: [groups of the tile][lanes][entries], entries = per / u, where u neighbours of a thread were added before.
+
+/** Joins a thread's V values u at a time: add(i, n) for the n-th of a run (from 0), put(entry) at its end. Channels-first all V are one run. */
+template <int V, bool LAST, class Add, class Put> DEV void join_entries(const Slabs& s, int column, int lane, int u, Add&& add, Put&& put) {
+    int entries = LAST ? s.per / u : s.per;
+    int e = LAST ? column * V / u : column;
+    int g = e / entries;
+    e -= g * entries;
+#pragma unroll
+    for (int i = 0; i < V; i++) {
+        add(i, LAST ? i & (u - 1) : i);
+        if (LAST ? ((i + 1) & (u - 1)) == 0 : i == V - 1) {
+            put((g * s.lanes + lane) * entries + e);
+            if (++e == entries) {
+                e = 0;
+                g++;
+            }
+        }
+    }
+}
+
+/**
+ * Sums over the groups of a tile: adds up v over the block's threads into total[groups of the tile]. Both in shared memory, `entry` for one value of each
+ * thread and u channels. Begins and ends with a barrier.
+ */
+template <class T, bool LAST>
+DEV void group_sums(const Slabs& s, const Place<T, LAST>& p, const float (&v)[Wide<T>::N], float* entry, float* total) {
+    constexpr int V = Wide<T>::N;
+    int u = together<V>(s.per);
+    __syncthreads();
+    if (p.active) {
+        float sum = 0.f;
+        join_entries<V, LAST>(
+            s, p.column, p.lane, u, [&](int i, int n) { sum = n == 0 ? v[i] : sum + v[i]; }, [&](int at) { entry[at] = sum; });
+    }
+    __syncthreads();
+    int count = s.lanes * (LAST ? s.per / u : s.per);
+    for (int g = warp_index(); g < s.tile / s.per; g += block_threads() >> 5) {
+        float sum = 0.f;
+        for (int i = lane(); i < count; i += 32) sum += entry[g * count + i];
+        sum = warp_sum(sum);
+        if (lane() == 0) total[g] = sum;
+    }
+    __syncthreads();
+}
+
+/** What a thread needs to normalise V values: z = (x - mean) factor + bias. */
+template <class T> struct Lines {
+    static constexpr int V = Wide<T>::N;
+    float mean[V], factor[V], bias[V];
+
+    /** Statistics of the tile's groups, w and b [C] or null. */
+    template <bool LAST> DEVM void load(const Slabs& s, const Place<T, LAST>& p, const float* means, const float* rstds, const T* w, const T* b) {
+#pragma unroll
+        for (int i = 0; i < V; i++) {
+            int c = p.channel_of(i), g = c / s.per;
+            c += p.tile * s.tile;
+            mean[i] = means[g];
+            factor[i] = rstds[g] * (w ? to_float(w[c]) : 1.f);
+            bias[i] = b ? to_float(b[c]) : 0.f;
+        }
+    }
+};
+
+/** Keeps 16-bit vectors packed in registers: their floats are not carried over this point. */
+template <class T, int K> DEV void stay_packed(Vec<T, Wide<T>::N> (&v)[K]) {
+    if constexpr (sizeof(T) == 2) {
+#pragma unroll
+        for (int k = 0; k < K; k++) {
+            unsigned* u = (unsigned*)&v[k];
+            opaque(u[0]), opaque(u[1]), opaque(u[2]), opaque(u[3]);
+        }
+    }
+}
+
+DEV float silu(float z) { return z * sigmoid_fast(z); }
+
+/** The derivative of z sigmoid(z). */
+DEV float silu_slope(float z) {
+    float s = sigmoid_fast(z);
+    return s * (1.f + z * (1.f - s));
+}
+
+#endif

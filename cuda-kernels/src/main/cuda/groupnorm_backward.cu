@@ -1,0 +1,327 @@
+// SPDX-License-Identifier: Apache-2.0
+//
+// Gradients of group normalisation (Wu and He 2018) with or without SiLU, x [N, C, S] in channels-last ([N, S, C]) or channels-first order. With
+// x^ = (x - mean) rstd, z = x^ w + b, dz = dy or dy silu'(z), and M = S C / groups values per group:
+//
+//   of each sample and channel:  A = sum dz,  B = sum dz x^            db = sum over samples of A,  dw = sum over samples of B
+//   of each sample and group:    s1 = sum w A,  s2 = sum w B           dx = rstd (dz w - s1 / M - x^ s2 / M)
+//
+// `fused`: a block keeps x and dy of all pixels of a tile of channels in registers. Larger slabs: `sums` of chunks of the pixels, added up by
+// layer_norm_finish, then `apply`. `any`: a block per group, every size and alignment. All leave [N, 2, C] = (B, A) for dw and db, which
+// layer_norm_finish adds up over samples; with one sample, `fused` writes dw and db itself.
+#include "groupnorm.cuh"
+
+// ---- Device functions --------------------------------------------------------------------------------------------------------------------------------
+
+/** dz of one value; d = x - mean. */
+DEV float before_silu(float dy, float d, float factor, float bias, int with_silu) { return with_silu ? dy * silu_slope(d * factor + bias) : dy; }
+
+/** Adds (dz d, dz) of a vector to a thread's sums. */
+template <class T>
+DEV void add_up(const Lines<T>& lines, const Vec<T, Wide<T>::N>& dy, const Vec<T, Wide<T>::N>& x, int with_silu, float (&b)[Wide<T>::N],
+                float (&a)[Wide<T>::N]) {
+#pragma unroll
+    for (int i = 0; i < Wide<T>::N; i++) {
+        float d = to_float(x[i]) - lines.mean[i];
+        float dz = before_silu(to_float(dy[i]), d, lines.factor[i], lines.bias[i], with_silu);
+        b[i] += dz * d;
+        a[i] += dz;
+    }
+}
+
+/** dx of a vector: factor dz - c0 - (x - mean) c1. */
+template <class T>
+DEV Vec<T, Wide<T>::N> gradient(const Lines<T>& lines, const Vec<T, Wide<T>::N>& dy, const Vec<T, Wide<T>::N>& x, int with_silu,
+                                const float (&c0)[Wide<T>::N], const float (&c1)[Wide<T>::N]) {
+    Vec<T, Wide<T>::N> dx;
+#pragma unroll
+    for (int i = 0; i < Wide<T>::N; i++) {
+        float d = to_float(x[i]) - lines.mean[i];
+        float dz = before_silu(to_float(dy[i]), d, lines.factor[i], lines.bias[i], with_silu);
+        dx[i] = from_float<T>(lines.factor[i] * dz - c0[i] - d * c1[i]);
+    }
+    return dx;
+}
+
+/** In how many parts the lanes of a channel are added up. */
+DEV int slices_of(int width) {
+    int n = (int)blockDim.x / width;
+    return n < 1 ? 1 : n < 16 ? n : 16;
+}
+
+/**
+ * Sums over the block's threads of a tile's channels: total [2, tile] = (B, A), from each thread's sums of dz d and dz. In shared memory, followed by
+ * room for [slices, 2, tile] and [lanes, 2, tile]; ends with a barrier.
+ */
+template <class T, bool LAST>
+DEV void channel_sums(const Slabs& s, const Place<T, LAST>& p, const float (&b)[Wide<T>::N], const float (&a)[Wide<T>::N], const float* rstds,
+                      float* total) {
+    constexpr int V = Wide<T>::N;
+    int width = 2 * s.tile, threads = (int)blockDim.x, t = (int)threadIdx.x;
+    int slices = slices_of(width);
+    float* slice = total + width;
+    float* entry = slice + slices * width;
+    if (p.active) {
+        float* mine = entry + p.lane * width + p.channel;
+        if constexpr (LAST) {
+#pragma unroll
+            for (int i = 0; i < V; i++) {
+                mine[i] = b[i];
+                mine[s.tile + i] = a[i];
+            }
+        } else {
+            float sum_b = 0.f, sum_a = 0.f;
+#pragma unroll
+            for (int i = 0; i < V; i++) {
+                sum_b += b[i];
+                sum_a += a[i];
+            }
+            mine[0] = sum_b;
+            mine[s.tile] = sum_a;
+        }
+    }
+    __syncthreads();
+    for (int i = t; i < slices * width; i += threads) {
+        float sum = 0.f;
+        for (int l = i / width; l < s.lanes; l += slices) sum += entry[l * width + i % width];
+        slice[i] = sum;
+    }
+    __syncthreads();
+    for (int c = t; c < width; c += threads) {
+        float sum = 0.f;
+        for (int i = 0; i < slices; i++) sum += slice[i * width + c];
+        total[c] = c < s.tile ? sum * rstds[c / s.per] : sum;
+    }
+    __syncthreads();
+}
+
+/** The thread's constants of dx from B and A of the tile's channels: c0 = rstd s1 / M, c1 = rstd^2 s2 / M. Ends with a barrier; s in shared memory. */
+template <class T, bool LAST>
+DEV void constants(const Slabs& s, const Place<T, LAST>& p, const float* b, const float* a, const float* rstds, const T* w, float* shared,
+                   float (&c0)[Wide<T>::N], float (&c1)[Wide<T>::N]) {
+    int tiled = s.tile / s.per;
+    float size = (float)s.per * (float)s.pixels;
+    for (int g = warp_index(); g < tiled; g += block_threads() >> 5) {
+        float s1 = 0.f, s2 = 0.f;
+        for (int i = lane(); i < s.per; i += 32) {
+            int c = g * s.per + i;
+            float f = w ? to_float(w[p.tile * s.tile + c]) : 1.f;
+            s1 += f * a[c];
+            s2 += f * b[c];
+        }
+        s1 = warp_sum(s1);
+        s2 = warp_sum(s2);
+        if (lane() == 0) {
+            float r = rstds[g];
+            shared[g] = r * (s1 / size);
+            shared[tiled + g] = r * r * (s2 / size);
+        }
+    }
+    __syncthreads();
+#pragma unroll
+    for (int i = 0; i < Wide<T>::N; i++) {
+        int g = p.active ? p.channel_of(i) / s.per : 0;
+        c0[i] = shared[g];
+        c1[i] = shared[tiled + g];
+    }
+}
+
+/** All pixels of a tile in registers, at most K vectors of x and of dy per thread. */
+template <class T, bool LAST, int K>
+DEV void backward_fused(const T* dy, const T* x, const float* mean, const float* rstd, const T* w, const T* b, T* dx, float* sums, T* dw, T* db,
+                        const Slabs& s, int with_silu) {
+    constexpr int V = Wide<T>::N;
+    DYN_SHARED(float, total);
+    Place<T, LAST> p(s);
+    int rows = p.active ? s.rows : 0, tiled = s.tile / s.per;
+    i64 statistics = (i64)p.sample * s.groups + p.tile * tiled;
+    const float *means = mean + statistics, *rstds = rstd + statistics;
+    Vec<T, V> u[K], v[K];
+#pragma unroll
+    for (int k = 0; k < K; k++) {
+        int r = p.lane + k * s.lanes;
+        if (r < rows) {
+            u[k] = load_stream<V>(dy + p.base + r * p.stride);
+            v[k] = load_stream<V>(x + p.base + r * p.stride);
+        }
+    }
+    Lines<T> lines;
+    if (p.active) lines.template load<LAST>(s, p, means, rstds, w, b);
+    float sum_b[V], sum_a[V];
+#pragma unroll
+    for (int i = 0; i < V; i++) sum_b[i] = sum_a[i] = 0.f;
+#pragma unroll
+    for (int k = 0; k < K; k++) {
+        if (p.lane + k * s.lanes < rows) add_up(lines, u[k], v[k], with_silu, sum_b, sum_a);
+    }
+    stay_packed<T>(u);
+    stay_packed<T>(v);
+    channel_sums<T, LAST>(s, p, sum_b, sum_a, rstds, total);
+    i64 first = (i64)p.tile * s.tile;
+    for (int c = (int)threadIdx.x; c < s.tile; c += (int)blockDim.x) {
+        if (sums) {
+            sums[2 * (i64)p.sample * s.channels + first + c] = total[c];
+            sums[(2 * (i64)p.sample + 1) * s.channels + first + c] = total[s.tile + c];
+        }
+        if (dw) dw[first + c] = from_float<T>(total[c]);
+        if (db) db[first + c] = from_float<T>(total[s.tile + c]);
+    }
+    float c0[V], c1[V];
+    constants<T, LAST>(s, p, total, total + s.tile, rstds, w, total + 2 * s.tile, c0, c1);
+#pragma unroll
+    for (int k = 0; k < K; k++) {
+        int r = p.lane + k * s.lanes;
+        if (r < rows) store_vec(dx + p.base + r * p.stride, gradient(lines, u[k], v[k], with_silu, c0, c1));
+    }
+}
+
+/** B and A of a chunk of the pixels: part [N, chunks, 2, C]. */
+template <class T, bool LAST>
+DEV void chunk_sums(const T* dy, const T* x, const float* mean, const float* rstd, const T* w, const T* b, float* part, const Slabs& s, int with_silu) {
+    constexpr int V = Wide<T>::N;
+    DYN_SHARED(float, total);
+    Place<T, LAST> p(s);
+    i64 statistics = (i64)p.sample * s.groups + p.tile * (s.tile / s.per);
+    float sum_b[V], sum_a[V];
+#pragma unroll
+    for (int i = 0; i < V; i++) sum_b[i] = sum_a[i] = 0.f;
+    if (p.active) {
+        Lines<T> lines;
+        lines.template load<LAST>(s, p, mean + statistics, rstd + statistics, w, b);
+        int first = p.chunk * s.chunk, last = first + s.chunk < s.rows ? first + s.chunk : s.rows;
+        i64 at = p.base + (first + p.lane) * p.stride, step = s.lanes * p.stride;
+#pragma unroll 2
+        for (int r = first + p.lane; r < last; r += s.lanes) {
+            add_up(lines, load_vec<V>(dy + at), load_vec<V>(x + at), with_silu, sum_b, sum_a);
+            at += step;
+        }
+    }
+    channel_sums<T, LAST>(s, p, sum_b, sum_a, rstd + statistics, total);
+    float* to = part + 2 * ((i64)p.sample * s.chunks + p.chunk) * s.channels + (i64)p.tile * s.tile;
+    for (int c = (int)threadIdx.x; c < s.tile; c += (int)blockDim.x) {
+        to[c] = total[c];
+        to[s.channels + c] = total[s.tile + c];
+    }
+}
+
+/** dx of a chunk of the pixels, from sums [N, 2, C]; backwards, as what was read last is still in the second cache. */
+template <class T, bool LAST>
+DEV void apply_backward(const T* dy, const T* x, const float* mean, const float* rstd, const T* w, const T* b, const float* sums, T* dx, const Slabs& s,
+                        int with_silu) {
+    constexpr int V = Wide<T>::N;
+    DYN_SHARED(float, shared);
+    Place<T, LAST> p(s);
+    i64 statistics = (i64)p.sample * s.groups + p.tile * (s.tile / s.per);
+    const float* from = sums + 2 * (i64)p.sample * s.channels + (i64)p.tile * s.tile;
+    float c0[V], c1[V];
+    constants<T, LAST>(s, p, from, from + s.channels, rstd + statistics, w, shared, c0, c1);
+    if (!p.active) return;
+    Lines<T> lines;
+    lines.template load<LAST>(s, p, mean + statistics, rstd + statistics, w, b);
+    int first = p.chunk * s.chunk, last = first + s.chunk < s.rows ? first + s.chunk : s.rows;
+    int count = p.lane < last - first ? div_up(last - first - p.lane, s.lanes) : 0;
+    i64 step = s.lanes * p.stride, at = p.base + (first + p.lane) * p.stride + (count - 1) * step;
+#pragma unroll 2
+    for (int k = 0; k < count; k++) {
+        store_vec(dx + at, gradient(lines, load_stream<V>(dy + at), load_stream<V>(x + at), with_silu, c0, c1));
+        at -= step;
+    }
+}
+
+/** A block per group: a warp per channel, then dx. `last`: neighbours in memory are channels. */
+template <class T>
+DEV void backward_any(const T* dy, const T* x, const float* mean, const float* rstd, const T* w, const T* b, T* dx, float* sums, int groups, int per,
+                      int pixels, int last, int with_silu) {
+    int sample = (int)blockIdx.x / groups, group = (int)blockIdx.x % groups, channels = groups * per;
+    i64 base = (i64)sample * channels * pixels;
+    i64 channel_stride = last ? 1 : pixels, pixel_stride = last ? channels : 1;
+    float m = mean[blockIdx.x], r = rstd[blockIdx.x];
+    float s[2] = {0.f, 0.f};
+    for (int i = warp_index(); i < per; i += block_threads() >> 5) {
+        int c = group * per + i;
+        float f = w ? to_float(w[c]) : 1.f, bias = b ? to_float(b[c]) : 0.f;
+        float sum_b = 0.f, sum_a = 0.f;
+        for (int q = lane(); q < pixels; q += 32) {
+            i64 at = base + c * channel_stride + q * pixel_stride;
+            float d = to_float(x[at]) - m;
+            float dz = before_silu(to_float(dy[at]), d, r * f, bias, with_silu);
+            sum_b += dz * d;
+            sum_a += dz;
+        }
+        sum_b = warp_sum(sum_b) * r;
+        sum_a = warp_sum(sum_a);
+        if (lane() == 0) {
+            if (sums) {
+                sums[2 * (i64)sample * channels + c] = sum_b;
+                sums[(2 * (i64)sample + 1) * channels + c] = sum_a;
+            }
+            s[0] += f * sum_a;
+            s[1] += f * sum_b;
+        }
+    }
+    block_sum(s);
+    i64 size = (i64)per * pixels;
+    float c0 = r * (s[0] / size), c1 = r * r * (s[1] / size);
+    for (i64 i = threadIdx.x; i < size; i += blockDim.x) {
+        int c = group * per + (int)(last ? i % per : i / pixels);
+        i64 at = base + c * channel_stride + (last ? i / per : i % pixels) * pixel_stride;
+        float f = w ? to_float(w[c]) : 1.f, bias = b ? to_float(b[c]) : 0.f;
+        float d = to_float(x[at]) - m;
+        float dz = before_silu(to_float(dy[at]), d, r * f, bias, with_silu);
+        dx[at] = from_float<T>(r * f * dz - c0 - d * c1);
+    }
+}
+
+// ---- Kernels -----------------------------------------------------------------------------------------------------------------------------------------
+
+// Suffix, type, order's name, whether channels-last, vectors per thread.
+#define SIZES(X, S, T, O, L) X(S, T, O, L, 1) X(S, T, O, L, 2) X(S, T, O, L, 4) X(S, T, O, L, 8) X(S, T, O, L, 16)
+#define FUSED(X)                                                                                                                             \
+    SIZES(X, f32, float, last, true) SIZES(X, f32, float, first, false) SIZES(X, bf16, bf16, last, true) SIZES(X, bf16, bf16, first, false)  \
+    SIZES(X, f16, f16, last, true) SIZES(X, f16, f16, first, false)
+#define ORDERS(X)                                                                                                                            \
+    X(f32, float, last, true) X(f32, float, first, false) X(bf16, bf16, last, true) X(bf16, bf16, first, false) X(f16, f16, last, true)      \
+    X(f16, f16, first, false)
+#define TYPES(X) X(f32, float) X(bf16, bf16) X(f16, f16)
+
+// dy, x, dx [N, C, S] in the order of the name, mean and rstd [N, groups], w and b [C] or null, sums [N, 2, C] or null, dw and db [C] or null (non-null
+// for one sample only). Grid: N * (C / tile), chunks = 1.
+#define BACKWARD_FUSED(S, T, O, L, K)                                                                                                        \
+    KERNEL_BOUNDS(group_norm_backward_fused_##O##_k##K##_##S, 256, 1)                                                                        \
+    (const T* dy, const T* x, const float* mean, const float* rstd, const T* w, const T* b, T* dx, float* sums, T* dw, T* db, Slabs s,       \
+     int with_silu) {                                                                                                                        \
+        backward_fused<T, L, K>(dy, x, mean, rstd, w, b, dx, sums, dw, db, s, with_silu);                                                    \
+    }
+// part [N, chunks, 2, C]. Grid: N * (C / tile) * chunks.
+#define CHUNK_SUMS(S, T, O, L)                                                                                                               \
+    KERNEL_BOUNDS(group_norm_backward_sums_##O##_##S, 512, 1)                                                                                \
+    (const T* dy, const T* x, const float* mean, const float* rstd, const T* w, const T* b, float* part, Slabs s, int with_silu) {           \
+        chunk_sums<T, L>(dy, x, mean, rstd, w, b, part, s, with_silu);                                                                       \
+    }
+// sums [N, 2, C]. Grid: N * (C / tile) * chunks.
+#define APPLY_BACKWARD(S, T, O, L)                                                                                                           \
+    KERNEL_BOUNDS(group_norm_backward_apply_##O##_##S, 512, 1)                                                                               \
+    (const T* dy, const T* x, const float* mean, const float* rstd, const T* w, const T* b, const float* sums, T* dx, Slabs s,               \
+     int with_silu) {                                                                                                                        \
+        apply_backward<T, L>(dy, x, mean, rstd, w, b, sums, dx, s, with_silu);                                                               \
+    }
+// Channels-last or not; sums [N, 2, C] or null. Grid: N * groups.
+#define BACKWARD_ANY(S, T)                                                                                                                   \
+    KERNEL_BOUNDS(group_norm_backward_any_##S, 512, 1)                                                                                       \
+    (const T* dy, const T* x, const float* mean, const float* rstd, const T* w, const T* b, T* dx, float* sums, int groups, int per,         \
+     int pixels, int last, int with_silu) {                                                                                                  \
+        backward_any<T>(dy, x, mean, rstd, w, b, dx, sums, groups, per, pixels, last, with_silu);                                            \
+    }
+FUSED(BACKWARD_FUSED)
+ORDERS(CHUNK_SUMS)
+ORDERS(APPLY_BACKWARD)
+TYPES(BACKWARD_ANY)
+
+// ---- For the emulator --------------------------------------------------------------------------------------------------------------------------------
+
+#define EXPORT_FUSED(S, T, O, L, K) EMU_EXPORT(group_norm_backward_fused_##O##_k##K##_##S)
+#define EXPORT_ORDER(S, T, O, L) EMU_EXPORT(group_norm_backward_sums_##O##_##S) EMU_EXPORT(group_norm_backward_apply_##O##_##S)
+#define EXPORT_ANY(S, T) EMU_EXPORT(group_norm_backward_any_##S)
+FUSED(EXPORT_FUSED)
+ORDERS(EXPORT_ORDER)
+TYPES(EXPORT_ANY)

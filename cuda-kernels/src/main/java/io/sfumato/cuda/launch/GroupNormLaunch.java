@@ -1,0 +1,330 @@
+// SPDX-License-Identifier: Apache-2.0
+package io.sfumato.cuda.launch;
+
+import io.sfumato.cuda.driver.Gpu;
+import io.sfumato.cuda.launch.GroupNormSlabs.Problem;
+import io.sfumato.cuda.memory.Scratch;
+import io.sfumato.tensor.DType;
+import io.sfumato.tensor.Tensor;
+import io.sfumato.tensor.exec.Kernel;
+import io.sfumato.tensor.exec.KernelTable;
+import io.sfumato.tensor.ops.GroupNorm;
+import io.sfumato.tensor.ops.GroupNormBackward;
+import org.jspecify.annotations.Nullable;
+
+/** Group normalisation, in the memory order of the result. */
+final class GroupNormLaunch {
+  private static final int FORWARD_THREADS = 512;
+  private static final int BACKWARD_FUSED_THREADS = 256;
+  private static final int ANY_THREADS = 512;
+
+  private GroupNormLaunch() {}
+
+  static KernelTable addTo(KernelTable table) {
+    return table.add(GroupNorm.class, new Forward()).add(GroupNormBackward.class, new Backward());
+  }
+
+  /** Neighbours in memory are channels: channels-last, or there is but one pixel. */
+  private static Problem problem(GroupNorm op, Tensor x, Tensor y) {
+    int pixels = Math.toIntExact(x.numel() / ((long) x.dim(0) * x.dim(1)));
+    boolean last = pixels == 1 || !y.layout().isContiguous();
+    return new Problem(x.dim(0), x.dim(1), op.groups(), pixels, last, 16 / x.dtype().bytes());
+  }
+
+  private static boolean aligned(long... addresses) {
+    long all = 0;
+    for (long address : addresses) {
+      all |= address;
+    }
+    return all % 16 == 0;
+  }
+
+  private static String name(String stem, Problem p, Tensor x) {
+    return stem + (p.last() ? "_last_" : "_first_") + Types.suffix(x.dtype());
+  }
+
+  private static String fusedName(String stem, Problem p, GroupNormSlabs slabs, Tensor x) {
+    return stem
+        + (p.last() ? "_last_k" : "_first_k")
+        + slabs.vectors()
+        + "_"
+        + Types.suffix(x.dtype());
+  }
+
+  /** The normalisation. */
+  static final class Forward implements Kernel<GroupNorm> {
+    private static final String FAMILY = "groupnorm";
+
+    @Override
+    public @Nullable String refuse(GroupNorm op, Tensor[] in, Tensor[] out) {
+      return NormRows.refuse(in, out);
+    }
+
+    @Override
+    public void launch(GroupNorm op, Tensor[] in, Tensor[] out) {
+      Gpu gpu = Gpu.of(in[0]);
+      Problem p = problem(op, in[0], out[0]);
+      try (Staging staging = new Staging(gpu)) {
+        long x =
+            out[0].layout().isContiguous() ? staging.rowMajor(in[0]) : staging.channelsLast(in[0]);
+        long w = op.weight() ? staging.rowMajor(in[1]) : 0;
+        long b = op.bias() ? staging.rowMajor(in[op.weight() ? 2 : 1]) : 0;
+        boolean aligned = aligned(x, out[0].address());
+        int processors = gpu.multiprocessors();
+        GroupNormSlabs fused =
+            aligned ? GroupNormSlabs.fused(p, FORWARD_THREADS, processors) : null;
+        GroupNormSlabs chunked =
+            aligned && fused == null
+                ? GroupNormSlabs.chunked(p, FORWARD_THREADS, 2 * processors)
+                : null;
+        if (fused != null) {
+          fused(gpu, op, p, fused, x, w, b, out);
+        } else if (chunked != null) {
+          chunked(gpu, op, p, chunked, x, w, b, out);
+        } else {
+          any(gpu, op, p, x, w, b, out);
+        }
+      }
+    }
+
+    private static void fused(
+        Gpu gpu,
+        GroupNorm op,
+        Problem p,
+        GroupNormSlabs slabs,
+        long x,
+        long w,
+        long b,
+        Tensor[] out) {
+      gpu.kernel(FAMILY, fusedName("group_norm_fused", p, slabs, out[0]))
+          .grid(slabs.blocks(p.samples()))
+          .block(slabs.threads())
+          .shared(4 * (2 * slabs.tiled() + slabs.entries(p.last(), p.width())))
+          .pointer(x)
+          .pointer(out[0])
+          .pointer(w)
+          .pointer(b)
+          .pointer(out[1])
+          .pointer(out[2])
+          .ints(slabs.ints())
+          .f32(op.eps())
+          .i32(op.silu() ? 1 : 0)
+          .run();
+    }
+
+    private static void chunked(
+        Gpu gpu,
+        GroupNorm op,
+        Problem p,
+        GroupNormSlabs slabs,
+        long x,
+        long w,
+        long b,
+        Tensor[] out) {
+      try (Scratch part = gpu.scratch(8L * p.samples() * slabs.chunks() * p.groups())) {
+        gpu.kernel(FAMILY, name("group_norm_moments", p, out[0]))
+            .grid(slabs.blocks(p.samples()))
+            .block(slabs.threads())
+            .shared(8 * slabs.entries(p.last(), p.width()))
+            .pointer(x)
+            .pointer(part.address())
+            .ints(slabs.ints())
+            .run();
+        gpu.kernel(FAMILY, name("group_norm_apply", p, out[0]))
+            .grid(slabs.blocks(p.samples()))
+            .block(slabs.threads())
+            .shared(8 * slabs.tiled())
+            .pointer(x)
+            .pointer(out[0])
+            .pointer(w)
+            .pointer(b)
+            .pointer(part.address())
+            .pointer(out[1])
+            .pointer(out[2])
+            .ints(slabs.ints())
+            .f32(op.eps())
+            .i32(op.silu() ? 1 : 0)
+            .run();
+      }
+    }
+
+    private static void any(
+        Gpu gpu, GroupNorm op, Problem p, long x, long w, long b, Tensor[] out) {
+      gpu.kernel(FAMILY, "group_norm_any_" + Types.suffix(out[0].dtype()))
+          .grid((long) p.samples() * p.groups())
+          .block(ANY_THREADS)
+          .pointer(x)
+          .pointer(out[0])
+          .pointer(w)
+          .pointer(b)
+          .pointer(out[1])
+          .pointer(out[2])
+          .i32(p.groups())
+          .i32(p.per())
+          .i32(p.pixels())
+          .i32(p.last() ? 1 : 0)
+          .f32(op.eps())
+          .i32(op.silu() ? 1 : 0)
+          .run();
+    }
+  }
+
+  /** The gradients. */
+  static final class Backward implements Kernel<GroupNormBackward> {
+    private static final String FAMILY = "groupnorm_backward";
+
+    /** Addresses; 0 where there is none. */
+    private record Operands(
+        long dy, long x, long mean, long rstd, long w, long b, long dx, long dw, long db) {}
+
+    @Override
+    public @Nullable String refuse(GroupNormBackward op, Tensor[] in, Tensor[] out) {
+      return NormRows.refuse(in, out);
+    }
+
+    @Override
+    public void launch(GroupNormBackward op, Tensor[] in, Tensor[] out) {
+      Gpu gpu = Gpu.of(in[0]);
+      GroupNorm forward = op.forward();
+      Problem p = problem(forward, in[1], out[0]);
+      try (Staging staging = new Staging(gpu)) {
+        boolean first = out[0].layout().isContiguous();
+        Operands a =
+            new Operands(
+                first ? staging.rowMajor(in[0]) : staging.channelsLast(in[0]),
+                first ? staging.rowMajor(in[1]) : staging.channelsLast(in[1]),
+                NormRows.statistics(gpu, staging, in[2]),
+                NormRows.statistics(gpu, staging, in[3]),
+                forward.weight() ? staging.rowMajor(in[4]) : 0,
+                forward.bias() ? staging.rowMajor(in[forward.weight() ? 5 : 4]) : 0,
+                out[0].address(),
+                op.dw() ? out[1].address() : 0,
+                op.db() ? out[op.dw() ? 2 : 1].address() : 0);
+        boolean aligned = aligned(a.x, a.dy, a.dx);
+        int processors = gpu.multiprocessors();
+        GroupNormSlabs fused =
+            aligned ? GroupNormSlabs.fused(p, BACKWARD_FUSED_THREADS, processors) : null;
+        GroupNormSlabs chunked =
+            aligned && fused == null
+                ? GroupNormSlabs.chunked(p, FORWARD_THREADS, processors)
+                : null;
+        if (chunked != null) {
+          chunked(gpu, forward, p, chunked, a, out[0]);
+        } else {
+          direct(gpu, forward, p, fused, a, out[0]);
+        }
+      }
+    }
+
+    /** A block per tile, or per group if there are no slabs. */
+    private static void direct(
+        Gpu gpu, GroupNorm op, Problem p, @Nullable GroupNormSlabs slabs, Operands a, Tensor dx) {
+      boolean sums = a.dw != 0 || a.db != 0;
+      boolean single = p.samples() == 1 && slabs != null;
+      long bytes = sums && !single ? 8L * p.samples() * p.channels() : 0;
+      try (Scratch part = gpu.scratch(bytes)) {
+        if (slabs != null) {
+          gpu.kernel(FAMILY, fusedName("group_norm_backward_fused", p, slabs, dx))
+              .grid(slabs.blocks(p.samples()))
+              .block(slabs.threads())
+              .shared(4 * slabs.channelSums())
+              .pointer(a.dy)
+              .pointer(a.x)
+              .pointer(a.mean)
+              .pointer(a.rstd)
+              .pointer(a.w)
+              .pointer(a.b)
+              .pointer(a.dx)
+              .pointer(part.address())
+              .pointer(single ? a.dw : 0)
+              .pointer(single ? a.db : 0)
+              .ints(slabs.ints())
+              .i32(op.silu() ? 1 : 0)
+              .run();
+        } else {
+          gpu.kernel(FAMILY, "group_norm_backward_any_" + Types.suffix(dx.dtype()))
+              .grid((long) p.samples() * p.groups())
+              .block(ANY_THREADS)
+              .pointer(a.dy)
+              .pointer(a.x)
+              .pointer(a.mean)
+              .pointer(a.rstd)
+              .pointer(a.w)
+              .pointer(a.b)
+              .pointer(a.dx)
+              .pointer(part.address())
+              .i32(p.groups())
+              .i32(p.per())
+              .i32(p.pixels())
+              .i32(p.last() ? 1 : 0)
+              .i32(op.silu() ? 1 : 0)
+              .run();
+        }
+        if (bytes != 0) {
+          finish(gpu, p, part.address(), p.samples(), a, dx);
+        }
+      }
+    }
+
+    private static void chunked(
+        Gpu gpu, GroupNorm op, Problem p, GroupNormSlabs slabs, Operands a, Tensor dx) {
+      int rows = Math.multiplyExact(p.samples(), slabs.chunks());
+      long sumBytes = 8L * p.samples() * p.channels();
+      boolean whole = slabs.chunks() == 1;
+      try (Scratch part = gpu.scratch(8L * rows * p.channels());
+          Scratch joined = gpu.scratch(whole ? 0 : sumBytes)) {
+        gpu.kernel(FAMILY, name("group_norm_backward_sums", p, dx))
+            .grid(slabs.blocks(p.samples()))
+            .block(slabs.threads())
+            .shared(4 * slabs.channelSums())
+            .pointer(a.dy)
+            .pointer(a.x)
+            .pointer(a.mean)
+            .pointer(a.rstd)
+            .pointer(a.w)
+            .pointer(a.b)
+            .pointer(part.address())
+            .ints(slabs.ints())
+            .i32(op.silu() ? 1 : 0)
+            .run();
+        int c = p.channels();
+        long sums = whole ? part.address() : joined.address();
+        if (!whole) {
+          NormRows.finish(
+              gpu,
+              DType.F32,
+              part.address(),
+              sums,
+              sums + 4L * c,
+              2L * c,
+              p.samples(),
+              slabs.chunks(),
+              c);
+        }
+        gpu.kernel(FAMILY, name("group_norm_backward_apply", p, dx))
+            .grid(slabs.blocks(p.samples()))
+            .block(slabs.threads())
+            .shared(8 * slabs.tiled())
+            .pointer(a.dy)
+            .pointer(a.x)
+            .pointer(a.mean)
+            .pointer(a.rstd)
+            .pointer(a.w)
+            .pointer(a.b)
+            .pointer(sums)
+            .pointer(a.dx)
+            .ints(slabs.ints())
+            .i32(op.silu() ? 1 : 0)
+            .run();
+        if (a.dw != 0 || a.db != 0) {
+          finish(gpu, p, sums, p.samples(), a, dx);
+        }
+      }
+    }
+
+    /** Adds up sums [rows, 2, C] into the gradients of weight and bias. */
+    private static void finish(Gpu gpu, Problem p, long sums, int rows, Operands a, Tensor dx) {
+      NormRows.finish(gpu, dx.dtype(), sums, a.dw, a.db, p.channels(), 1, rows, p.channels());
+    }
+  }
+}
