@@ -159,6 +159,19 @@ CU cuStreamIsCapturing(void* handle, int* status) {
     *status = stub::capturing(handle) ? 1 : 0;
     return stub::stream(handle) ? 0 : stub::INVALID_HANDLE;
 }
+CU cuStreamGetCaptureInfo_v2(void* handle, int* status, unsigned long long* id, void** graph, void* const** dependencies, size_t* count) {
+    ENTER(true);
+    stub::Stream* s = stub::stream(handle);
+    if (!s) return stub::INVALID_HANDLE;
+    static thread_local void* last;
+    *status = s->capturing ? 1 : 0;
+    if (id) *id = 1;
+    if (graph) *graph = nullptr;
+    last = s->captured.empty() ? nullptr : s->captured.back().get();
+    if (dependencies) *dependencies = &last;
+    if (count) *count = last ? 1 : 0;
+    return 0;
+}
 CU cuGraphGetNodes(void* graph, void** nodes, size_t* n) {
     ENTER(true);
     auto g = (stub::Graph*)graph;

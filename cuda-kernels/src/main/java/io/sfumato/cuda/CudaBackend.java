@@ -12,6 +12,7 @@ import io.sfumato.tensor.exec.Backend;
 import io.sfumato.tensor.exec.Kernel;
 import io.sfumato.tensor.exec.KernelTable;
 import io.sfumato.tensor.exec.Op;
+import java.util.function.Supplier;
 
 /**
  * One NVIDIA device. Ops are launched in order on one stream and run asynchronously; the host waits
@@ -73,6 +74,12 @@ public final class CudaBackend implements Backend {
   @Override
   public void synchronize() {
     gpu.synchronize();
+  }
+
+  /** {@inheritDoc} On this device as a CUDA graph. */
+  @Override
+  public CudaGraph record(Supplier<Tensor[]> body) {
+    return CudaGraph.of(gpu, body);
   }
 
   @Override

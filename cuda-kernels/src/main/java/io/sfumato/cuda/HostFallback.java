@@ -38,6 +38,13 @@ final class HostFallback {
           op.name(),
           kernels.explain(op, in, out));
     }
+    if (gpu.isCapturing()) {
+      throw new IllegalStateException(
+          op.name()
+              + " has no CUDA kernel for this case ("
+              + kernels.explain(op, in, out)
+              + ") and cannot be captured");
+    }
     CpuBackend cpu = CpuBackend.instance();
     Tensor[] hostIn = new Tensor[in.length];
     Tensor[] hostOut = new Tensor[out.length];

@@ -42,6 +42,7 @@ public final class Gpu {
   private final DeviceErrors errors;
   private final PinnedRing ring;
   private volatile @Nullable CudaException broken;
+  private @Nullable Capture capture; // one thread computes per device
 
   private Gpu(int index) {
     Driver.init();
@@ -194,6 +195,31 @@ public final class Gpu {
     }
   }
 
+  /** Whether work is being captured, which nothing may wait for. */
+  public boolean isCapturing() {
+    return capture != null;
+  }
+
+  @Nullable Capture capture() {
+    return capture;
+  }
+
+  void capture(@Nullable Capture next) {
+    capture = next;
+  }
+
+  private void refuseToWait() {
+    if (capture != null) {
+      throw Capture.waiting();
+    }
+  }
+
+  /** Whether a fill or copy is to be done now. */
+  private boolean isDone(String what, long to, long from, long bytes) {
+    Capture c = capture;
+    return c == null || c.memory(what + " of " + bytes + " bytes at " + to + " from " + from);
+  }
+
   /** Notes an error after which the device cannot be used, and returns it. */
   CudaException failed(CudaException e) {
     if (e.isSticky()) {
@@ -216,7 +242,7 @@ public final class Gpu {
 
   /** Sets bytes to zero. */
   public void zero(long address, long bytes) {
-    if (bytes > 0) {
+    if (bytes > 0 && isDone("fill", address, 0, bytes)) {
       enter();
       guarded(() -> Driver.fill(address, (byte) 0, bytes, stream));
     }
@@ -224,7 +250,7 @@ public final class Gpu {
 
   /** Copies within the device. */
   public void copy(long to, long from, long bytes) {
-    if (bytes > 0) {
+    if (bytes > 0 && isDone("copy", to, from, bytes)) {
       enter();
       guarded(() -> Driver.within(to, from, bytes, stream));
     }
@@ -233,6 +259,11 @@ public final class Gpu {
   /** Copies from the host; the host memory may be reused at once. */
   public void upload(long host, long to, long bytes) {
     if (bytes == 0) {
+      return;
+    }
+    Capture c = capture;
+    if (c != null) {
+      c.upload(host, to, bytes);
       return;
     }
     enter();
@@ -249,6 +280,7 @@ public final class Gpu {
 
   /** Copies to the host, after everything launched so far. */
   public void download(long from, long host, long bytes) {
+    refuseToWait();
     enter();
     guarded(
         () -> {
@@ -263,10 +295,12 @@ public final class Gpu {
   /**
    * Waits until everything launched so far is done.
    *
+   * @throws IllegalStateException while work is captured
    * @throws CudaException if a kernel failed
    * @throws io.sfumato.tensor.ShapeException if a kernel met an index outside its axis
    */
   public void synchronize() {
+    refuseToWait();
     enter();
     guarded(() -> Driver.synchronizeStream(stream));
     errors.check();

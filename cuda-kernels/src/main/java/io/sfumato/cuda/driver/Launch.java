@@ -162,6 +162,43 @@ public final class Launch {
     if (!function.isChecked()) {
       function.check(Arrays.stream(sizes, 0, count).boxed().toList());
     }
+    Capture capture = gpu.capture();
+    if (capture != null && capture.isUpdating()) {
+      capture.update(this);
+      return;
+    }
+    int code = Driver.launch(function.handle(), grid, block, shared, gpu.stream(), arguments());
+    if (code != 0) {
+      throw gpu.failed(new CudaException(code, toString(), Driver.name(code), Driver.text(code)));
+    }
+    if (capture != null) {
+      capture.launched(this);
+    } else if (Gpu.SYNCHRONOUS) {
+      gpu.synchronizeAfter(this);
+    }
+  }
+
+  /** Gives a captured launch the shape and arguments of this one. */
+  void setIn(long exec, long node) {
+    GraphDriver.setKernel(exec, node, function.handle(), grid, block, shared, arguments());
+  }
+
+  /** Whether this starts the same kernel. */
+  boolean isLike(Launch other) {
+    return function == other.function && count == other.count;
+  }
+
+  /** Whether this is the same launch: kernel, shape, arguments. */
+  boolean isSameAs(Launch other) {
+    return isLike(other)
+        && shared == other.shared
+        && Arrays.equals(grid, other.grid)
+        && Arrays.equals(block, other.block)
+        && Arrays.equals(slots, 0, used, other.slots, 0, other.used);
+  }
+
+  /** Lays the arguments out; the address of the pointers to them. */
+  private long arguments() {
     long buffer = BUFFER.get().address();
     for (int i = 0; i < used; i++) {
       Memory.putLong(buffer + 8L * i, slots[i]);
@@ -170,13 +207,7 @@ public final class Launch {
     for (int i = 0; i < count; i++) {
       Memory.putLong(pointers + 8L * i, buffer + 8L * starts[i]);
     }
-    int code = Driver.launch(function.handle(), grid, block, shared, gpu.stream(), pointers);
-    if (code != 0) {
-      throw gpu.failed(new CudaException(code, toString(), Driver.name(code), Driver.text(code)));
-    }
-    if (Gpu.SYNCHRONOUS) {
-      gpu.synchronizeAfter(this);
-    }
+    return pointers;
   }
 
   /** Kernel, grid, block and shared memory, for messages. */

@@ -38,20 +38,37 @@ public final class CachingAllocator {
     void free(long address);
   }
 
+  /**
+   * Free blocks that serve only requests made while this pool is in use: memory of captured work,
+   * which runs again later, must not be given to anybody else.
+   */
+  public static final class Pool {
+    private final TreeSet<Block> small = new TreeSet<>(BY_SIZE);
+    private final TreeSet<Block> large = new TreeSet<>(BY_SIZE);
+
+    private Pool() {}
+
+    private TreeSet<Block> of(boolean isSmall) {
+      return isSmall ? small : large;
+    }
+  }
+
   private static final class Block {
     final long address;
     long bytes;
     final boolean small;
     @Nullable Block before; // neighbours in the segment
     @Nullable Block after;
+    Pool pool;
     boolean free;
     String path = "";
     long requested;
 
-    Block(long address, long bytes, boolean small) {
+    Block(long address, long bytes, boolean small, Pool pool) {
       this.address = address;
       this.bytes = bytes;
       this.small = small;
+      this.pool = pool;
     }
 
     boolean isWholeSegment() {
@@ -65,8 +82,9 @@ public final class CachingAllocator {
   private final boolean exact;
   private final Source source;
   private final String name;
-  private final TreeSet<Block> freeSmall = new TreeSet<>(BY_SIZE);
-  private final TreeSet<Block> freeLarge = new TreeSet<>(BY_SIZE);
+  private final Pool general = new Pool();
+  private Pool current = general;
+  private @Nullable AllocationScript script;
   private final Map<Long, Block> used = new HashMap<>();
   private long live;
   private long peak;
@@ -103,13 +121,25 @@ public final class CachingAllocator {
    * @throws DeviceException if there is not enough, with what is in use
    */
   public synchronized long allocate(long bytes) {
+    AllocationScript followed = script;
+    if (followed != null && followed.isPlaying()) {
+      return followed.next(bytes);
+    }
+    long address = allocateAnew(bytes);
+    if (followed != null) {
+      followed.note(address, bytes);
+    }
+    return address;
+  }
+
+  private long allocateAnew(long bytes) {
     long size = Math.max(ALIGNMENT, (bytes + ALIGNMENT - 1) / ALIGNMENT * ALIGNMENT);
     boolean small = size <= SMALL;
     if (exact) {
       return taken(segment(Math.max(1, bytes), small, bytes), bytes);
     }
-    TreeSet<Block> pool = small ? freeSmall : freeLarge;
-    Block block = pool.ceiling(new Block(0, size, small));
+    TreeSet<Block> pool = current.of(small);
+    Block block = pool.ceiling(new Block(0, size, small, current));
     if (block == null) {
       block = segment(size, small, bytes);
     } else {
@@ -158,7 +188,7 @@ public final class CachingAllocator {
               + report());
     }
     reserved += bytes;
-    return new Block(address, bytes, small);
+    return new Block(address, bytes, small, current);
   }
 
   private static long segmentBytes(long size, boolean small) {
@@ -168,7 +198,7 @@ public final class CachingAllocator {
   }
 
   private void split(Block block, long size) {
-    Block rest = new Block(block.address + size, block.bytes - size, block.small);
+    Block rest = new Block(block.address + size, block.bytes - size, block.small, block.pool);
     rest.before = block;
     rest.after = block.after;
     if (rest.after != null) {
@@ -180,8 +210,8 @@ public final class CachingAllocator {
     pool(rest).add(rest);
   }
 
-  private TreeSet<Block> pool(Block block) {
-    return block.small ? freeSmall : freeLarge;
+  private static TreeSet<Block> pool(Block block) {
+    return block.pool.of(block.small);
   }
 
   /**
@@ -190,14 +220,21 @@ public final class CachingAllocator {
    * @throws IllegalStateException if it is not in use
    */
   public synchronized void free(long address) {
+    AllocationScript followed = script;
+    if (followed != null && followed.isPlaying() && followed.has(address)) {
+      return;
+    }
     Block block = used.remove(address);
     if (block == null) {
       throw new IllegalStateException("memory freed that was not in use");
     }
     live -= block.bytes;
     if (exact) {
-      reserved -= block.bytes;
-      source.free(address);
+      if (block.pool == general) {
+        giveBack(block);
+      } else {
+        pool(block).add(block); // captured work still uses it
+      }
       return;
     }
     Block before = block.before;
@@ -215,6 +252,11 @@ public final class CachingAllocator {
     pool(block).add(block);
   }
 
+  private void giveBack(Block block) {
+    reserved -= block.bytes;
+    source.free(block.address);
+  }
+
   private static void join(Block first, Block second) {
     first.bytes += second.bytes;
     first.after = second.after;
@@ -225,15 +267,51 @@ public final class CachingAllocator {
 
   /** Gives segments without tensors back to the device. */
   public synchronized void trim() {
-    for (TreeSet<Block> pool : List.of(freeSmall, freeLarge)) {
+    for (TreeSet<Block> pool : List.of(general.small, general.large)) {
       for (Block block : new ArrayList<>(pool)) {
         if (block.isWholeSegment()) {
           pool.remove(block);
-          reserved -= block.bytes;
-          source.free(block.address);
+          giveBack(block);
         }
       }
     }
+  }
+
+  // ---- captured work
+
+  /** A pool of its own, empty. */
+  public synchronized Pool newPool() {
+    return new Pool();
+  }
+
+  /** Serves requests from this pool alone; null for the general one. */
+  public synchronized void use(@Nullable Pool pool) {
+    current = pool == null ? general : pool;
+  }
+
+  /** Makes the memory of a pool general; what is still in use of it stays so. */
+  public synchronized void dissolve(Pool pool) {
+    for (Block block : used.values()) {
+      if (block.pool == pool) {
+        block.pool = general;
+      }
+    }
+    for (boolean small : new boolean[] {true, false}) {
+      for (Block block : pool.of(small)) {
+        block.pool = general;
+        if (exact) {
+          giveBack(block);
+        } else {
+          general.of(small).add(block);
+        }
+      }
+      pool.of(small).clear();
+    }
+  }
+
+  /** Notes in a script what is asked for, or answers as it says; null for neither. */
+  public synchronized void follow(@Nullable AllocationScript next) {
+    script = next;
   }
 
   /** Bytes and buffers in use. */

@@ -2,6 +2,7 @@
 package io.sfumato.cuda.memory;
 
 import static org.junit.jupiter.api.Assertions.assertEquals;
+import static org.junit.jupiter.api.Assertions.assertNotEquals;
 import static org.junit.jupiter.api.Assertions.assertThrows;
 import static org.junit.jupiter.api.Assertions.assertTrue;
 
@@ -146,5 +147,52 @@ class CachingAllocatorTest {
     assertEquals(0, memory.stats().live());
     memory.trim();
     assertEquals(0, device.segments.size());
+  }
+
+  @Test
+  void memoryOfAPoolServesNobodyElseUntilItIsDissolved() {
+    CachingAllocator.Pool pool = memory.newPool();
+    memory.use(pool);
+    long a = memory.allocate(3 * MB);
+    long b = memory.allocate(1000);
+    long kept = memory.allocate(2000);
+    memory.free(a);
+    memory.free(b);
+    assertEquals(a, memory.allocate(3 * MB)); // within the pool memory is used again
+    memory.free(a);
+    memory.use(null);
+    assertNotEquals(a, memory.allocate(3 * MB));
+    assertNotEquals(b, memory.allocate(1000));
+    memory.trim();
+    assertTrue(device.segments.containsKey(a));
+    memory.dissolve(pool);
+    assertEquals(a, memory.allocate(20 * MB)); // the whole segment
+    memory.free(kept);
+    assertEquals(20 + 3 + 1.0 / 512, memory.stats().live() / (double) MB, 1e-2);
+  }
+
+  @Test
+  void aScriptAnswersRequestsAgainAndFreesNothing() {
+    AllocationScript script = new AllocationScript();
+    memory.follow(script);
+    long a = memory.allocate(100);
+    memory.free(a);
+    long b = memory.allocate(200);
+    memory.follow(null);
+    long other = memory.allocate(100);
+    script.play();
+    memory.follow(script);
+    long live = memory.stats().live();
+    assertEquals(a, memory.allocate(100));
+    memory.free(a);
+    assertEquals(b, memory.allocate(200));
+    memory.free(b);
+    assertThrows(IllegalStateException.class, () -> memory.allocate(100));
+    script.play();
+    assertThrows(IllegalStateException.class, () -> memory.allocate(101));
+    memory.free(other); // not from the script
+    memory.follow(null);
+    assertEquals(live - 512, memory.stats().live());
+    memory.free(b);
   }
 }

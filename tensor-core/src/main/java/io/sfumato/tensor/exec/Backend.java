@@ -5,6 +5,7 @@ import io.sfumato.tensor.Device;
 import io.sfumato.tensor.MemoryStats;
 import io.sfumato.tensor.Storage;
 import io.sfumato.tensor.Tensor;
+import java.util.function.Supplier;
 
 /** A device as the executor sees it: memory, copies and kernels. */
 public interface Backend {
@@ -34,6 +35,21 @@ public interface Backend {
 
   /** Waits until everything launched so far is done. */
   void synchronize();
+
+  /**
+   * Writes down what {@code body} launches, to be done by {@link Recording#replay}, as often as
+   * wanted. Before that nothing of it is done: on a device that can record (CUDA) the body runs
+   * once, now, and its results have no values yet; on others it runs at every replay.
+   *
+   * <p>Run the body before, for what is made at the first time (states of optimisers, packed
+   * weights) must not be made again at every replay.
+   *
+   * @param body the work; returns what is wanted of its results
+   * @throws IllegalStateException if the body reads values back, or needs the host for an op
+   */
+  default Recording record(Supplier<Tensor[]> body) {
+    return new Repetition(body);
+  }
 
   /** Bytes and buffers in use now and at most. */
   MemoryStats memory();
