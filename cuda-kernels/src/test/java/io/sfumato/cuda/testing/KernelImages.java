@@ -34,10 +34,17 @@ public final class KernelImages {
   private static final String MARK = "// source-sha256 ";
 
   private final Path module;
+  private final Path folder;
 
-  /** The images of a module in this folder. */
+  /** The images of a module in this folder, as its jar has them. */
   public KernelImages(Path module) {
+    this(module, module.resolve("src/main/resources/io/sfumato/cuda/kernels"));
+  }
+
+  /** The same PTX in another folder. */
+  public KernelImages(Path module, Path folder) {
     this.module = module;
+    this.folder = folder;
   }
 
   /** Compiles what the arguments say. */
@@ -72,7 +79,6 @@ public final class KernelImages {
 
   /** All PTX files that the jar should contain. */
   public List<Ptx> ptx() throws IOException {
-    Path folder = module.resolve("src/main/resources/io/sfumato/cuda/kernels");
     List<Ptx> all = new ArrayList<>();
     for (Path source : cudaFiles(sources())) {
       all.add(new Ptx(source, "80", folder.resolve(family(source) + ".ptx")));
@@ -115,7 +121,6 @@ public final class KernelImages {
   /** Makes PTX that is missing or old; removes what has no source. Returns what went wrong. */
   public List<String> makePtx() throws Exception {
     List<Ptx> wanted = ptx();
-    Path folder = wanted.getFirst().file().getParent();
     Files.createDirectories(folder);
     try (Stream<Path> files = Files.list(folder)) {
       for (Path f : files.filter(f -> f.toString().endsWith(".ptx")).toList()) {
@@ -149,21 +154,21 @@ public final class KernelImages {
 
   /** Machine code for one architecture in {@code target/cubin}, of the tests' kernels too. */
   public List<String> makeCubins(String arch) throws Exception {
-    Path folder = module.resolve("target/cubin");
-    Files.createDirectories(folder);
+    Path cubins = module.resolve("target/cubin");
+    Files.createDirectories(cubins);
     List<Path> all = new ArrayList<>(cudaFiles(sources()));
     all.addAll(cudaFiles(module.resolve("src/test/cuda")));
     List<Callable<String>> jobs = new ArrayList<>();
     for (Path source : all) {
-      Path file = folder.resolve(family(source) + "." + arch + ".cubin");
-      Path note = folder.resolve(family(source) + "." + arch + ".sha256");
+      Path file = cubins.resolve(family(source) + "." + arch + ".cubin");
+      Path note = cubins.resolve(family(source) + "." + arch + ".sha256");
       String mark = mark(source);
       if (Files.exists(file) && Files.exists(note) && Files.readString(note).equals(mark)) {
         continue;
       }
       jobs.add(
           () -> {
-            Path fresh = folder.resolve(file.getFileName() + ".new");
+            Path fresh = cubins.resolve(file.getFileName() + ".new");
             String errors = nvcc(source, fresh, "-cubin", "-arch=" + arch);
             if (errors.isEmpty()) {
               Files.move(fresh, file, StandardCopyOption.REPLACE_EXISTING);

@@ -1,0 +1,109 @@
+// SPDX-License-Identifier: Apache-2.0
+package io.sfumato.cuda.testing;
+
+import static org.junit.jupiter.api.Assertions.assertEquals;
+import static org.junit.jupiter.api.Assumptions.assumeTrue;
+
+import java.io.IOException;
+import java.nio.file.Files;
+import java.nio.file.Path;
+import java.util.ArrayList;
+import java.util.List;
+import java.util.Map;
+import java.util.concurrent.ExecutorService;
+import java.util.concurrent.Executors;
+import java.util.concurrent.Future;
+import java.util.stream.Stream;
+import org.junit.jupiter.api.Tag;
+import org.junit.jupiter.api.Test;
+import org.junit.jupiter.params.ParameterizedTest;
+import org.junit.jupiter.params.provider.ValueSource;
+
+/**
+ * Registers of all kernels: none spills to memory but those listed, and none needs so many that the
+ * blocks it is launched with do not fit a multiprocessor.
+ */
+@Tag("slow")
+class KernelGuardTest {
+  /** Registers that a block of 1024 threads can have; kernels without launch bounds stay below. */
+  private static final int WITHOUT_BOUNDS = 64;
+
+  /** Kernels that may spill, by a pattern, with the bytes and the reason. */
+  private record Allowed(String kernels, int bytes, String reason) {}
+
+  private static final List<Allowed> SPILLS =
+      List.of(new Allowed(".*_f64", 64, "double precision runs on a GPU for the sake of tests"));
+
+  private static List<KernelImages.Ptx> ptx() throws Exception {
+    Path module = EmulatorBuild.moduleFolder();
+    KernelImages shipped = new KernelImages(module);
+    boolean usable = true;
+    for (KernelImages.Ptx p : shipped.ptx()) {
+      usable &= shipped.isUpToDate(p);
+    }
+    if (usable) {
+      return shipped.ptx();
+    }
+    assumeTrue(isThere("nvcc"), "the jar's PTX is old and there is no nvcc");
+    KernelImages fresh = new KernelImages(module, module.resolve("target/ptx"));
+    assertEquals(List.of(), fresh.makePtx());
+    return fresh.ptx();
+  }
+
+  private static boolean isThere(String program) {
+    return Stream.of(System.getenv("PATH").split(java.io.File.pathSeparator))
+        .anyMatch(d -> Files.isExecutable(Path.of(d, program)));
+  }
+
+  private static void check(PtxAssembler assembler, String arch) throws Exception {
+    List<String> faults = new ArrayList<>();
+    ExecutorService pool =
+        Executors.newFixedThreadPool(Runtime.getRuntime().availableProcessors());
+    try {
+      List<Future<List<String>>> jobs = new ArrayList<>();
+      for (KernelImages.Ptx p : ptx()) {
+        if (p.arch().equals("80") || arch.equals("sm_" + p.arch())) {
+          jobs.add(pool.submit(() -> faults(assembler, p.file(), arch)));
+        }
+      }
+      for (Future<List<String>> job : jobs) {
+        faults.addAll(job.get());
+      }
+    } finally {
+      pool.shutdownNow();
+    }
+    assertEquals(List.of(), faults);
+  }
+
+  private static List<String> faults(PtxAssembler assembler, Path file, String arch)
+      throws IOException, InterruptedException {
+    List<String> faults = new ArrayList<>();
+    for (Map.Entry<String, PtxAssembler.Needs> e : assembler.needs(file, arch).entrySet()) {
+      String name = e.getKey();
+      PtxAssembler.Needs needs = e.getValue();
+      if (SPILLS.stream()
+          .noneMatch(a -> needs.spills() <= a.bytes() && name.matches(a.kernels()))) {
+        if (needs.spills() > 0) {
+          faults.add(name + " on " + arch + " spills " + needs.spills() + " bytes");
+        }
+      }
+      if (needs.threads() == 0 && needs.registers() > WITHOUT_BOUNDS) {
+        faults.add(
+            name + " on " + arch + " needs KERNEL_BOUNDS: " + needs.registers() + " registers");
+      }
+    }
+    return faults;
+  }
+
+  @ParameterizedTest
+  @ValueSource(strings = {"sm_80", "sm_90a", "sm_100", "sm_120"})
+  void theToolkitFindsRegistersEnough(String arch) throws Exception {
+    assumeTrue(isThere("ptxas"));
+    check(PtxAssembler.ofToolkit(), arch);
+  }
+
+  @Test
+  void theOldestDriversAssemblerFindsRegistersEnough() throws Exception {
+    check(PtxAssembler.ofJcuda(), "sm_90a");
+  }
+}
