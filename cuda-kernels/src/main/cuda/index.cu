@@ -124,55 +124,60 @@ KERNEL(row_keys)(const void* index, u32* key, u32* order, i64 size, i64 n, int n
     order[i] = (u32)i;
 }
 
-/** The first place in sorted key [n] that is not below `wanted`. */
-DEV i64 lower_bound(const u32* key, i64 n, u32 wanted) {
+/** start[d], d from 0 to size: the first place in sorted key [n] that is not below d. */
+KERNEL(row_starts)(const u32* key, i32* start, i64 n, i64 size) {
+    i64 d = (i64)blockIdx.x * blockDim.x + threadIdx.x;
+    if (d > size) return;
     i64 low = 0, high = n;
     while (low < high) {
         i64 middle = (low + high) / 2;
-        if (key[middle] < wanted) {
+        if ((i64)key[middle] < d) {
             low = middle + 1;
         } else {
             high = middle;
         }
     }
-    return low;
+    start[d] = (i32)low;
 }
 
-template <class T, int V> DEV void add_rows(const T* x, const u32* key, const u32* order, T* y, i64 n, i64 size, i64 inner) {
+/** y [outer, size, inner]: row d is the sum of the rows order[start[d]], ... of x [outer, n, inner]. A block takes row after row of V columns a thread. */
+template <class T, int V> DEV void add_rows(const T* x, const i32* start, const u32* order, T* y, i64 n, i64 size, i64 inner, i64 rows) {
     typedef Acc<T> F;
     __shared__ F shared[V * 256];
-    i64 o = (i64)blockIdx.x / size, d = (i64)blockIdx.x - o * size;
     i64 c = ((i64)blockIdx.y * blockDim.x + threadIdx.x) * V;
-    i64 first = lower_bound(key, n, (u32)d);
-    i64 end = first < n && key[first] == (u32)d ? lower_bound(key, n, (u32)d + 1) : first;
-    F sum[V];
-#pragma unroll
-    for (int j = 0; j < V; j++) sum[j] = 0;
-    if (c < inner) {
-#pragma unroll 4
-        for (i64 s = first + threadIdx.y; s < end; s += blockDim.y) {
-            Vec<T, V> v = load_vec<V>(x + (o * n + order[s]) * inner + c);
-#pragma unroll
-            for (int j = 0; j < V; j++) sum[j] += to_acc(v[j]);
-        }
-    }
     int t = thread_index();
-    if (end - first > 1) {   // the same for the whole block
+    for (i64 row = blockIdx.x; row < rows; row += gridDim.x) {
+        i64 o = row / size, d = row - o * size;
+        int first = start[d], end = start[d + 1];   // the same for the whole block
+        F sum[V];
 #pragma unroll
-        for (int j = 0; j < V; j++) shared[j * 256 + t] = sum[j];
-        for (int half = (int)blockDim.y / 2; half > 0; half >>= 1) {
-            __syncthreads();
-            if ((int)threadIdx.y < half) {
+        for (int j = 0; j < V; j++) sum[j] = 0;
+        if (c < inner) {
+#pragma unroll 4
+            for (int s = first + (int)threadIdx.y; s < end; s += (int)blockDim.y) {
+                Vec<T, V> v = load_vec<V>(x + (o * n + order[s]) * inner + c);
 #pragma unroll
-                for (int j = 0; j < V; j++) shared[j * 256 + t] = sum[j] += shared[j * 256 + t + half * (int)blockDim.x];
+                for (int j = 0; j < V; j++) sum[j] += to_acc(v[j]);
             }
         }
-    }
-    if (threadIdx.y == 0 && c < inner) {
-        Vec<T, V> r;
+        if (end - first > 1) {
 #pragma unroll
-        for (int j = 0; j < V; j++) r[j] = from_acc<T>(sum[j]);
-        store_vec(y + (o * size + d) * inner + c, r);
+            for (int j = 0; j < V; j++) shared[j * 256 + t] = sum[j];
+            for (int half = (int)blockDim.y / 2; half > 0; half >>= 1) {
+                __syncthreads();
+                if ((int)threadIdx.y < half) {
+#pragma unroll
+                    for (int j = 0; j < V; j++) shared[j * 256 + t] = sum[j] += shared[j * 256 + t + half * (int)blockDim.x];
+                }
+            }
+            __syncthreads();
+        }
+        if (threadIdx.y == 0 && c < inner) {
+            Vec<T, V> r;
+#pragma unroll
+            for (int j = 0; j < V; j++) r[j] = from_acc<T>(sum[j]);
+            store_vec(y + row * inner + c, r);
+        }
     }
 }
 
@@ -203,16 +208,16 @@ SELECT(8, u64)
 SELECT(16, b16)
 
 
-// source [total], y dense; x [outer, n, inner], y [outer, size, inner]: block (columns, rows) of 256 threads, grid (outer * size, column tiles)
+// source [total], y dense; x [outer, n, inner], y [outer, size, inner]: block (columns, sources) of 256 threads, grid (any, column tiles)
 #define ADDS(suffix, T)                                                                                                                                \
     KERNEL(scatter_segments_##suffix)(const T* source, const u32* key, const u32* order, T* y, i64 total) {                                            \
         scatter_segments(source, key, order, y, total);                                                                                                \
     }                                                                                                                                                  \
-    KERNEL(index_add_##suffix)(const T* x, const u32* key, const u32* order, T* y, i64 n, i64 size, i64 inner, int vector) {                            \
+    KERNEL(index_add_##suffix)(const T* x, const i32* start, const u32* order, T* y, i64 n, i64 size, i64 inner, i64 rows, int vector) {                            \
         if (vector) {                                                                                                                                  \
-            add_rows<T, Wide<T>::N>(x, key, order, y, n, size, inner);                                                                                 \
+            add_rows<T, Wide<T>::N>(x, start, order, y, n, size, inner, rows);                                                                                 \
         } else {                                                                                                                                       \
-            add_rows<T, 1>(x, key, order, y, n, size, inner);                                                                                          \
+            add_rows<T, 1>(x, start, order, y, n, size, inner, rows);                                                                                          \
         }                                                                                                                                              \
     }
 
@@ -244,6 +249,7 @@ EMU_EXPORT(index_select_16)
 EMU_EXPORT(put_winners)
 EMU_EXPORT(scatter_keys)
 EMU_EXPORT(row_keys)
+EMU_EXPORT(row_starts)
 EXPORT_ADDS(f32)
 EXPORT_ADDS(bf16)
 EXPORT_ADDS(f16)

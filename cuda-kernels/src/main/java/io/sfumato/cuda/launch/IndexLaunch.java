@@ -278,22 +278,35 @@ final class IndexLaunch {
           return;
         }
         Pairs sorted = n > 0 ? SortLaunch.pairs(gpu, staging, pairs, n, bits(op.size())) : pairs;
+        long start = staging.allocate(4L * (op.size() + 1));
+        gpu.kernel("index", "row_starts")
+            .grid(Blocks.ceil(op.size() + 1L, THREADS))
+            .block(THREADS)
+            .pointer(sorted.key())
+            .pointer(start)
+            .i64(n)
+            .i64(op.size())
+            .run();
         boolean rowMajor = y.layout().isContiguous();
         long x = rowMajor ? staging.rowMajor(in[0]) : staging.channelsLast(in[0]);
         long inner = inner(y, axis, rowMajor);
+        long rows = y.numel() / inner;
         int width = 16 / y.dtype().bytes();
         boolean vector = inner % width == 0 && Blocks.multiples(16, x, y.address());
         int across = Blocks.power(Blocks.ceil(inner, vector ? width : 1), 1, 64);
         gpu.kernel("index", "index_add_" + Types.suffix(y.dtype()))
-            .grid(y.numel() / inner, Blocks.ceil(inner, (long) across * (vector ? width : 1)))
+            .grid(
+                Math.min(rows, 8L * gpu.multiprocessors()),
+                Blocks.ceil(inner, (long) across * (vector ? width : 1)))
             .block(across, THREADS / across)
             .pointer(x)
-            .pointer(sorted.key())
+            .pointer(start)
             .pointer(sorted.order())
             .pointer(y)
             .i64(n)
             .i64(op.size())
             .i64(inner)
+            .i64(rows)
             .i32(vector ? 1 : 0)
             .run();
       }

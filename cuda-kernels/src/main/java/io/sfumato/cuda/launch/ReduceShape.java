@@ -30,8 +30,11 @@ record ReduceShape(List<Axis> kept, List<Axis> reduced, boolean columns) {
 
   static ReduceShape of(Layout x, boolean[] reduced) {
     List<Axis> axes = joined(x, reduced);
-    List<Axis> kept = axes.stream().filter(a -> !a.isReduced).toList();
-    List<Axis> gone = axes.stream().filter(a -> a.isReduced).toList();
+    List<Axis> kept = new ArrayList<>();
+    List<Axis> gone = new ArrayList<>();
+    for (Axis a : axes) {
+      (a.isReduced ? gone : kept).add(a);
+    }
     Axis inner = axes.isEmpty() ? null : axes.getLast();
     boolean columns = inner != null && !inner.isReduced && inner.step == 1 && !gone.isEmpty();
     return new ReduceShape(kept, gone.isEmpty() ? List.of(new Axis(1, 0, 0, true)) : gone, columns);
@@ -82,22 +85,38 @@ record ReduceShape(List<Axis> kept, List<Axis> reduced, boolean columns) {
 
   /** The number of results. */
   long results() {
-    return kept.stream().mapToLong(Axis::size).reduce(1, (a, b) -> a * b);
+    return product(kept);
   }
 
   /** The number of elements of each result. */
   long n() {
-    return reduced.stream().mapToLong(Axis::size).reduce(1, (a, b) -> a * b);
+    return product(reduced);
+  }
+
+  private static long product(List<Axis> axes) {
+    long n = 1;
+    for (Axis a : axes) {
+      n *= a.size;
+    }
+    return n;
   }
 
   /** Whether elements can be loaded {@code width} at a time, if the first is aligned. */
   boolean isVector(int width) {
-    List<Axis> all = new ArrayList<>(kept);
-    all.addAll(reduced);
     Axis inner = columns ? kept.getLast() : reduced.getLast();
     return inner.step == 1
         && inner.size % width == 0
-        && all.stream().allMatch(a -> a.equals(inner) || a.step % width == 0);
+        && stepsAre(width, kept, inner)
+        && stepsAre(width, reduced, inner);
+  }
+
+  private static boolean stepsAre(int multiple, List<Axis> axes, Axis except) {
+    for (Axis a : axes) {
+      if (a != except && a.step % multiple != 0) {
+        return false;
+      }
+    }
+    return true;
   }
 
   /** The struct. */

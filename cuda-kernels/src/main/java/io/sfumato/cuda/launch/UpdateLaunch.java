@@ -98,8 +98,9 @@ final class UpdateLaunch {
       return count == SLOTS;
     }
 
-    /** Adds a parameter of up to four tensors at these addresses. */
-    void add(long[] addresses, DType[] types, long n) {
+    /** Adds the parameter of tensors k, k + step, …, up to four, that lie at these addresses. */
+    void add(long[] addresses, Tensor[] in, int k, int step) {
+      long n = in[k].numel();
       if (n == 0) {
         return;
       }
@@ -107,7 +108,7 @@ final class UpdateLaunch {
       long codes = 0;
       for (int i = 0; i < addresses.length; i++) {
         words[at + i] = addresses[i];
-        codes |= (long) code(types[i]) << (2 * i);
+        codes |= (long) code(in[k + i * step].dtype()) << (2 * i);
       }
       words[at + 4] = n;
       words[at + 5] = blocks << 8 | codes;
@@ -131,6 +132,8 @@ final class UpdateLaunch {
     }
   }
 
+  private static final String[] VARIANTS = {"f32", "mixed", "f64"};
+
   private static int code(DType dtype) {
     return switch (dtype) {
       case F32 -> 0;
@@ -141,16 +144,20 @@ final class UpdateLaunch {
     };
   }
 
-  /** Which kernel computes with these types: {@code f32}, {@code f64}, or one that converts. */
-  private static String variant(DType[] types) {
-    if (Arrays.stream(types).allMatch(t -> t == DType.F32)) {
-      return "f32";
+  /**
+   * Which of {@link #VARIANTS} computes with the tensors k, k + step, …: one for f32 alone, one
+   * that converts, one for f64 alone; -1 for a mixture with f64.
+   */
+  private static int variant(Tensor[] in, int k, int step) {
+    int plain = 0;
+    int wide = 0;
+    int all = 0;
+    for (int i = k; i < in.length; i += step) {
+      plain += in[i].dtype() == DType.F32 ? 1 : 0;
+      wide += in[i].dtype() == DType.F64 ? 1 : 0;
+      all++;
     }
-    return Arrays.stream(types).allMatch(t -> t == DType.F64) ? "f64" : "mixed";
-  }
-
-  private static boolean mixesF64(DType[] types) {
-    return Arrays.asList(types).contains(DType.F64) && !variant(types).equals("f64");
+    return plain == all ? 0 : wide == 0 ? 1 : wide == all ? 2 : -1;
   }
 
   // ---- steps
@@ -168,7 +175,7 @@ final class UpdateLaunch {
     public @Nullable String refuse(O op, Tensor[] in, Tensor[] out) {
       int count = countOf.applyAsInt(op);
       for (int k = 0; k < count; k++) {
-        if (mixesF64(types(in, k, count))) {
+        if (variant(in, k, count) < 0) {
           return "needs f64 in all tensors of a parameter or in none";
         }
       }
@@ -188,17 +195,21 @@ final class UpdateLaunch {
       }
       List<Copied> copies = new ArrayList<>();
       try (Staging staging = new Staging(gpu)) {
-        for (String variant : new String[] {"f32", "mixed", "f64"}) {
-          Table table = new Table();
-          for (int k = 0; k < count; k++) {
-            DType[] types = types(in, k, count);
-            if (variant(types).equals(variant)) {
-              table.add(addresses(staging, in, k, written, copies, count), types, in[k].numel());
-            }
-            if (table.isFull() || (k == count - 1 && !table.isEmpty())) {
-              numbers.fill(op, table.launch(gpu, name + variant)).run();
-              table.clear();
-            }
+        Table[] tables = {new Table(), new Table(), new Table()};
+        long[] addresses = new long[in.length / count];
+        for (int k = 0; k < count; k++) {
+          int variant = variant(in, k, count);
+          Table table = tables[variant];
+          fill(addresses, staging, in, k, written, copies);
+          table.add(addresses, in, k, count);
+          if (table.isFull()) {
+            numbers.fill(op, table.launch(gpu, name + VARIANTS[variant])).run();
+            table.clear();
+          }
+        }
+        for (int variant = 0; variant < VARIANTS.length; variant++) {
+          if (!tables[variant].isEmpty()) {
+            numbers.fill(op, tables[variant].launch(gpu, name + VARIANTS[variant])).run();
           }
         }
         for (Copied c : copies) {
@@ -209,20 +220,17 @@ final class UpdateLaunch {
       }
     }
 
-    private static DType[] types(Tensor[] in, int k, int count) {
-      DType[] types = new DType[in.length / count];
-      for (int i = 0; i < types.length; i++) {
-        types[i] = in[i * count + k].dtype();
-      }
-      return types;
-    }
-
     /** Tensors of parameter k in one dense order; written ones that do not lie so are copied. */
-    private static long[] addresses(
-        Staging staging, Tensor[] in, int k, boolean[] written, List<Copied> copies, int count) {
+    private static void fill(
+        long[] addresses,
+        Staging staging,
+        Tensor[] in,
+        int k,
+        boolean[] written,
+        List<Copied> copies) {
+      int count = in.length / addresses.length;
       Layout first = in[k].layout();
       Layout order = first.isDense() ? first.like(in[k].shape()) : Layout.contiguous(in[k].shape());
-      long[] addresses = new long[in.length / count];
       for (int i = 0; i < addresses.length; i++) {
         Tensor t = in[i * count + k];
         if (written[i * count + k] && !t.layout().sameStrides(order)) {
@@ -235,7 +243,6 @@ final class UpdateLaunch {
           addresses[i] = staging.ordered(t, order);
         }
       }
-      return addresses;
     }
   }
 
@@ -246,8 +253,7 @@ final class UpdateLaunch {
   private static final class Norm implements Kernel<SquaredNorm> {
     @Override
     public @Nullable String refuse(SquaredNorm op, Tensor[] in, Tensor[] out) {
-      DType[] types = Arrays.stream(in).map(Tensor::dtype).toArray(DType[]::new);
-      return mixesF64(types) ? "needs f64 in all tensors or in none" : null;
+      return variant(in, 0, 1) < 0 ? "needs f64 in all tensors or in none" : null;
     }
 
     @Override
@@ -261,21 +267,17 @@ final class UpdateLaunch {
       try (Staging staging = new Staging(gpu)) {
         long partial = staging.allocate(chunks * out[0].dtype().bytes());
         long base = 0;
-        for (String variant : new String[] {"f32", "mixed", "f64"}) {
-          Table table = new Table();
-          for (int k = 0; k < in.length; k++) {
-            Tensor t = in[k];
-            DType[] types = {t.dtype()};
-            if (variant(types).equals(variant)) {
-              boolean dense = t.layout().isDense();
-              long address = dense ? t.address() : staging.rowMajor(t);
-              table.add(new long[] {address}, types, t.numel());
-            }
-            if (table.isFull() || (k == in.length - 1 && !table.isEmpty())) {
-              table.launch(gpu, "squared_norm_" + variant).pointer(partial).i64(base).run();
-              base += table.blocks;
-              table.clear();
-            }
+        String kernel = "squared_norm_" + VARIANTS[variant(in, 0, 1)];
+        Table table = new Table();
+        long[] address = new long[1];
+        for (int k = 0; k < in.length; k++) {
+          Tensor t = in[k];
+          address[0] = t.layout().isDense() ? t.address() : staging.rowMajor(t);
+          table.add(address, in, k, 1);
+          if (table.isFull() || (k == in.length - 1 && !table.isEmpty())) {
+            table.launch(gpu, kernel).pointer(partial).i64(base).run();
+            base += table.blocks;
+            table.clear();
           }
         }
         gpu.kernel("optimizers", "norm_total_" + result)
