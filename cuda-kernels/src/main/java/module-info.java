@@ -4,6 +4,8 @@
 module io.sfumato.cuda {
   requires transitive io.sfumato.tensor;
   requires static transitive org.jspecify;
+  requires jcuda; // automatic modules; used where cuBLAS is
+  requires jcublas;
 
   exports io.sfumato.cuda;
   exports io.sfumato.cuda.driver;

@@ -11,6 +11,8 @@ public final class CudaKernels {
   public static KernelTable table() {
     KernelTable table = new KernelTable();
     CopyLaunch.addTo(table);
+    MatMulLaunch.addTo(table);
+    LowRankLaunch.addTo(table);
     ConvLaunch.addTo(table);
     ReduceLaunch.addTo(table);
     SoftmaxLaunch.addTo(table);
