@@ -140,6 +140,16 @@ template <int BYTES> DEV void stg_stream(void* p, const void* x) {
     }
 }
 
+/** p[0] += a, p[1] += b, each atomically; p is aligned to 8 bytes and points to global memory. */
+DEV void atomic_add2(float* p, float a, float b) {
+#if __CUDA_ARCH__ >= 900
+    asm volatile("red.global.add.v2.f32 [%0], {%1, %2};" ::"l"(p), "f"(a), "f"(b) : "memory");
+#else
+    atomicAdd(p, a);
+    atomicAdd(p + 1, b);
+#endif
+}
+
 DEV unsigned shared_address(const void* p) { return (unsigned)__cvta_generic_to_shared(p); }
 
 /** Asynchronous copies of 4, 8, 16 bytes from global to shared memory, both aligned to the size; the 16-byte form passes by the first cache. */

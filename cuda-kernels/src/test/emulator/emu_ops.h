@@ -220,6 +220,12 @@ SFUMATO_EMU_ATOMIC(unsigned)
 SFUMATO_EMU_ATOMIC(unsigned long long)
 #undef SFUMATO_EMU_ATOMIC
 
+DEV void atomic_add2(float* p, float a, float b) {
+    check_aligned(p, 8);
+    atomicAdd(p, a);
+    atomicAdd(p + 1, b);
+}
+
 namespace emu {
 static inline void land(const Copy& c) {
     memcpy(c.to, c.from, (size_t)c.read);

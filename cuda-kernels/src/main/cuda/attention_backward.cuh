@@ -1,0 +1,434 @@
+// SPDX-License-Identifier: Apache-2.0
+//
+// The backward of attention for 16-bit types on tensor cores. With P = exp(S - lse), dP = do v^T and delta = rowsum(do o):
+// dv = P^T do, dS = P (dP - delta), dq = scale dS k, dk = scale dS^T q.
+//
+// attention_rows      [lse in log2 units, delta] of each query, and zeros in the f32 accumulator of dq
+// attention_backward  a block owns BN keys, each warp 16 or 32 of them, and walks over blocks of BM queries. The scores are computed transposed, keys in
+//                     rows, so that P^T and dS^T are the A operands of dv and dk in registers; only dS goes through shared memory, for dq, whose
+//                     products run one block of queries later, behind the same barrier. dq is added to an f32 accumulator by atomics, or written
+//                     at once where all keys fit one block.
+// attention_round     rounds the accumulator to dq
+// attention_dq        dq without atomics, for runs that must repeat to the bit: a block owns 64 queries and walks over the keys
+#include "attention.cuh"
+
+/** How attention_backward gives dq: added to the f32 accumulator, written in full (all keys in one block), or not at all. */
+#define ATTENTION_DQ_ADD 0
+#define ATTENTION_DQ_WRITE 1
+#define ATTENTION_DQ_NONE 2
+
+struct AttentionGradStrides {
+    i64 d_o[3];  // do [B, H, Lq, values]
+    i64 dq[3];   // dq [B, H, Lq, width]
+    i64 dk[3];   // dk [B, H, Lk, width]
+    i64 dv[3];   // dv [B, H, Lk, values]
+};
+
+/** Two values of one query. */
+struct alignas(8) QueryRow {
+    float lse, delta;
+};
+
+/** Queries that have rows in the accumulator and in QueryRow: whole blocks of 64. */
+DEV int padded_queries(int queries) { return (queries + 63) / 64 * 64; }
+
+/**
+ * rows[head][padded query] = {lse log2(e), sum of do o}; infinity and 0 for a query that sees no key or does not exist. Eight lanes for each query. Zeros the
+ * accumulator [head][padded query][accumulated] unless null.
+ */
+template <class T>
+DEV void attention_rows(const T* o, const T* d_o, const float* lse, QueryRow* rows, float* accumulator, int accumulated, i64 heads_in_all, AttentionStrides s,
+    AttentionGradStrides gs, AttentionSizes n) {
+    int padded = padded_queries(n.queries), part = (int)threadIdx.x & 7;
+    i64 row = (i64)blockIdx.x * 32 + ((int)threadIdx.x >> 3);
+    i64 head = row / padded;
+    int query = (int)(row % padded), h = (int)(head % n.heads), b = (int)(head / n.heads);
+    float delta = 0.f;
+    bool exists = head < heads_in_all && query < n.queries;
+    if (exists) {
+        const T* x = head_of(o, s.o, b, h) + query * s.o[2];
+        const T* y = head_of(d_o, gs.d_o, b, h) + query * gs.d_o[2];
+        if ((n.aligned & 1) && n.values % 8 == 0) {
+            for (int c = part * 8; c < n.values; c += 64) {
+                Vec<float, 8> a = to_float(load_vec<8>(x + c)), e = to_float(load_vec<8>(y + c));
+#pragma unroll
+                for (int i = 0; i < 8; i++) delta += a[i] * e[i];
+            }
+        } else {
+            for (int c = part; c < n.values; c += 8) delta += to_float(x[c]) * to_float(y[c]);
+        }
+    }
+    delta = warp_sum<8>(delta);
+    if (head >= heads_in_all) return;
+    if (part == 0) {
+        float l = exists ? lse[head * n.queries + query] : negative_infinity();
+        QueryRow r = {l == negative_infinity() ? positive_infinity() : l * ATTENTION_LOG2E, delta};
+        rows[row] = r;
+    }
+    if (accumulator != nullptr) {
+        Vec<float, 4> zero = {{0.f, 0.f, 0.f, 0.f}};
+        for (int c = part * 4; c < accumulated; c += 32) store_vec<4>(accumulator + row * accumulated + c, zero);
+    }
+}
+
+/** dq = scale accumulator; eight values for each thread. */
+template <class T>
+DEV void attention_round(const float* accumulator, int accumulated, T* dq, i64 heads_in_all, AttentionGradStrides gs, AttentionSizes n, float scale) {
+    int chunks = (n.width + 7) / 8;
+    i64 i = (i64)blockIdx.x * 256 + threadIdx.x;
+    i64 row = i / chunks, head = row / n.queries;
+    if (head >= heads_in_all) return;
+    int c = (int)(i % chunks) * 8, query = (int)(row % n.queries);
+    const float* x = accumulator + (head * padded_queries(n.queries) + query) * accumulated + c;
+    T* y = head_of(dq, gs.dq, (int)(head / n.heads), (int)(head % n.heads)) + query * gs.dq[2] + c;
+    Vec<float, 4> low = load_vec<4>(x), high = load_vec<4>(x + 4);
+    Vec<T, 8> r;
+#pragma unroll
+    for (int e = 0; e < 4; e++) {
+        r[e] = from_float<T>(low[e] * scale);
+        r[e + 4] = from_float<T>(high[e] * scale);
+    }
+    if ((n.aligned & 2) && c + 8 <= n.width) {
+        store_vec<8>(y, r);
+    } else {
+        for (int e = 0; e < 8 && c + e < n.width; e++) y[e] = r[e];
+    }
+}
+
+/** Sizes of attention_backward: width D, DH columns of the gradients per block, WARPS warps of 16 MI keys, BM queries per barrier, QS at once. */
+template <class T, int D, int DH, int WARPS, int MI, int BM, int QS> struct BackwardTile {
+    static const int P = Pitch<D>::N, PS = Pitch<BM>::N, BN = WARPS * 16 * MI, THREADS = WARPS * 32, QUERIES = BM;
+    static const int BYTES = (2 * BN + 4 * BM) * P * 2 + 2 * BN * PS * 2 + 2 * BM * 8;  // k, v, q [2], do [2], dS [2] [BN][PS], rows [2][BM]
+};
+
+/** The products dS k of one block of queries, for this warp's 16 queries and its share of the columns, to where they belong. */
+template <class S, class T, int D, int DH>
+DEV void backward_queries(const T* ds, const T* ks, int first_column, int q0, int mode, float* accumulator, T* dq, i64 dq_stride, const AttentionSizes& n, float scale) {
+    const int P = S::P, PS = S::PS, M = S::QUERIES / 16, PARTS = S::THREADS / 32 / M, N = (DH / 8 + PARTS - 1) / PARTS;
+    int warp = (int)threadIdx.x >> 5, m = warp % M, column = first_column + warp / M * N * 8, tiles = DH / 8 - warp / M * N;
+    if (tiles <= 0) return;
+    int l = lane();
+    const T* a = ds + ((l & 7) + (l >> 4) * 8) * PS + m * 16 + (l >> 3 & 1) * 8;
+    const T* b = ks + lane_rows_first<D>() + column;
+    float c[1][N][4];
+    clear(c);
+#pragma unroll 4
+    for (int k = 0; k < S::BN / 16; k++) {
+        unsigned fa[1][4];
+        ldmatrix_x4_trans(fa[0], a + k * 16 * PS);
+        const T* bk = b + k * 16 * P;
+#pragma unroll
+        for (int j = 0; j < N / 2; j++) {
+            if (2 * j + 1 < tiles) {
+                unsigned fb[4];
+                ldmatrix_x4_trans(fb, bk + j * 16);
+                unsigned b0[2] = {fb[0], fb[1]}, b1[2] = {fb[2], fb[3]};
+                Mma<T>::k16(c[0][2 * j], fa[0], b0);
+                Mma<T>::k16(c[0][2 * j + 1], fa[0], b1);
+            } else if (2 * j < tiles) {
+                unsigned fb[2];
+                ldmatrix_x2_trans(fb, bk + j * 16);
+                Mma<T>::k16(c[0][2 * j], fa[0], fb);
+            }
+        }
+        if (N % 2 != 0 && N - 1 < tiles) {
+            unsigned fb[2];
+            ldmatrix_x2_trans(fb, bk + N / 2 * 16);
+            Mma<T>::k16(c[0][N - 1], fa[0], fb);
+        }
+    }
+    int row = q0 + m * 16 + (l >> 2);
+    column += (l & 3) * 2;
+    if (mode == ATTENTION_DQ_ADD) {
+#pragma unroll
+        for (int j = 0; j < N; j++) {
+            if (j < tiles) {
+                float* to = accumulator + (i64)row * D + column + j * 8;
+                atomic_add2(to, c[0][j][0], c[0][j][1]);
+                atomic_add2(to + 8 * D, c[0][j][2], c[0][j][3]);
+            }
+        }
+    } else {
+#pragma unroll
+        for (int j = 0; j < N; j++) {
+#pragma unroll
+            for (int e = 0; e < 4; e++) {
+                int r = row + e / 2 * 8, x = column + j * 8 + (e & 1);
+                if (j < tiles && r < n.queries && x < n.width) dq[r * dq_stride + x] = from_float<T>(c[0][j][e] * scale);
+            }
+        }
+    }
+}
+
+template <class T, int D, int DH, int WARPS, int MI, int BM, int QS, bool ANY>
+DEV void attention_backward(const T* q, const T* k, const T* v, const void* mask, const T* d_o, const QueryRow* rows, float* accumulator, T* dq, T* dk, T* dv,
+    const AttentionStrides& stride, const AttentionGradStrides& gs, const AttentionSizes& n, float scale, int mode) {
+    typedef BackwardTile<T, D, DH, WARPS, MI, BM, QS> S;
+    const int P = S::P, PS = S::PS, BN = S::BN, THREADS = S::THREADS, NT = QS / 8, DT = DH / 8;
+    DYN_SHARED(T, tiles);
+    T* ks = tiles;
+    T* vs = ks + BN * P;
+    T* qs = vs + BN * P;
+    T* os = qs + 2 * BM * P;
+    T* ss = os + 2 * BM * P;
+    QueryRow* rs = (QueryRow*)(ss + 2 * BN * PS);
+
+    int parts = D / DH, k_blocks = div_up(n.keys, BN), index = (int)blockIdx.x;
+    int first_column = index % parts * DH;
+    index /= parts;
+    int k0 = index % k_blocks * BN, head = index / k_blocks, h = head % n.heads, b = head / n.heads;
+    int padded = padded_queries(n.queries);
+    bool aligned = !ANY || (n.aligned & 1);
+    q = head_of(q, stride.q, b, h);
+    d_o = head_of(d_o, gs.d_o, b, h);
+    rows += (i64)head * padded;
+    accumulator += (i64)head * padded * D;
+    dq = head_of(dq, gs.dq, b, h);
+    k = head_of(k, stride.k, b, h) + k0 * stride.k[2];
+    v = head_of(v, stride.v, b, h) + k0 * stride.v[2];
+
+    int tid = (int)threadIdx.x, warp = tid >> 5, g = lane() >> 2, t = lane() & 3;
+    int key0 = warp * 16 * MI;
+    const T* ka = ks + key0 * P + lane_rows_first<D>();
+    const T* va = vs + key0 * P + lane_rows_first<D>();
+    const T* ka_tail = ks + key0 * P + (lane() & 15) * P;
+    const T* va_tail = vs + key0 * P + (lane() & 15) * P;
+    int nb = lane_columns_first<D>(), nb_tail = lane_rows_only<D>(), kb = lane_rows_first<D>() + first_column;
+    float factor = scale * ATTENTION_LOG2E;
+
+    load_tile<T, D, BN, THREADS, ANY>(ks, k, stride.k[2], n.keys - k0, n.width, aligned);
+    load_tile<T, D, BN, THREADS, ANY>(vs, v, stride.v[2], n.keys - k0, n.values, aligned);
+    cp_async_commit();
+    int i = n.causal ? k0 / BM : 0, blocks = div_up(n.queries, BM), start = i;
+    bool ragged = k0 + BN > n.keys;
+    auto load = [&](int block, int buffer) {
+        int q0 = block * BM;
+        load_tile<T, D, BM, THREADS, ANY>(qs + buffer * BM * P, q + q0 * stride.q[2], stride.q[2], n.queries - q0, n.width, aligned);
+        load_tile<T, D, BM, THREADS, ANY>(os + buffer * BM * P, d_o + q0 * gs.d_o[2], gs.d_o[2], n.queries - q0, n.values, aligned);
+        if (tid < BM / 2) cp_async16(rs + buffer * BM + tid * 2, rows + q0 + tid * 2);
+        cp_async_commit();
+    };
+    if (i < blocks) load(i, 0);
+
+    float acc_k[MI][DT][4], acc_v[MI][DT][4];
+    clear(acc_k);
+    clear(acc_v);
+    for (int buffer = 0; i < blocks; i++, buffer ^= 1) {
+        cp_async_wait<0>();
+        __syncthreads();
+        if (i + 1 < blocks) load(i + 1, buffer ^ 1);
+        if (i > start && mode != ATTENTION_DQ_NONE) {
+            backward_queries<S, T, D, DH>(ss + (buffer ^ 1) * BN * PS, ks, first_column, (i - 1) * BM, mode, accumulator, dq, gs.dq[2], n, scale);
+        }
+        const T* qt = qs + buffer * BM * P;
+        const T* ot = os + buffer * BM * P;
+        T* st = ss + buffer * BN * PS + (key0 + g) * PS + 2 * t;
+        bool test = ragged || (n.causal && i * BM < k0 + BN - 1) || (ANY && n.mask != 0);
+#pragma unroll 1
+        for (int sub = 0; sub < BM; sub += QS) {
+            float s[MI][NT][4], p[MI][NT][4];
+            clear(s);
+            multiply_rows<T, D>(s, ka, qt + sub * P + nb, ka_tail, qt + sub * P + nb_tail);
+            clear(p);
+            multiply_rows<T, D>(p, va, ot + sub * P + nb, va_tail, ot + sub * P + nb_tail);
+            const Vec<float, 4>* row = (const Vec<float, 4>*)(rs + buffer * BM + sub) + t;
+            int query0 = i * BM + sub + 2 * t;
+            if (ANY || test) {
+#pragma unroll
+                for (int m = 0; m < MI; m++) {
+#pragma unroll
+                    for (int j = 0; j < NT; j++) {
+#pragma unroll
+                        for (int e = 0; e < 4; e++) {
+                            float& x = s[m][j][e];
+                            int key = k0 + key0 + m * 16 + e / 2 * 8 + g, query = query0 + j * 8 + (e & 1);
+                            if (ANY) {
+                                x *= factor;
+                                if (test) x = masked_score<T>(x, n, mask, mask_row(stride, n, b, h, query), stride.mask[3], query, key);
+                            } else if (key >= n.keys || (n.causal && key > query)) {
+                                x = negative_infinity();
+                            }
+                        }
+                    }
+                }
+            }
+            float mul = ANY ? 1.f : factor;
+#pragma unroll
+            for (int j = 0; j < NT; j++) {
+                Vec<float, 4> r = row[4 * j];  // lse, delta of queries 8 j + 2 t and the next
+#pragma unroll
+                for (int m = 0; m < MI; m++) {
+#pragma unroll
+                    for (int e = 0; e < 4; e++) {
+                        float x = exp2_fast(s[m][j][e] * mul - r[2 * (e & 1)]);
+                        s[m][j][e] = x;
+                        p[m][j][e] = x * (p[m][j][e] - r[2 * (e & 1) + 1]);
+                    }
+                }
+            }
+            multiply_accumulator<T, P>(acc_v, s, ot + sub * P + kb);
+#pragma unroll
+            for (int j = 0; j < NT / 2; j++) {
+                unsigned fa[MI][4];
+#pragma unroll
+                for (int m = 0; m < MI; m++) {
+#pragma unroll
+                    for (int e = 0; e < 4; e++) fa[m][e] = pack2<T>(p[m][2 * j + e / 2][e % 2 * 2], p[m][2 * j + e / 2][e % 2 * 2 + 1]);
+                    T* to = st + m * 16 * PS + sub + j * 16;
+                    *(unsigned*)to = fa[m][0];
+                    *(unsigned*)(to + 8 * PS) = fa[m][1];
+                    *(unsigned*)(to + 8) = fa[m][2];
+                    *(unsigned*)(to + 8 * PS + 8) = fa[m][3];
+                }
+                multiply_step<T, P>(acc_k, fa, qt + sub * P + kb + j * 16 * P);
+            }
+        }
+    }
+    cp_async_wait<0>();
+    __syncthreads();
+    if (blocks > start && mode != ATTENTION_DQ_NONE) {
+        backward_queries<S, T, D, DH>(ss + ((blocks - 1 - start) & 1) * BN * PS, ks, first_column, (blocks - 1) * BM, mode, accumulator, dq, gs.dq[2], n, scale);
+    }
+    __syncthreads();  // the gradients go over k and v
+
+    float by_scale[MI][2], by_one[MI][2];
+#pragma unroll
+    for (int m = 0; m < MI; m++) {
+        by_scale[m][0] = by_scale[m][1] = scale;
+        by_one[m][0] = by_one[m][1] = 1.f;
+    }
+    T* k_own = ks + key0 * P;
+    T* v_own = vs + key0 * P;
+    store_fragments<T, P>(k_own, acc_k, by_scale);
+    store_fragments<T, P>(v_own, acc_v, by_one);
+    __syncwarp();
+    int first = k0 + key0;
+    bool whole = !ANY || (n.aligned & 2);
+    dk = head_of(dk, gs.dk, b, h) + first * gs.dk[2] + first_column;
+    dv = head_of(dv, gs.dv, b, h) + first * gs.dv[2] + first_column;
+    store_rows<T, P, DH, 16 * MI, ANY>(dk, gs.dk[2], k_own, n.keys - first, ANY ? n.width - first_column : DH, whole);
+    store_rows<T, P, DH, 16 * MI, ANY>(dv, gs.dv[2], v_own, n.keys - first, ANY ? n.values - first_column : DH, whole);
+}
+
+/** dq of 64 queries of one head; four warps of 16 queries. Any mask, width, alignment. */
+template <class T, int D, int BN>
+DEV void attention_dq(const T* q, const T* k, const T* v, const void* mask, const T* d_o, const QueryRow* rows, T* dq, const AttentionStrides& stride,
+    const AttentionGradStrides& gs, const AttentionSizes& n, float scale) {
+    const int P = Pitch<D>::N, NT = BN / 8, BM = 64, THREADS = 128;
+    DYN_SHARED(T, tiles);
+    T* qs = tiles;
+    T* os = qs + BM * P;
+    T* ks = os + BM * P;
+    T* vs = ks + 2 * BN * P;
+    int q_blocks = div_up(n.queries, BM), head = (int)blockIdx.x / q_blocks, h = head % n.heads, b = head / n.heads;
+    int q0 = (q_blocks - 1 - (int)blockIdx.x % q_blocks) * BM;
+    bool aligned = n.aligned & 1;
+    k = head_of(k, stride.k, b, h);
+    v = head_of(v, stride.v, b, h);
+    int warp = (int)threadIdx.x >> 5, g = lane() >> 2, t = lane() & 3, own = warp * 16;
+    load_tile<T, D, BM, THREADS, true>(qs, head_of(q, stride.q, b, h) + q0 * stride.q[2], stride.q[2], n.queries - q0, n.width, aligned);
+    load_tile<T, D, BM, THREADS, true>(os, head_of(d_o, gs.d_o, b, h) + q0 * gs.d_o[2], gs.d_o[2], n.queries - q0, n.values, aligned);
+    int blocks = div_up(n.causal ? min_int(n.keys, q0 + BM) : n.keys, BN);
+    auto load = [&](int block, int buffer) {
+        i64 k0 = (i64)block * BN;
+        load_tile<T, D, BN, THREADS, true>(ks + buffer * BN * P, k + k0 * stride.k[2], stride.k[2], n.keys - (int)k0, n.width, aligned);
+        load_tile<T, D, BN, THREADS, true>(vs + buffer * BN * P, v + k0 * stride.v[2], stride.v[2], n.keys - (int)k0, n.values, aligned);
+        cp_async_commit();
+    };
+    load(0, 0);
+    QueryRow row[2];
+    row[0] = rows[(i64)head * padded_queries(n.queries) + q0 + own + g];
+    row[1] = rows[(i64)head * padded_queries(n.queries) + q0 + own + g + 8];
+    float acc[1][D / 8][4];
+    clear(acc);
+    float factor = scale * ATTENTION_LOG2E;
+    int a = own * P + lane_rows_first<D>(), nb = lane_columns_first<D>(), kb = lane_rows_first<D>();
+    for (int j = 0; j < blocks; j++) {
+        cp_async_wait<0>();
+        __syncthreads();
+        int buffer = j & 1;
+        if (j + 1 < blocks) load(j + 1, buffer ^ 1);
+        const T* kt = ks + buffer * BN * P;
+        const T* vt = vs + buffer * BN * P;
+        float s[1][NT][4], p[1][NT][4];
+        clear(s);
+        multiply_rows<T, D>(s, qs + a, kt + nb, (const T*)nullptr, (const T*)nullptr);
+        clear(p);
+        multiply_rows<T, D>(p, os + a, vt + nb, (const T*)nullptr, (const T*)nullptr);
+#pragma unroll
+        for (int r = 0; r < 2; r++) {
+            int query = q0 + own + r * 8 + g;
+            i64 mrow = mask_row(stride, n, b, h, query);
+#pragma unroll
+            for (int jj = 0; jj < NT; jj++) {
+#pragma unroll
+                for (int e = 0; e < 2; e++) {
+                    int key = j * BN + jj * 8 + 2 * t + e;
+                    float x = masked_score<T>(s[0][jj][2 * r + e] * factor, n, mask, mrow, stride.mask[3], query, key);
+                    float& y = p[0][jj][2 * r + e];
+                    y = exp2_fast(x - row[r].lse) * (y - row[r].delta);
+                }
+            }
+        }
+        multiply_accumulator<T, P>(acc, p, kt + kb);
+    }
+    float by_scale[1][2] = {{scale, scale}};
+    __syncwarp();
+    store_fragments<T, P>(qs + own * P, acc, by_scale);
+    __syncwarp();
+    dq = head_of(dq, gs.dq, b, h) + (q0 + own) * gs.dq[2];
+    store_rows<T, P, D, 16, true>(dq, gs.dq[2], qs + own * P, n.queries - q0 - own, n.width, n.aligned & 2);
+}
+
+// Grid: heads_in_all = B H; attention_rows: ceil(B H padded queries / 32), 256 threads; attention_round: ceil(B H Lq ceil(width / 8) / 256), 256 threads.
+#define ATTENTION_ROWS(T, suffix)                                                                                                                      \
+    KERNEL(attention_rows_##suffix)                                                                                                                    \
+    (const T* o, const T* d_o, const float* lse, QueryRow* rows, float* accumulator, int accumulated, i64 heads_in_all, AttentionStrides s,            \
+        AttentionGradStrides gs, AttentionSizes n) {                                                                                                   \
+        attention_rows<T>(o, d_o, lse, rows, accumulator, accumulated, heads_in_all, s, gs, n);                                                        \
+    }                                                                                                                                                  \
+    KERNEL(attention_round_##suffix)                                                                                                                   \
+    (const float* accumulator, int accumulated, T* dq, i64 heads_in_all, AttentionGradStrides gs, AttentionSizes n, float scale) {                     \
+        attention_round<T>(accumulator, accumulated, dq, heads_in_all, gs, n, scale);                                                                  \
+    }                                                                                                                                                  \
+    EMU_EXPORT(attention_rows_##suffix)                                                                                                                \
+    EMU_EXPORT(attention_round_##suffix)
+
+// q, k, v, mask as in the forward; d_o [B, H, Lq, values]; rows [B H, padded queries]; accumulator [B H, padded queries, D] of f32, for mode 0;
+// dq, dk, dv like q, k, v. Grid: B H ceil(Lk / BN) D / DH; 32 WARPS threads.
+#define ATTENTION_BACKWARD(name, T, D, DH, WARPS, MI, BM, QS, ANY, blocks)                                                                               \
+    KERNEL_BOUNDS(name, 32 * WARPS, blocks)                                                                                                            \
+    (const T* q, const T* k, const T* v, const void* mask, const T* d_o, const QueryRow* rows, float* accumulator, T* dq, T* dk, T* dv,                \
+        AttentionStrides stride, AttentionGradStrides gs, AttentionSizes n, float scale, int mode) {                                                  \
+        attention_backward<T, D, DH, WARPS, MI, BM, QS, ANY>(q, k, v, mask, d_o, rows, accumulator, dq, dk, dv, stride, gs, n, scale, mode);           \
+    }                                                                                                                                                  \
+    EMU_EXPORT(name)
+
+// Grid: B H ceil(Lq / 64); 128 threads.
+#define ATTENTION_DQ(name, T, D, BN)                                                                                                                   \
+    KERNEL_BOUNDS(name, 128, 1)                                                                                                                        \
+    (const T* q, const T* k, const T* v, const void* mask, const T* d_o, const QueryRow* rows, T* dq, AttentionStrides stride,                         \
+        AttentionGradStrides gs, AttentionSizes n, float scale) {                                                                                      \
+        attention_dq<T, D, BN>(q, k, v, mask, d_o, rows, dq, stride, gs, n, scale);                                                                    \
+    }                                                                                                                                                  \
+    EMU_EXPORT(name)
+
+#define ATTENTION_BACKWARD_ALL(T, suffix)                                                           \
+    ATTENTION_ROWS(T, suffix)                                                                       \
+    ATTENTION_BACKWARD(attention_backward_32_##suffix, T, 32, 32, 8, 2, 64, 32, false, 1)           \
+    ATTENTION_BACKWARD(attention_backward_40_##suffix, T, 40, 40, 8, 2, 64, 32, false, 1)           \
+    ATTENTION_BACKWARD(attention_backward_64_##suffix, T, 64, 64, 8, 2, 64, 32, false, 1)           \
+    ATTENTION_BACKWARD(attention_backward_72_##suffix, T, 72, 72, 8, 2, 64, 32, false, 1)           \
+    ATTENTION_BACKWARD(attention_backward_80_##suffix, T, 80, 80, 8, 1, 64, 64, false, 1)           \
+    ATTENTION_BACKWARD(attention_backward_96_##suffix, T, 96, 96, 8, 1, 64, 32, false, 1)           \
+    ATTENTION_BACKWARD(attention_backward_128_##suffix, T, 128, 128, 8, 1, 64, 32, false, 1)        \
+    ATTENTION_BACKWARD(attention_backward_160_##suffix, T, 160, 160, 8, 1, 32, 32, false, 1)        \
+    ATTENTION_BACKWARD(attention_backward_256_##suffix, T, 256, 128, 4, 1, 32, 32, false, 1)        \
+    ATTENTION_BACKWARD(attention_backward_any_32_##suffix, T, 32, 32, 4, 1, 32, 32, true, 2)        \
+    ATTENTION_BACKWARD(attention_backward_any_64_##suffix, T, 64, 64, 4, 1, 32, 32, true, 2)        \
+    ATTENTION_BACKWARD(attention_backward_any_128_##suffix, T, 128, 128, 4, 1, 32, 32, true, 2)     \
+    ATTENTION_BACKWARD(attention_backward_any_256_##suffix, T, 256, 128, 4, 1, 32, 32, true, 1)     \
+    ATTENTION_DQ(attention_dq_32_##suffix, T, 32, 64)                                               \
+    ATTENTION_DQ(attention_dq_64_##suffix, T, 64, 64)                                               \
+    ATTENTION_DQ(attention_dq_128_##suffix, T, 128, 64)                                             \
+    ATTENTION_DQ(attention_dq_256_##suffix, T, 256, 32)
