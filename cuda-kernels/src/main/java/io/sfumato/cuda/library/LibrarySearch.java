@@ -75,7 +75,8 @@ public final class LibrarySearch {
     }
     for (Path packages : sitePackages()) {
       Path nvidia = packages.resolve("nvidia");
-      matching(nvidia, "*").forEach(p -> list.add(p.resolve("lib"))); // cu13, cublas, cudnn, …
+      List<Path> parts = matching(nvidia, "*").reversed(); // cu13, cublas, cudnn, …
+      parts.forEach(p -> list.add(p.resolve("lib")));
     }
     return list;
   }
