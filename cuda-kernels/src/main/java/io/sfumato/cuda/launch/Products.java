@@ -5,11 +5,20 @@ import io.sfumato.cuda.driver.Gpu;
 import java.util.Map;
 import java.util.Optional;
 import java.util.concurrent.ConcurrentHashMap;
+import org.jspecify.annotations.Nullable;
 
 /** Launches products by the best means there are. */
 final class Products {
   private static final Gemms OWN = new OwnGemms();
   private static final Map<Gpu, Optional<Gemms>> NVIDIA = new ConcurrentHashMap<>();
+
+  /**
+   * From how many operations on NVIDIA's faster product pays for a second pair in a pass of its
+   * own, which reads and writes C once more.
+   */
+  private static final double TWO_PASSES = 1e9;
+
+  private static final double TWO_PASSES_16_BIT = 16e9;
 
   private Products() {}
 
@@ -28,7 +37,9 @@ final class Products {
       return;
     }
     Product base = p.alone().scaled(p.alpha(), 1);
-    if (!nvidia.takes(base)) {
+    double operations = 2.0 * p.batches() * p.m() * p.n() * p.k();
+    double enough = p.dtype().bytes() == 2 ? TWO_PASSES_16_BIT : TWO_PASSES;
+    if (operations < enough || !nvidia.takes(base)) {
       OWN.run(gpu, p);
       return;
     }
@@ -40,7 +51,7 @@ final class Products {
     }
   }
 
-  private static @org.jspecify.annotations.Nullable Gemms nvidia(Gpu gpu) {
+  private static @Nullable Gemms nvidia(Gpu gpu) {
     Optional<Gemms> known = NVIDIA.get(gpu);
     if (known == null) {
       known = NVIDIA.computeIfAbsent(gpu, g -> Optional.ofNullable(NvidiaGemms.open(g)));
