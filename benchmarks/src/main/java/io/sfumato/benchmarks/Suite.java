@@ -5,12 +5,14 @@ import com.sun.management.ThreadMXBean;
 import io.sfumato.tensor.DType;
 import io.sfumato.tensor.Device;
 import io.sfumato.tensor.Scope;
+import io.sfumato.tensor.Tensor;
 import io.sfumato.tensor.TensorException;
 import io.sfumato.tensor.cpu.CpuBackend;
 import io.sfumato.tensor.cpu.Parallel;
 import io.sfumato.tensor.exec.Backend;
 import io.sfumato.tensor.exec.Backends;
 import io.sfumato.tensor.exec.Executor;
+import io.sfumato.tensor.exec.Recording;
 import java.lang.management.ManagementFactory;
 import java.util.Arrays;
 import java.util.List;
@@ -74,6 +76,11 @@ public final class Suite implements Callable<Integer> {
       description = "Type of all tensors: f32 or bf16.",
       defaultValue = "f32")
   private String dtypeName = "f32";
+
+  @Option(
+      names = "--graph",
+      description = "Records each case and times its replays: on CUDA as one graph.")
+  private boolean graph;
 
   @Option(
       names = "--memory",
@@ -182,33 +189,53 @@ public final class Suite implements Callable<Integer> {
         requireServed(name, benchmark, dtype);
       }
       backend.synchronize();
-      Runnable body =
-          () -> {
-            Scope.run(benchmark.body());
-            backend.synchronize();
-          };
-      if (exactly == 0) {
-        warmUp(body);
+      Runnable eager = () -> Scope.run(benchmark.body());
+      try (Recording recording = graph ? recorded(eager, backend) : null) {
+        Runnable run = recording == null ? eager : recording::replay;
+        time(
+            name,
+            () -> {
+              run.run();
+              backend.synchronize();
+            },
+            backend,
+            resident);
       }
-      double[] times = new double[Math.max(exactly, MOST_RUNS)];
-      int runs = 0;
-      long allocated = THREADS.getTotalThreadAllocatedBytes();
-      long start = System.nanoTime();
-      while (exactly > 0
-          ? runs < exactly
-          : runs < LEAST_RUNS
-              || (runs < MOST_RUNS && (System.nanoTime() - start) * 1e-9 < seconds)) {
-        long before = System.nanoTime();
-        body.run();
-        times[runs++] = (System.nanoTime() - before) * 1e-6;
-      }
-      double garbage = (THREADS.getTotalThreadAllocatedBytes() - allocated) / MEBI / runs;
-      Arrays.sort(times, 0, runs);
-      double median = runs % 2 == 1 ? times[runs / 2] : (times[runs / 2 - 1] + times[runs / 2]) / 2;
-      System.out.println(line(name, median, times[0], runs, garbage, memory(resident, backend)));
     } finally {
       scope.close();
     }
+  }
+
+  private void time(String name, Runnable body, Backend backend, @Nullable ResidentSet resident) {
+    if (exactly == 0) {
+      warmUp(body);
+    }
+    double[] times = new double[Math.max(exactly, MOST_RUNS)];
+    int runs = 0;
+    long allocated = THREADS.getTotalThreadAllocatedBytes();
+    long start = System.nanoTime();
+    while (exactly > 0
+        ? runs < exactly
+        : runs < LEAST_RUNS || (runs < MOST_RUNS && (System.nanoTime() - start) * 1e-9 < seconds)) {
+      long before = System.nanoTime();
+      body.run();
+      times[runs++] = (System.nanoTime() - before) * 1e-6;
+    }
+    double garbage = (THREADS.getTotalThreadAllocatedBytes() - allocated) / MEBI / runs;
+    Arrays.sort(times, 0, runs);
+    double median = runs % 2 == 1 ? times[runs / 2] : (times[runs / 2 - 1] + times[runs / 2]) / 2;
+    System.out.println(line(name, median, times[0], runs, garbage, memory(resident, backend)));
+  }
+
+  /** What a case launches; it has run before, so that states and caches are there. */
+  private static Recording recorded(Runnable eager, Backend backend) {
+    eager.run();
+    eager.run();
+    return backend.record(
+        () -> {
+          eager.run();
+          return new Tensor[0];
+        });
   }
 
   private void warmUp(Runnable body) {

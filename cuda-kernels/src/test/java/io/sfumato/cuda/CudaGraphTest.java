@@ -11,6 +11,7 @@ import io.sfumato.tensor.Device;
 import io.sfumato.tensor.Rng;
 import io.sfumato.tensor.Scope;
 import io.sfumato.tensor.Tensor;
+import io.sfumato.tensor.TensorSpec;
 import io.sfumato.tensor.exec.Backend;
 import io.sfumato.tensor.exec.Backends;
 import io.sfumato.tensor.exec.Recording;
@@ -129,6 +130,28 @@ final class CudaGraphTest {
         List.of(m),
         List.of(v),
         new Updates.Adam(rate, 0.9, 0.99, 1e-8, 0.01, true, step, 1));
+  }
+
+  @Test
+  void randomNumbersOfAVaryingPartAreNewAtEachReplay() {
+    Scope.run(
+        () -> {
+          long[] key = {0};
+          TensorSpec spec = zeros(3, 50).spec();
+          try (Recording graph =
+              backend()
+                  .record(
+                      () -> {
+                        Tensor noise = Varying.run(() -> Rng.seed(key[0]++).normal(spec));
+                        return new Tensor[] {NN.softmax(noise, -1)};
+                      })) {
+            for (int i = 0; i < 3; i++) {
+              float[] found = graph.replay()[0].toFloatArray();
+              float[] expected = softmaxOnHost(Rng.seed(i).normal(3, 50));
+              assertArrayEquals(expected, found, 1e-6f);
+            }
+          }
+        });
   }
 
   @Test

@@ -7,6 +7,7 @@ import io.sfumato.tensor.Parameter;
 import io.sfumato.tensor.Scope;
 import io.sfumato.tensor.Tensor;
 import io.sfumato.tensor.TensorSpec;
+import io.sfumato.tensor.exec.Varying;
 import io.sfumato.tensor.ops.Updates;
 import java.util.ArrayList;
 import java.util.Collection;
@@ -108,8 +109,13 @@ public final class Ema implements AutoCloseable {
 
   /** Moves the averages towards the parameters; call it after each optimizer step. */
   public void update() {
-    updates++;
-    Updates.ema(values(averages), values(parameters), decay(updates));
+    Varying.run(
+        List.of(),
+        () -> {
+          updates++;
+          Updates.ema(values(averages), values(parameters), decay(updates));
+          return new Tensor[0];
+        });
   }
 
   /** The averages, with the names of the parameters. */

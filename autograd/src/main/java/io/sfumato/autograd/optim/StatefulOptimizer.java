@@ -9,6 +9,7 @@ import io.sfumato.tensor.Parameter;
 import io.sfumato.tensor.Scope;
 import io.sfumato.tensor.Tensor;
 import io.sfumato.tensor.TensorSpec;
+import io.sfumato.tensor.exec.Varying;
 import io.sfumato.tensor.ops.Updates;
 import java.util.ArrayList;
 import java.util.Collections;
@@ -89,11 +90,15 @@ abstract sealed class StatefulOptimizer implements Optimizer
 
   @Override
   public final void step(Gradients gradients, double gradientScale) {
-    steps++;
-    Autograd.noGrad(
+    Varying.run(
+        gradients.asMap().values(),
         () -> {
-          Scope.run(() -> groups.forEach(g -> step(g, gradients, gradientScale)));
-          return this;
+          steps++;
+          return Autograd.noGrad(
+              () -> {
+                Scope.run(() -> groups.forEach(g -> step(g, gradients, gradientScale)));
+                return new Tensor[0];
+              });
         });
   }
 
