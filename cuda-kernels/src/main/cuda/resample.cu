@@ -259,21 +259,21 @@ template <class T> DEV void max_pool(const T* x, T* y, i64* index, const Axes& a
 
 // x, y [outer, D, H, W, inner]; total: units of V elements (vector: 16 bytes, else 1) of the result
 #define RESAMPLE(suffix, T)                                                                                                                  \
-    KERNEL(resample_##suffix)(const T* x, T* y, Axes axes, i64 inner, i64 total, int vector) {                                                \
+    KERNEL_BOUNDS(resample_##suffix, 256, 2)(const T* x, T* y, Axes axes, i64 inner, i64 total, int vector) {                                                \
         if (vector) {                                                                                                                        \
             resample<T, Wide<T>::N, false>(x, y, axes, inner, total);                                                                        \
         } else {                                                                                                                             \
             resample<T, 1, false>(x, y, axes, inner, total);                                                                                 \
         }                                                                                                                                    \
     }                                                                                                                                        \
-    KERNEL(resample_backward_##suffix)(const T* x, T* y, Axes axes, i64 inner, i64 total, int vector) {                                       \
+    KERNEL_BOUNDS(resample_backward_##suffix, 256, 3)(const T* x, T* y, Axes axes, i64 inner, i64 total, int vector) {                                       \
         if (vector) {                                                                                                                        \
             resample<T, Wide<T>::N, true>(x, y, axes, inner, total);                                                                         \
         } else {                                                                                                                             \
             resample<T, 1, true>(x, y, axes, inner, total);                                                                                  \
         }                                                                                                                                    \
     }                                                                                                                                        \
-    KERNEL(max_pool_##suffix)(const T* x, T* y, i64* index, Axes axes, int dilation_h, int dilation_w, i64 inner, i64 total) {                \
+    KERNEL_BOUNDS(max_pool_##suffix, 256, 3)(const T* x, T* y, i64* index, Axes axes, int dilation_h, int dilation_w, i64 inner, i64 total) {                \
         max_pool(x, y, index, axes, dilation_h, dilation_w, inner, total);                                                                   \
     }
 
