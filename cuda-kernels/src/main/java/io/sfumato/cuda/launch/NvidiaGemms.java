@@ -16,8 +16,9 @@ import java.util.List;
 import org.jspecify.annotations.Nullable;
 
 /**
- * Products by cuBLAS and cuBLASLt. A matrix in row-major order is its transpose in column-major
- * order, so {@code Cᵀ = Bᵀ Aᵀ} is what they are asked for.
+ * Products by cuBLASLt, which costs the host less per call and adds a bias in the same pass, or by
+ * cuBLAS. A matrix in row-major order is its transpose in column-major order, so {@code Cᵀ = Bᵀ Aᵀ}
+ * is what they are asked for.
  */
 final class NvidiaGemms implements Gemms {
   /** {@code false}: not used; {@code lt}: cuBLASLt alone; {@code ex}: cuBLAS alone. */
@@ -52,16 +53,16 @@ final class NvidiaGemms implements Gemms {
     long workspace = gpu.memory().allocate(WORKSPACE_BYTES);
     List<Blas> found = new ArrayList<>();
     List<String> reasons = new ArrayList<>();
-    if (!wanted.equals("lt")) {
+    if (!wanted.equals("ex")) {
       try {
-        found.add(Cublas.open(search, cuda13, gpu.stream(), workspace, WORKSPACE_BYTES));
+        found.add(CublasLt.open(search, cuda13, gpu.stream(), workspace, WORKSPACE_BYTES));
       } catch (MissingLibraryException e) {
         reasons.add(e.getMessage());
       }
     }
-    if (!wanted.equals("ex")) {
+    if (!wanted.equals("lt")) {
       try {
-        found.add(CublasLt.open(search, cuda13, gpu.stream(), workspace, WORKSPACE_BYTES));
+        found.add(Cublas.open(search, cuda13, gpu.stream(), workspace, WORKSPACE_BYTES));
       } catch (MissingLibraryException e) {
         reasons.add(e.getMessage());
       }
@@ -84,17 +85,26 @@ final class NvidiaGemms implements Gemms {
 
   @Override
   public boolean takes(Product p) {
-    return !failed && p.more() == null && p.outer() <= MOST_CALLS && p.k() > 0 && call(p) != null;
+    ColumnGemm call = call(p);
+    return call != null && libraries.stream().anyMatch(b -> b.takes(call));
   }
 
   @Override
   public boolean run(Gpu gpu, Product p) {
-    ColumnGemm call = takes(p) ? call(p) : null;
-    Blas blas = call == null ? null : library(call);
-    if (call == null || blas == null) {
+    ColumnGemm call = call(p);
+    if (call == null) {
       return false;
     }
     gpu.enter();
+    for (Blas blas : libraries) {
+      if (blas.takes(call) && run(blas, call, p)) {
+        return true;
+      }
+    }
+    return false;
+  }
+
+  private boolean run(Blas blas, ColumnGemm call, Product p) {
     int bytes = p.dtype().bytes();
     for (int i = 0; i < p.outer(); i++) {
       int status =
@@ -106,10 +116,10 @@ final class NvidiaGemms implements Gemms {
               p.bias(),
               p.alpha(),
               p.beta());
+      if (status != 0 && i > 0) {
+        throw new IllegalStateException(blas.name() + " reported status " + status + " at " + p);
+      }
       if (status != 0) {
-        if (i > 0) {
-          throw new IllegalStateException(blas.name() + " reported status " + status + " at " + p);
-        }
         refused(blas, p, status);
         return false;
       }
@@ -124,8 +134,10 @@ final class NvidiaGemms implements Gemms {
     }
     LOG.log(
         unsupported ? Level.DEBUG : Level.WARNING,
-        "cuda: own kernels multiply matrices"
-            + (unsupported ? " here" : " from now on")
+        "cuda: "
+            + (unsupported
+                ? "something else multiplies matrices here"
+                : "own kernels multiply matrices from now on")
             + ", because "
             + blas.name()
             + " reported status "
@@ -134,17 +146,11 @@ final class NvidiaGemms implements Gemms {
             + p);
   }
 
-  private @Nullable Blas library(ColumnGemm call) {
-    for (Blas blas : libraries) {
-      if (blas.takes(call)) {
-        return blas;
-      }
+  /** The call for the transposed product, or null if it cannot be one. */
+  private @Nullable ColumnGemm call(Product p) {
+    if (failed || p.more() != null || p.outer() > MOST_CALLS || p.k() == 0) {
+      return null;
     }
-    return null;
-  }
-
-  /** The call for the transposed product, or null if an operand has no unit stride. */
-  private static @Nullable ColumnGemm call(Product p) {
     int ldb = leading(p.b().column(), p.b().row(), p.n(), p.k());
     int ldbT = leading(p.b().row(), p.b().column(), p.k(), p.n());
     int lda = leading(p.a().column(), p.a().row(), p.k(), p.m());

@@ -6,6 +6,7 @@ import static java.lang.foreign.ValueLayout.JAVA_INT;
 import static java.lang.foreign.ValueLayout.JAVA_LONG;
 
 import io.sfumato.tensor.DType;
+import java.io.Serial;
 import java.lang.foreign.Arena;
 import java.lang.foreign.MemorySegment;
 import java.lang.foreign.ValueLayout;
@@ -163,7 +164,11 @@ public final class CublasLt implements Blas {
     try {
       Plan plan = plans.get(call);
       if (plan == null) {
-        plan = plan(call, bias);
+        try {
+          plan = plan(call, bias);
+        } catch (StatusException e) {
+          plan = new Plan(e.status, 0, 0, 0, 0, MemorySegment.NULL, 0);
+        }
         plans.put(call, plan);
       }
       if (plan.status != 0) {
@@ -283,7 +288,19 @@ public final class CublasLt implements Blas {
 
   private static void check(int status) {
     if (status != 0) {
-      throw new IllegalStateException("cuBLASLt reported status " + status);
+      throw new StatusException(status);
+    }
+  }
+
+  /** A call that makes a plan failed. */
+  private static final class StatusException extends RuntimeException {
+    @Serial private static final long serialVersionUID = 1L;
+
+    private final int status;
+
+    StatusException(int status) {
+      super("cuBLASLt reported status " + status);
+      this.status = status;
     }
   }
 
