@@ -139,10 +139,10 @@ final class SuiteDit extends Module {
             List<Tensor> parts = Shaping.unbind(z, 0); // queries, keys, values
             h = NN.attention(parts.get(0), parts.get(1), parts.get(2), AttentionOptions.of());
             h = proj.call(h.permute(0, 2, 1, 3).reshape(b, n, WIDTH));
-            Tensor y = x.add(h.mul(m.get(2).unsqueeze(1)));
+            Tensor y = NN.gatedResidual(x, h, m.get(2));
             h = NN.layerNormModulate(y, m.get(3), m.get(4), 1e-6);
             h = fc2.call(NN.geluTanh(fc1.call(h)));
-            return y.add(h.mul(m.get(5).unsqueeze(1)));
+            return NN.gatedResidual(y, h, m.get(5));
           });
     }
   }

@@ -24,6 +24,7 @@ public final class CudaKernels {
     ResampleLaunch.addTo(table);
     ElementwiseLaunch.addTo(table);
     ChoiceLaunch.addTo(table);
+    GatedLaunch.addTo(table);
     ShapingLaunch.addTo(table);
     RandomLaunch.addTo(table);
     LayerNormLaunch.addTo(table);

@@ -85,7 +85,8 @@ public final class ResnetBlock2D extends Module {
    * Runs the block.
    *
    * @param x [B, in, H, W]
-   * @param temb the time embedding [B, timeChannels]; null if the block has none
+   * @param temb the time embedding after the activation [B, timeChannels]; null if the block has
+   *     none
    * @return [B, out, H', W']
    */
   public Tensor call(Tensor x, @Nullable Tensor temb) {
@@ -119,7 +120,7 @@ public final class ResnetBlock2D extends Module {
     if (timeEmbProj == null || temb == null) {
       return null;
     }
-    return timeEmbProj.call(options.activation.apply(temb)).unsqueeze(-1).unsqueeze(-1);
+    return timeEmbProj.call(temb).unsqueeze(-1).unsqueeze(-1);
   }
 
   private Tensor resample(Tensor x) {

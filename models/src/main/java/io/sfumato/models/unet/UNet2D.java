@@ -194,6 +194,7 @@ public final class UNet2D extends Module {
     if (classes != null) {
       emb = emb.add(classEmbedding(classes, sample));
     }
+    emb = activation.apply(emb); // once, for the projections of all blocks
     Tensor h = convIn.call(x); // [B, C0, H, W]
     Deque<Tensor> skips = new ArrayDeque<>();
     skips.push(h);

@@ -163,6 +163,18 @@ public final class NN extends Losses {
   }
 
   /**
+   * {@code y = x + gate h}, the same gate for all tokens of a sample (Peebles and Xie 2023).
+   *
+   * @param x [B, N, D]
+   * @param h [B, N, D]
+   * @param gate [B, D]
+   * @return [B, N, D]
+   */
+  public static Tensor gatedResidual(Tensor x, Tensor h, Tensor gate) {
+    return Executor.run(new GatedResidual(), Shaping.promoted(x, h, gate));
+  }
+
+  /**
    * Root-mean-square normalisation (Zhang and Sennrich 2019): {@code y = x / sqrt(mean(x²) + eps)
    * w} over the last dimension.
    *

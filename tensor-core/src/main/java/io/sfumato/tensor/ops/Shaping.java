@@ -237,7 +237,7 @@ public final class Shaping {
     return concat(axis, rows);
   }
 
-  private static Tensor[] promoted(Tensor[] tensors) {
+  static Tensor[] promoted(Tensor... tensors) {
     Tensor[] y = new Tensor[tensors.length];
     DType dtype = tensors.length == 0 ? DType.F32 : tensors[0].dtype();
     for (Tensor t : tensors) {

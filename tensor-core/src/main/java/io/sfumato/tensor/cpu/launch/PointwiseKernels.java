@@ -19,6 +19,8 @@ import io.sfumato.tensor.ops.CumSum;
 import io.sfumato.tensor.ops.Elu;
 import io.sfumato.tensor.ops.EmaStep;
 import io.sfumato.tensor.ops.Full;
+import io.sfumato.tensor.ops.GatedResidual;
+import io.sfumato.tensor.ops.GatedResidualBackward;
 import io.sfumato.tensor.ops.LeakyRelu;
 import io.sfumato.tensor.ops.LionStep;
 import io.sfumato.tensor.ops.LogSoftmax;
@@ -56,6 +58,8 @@ public final class PointwiseKernels {
         .add(Elu.class, PointwiseLaunch.elu())
         .add(Softplus.class, PointwiseLaunch.softplus())
         .add(Binary.class, new BinaryLaunch())
+        .add(GatedResidual.class, new GatedLaunch.Forward())
+        .add(GatedResidualBackward.class, new GatedLaunch.Backward())
         .add(Compare.class, ChoiceLaunch.compare())
         .add(Logical.class, ChoiceLaunch.logical())
         .add(Where.class, ChoiceLaunch.where())

@@ -5,6 +5,8 @@ import static io.sfumato.tensor.ops.cases.ErrorCase.f32;
 import static io.sfumato.tensor.ops.cases.Input.normal;
 
 import io.sfumato.tensor.exec.Op;
+import io.sfumato.tensor.ops.GatedResidual;
+import io.sfumato.tensor.ops.GatedResidualBackward;
 import io.sfumato.tensor.ops.GroupNorm;
 import io.sfumato.tensor.ops.GroupNormBackward;
 import io.sfumato.tensor.ops.LayerNorm;
@@ -45,6 +47,9 @@ final class NormCases implements CaseTable {
     layers(cases, "bias only", 1, false, true, 3, 6);
     layers(cases, "long", 1, true, true, 5, 131);
     layers(cases, "many", 1, true, true, 70, 19);
+    gated(cases, "small", 2, 3, 5);
+    gated(cases, "many tokens", 2, 131, 8);
+    gated(cases, "wide", 3, 2, 100);
     modulated(cases, "plain", 2, 3, 8);
     modulated(cases, "odd", 3, 5, 37);
     modulated(cases, "one token", 1, 1, 6);
@@ -96,6 +101,19 @@ final class NormCases implements CaseTable {
                   given.get(2))
               .tolerance(1e-5));
     }
+  }
+
+  private static void gated(List<OpCase> cases, String name, int batch, int tokens, int n) {
+    Input[] in = {normal(batch, tokens, n), normal(batch, tokens, n), normal(batch, n)};
+    OpCase c = OpCase.of(name, new GatedResidual(), in);
+    cases.add(name.equals("small") ? c.withSecondOrder() : c);
+    cases.add(
+        OpCase.of(
+            name,
+            new GatedResidualBackward(),
+            normal(batch, tokens, n),
+            normal(batch, n),
+            normal(batch, tokens, n)));
   }
 
   private static void rms(List<OpCase> cases, String name, boolean w, int... x) {
@@ -154,6 +172,14 @@ final class NormCases implements CaseTable {
             new LayerNormModulate(EPS),
             List.of(f32(2, 3), f32(2, 4), f32(2, 4)),
             "input must have shape [B, N, D]"),
+        ErrorCase.of(
+            new GatedResidual(),
+            List.of(f32(2, 3, 4), f32(2, 3, 4), f32(2, 1, 4)),
+            "gate must have shape [B, D] = [2, 4]"),
+        ErrorCase.of(
+            new GatedResidual(),
+            List.of(f32(2, 3, 4), f32(2, 3), f32(2, 4)),
+            "branch must have shape [B, N, D] = [2, 3, 4]"),
         ErrorCase.of(
             new RmsNorm(EPS, true), List.of(f32(2, 3), f32(2)), "weight must have shape [D] = [3]"),
         ErrorCase.of(new RunningAverage(0.1), List.of(f32(2), f32(3)), "value must have shape"));
