@@ -92,6 +92,33 @@ template <class T> DEV void transpose_narrow(const T* from, T* to, int rows, int
     }
 }
 
+/** The same for few rows: a block moves `some` columns, [rows][some] in dynamic shared memory. */
+template <class T> DEV void transpose_wide(const T* from, T* to, int rows, int columns, int some) {
+    DYN_SHARED(T, tile);
+    int c0 = blockIdx.x * some, here = columns - c0 < some ? columns - c0 : some;
+    from += (i64)blockIdx.y * rows * columns + c0;
+    to += ((i64)blockIdx.y * columns + c0) * rows;
+    for (int i = threadIdx.x; i < here * rows; i += blockDim.x) {
+        int r = i / here;
+        tile[i] = from[(i64)r * columns + (i - r * here)];
+    }
+    __syncthreads();
+    for (int i = threadIdx.x; i < here * rows; i += blockDim.x) {
+        int c = i / rows;
+        to[i] = tile[(i - c * rows) * here + c];
+    }
+}
+
+/** y[i] += bias[i % channels]; W neighbours at once, a divisor of channels. */
+template <class T, int W> DEV void add_bias(T* y, const T* bias, i64 total, int channels) {
+    for (i64 i = ((i64)blockIdx.x * blockDim.x + threadIdx.x) * W; i < total; i += (i64)gridDim.x * blockDim.x * W) {
+        Vec<T, W> v = load_vec<W>(y + i), b = load_vec<W>(bias + i % channels);
+        #pragma unroll
+        for (int e = 0; e < W; e++) v[e] = from_float<T>(to_float(v[e]) + to_float(b[e]));
+        store_vec(y + i, v);
+    }
+}
+
 /** y[i] = sum of parts [splits][total] at i + bias[i % channels], the sum in the order of splits. */
 template <class T> DEV void sum_parts(const float* parts, const T* bias, T* y, i64 total, int splits, int channels) {
     for (i64 i = (i64)blockIdx.x * blockDim.x + threadIdx.x; i < total; i += (i64)gridDim.x * blockDim.x) {
@@ -127,6 +154,13 @@ template <class T> DEV void sum_weight(const float* parts, T* dw, i64 total, int
     KERNEL(conv_transpose_narrow_##NAME)(const T* from, T* to, int rows, int columns, int some) { \
         transpose_narrow<T>(from, to, rows, columns, some); \
     } \
+    KERNEL(conv_transpose_wide_##NAME)(const T* from, T* to, int rows, int columns, int some) { \
+        transpose_wide<T>(from, to, rows, columns, some); \
+    } \
+    KERNEL(conv_add_bias_##NAME)(T* y, const T* bias, i64 total, int channels) { \
+        if (channels % Wide<T>::N == 0 && is_aligned(bias, 16) && is_aligned(y, 16)) add_bias<T, Wide<T>::N>(y, bias, total, channels); \
+        else add_bias<T, 1>(y, bias, total, channels); \
+    } \
     KERNEL(conv_sum_##NAME)(const float* parts, const T* bias, T* y, i64 total, int splits, int channels) { \
         sum_parts<T>(parts, bias, y, total, splits, channels); \
     } \
@@ -146,7 +180,8 @@ AROUND(f16, f16)
 
 #define DIRECT_NAMES(NAME) EMU_EXPORT(conv_direct_gather_##NAME) EMU_EXPORT(conv_direct_weight_##NAME)
 #define AROUND_NAMES(NAME) \
-    EMU_EXPORT(conv_transpose_##NAME) EMU_EXPORT(conv_transpose_narrow_##NAME) EMU_EXPORT(conv_sum_##NAME) EMU_EXPORT(conv_sum_weight_##NAME)
+    EMU_EXPORT(conv_transpose_##NAME) EMU_EXPORT(conv_transpose_narrow_##NAME) EMU_EXPORT(conv_transpose_wide_##NAME) \
+    EMU_EXPORT(conv_add_bias_##NAME) EMU_EXPORT(conv_sum_##NAME) EMU_EXPORT(conv_sum_weight_##NAME)
 
 DIRECT_NAMES(f64)
 DIRECT_NAMES(f32)

@@ -5,14 +5,17 @@ import static io.sfumato.tensor.ops.cases.Input.normal;
 import static org.junit.jupiter.api.Assertions.assertEquals;
 import static org.junit.jupiter.api.Assertions.assertNotNull;
 
+import io.sfumato.cuda.launch.ConvPrecision;
 import io.sfumato.cuda.launch.CudaKernels;
 import io.sfumato.cuda.testing.EmulatorControl;
 import io.sfumato.tensor.DType;
 import io.sfumato.tensor.Device;
 import io.sfumato.tensor.Scope;
 import io.sfumato.tensor.Shape;
+import io.sfumato.tensor.Storage;
 import io.sfumato.tensor.Tensor;
 import io.sfumato.tensor.TensorSpec;
+import io.sfumato.tensor.exec.Backends;
 import io.sfumato.tensor.exec.Dense;
 import io.sfumato.tensor.exec.Eager;
 import io.sfumato.tensor.exec.Op;
@@ -27,12 +30,27 @@ import io.sfumato.tensor.ops.cases.OpCase;
 import java.util.ArrayList;
 import java.util.Arrays;
 import java.util.List;
+import org.junit.jupiter.api.AfterAll;
+import org.junit.jupiter.api.BeforeAll;
+import org.junit.jupiter.api.Test;
 import org.junit.jupiter.params.ParameterizedTest;
 import org.junit.jupiter.params.provider.MethodSource;
 
 /** Sizes at which each tile, each way of fetching, and split sums are met, with odd edges. */
 class ConvKernelsTest {
   private static final ConvOptions SAME = ConvOptions.of().padding(1);
+
+  private static final boolean ALLOWED = ConvPrecision.tf32();
+
+  @BeforeAll
+  static void keepAllDigits() {
+    ConvPrecision.allowTf32(false);
+  }
+
+  @AfterAll
+  static void asBefore() {
+    ConvPrecision.allowTf32(ALLOWED);
+  }
 
   static List<OpCase> cases() {
     List<OpCase> c = new ArrayList<>();
@@ -77,22 +95,59 @@ class ConvKernelsTest {
       try (Scope scope = Scope.open()) {
         Tensor[] host = c.tensors(dtype);
         double[] expected = reference(c.op(), host);
-        Tensor[] in = Arrays.stream(host).map(CudaOpCasesTest::onDevice).toArray(Tensor[]::new);
-        EmulatorControl.inAllOrders(() -> check(c.op(), in, dtype, expected));
+        Tensor[] in =
+            Arrays.stream(host).map(CudaOpCasesTest::onDevice).toArray(Tensor[]::new);
+        double rounding = dtype == DType.BF16 ? 0x1p-8 : dtype == DType.F16 ? 0x1p-11 : 0;
+        EmulatorControl.inAllOrders(() -> check(c.op(), in, 1e-5, 1.01 * rounding, expected));
       }
     }
   }
 
-  private static void check(Op op, Tensor[] in, DType dtype, double[] expected) {
+  @ParameterizedTest
+  @MethodSource("cases")
+  void losesThreeDigitsWhereTf32IsAllowed(OpCase c) throws Throwable {
+    try (Scope scope = Scope.open()) {
+      Tensor[] host = c.tensors(DType.F32);
+      double[] expected = reference(c.op(), host);
+      Tensor[] in = Arrays.stream(host).map(CudaOpCasesTest::onDevice).toArray(Tensor[]::new);
+      ConvPrecision.allowTf32(true);
+      EmulatorControl.inAllOrders(() -> check(c.op(), in, 1e-3, 0, expected));
+    } finally {
+      ConvPrecision.allowTf32(false);
+    }
+  }
+
+  @Test
+  void weightsThatChangeArePackedAnew() {
+    OpCase c = cases().getFirst();
+    try (Scope scope = Scope.open()) {
+      Tensor[] host = c.tensors(DType.F32);
+      Tensor[] other = c.seed(7).tensors(DType.F32);
+      Tensor[] in = Arrays.stream(host).map(CudaOpCasesTest::onDevice).toArray(Tensor[]::new);
+      for (int i = 0; i < 3; i++) {
+        check(c.op(), in, 1e-5, 0, reference(c.op(), host));
+      }
+      Storage weights = in[1].storage();
+      Backends.of(in[1].device())
+          .upload(other[1].storage().address(), weights.address(), weights.bytes());
+      weights.changed();
+      host[1] = other[1];
+      for (int i = 0; i < 3; i++) {
+        check(c.op(), in, 1e-5, 0, reference(c.op(), host));
+      }
+    }
+  }
+
+  private static void check(
+      Op op, Tensor[] in, double ofLargest, double ofEach, double[] expected) {
     Tensor[] out = Eager.INSTANCE.execute(op, in);
     assertNotNull(CudaKernels.table().find(op, in, out), "a kernel takes it");
     double[] got = out[0].toDoubleArray();
     double most = Arrays.stream(expected).map(Math::abs).max().orElseThrow();
-    double rounding = dtype == DType.BF16 ? 0x1p-8 : dtype == DType.F16 ? 0x1p-11 : 0;
     assertEquals(expected.length, got.length);
     for (int i = 0; i < got.length; i++) {
-      double tolerance = 1e-5 * most + 1.01 * rounding * Math.abs(expected[i]);
-      assertEquals(expected[i], got[i], tolerance, dtype + ", element " + i);
+      double tolerance = ofLargest * most + ofEach * Math.abs(expected[i]);
+      assertEquals(expected[i], got[i], tolerance, out[0].spec() + ", element " + i);
     }
   }
 

@@ -6,6 +6,7 @@ import static org.junit.jupiter.api.Assertions.assertEquals;
 import static org.junit.jupiter.api.Assertions.fail;
 import static org.junit.jupiter.api.Assumptions.assumeTrue;
 
+import io.sfumato.cuda.launch.ConvPrecision;
 import io.sfumato.tensor.DType;
 import io.sfumato.tensor.Device;
 import io.sfumato.tensor.Scope;
@@ -30,12 +31,25 @@ import java.util.Arrays;
 import java.util.List;
 import java.util.stream.IntStream;
 import java.util.stream.Stream;
+import org.junit.jupiter.api.AfterAll;
+import org.junit.jupiter.api.BeforeAll;
 import org.junit.jupiter.params.ParameterizedTest;
 import org.junit.jupiter.params.provider.MethodSource;
 
 /** Every case of every op on the device: equal to the reference, in all memory orders and types. */
 class CudaOpCasesTest {
   private static final Device GPU = new Device("cuda", 0);
+  private static final boolean TF32 = ConvPrecision.tf32();
+
+  @BeforeAll
+  static void keepAllDigitsInConvolutions() {
+    ConvPrecision.allowTf32(false);
+  }
+
+  @AfterAll
+  static void asBefore() {
+    ConvPrecision.allowTf32(TF32);
+  }
 
   /** All cases, or those of the ops that the property {@code sfumato.cuda.ops} names. */
   static List<OpCase> cases() {

@@ -7,11 +7,12 @@ import io.sfumato.cuda.memory.Scratch;
 import io.sfumato.tensor.DType;
 
 /**
- * The kernels of {@code conv_mma.cu}, {@code conv_simt.cu} and {@code conv_direct.cu}: which tile,
- * how many parts of the sum, which order of weights. All tensors are channels-last, weights
+ * The kernels of {@code conv_mma.cu}, {@code conv_tf32.cu}, {@code conv_simt.cu} and {@code
+ * conv_direct.cu}: which tile, how many parts of the sum, which order of weights. All tensors are channels-last, weights
  * row-major.
  */
 final class ConvKernels {
+  private static final String NARROW = "narrow"; // the tile that is fetched value by value
   private static final int THREADS = 256;
   private static final int STAGES = 4;
   private static final int MOST_TAPS = 64; // of the kernels that fetch 16 bytes at once
@@ -22,13 +23,14 @@ final class ConvKernels {
   private final Gpu gpu;
   private final Convolution c;
   private final String type;
-  private final boolean simt;
+  private final boolean tf32;
 
-  ConvKernels(Gpu gpu, Convolution c) {
+  /** For one convolution; {@code tf32} says whether f32 may be rounded to that. */
+  ConvKernels(Gpu gpu, Convolution c, boolean tf32) {
     this.gpu = gpu;
     this.c = c;
     type = Types.suffix(c.dtype());
-    simt = c.dtype() == DType.F32;
+    this.tf32 = tf32;
   }
 
   /** A tile of a result, and into how many parts its sum is split. */
@@ -56,27 +58,20 @@ final class ConvKernels {
   }
 
   /** {@code y = x * w + bias}; no bias if 0. */
-  void forward(long x, long w, long bias, long y) {
+  void forward(long x, ConvWeights w, long bias, long y) {
     if (direct()) {
-      directGather(x, w, bias, y, false);
-      return;
-    }
-    try (Scratch packed = gpu.scratch(packedBytes())) {
-      long ordered = tapsFirst(w, packed.address());
-      gather(x, ordered, bias, y, false);
+      directGather(x, w.rowMajor(), bias, y, false);
+    } else {
+      gather(x, w.tapsFirst(), bias, y, false);
     }
   }
 
   /** {@code dx} from the gradient of y. */
-  void backwardInput(long dy, long w, long dx) {
+  void backwardInput(long dy, ConvWeights w, long dx) {
     if (direct()) {
-      directGather(dy, w, 0, dx, true);
-      return;
-    }
-    try (Scratch packed = gpu.scratch(packedBytes())) {
-      int columns = c.inPerGroup() * c.taps();
-      transpose(w, packed.address(), c.groups(), c.outPerGroup(), columns);
-      gather(dy, packed.address(), 0, dx, true);
+      directGather(dy, w.rowMajor(), 0, dx, true);
+    } else {
+      gather(dy, w.inputsFirst(), 0, dx, true);
     }
   }
 
@@ -164,27 +159,41 @@ final class ConvKernels {
   }
 
   private Launch launch(String kind, Plan plan, int groups, long rowTiles, int columns) {
-    Launch launch =
-        gpu.kernel(simt ? "conv_simt" : "conv_mma", kind + plan.tile() + "_" + type)
-            .grid(rowTiles * Math.ceilDiv(columns, plan.columns()), groups, plan.splits());
-    return simt
-        ? launch.block(THREADS)
-        : launch.block(128).shared(STAGES * (plan.rows() + plan.columns()) * 32 * 2);
+    boolean wide = !plan.tile().equals(NARROW);
+    long blocks = rowTiles * Math.ceilDiv(columns, plan.columns());
+    if (!tensorCores(wide)) {
+      return gpu.kernel("conv_simt", kind + plan.tile() + "_" + type)
+          .grid(blocks, groups, plan.splits())
+          .block(THREADS);
+    }
+    boolean rounded = c.dtype() == DType.F32;
+    if (rounded) {
+      ConvPrecision.tell();
+    }
+    String name = kind + plan.tile() + "_" + (rounded ? "tf32" : type);
+    return gpu.kernel(rounded ? "conv_tf32" : "conv_mma", name)
+        .grid(blocks, groups, plan.splits())
+        .block(128)
+        .shared(STAGES * (plan.rows() + plan.columns()) * 64);
+  }
+
+  private boolean tensorCores(boolean wide) {
+    return c.dtype() != DType.F32 || tf32 && wide;
   }
 
   /** The largest tile that, its sum split if it is long, keeps all multiprocessors at work. */
   private Plan gatherPlan(boolean wide, long m, int n, long groups, long depth, long outputs) {
     if (!wide) {
-      return split(Plan.of("narrow", 64, 64, m, n, groups), depth, outputs * c.groups());
+      return split(Plan.of(NARROW, 64, 64, m, n, groups), depth, outputs * c.groups());
     }
-    if (!simt && n <= 32) {
+    if (tensorCores(true) && n <= 32) {
       return split(Plan.of("128x32", 128, 32, m, n, groups), depth, outputs * c.groups());
     }
     Plan plan = Plan.of("64x64", 64, 64, m, n, groups);
     if (n > 64) {
       plan = larger(plan, Plan.of("128x128", 128, 128, m, n, groups), depth, outputs);
     }
-    if (!simt && plan.rows() < 128) {
+    if (tensorCores(true) && plan.rows() < 128) {
       plan = larger(plan, Plan.of("128x64", 128, 64, m, n, groups), depth, outputs);
     }
     return split(plan, depth, outputs * c.groups());
@@ -206,7 +215,7 @@ final class ConvKernels {
 
   private Plan weightPlan(boolean wide, int width) {
     int n = c.outPerGroup();
-    Plan small = Plan.of(wide ? "64x64" : "narrow", 64, 64, n, width, c.groups());
+    Plan small = Plan.of(wide ? "64x64" : NARROW, 64, 64, n, width, c.groups());
     boolean large = wide && n > 64 && width > 64;
     Plan plan = large ? Plan.of("128x128", 128, 128, n, width, c.groups()) : small;
     long most = Math.min(c.outPixels() / LEAST_DEPTH, MOST_PARTS / (4L * c.out() * width));
@@ -240,31 +249,55 @@ final class ConvKernels {
 
   // ---- weights
 
-  long packedBytes() {
+  /** Bytes of the weights. */
+  long weightBytes() {
     return (long) c.out() * c.inPerGroup() * c.taps() * c.dtype().bytes();
   }
 
-  /**
-   * The weights as [out, taps, in/groups]: w itself if they lie so, else put to {@code packed}.
-   *
-   * @return where they are
-   */
-  long tapsFirst(long w, long packed) {
-    if (c.taps() == 1 || c.inPerGroup() == 1) {
-      return w;
-    }
-    transpose(w, packed, c.out(), c.inPerGroup(), c.taps());
-    return packed;
+  /** Whether weights as [out, taps, in/groups] are those in row-major order. */
+  boolean tapsFirstIsRowMajor() {
+    return c.taps() == 1 || c.inPerGroup() == 1;
+  }
+
+  /** Weights from row-major order to [out, taps, in/groups]. */
+  void tapsFirst(long w, long to) {
+    transpose(w, to, c.out(), c.inPerGroup(), c.taps());
+  }
+
+  /** Weights from row-major order to [groups, in/groups, taps, out/groups]. */
+  void inputsFirst(long w, long to) {
+    transpose(w, to, c.groups(), c.outPerGroup(), c.inPerGroup() * c.taps());
+  }
+
+  /** The gradient of the weights from [out, taps, in/groups] to row-major. */
+  void tapsLast(long from, long dw) {
+    transpose(from, dw, c.out(), c.taps(), c.inPerGroup());
+  }
+
+  /** Adds the bias to each pixel of y. */
+  void addBias(long bias, long y) {
+    long total = c.outPixels() * c.out();
+    gpu.kernel("conv_direct", "conv_add_bias_" + type)
+        .grid(blocks(Math.ceilDiv(total, 16 / c.dtype().bytes())))
+        .block(THREADS)
+        .pointer(y)
+        .pointer(bias)
+        .i64(total)
+        .i32(c.out())
+        .run();
   }
 
   /** {@code to [batch, columns, rows] = from [batch, rows, columns]}. */
-  void transpose(long from, long to, int batch, int rows, int columns) {
-    if (columns < 32) {
-      int some = Math.min(rows, 16384 / (columns * c.dtype().bytes()));
-      gpu.kernel("conv_direct", "conv_transpose_narrow_" + type)
-          .grid(Math.ceilDiv(rows, some), batch)
+  private void transpose(long from, long to, int batch, int rows, int columns) {
+    if (Math.min(rows, columns) < 32) {
+      boolean narrow = columns <= rows;
+      int few = narrow ? columns : rows;
+      int many = narrow ? rows : columns;
+      int some = Math.min(many, 16384 / (few * c.dtype().bytes()));
+      gpu.kernel("conv_direct", (narrow ? "conv_transpose_narrow_" : "conv_transpose_wide_") + type)
+          .grid(Math.ceilDiv(many, some), batch)
           .block(THREADS)
-          .shared(some * columns * c.dtype().bytes())
+          .shared(some * few * c.dtype().bytes())
           .pointer(from)
           .pointer(to)
           .i32(rows)

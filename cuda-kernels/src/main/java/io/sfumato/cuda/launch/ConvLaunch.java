@@ -51,11 +51,11 @@ public final class ConvLaunch {
       }
       Gpu gpu = Gpu.of(out[0]);
       Convolution c = Convolution.of(options.apply(op), in[0], in[1], out[0]);
-      try (Staging staging = new Staging(gpu)) {
+      try (Staging staging = new Staging(gpu);
+          ConvWeights w = new ConvWeights(gpu, c, in[1])) {
         long x = staging.channelsLast(in[0]);
-        long w = staging.rowMajor(in[1]);
         long bias = in.length > 2 ? staging.rowMajor(in[2]) : 0;
-        new ConvKernels(gpu, c).forward(x, w, bias, out[0].address());
+        Convolutions.of(gpu).forward(c, x, w, bias, out[0].address());
       }
     }
   }
@@ -74,10 +74,10 @@ public final class ConvLaunch {
       }
       Gpu gpu = Gpu.of(out[0]);
       Convolution c = Convolution.of(options.apply(op), out[0], in[1], in[0]);
-      try (Staging staging = new Staging(gpu)) {
+      try (Staging staging = new Staging(gpu);
+          ConvWeights w = new ConvWeights(gpu, c, in[1])) {
         long dy = staging.channelsLast(in[0]);
-        long w = staging.rowMajor(in[1]);
-        new ConvKernels(gpu, c).backwardInput(dy, w, out[0].address());
+        Convolutions.of(gpu).backwardInput(c, dy, w, out[0].address());
       }
     }
   }
@@ -100,7 +100,7 @@ public final class ConvLaunch {
       try (Staging staging = new Staging(gpu)) {
         long dy = staging.channelsLast(in[0]);
         long x = staging.channelsLast(in[1]);
-        new ConvKernels(gpu, c).backwardWeight(dy, x, out[0].address());
+        Convolutions.of(gpu).backwardWeight(c, dy, x, out[0].address());
       }
     }
   }

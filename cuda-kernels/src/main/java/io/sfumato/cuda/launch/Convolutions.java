@@ -1,0 +1,277 @@
+// SPDX-License-Identifier: Apache-2.0
+package io.sfumato.cuda.launch;
+
+import io.sfumato.cuda.driver.Gpu;
+import io.sfumato.cuda.library.Cudnn;
+import io.sfumato.cuda.library.CudnnConvolution;
+import io.sfumato.cuda.library.CudnnConvolution.Kind;
+import io.sfumato.cuda.library.LibrarySearch;
+import io.sfumato.cuda.library.MissingLibraryException;
+import io.sfumato.cuda.memory.Scratch;
+import io.sfumato.tensor.DType;
+import io.sfumato.tensor.DeviceException;
+import java.lang.System.Logger;
+import java.lang.System.Logger.Level;
+import java.util.LinkedHashMap;
+import java.util.List;
+import java.util.Map;
+import java.util.Objects;
+import java.util.concurrent.ConcurrentHashMap;
+import org.jspecify.annotations.Nullable;
+
+/**
+ * The convolutions of a device: by cuDNN where it is found and faster, else by {@link ConvKernels}.
+ * The first time a convolution of some sizes is met, each way is timed on its tensors; the fastest
+ * serves from then on.
+ */
+final class Convolutions {
+  /** The system property that switches cuDNN off, by {@code false}. */
+  static final String CUDNN = "sfumato.cuda.cudnn";
+
+  /** The system property that keeps ways from being timed, by {@code heuristic}. */
+  static final String SEARCH = "sfumato.cuda.cudnn.search";
+
+  private static final Logger LOG = System.getLogger(Convolutions.class.getName());
+  private static final Map<Gpu, Convolutions> OF_DEVICE = new ConcurrentHashMap<>();
+  private static final int RUNS = 3;
+  private static final int MOST_ALGORITHMS = 3;
+  private static final int CUDA_13 = 13000;
+
+  private final Gpu gpu;
+  private final @Nullable Cudnn cudnn;
+  private final Map<Key, Way> ways = new ConcurrentHashMap<>();
+
+  /** What a way is chosen for. */
+  private record Key(Kind kind, Convolution c, boolean bias, boolean tf32) {}
+
+  /**
+   * What a product is computed from.
+   *
+   * @param in x for the convolution, else the gradient of y
+   * @param weights w, but for its gradient
+   * @param x x, for the gradient of w
+   * @param bias the bias, or 0
+   */
+  record From(long in, @Nullable ConvWeights weights, long x, long bias) {
+    ConvWeights w() {
+      return Objects.requireNonNull(weights);
+    }
+  }
+
+  /** A way to compute one of the products. */
+  @FunctionalInterface
+  interface Way {
+    void run(From from, long out);
+  }
+
+  private Convolutions(Gpu gpu, @Nullable Cudnn cudnn) {
+    this.gpu = gpu;
+    this.cudnn = cudnn;
+  }
+
+  /** Those of a device. */
+  static Convolutions of(Gpu gpu) {
+    return OF_DEVICE.computeIfAbsent(gpu, g -> new Convolutions(g, find(g)));
+  }
+
+  /** Those of a device, with or without cuDNN whatever the property says. */
+  static Convolutions of(Gpu gpu, @Nullable Cudnn cudnn) {
+    return new Convolutions(gpu, cudnn);
+  }
+
+  private static @Nullable Cudnn find(Gpu gpu) {
+    if (System.getProperty(CUDNN, "true").equals("false")) {
+      LOG.log(Level.INFO, "{0}: cuDNN is not used, because -D{1}=false", gpu.device(), CUDNN);
+      return null;
+    }
+    try {
+      Cudnn found = open(gpu);
+      LOG.log(Level.INFO, "{0}: convolutions may use cuDNN ({1})", gpu.device(), found.name());
+      return found;
+    } catch (MissingLibraryException e) {
+      LOG.log(
+          Level.INFO,
+          "{0}: cuDNN is not used, because {1}; convolutions run on kernels of this library",
+          gpu.device(),
+          e.getMessage());
+      return null;
+    }
+  }
+
+  /** cuDNN on a device. */
+  static Cudnn open(Gpu gpu) throws MissingLibraryException {
+    return Cudnn.open(LibrarySearch.ofThisMachine(), Gpu.driverVersion() >= CUDA_13, gpu);
+  }
+
+  /** {@code y = x * w + bias}; no bias if 0. */
+  void forward(Convolution c, long x, ConvWeights w, long bias, long y) {
+    run(Kind.FORWARD, c, new From(x, w, 0, bias), y);
+  }
+
+  /** The gradient of x. */
+  void backwardInput(Convolution c, long dy, ConvWeights w, long dx) {
+    run(Kind.INPUT, c, new From(dy, w, 0, 0), dx);
+  }
+
+  /** The gradient of w. */
+  void backwardWeight(Convolution c, long dy, long x, long dw) {
+    run(Kind.WEIGHT, c, new From(dy, null, x, 0), dw);
+  }
+
+  private void run(Kind kind, Convolution c, From from, long out) {
+    boolean tf32 = ConvPrecision.tf32();
+    if (cudnn == null || !suits(c) || (from.in() | from.x() | from.bias() | out) % 16 != 0) {
+      own(kind, c, tf32).run(from, out);
+      return;
+    }
+    Key key = new Key(kind, c, from.bias() != 0, tf32);
+    Way way = ways.get(key);
+    if (way == null && gpu.isCapturing()) { // nothing can be timed now
+      way = candidates(kind, c, key.bias(), tf32).values().iterator().next();
+    } else if (way == null) {
+      way = choose(key, from, out);
+      ways.put(key, way);
+    }
+    way.run(from, out);
+  }
+
+  /** Whether cuDNN is asked at all: images whose padding is the same on both sides. */
+  private static boolean suits(Convolution c) {
+    boolean volume = c.kernel().getFirst() > 1 || c.from().getFirst() > 1;
+    if (volume || c.before().getFirst() != 0 || c.dtype() == DType.F64) {
+      return false;
+    }
+    for (int a = 1; a < 3; a++) {
+      int room = c.from().get(a) + 2 * c.before().get(a);
+      int window = c.dilation().get(a) * (c.kernel().get(a) - 1) + 1;
+      if ((room - window) / c.stride().get(a) + 1 != c.to().get(a)) {
+        return false;
+      }
+    }
+    return true;
+  }
+
+  private Way own(Kind kind, Convolution c, boolean tf32) {
+    ConvKernels kernels = new ConvKernels(gpu, c, tf32);
+    return switch (kind) {
+      case FORWARD -> (f, y) -> kernels.forward(f.in(), f.w(), f.bias(), y);
+      case INPUT -> (f, dx) -> kernels.backwardInput(f.in(), f.w(), dx);
+      case WEIGHT -> (f, dw) -> kernels.backwardWeight(f.in(), f.x(), dw);
+    };
+  }
+
+  /** All ways to compute a product, cuDNN's in the order of its heuristics. */
+  Map<String, Way> candidates(Kind kind, Convolution c, boolean bias, boolean tf32) {
+    Map<String, Way> found = new LinkedHashMap<>();
+    Cudnn library = cudnn;
+    if (library != null && suits(c)) {
+      try {
+        for (CudnnConvolution product :
+            CudnnConvolution.prepare(library, kind, sizes(c), tf32, MOST_ALGORITHMS)) {
+          found.putAll(byCudnn(product, kind, c, bias));
+        }
+      } catch (DeviceException e) {
+        LOG.log(Level.INFO, "{0} of {1} is not by cuDNN: {2}", kind, c, e.getMessage());
+      }
+    }
+    found.put("own kernels", own(kind, c, tf32));
+    return found;
+  }
+
+  private Way choose(Key key, From from, long out) {
+    boolean search = !System.getProperty(SEARCH, "time").equals("heuristic");
+    Way best = null;
+    long least = Long.MAX_VALUE;
+    Map<String, Way> candidates = candidates(key.kind(), key.c(), key.bias(), key.tf32());
+    if (candidates.size() > 1 && key.tf32() && key.c().dtype() == DType.F32) {
+      ConvPrecision.tell();
+    }
+    for (Map.Entry<String, Way> candidate : candidates.entrySet()) {
+      long time;
+      try {
+        time = time(candidate.getValue(), search ? RUNS : 0, from, out);
+      } catch (DeviceException e) {
+        LOG.log(Level.INFO, "{0}: {1}: {2}", key.c(), candidate.getKey(), e.getMessage());
+        continue;
+      }
+      LOG.log(
+          Level.DEBUG,
+          "{0} of {1} by {2}: {3} us",
+          key.kind(),
+          key.c(),
+          candidate.getKey(),
+          time / 1000 / RUNS);
+      if (time < least) {
+        least = time;
+        best = candidate.getValue();
+      }
+      if (!search) {
+        break;
+      }
+    }
+    return best != null ? best : own(key.kind(), key.c(), key.tf32());
+  }
+
+  /** Nanoseconds of some runs after a first one. */
+  private long time(Way way, int runs, From from, long out) {
+    way.run(from, out);
+    gpu.synchronize();
+    long start = System.nanoTime();
+    for (int i = 0; i < runs; i++) {
+      way.run(from, out);
+    }
+    gpu.synchronize();
+    return System.nanoTime() - start;
+  }
+
+  /** The ways to use an algorithm of cuDNN's, which has and makes weights [out, taps, in/groups]. */
+  private Map<String, Way> byCudnn(
+      CudnnConvolution product, Kind kind, Convolution c, boolean bias) {
+    String name = "cuDNN " + product.algorithm();
+    ConvKernels kernels = new ConvKernels(gpu, c, false);
+    if (kind == Kind.WEIGHT) {
+      return Map.of(name, (from, dw) -> weightGradient(product, kernels, from, dw));
+    }
+    if (!bias) {
+      return Map.of(name, (from, y) -> product.run(from.in(), from.w().tapsFirst(), y));
+    }
+    Map<String, Way> found = new LinkedHashMap<>();
+    found.put(
+        name + ", bias after it",
+        (from, y) -> {
+          product.run(from.in(), from.w().tapsFirst(), y);
+          kernels.addBias(from.bias(), y);
+        });
+    found.put(
+        "cuDNN, bias in the kernel", // by one algorithm only
+        (from, y) -> product.runWithBias(from.in(), from.w().tapsFirst(), from.bias(), y));
+    return found;
+  }
+
+  private void weightGradient(CudnnConvolution product, ConvKernels kernels, From from, long dw) {
+    if (kernels.tapsFirstIsRowMajor()) {
+      product.run(from.in(), from.x(), dw);
+      return;
+    }
+    try (Scratch gradient = gpu.scratch(kernels.weightBytes())) {
+      product.run(from.in(), from.x(), gradient.address());
+      kernels.tapsLast(gradient.address(), dw);
+    }
+  }
+
+  private static CudnnConvolution.Sizes sizes(Convolution c) {
+    return new CudnnConvolution.Sizes(
+        c.dtype(),
+        new int[] {c.images(), c.in(), c.from().get(1), c.from().get(2)},
+        new int[] {c.out(), c.inPerGroup(), c.kernel().get(1), c.kernel().get(2)},
+        new int[] {c.images(), c.out(), c.to().get(1), c.to().get(2)},
+        flat(c.before()),
+        flat(c.stride()),
+        flat(c.dilation()),
+        c.groups());
+  }
+
+  private static int[] flat(List<Integer> sizes) {
+    return new int[] {sizes.get(1), sizes.get(2)};
+  }
+}

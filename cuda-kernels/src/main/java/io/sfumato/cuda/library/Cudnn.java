@@ -1,0 +1,133 @@
+// SPDX-License-Identifier: Apache-2.0
+package io.sfumato.cuda.library;
+
+import static java.lang.foreign.ValueLayout.JAVA_LONG;
+
+import io.sfumato.cuda.driver.DriverLibrary;
+import io.sfumato.cuda.driver.Gpu;
+import java.io.IOException;
+import java.io.InputStream;
+import java.lang.invoke.MethodHandle;
+import java.nio.file.Path;
+import java.util.List;
+import jcuda.JCudaVersion;
+import jcuda.jcudnn.JCudnn;
+import jcuda.jcudnn.cudnnHandle;
+
+/**
+ * cuDNN 9 through JCudnn, bound to one device and its stream. Calls are made one at a time, under
+ * the lock of this object.
+ */
+public final class Cudnn {
+  private static final String LIBRARY = "libcudnn.so.9";
+  // What cuDNN loads when it needs it, and finds by these names if they are loaded already.
+  private static final List<String> HELPERS =
+      List.of("libnvrtc-builtins.so", "libnvrtc.so", "libcublasLt.so", "libcublas.so");
+
+  private final Gpu gpu;
+  private final NativeLibrary library;
+  private final Handle handle = new Handle();
+
+  /** A handle that tells its address. */
+  private static final class Handle extends cudnnHandle {
+    long address() {
+      return getNativePointer();
+    }
+  }
+
+  private Cudnn(Gpu gpu, NativeLibrary library) throws MissingLibraryException {
+    this.gpu = gpu;
+    this.library = library;
+    gpu.enter();
+    int status = JCudnn.cudnnCreate(handle);
+    if (status != 0) {
+      throw new MissingLibraryException("cudnnCreate reported status " + status);
+    }
+    MethodHandle setStream = library.function("cudnnSetStream", JAVA_LONG, JAVA_LONG);
+    try {
+      status = (int) setStream.invokeExact(handle.address(), gpu.stream());
+    } catch (Throwable t) {
+      throw new MissingLibraryException("cudnnSetStream failed", t);
+    }
+    if (status != 0) {
+      throw new MissingLibraryException("cudnnSetStream reported status " + status);
+    }
+  }
+
+  /**
+   * Binds the library to a device.
+   *
+   * @param search where to look
+   * @param cuda13 whether the driver is new enough for CUDA 13
+   * @throws MissingLibraryException if it cannot be used
+   */
+  public static Cudnn open(LibrarySearch search, boolean cuda13, Gpu gpu)
+      throws MissingLibraryException {
+    if (!DriverLibrary.name().equals("libcuda.so.1")) {
+      throw new MissingLibraryException(
+          "it runs on libcuda.so.1 only and the driver is " + DriverLibrary.name());
+    }
+    gpu.enter();
+    for (String helper : HELPERS) {
+      try {
+        NativeLibrary.open(search, Versions.files(helper, cuda13));
+      } catch (MissingLibraryException e) {
+        continue; // cuDNN has algorithms that do without
+      }
+    }
+    NativeLibrary library = NativeLibrary.open(search, List.of(LIBRARY));
+    library.require(
+        "cudnnCreate",
+        "cudnnConvolutionForward",
+        "cudnnConvolutionBiasActivationForward",
+        "cudnnConvolutionBackwardData",
+        "cudnnConvolutionBackwardFilter",
+        "cudnnGetConvolutionForwardAlgorithm_v7",
+        "cudnnGetConvolutionBackwardDataAlgorithm_v7",
+        "cudnnGetConvolutionBackwardFilterAlgorithm_v7",
+        "cudnnGetConvolutionForwardWorkspaceSize",
+        "cudnnSetConvolution2dDescriptor",
+        "cudnnSetConvolutionGroupCount",
+        "cudnnSetConvolutionMathType",
+        "cudnnSetTensor4dDescriptor",
+        "cudnnSetFilter4dDescriptor",
+        "cudnnSetActivationDescriptor");
+    try {
+      load();
+      return new Cudnn(gpu, library);
+    } catch (LinkageError | RuntimeException e) {
+      throw new MissingLibraryException("JCudnn cannot be loaded: " + e.getMessage(), e);
+    }
+  }
+
+  /**
+   * Loads the native part of JCudnn. That of JCudnn 12.6 is made for cuDNN 9 and fits the Java part
+   * of 11.7, the last one published.
+   */
+  private static void load() throws MissingLibraryException {
+    String name = "libJCudnn-" + JCudaVersion.get() + "-linux-x86_64.so";
+    try (InputStream in = ClassLoader.getSystemResourceAsStream("lib/" + name)) {
+      if (in == null) {
+        throw new MissingLibraryException(
+            "lib/" + name + " is not on the class path; add org.jcuda:jcudnn-natives");
+      }
+      Path placed = NativesCache.ofThisUser().place(name, in.readAllBytes());
+      JCudaLoader.load(placed, JCudnn::initialize);
+    } catch (IOException e) {
+      throw new MissingLibraryException("JCudnn cannot be prepared: " + e.getMessage(), e);
+    }
+  }
+
+  /** The library's file and version. */
+  public String name() {
+    return library.path() + ", version " + JCudnn.cudnnGetVersion();
+  }
+
+  Gpu gpu() {
+    return gpu;
+  }
+
+  cudnnHandle handle() {
+    return handle;
+  }
+}
