@@ -6,6 +6,7 @@ module io.sfumato.cuda {
   requires static transitive org.jspecify;
   requires jcuda; // automatic modules; used where cuBLAS is
   requires jcublas;
+  requires jcudnn;
 
   exports io.sfumato.cuda;
   exports io.sfumato.cuda.driver;

@@ -126,14 +126,7 @@ public final class Cublas implements Blas {
     } catch (IOException | IllegalArgumentException e) {
       throw new MissingLibraryException("JCublas cannot be prepared: " + e.getMessage(), e);
     }
-    // JCuda takes a file of this name in the folder for temporary files as it is.
-    String temporary = System.getProperty("java.io.tmpdir");
-    System.setProperty("java.io.tmpdir", String.valueOf(placed.getParent()));
-    try {
-      JCublas2.initialize();
-    } finally {
-      System.setProperty("java.io.tmpdir", temporary);
-    }
+    JCudaLoader.load(placed, JCublas2::initialize);
     loadedFor = needed;
   }
 
