@@ -7,6 +7,8 @@ import io.sfumato.cuda.driver.DriverLibrary;
 import io.sfumato.cuda.driver.Gpu;
 import java.io.IOException;
 import java.io.InputStream;
+import java.lang.System.Logger;
+import java.lang.System.Logger.Level;
 import java.lang.invoke.MethodHandle;
 import java.nio.file.Path;
 import java.util.List;
@@ -19,10 +21,13 @@ import jcuda.jcudnn.cudnnHandle;
  * the lock of this object.
  */
 public final class Cudnn {
+  private static final Logger LOG = System.getLogger(Cudnn.class.getName());
   private static final String LIBRARY = "libcudnn.so.9";
   // What cuDNN loads when it needs it, and finds by these names if they are loaded already.
   private static final List<String> HELPERS =
-      List.of("libnvrtc-builtins.so", "libnvrtc.so", "libcublasLt.so", "libcublas.so");
+      List.of("libnvrtc.so", "libcublasLt.so", "libcublas.so");
+  private static final List<String> COMPILER_PARTS = // whose minor version counts
+      List.of("13.0", "13.1", "13.2", "13.3", "12.9", "12.8", "12.6", "12.4");
 
   private final Gpu gpu;
   private final NativeLibrary library;
@@ -68,12 +73,11 @@ public final class Cudnn {
           "it runs on libcuda.so.1 only and the driver is " + DriverLibrary.name());
     }
     gpu.enter();
+    for (String version : COMPILER_PARTS) {
+      tryOpen(search, List.of("libnvrtc-builtins.so." + version));
+    }
     for (String helper : HELPERS) {
-      try {
-        NativeLibrary.open(search, Versions.files(helper, cuda13));
-      } catch (MissingLibraryException e) {
-        continue; // cuDNN has algorithms that do without
-      }
+      tryOpen(search, Versions.files(helper, cuda13));
     }
     NativeLibrary library = NativeLibrary.open(search, List.of(LIBRARY));
     library.require(
@@ -97,6 +101,14 @@ public final class Cudnn {
       return new Cudnn(gpu, library);
     } catch (LinkageError | RuntimeException e) {
       throw new MissingLibraryException("JCudnn cannot be loaded: " + e.getMessage(), e);
+    }
+  }
+
+  private static void tryOpen(LibrarySearch search, List<String> files) {
+    try {
+      NativeLibrary.open(search, files);
+    } catch (MissingLibraryException e) {
+      LOG.log(Level.DEBUG, "cuDNN does without: {0}", e.getMessage());
     }
   }
 
