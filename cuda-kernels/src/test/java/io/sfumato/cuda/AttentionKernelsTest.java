@@ -77,9 +77,7 @@ class AttentionKernelsTest {
 
   static List<Case> otherSizes() {
     List<Case> c = new ArrayList<>();
-    int[][] widths = {
-      {1, 1}, {13, 17}, {40, 40}, {64, 50}, {65, 128}, {200, 160}
-    };
+    int[][] widths = {{1, 1}, {13, 17}, {40, 40}, {64, 50}, {65, 128}, {200, 160}};
     int i = 0;
     for (DType dtype : new DType[] {DType.F32, DType.BF16, DType.F16}) {
       for (int[] w : widths) {
@@ -238,8 +236,7 @@ class AttentionKernelsTest {
     private Tensor operand(int length, int width) {
       int n = c.batch * length * c.heads * width;
       return switch (c.lie) {
-        case ROW_MAJOR ->
-            Tensor.of(normal(n), c.dtype, GPU, c.batch, c.heads, length, width);
+        case ROW_MAJOR -> Tensor.of(normal(n), c.dtype, GPU, c.batch, c.heads, length, width);
         case FUSED ->
             Tensor.of(normal(3 * n), c.dtype, GPU, c.batch, length, 3, c.heads, width)
                 .select(2, 1)
@@ -285,7 +282,10 @@ class AttentionKernelsTest {
       return y;
     }
 
-    /** Weights and the scores' gradients are rounded to the type: errors are relative to the largest. */
+    /**
+     * Weights and the scores' gradients are rounded to the type: errors are relative to the
+     * largest.
+     */
     private double[] compare(String what, Dense expected, Tensor got) {
       double rounding = c.dtype == DType.BF16 ? 0x1p-7 : c.dtype == DType.F16 ? 0x1p-10 : 0;
       double tolerance = 5e-6 + (got.dtype() == DType.F32 ? 0 : rounding);
@@ -294,7 +294,8 @@ class AttentionKernelsTest {
       double[] values = got.toDoubleArray();
       assertEquals(expected.data().length, values.length);
       for (int i = 0; i < values.length; i++) {
-        assertEquals(expected.data()[i], values[i], tolerance * Math.max(most, 1e-3), what + " " + i);
+        assertEquals(
+            expected.data()[i], values[i], tolerance * Math.max(most, 1e-3), what + " " + i);
       }
       return values;
     }

@@ -36,7 +36,8 @@ public final class AttentionGpu {
             : new int[] {40, 64, 72, 80, 128, 160, 256};
     Gpu gpu = Gpu.of(0);
     System.out.println(gpu.name() + ", " + gpu.multiprocessors() + " multiprocessors");
-    System.out.println("type  B    H   Lq    Lk    D    mask    fwd TF/s  bwd TF/s  fwd us   bwd us");
+    System.out.println(
+        "type  B    H   Lq    Lk    D    mask    fwd TF/s  bwd TF/s  fwd us   bwd us");
     try (Scope scope = Scope.open()) {
       Tensor f32 = Rng.seed(1).normal(TOKENS * COLUMNS + (1 << 16)).to(DEVICE);
       Tensor bf16 = f32.to(DType.BF16);

@@ -35,9 +35,7 @@ public final class AttentionLaunch {
   private AttentionLaunch() {}
 
   static KernelTable addTo(KernelTable table) {
-    return table
-        .add(Attention.class, new Forward())
-        .add(AttentionBackward.class, new Backward());
+    return table.add(Attention.class, new Forward()).add(AttentionBackward.class, new Backward());
   }
 
   /** The attention. */

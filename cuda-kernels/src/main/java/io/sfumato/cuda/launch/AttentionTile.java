@@ -115,8 +115,7 @@ record AttentionTile(
     int pitch = (width / 8 | 1) * 8; // an odd number of 16-byte chunks
     String kernel = "attention_" + pass + "_" + size + suffix;
     String family = "attention_" + pass + suffix;
-    return new AttentionTile(
-        family, kernel, threads, rows, width, parts, tiled * pitch * 2 + more);
+    return new AttentionTile(family, kernel, threads, rows, width, parts, tiled * pitch * 2 + more);
   }
 
   /** Whether the kernels for exact sizes take it. */

@@ -293,7 +293,8 @@ final class IndexLaunch {
         long rows = y.numel() / inner;
         int width = 16 / y.dtype().bytes();
         boolean vector = inner % width == 0 && Blocks.multiples(16, x, y.address());
-        int across = Blocks.power(Blocks.ceil(inner, vector ? width : 1), 1, 64);
+        long units = Blocks.ceil(inner, vector ? width : 1);
+        int across = Blocks.power(units, 1, units > (1 << 20) ? THREADS : 64);
         gpu.kernel("index", "index_add_" + Types.suffix(y.dtype()))
             .grid(
                 Math.min(rows, 8L * gpu.multiprocessors()),

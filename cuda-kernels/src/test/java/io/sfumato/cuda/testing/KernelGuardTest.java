@@ -57,8 +57,7 @@ class KernelGuardTest {
 
   private static void check(PtxAssembler assembler, String arch) throws Exception {
     List<String> faults = new ArrayList<>();
-    ExecutorService pool =
-        Executors.newFixedThreadPool(Runtime.getRuntime().availableProcessors());
+    ExecutorService pool = Executors.newFixedThreadPool(Runtime.getRuntime().availableProcessors());
     try {
       List<Future<List<String>>> jobs = new ArrayList<>();
       for (KernelImages.Ptx p : ptx()) {

@@ -70,8 +70,7 @@ interface PtxAssembler {
       try {
         Files.writeString(source, ptx);
         Process p =
-            new ProcessBuilder(
-                    "ptxas", "-v", "-arch=" + arch, "-o", "/dev/null", source.toString())
+            new ProcessBuilder("ptxas", "-v", "-arch=" + arch, "-o", "/dev/null", source.toString())
                 .redirectErrorStream(true)
                 .start();
         String log = new String(p.getInputStream().readAllBytes(), StandardCharsets.UTF_8);
