@@ -268,7 +268,9 @@ final class OwnGemms implements Gemms {
         && side.secondOrder.isFast(side.second, p, vector);
   }
 
-  /** Large tiles where they fill the device; thin ones for thin results. */
+  /**
+   * Large tiles where they, or parts of their sums, fill the device; thin ones for thin results.
+   */
   private static Tile tile(Gpu gpu, Product p, boolean sixteen) {
     if (sixteen && p.n() <= 32 && p.m() > 64) {
       return Tile.TALL;
@@ -276,25 +278,30 @@ final class OwnGemms implements Gemms {
     if (sixteen && p.m() <= 32 && p.n() > 64) {
       return Tile.WIDE;
     }
-    boolean fills = Tile.LARGE.tiles(p) >= gpu.multiprocessors();
+    boolean fills = Tile.LARGE.tiles(p) * mostSplits(p) >= gpu.multiprocessors();
     return fills && p.m() > 64 && p.n() > 64 ? Tile.LARGE : Tile.SMALL;
   }
 
   /** In how many parts to sum, so that few tiles with long sums still occupy the device. */
   private static int splits(Gpu gpu, Product p, long tiles) {
+    long wanted = 2L * gpu.multiprocessors() / tiles;
+    return (int) Math.max(1, Math.min(wanted, mostSplits(p)));
+  }
+
+  /** In how many parts a sum may be split: none where C has gaps, or a part would be short. */
+  private static long mostSplits(Product p) {
     Matrices c = p.c();
-    long sums = p.k() + (p.more() == null ? 0 : p.more().k());
     boolean dense =
         c.row() == p.n()
             && (p.inner() == 1 || c.inner() == (long) p.m() * p.n())
             && (p.outer() == 1 || c.outer() == (long) p.inner() * p.m() * p.n());
-    long wanted = 2L * gpu.multiprocessors() / tiles;
-    if (!dense || wanted < 2 || sums < 2 * LEAST_DEPTH) {
+    if (!dense) {
       return 1;
     }
+    long sums = p.k() + (p.more() == null ? 0 : p.more().k());
     long partial = p.batches() * p.m() * p.n() * (p.dtype() == DType.F64 ? 8 : 4);
-    long most = Math.min(MOST_SPLITS, Math.min(sums / LEAST_DEPTH, MOST_PARTIAL_BYTES / partial));
-    return (int) Math.max(1, Math.min(wanted, most));
+    long most = Math.min(sums / LEAST_DEPTH, MOST_PARTIAL_BYTES / partial);
+    return Math.max(1, Math.min(MOST_SPLITS, most));
   }
 
   private static int shared(Tile tile) {
