@@ -10,6 +10,7 @@ import java.nio.file.Path;
 import java.util.List;
 import java.util.Map;
 import java.util.concurrent.ConcurrentHashMap;
+import java.util.zip.GZIPInputStream;
 
 /**
  * The kernels of one device. A family is loaded when its first kernel is asked for: as machine code
@@ -102,11 +103,11 @@ final class KernelModules {
           }
         }
       }
-      for (String suffix : capability == 90 ? List.of(".90a.ptx", ".ptx") : List.of(".ptx")) {
-        String resource = "/io/sfumato/cuda/kernels/" + family + suffix;
+      for (String suffix : capability == 90 ? List.of(".90a", "") : List.of("")) {
+        String resource = "/io/sfumato/cuda/kernels/" + family + suffix + ".ptx.gz";
         try (InputStream in = KernelModules.class.getResourceAsStream(resource)) {
           if (in != null) {
-            return in.readAllBytes();
+            return new GZIPInputStream(in).readAllBytes();
           }
         }
       }

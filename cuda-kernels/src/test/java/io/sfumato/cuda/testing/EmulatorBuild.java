@@ -143,6 +143,52 @@ public final class EmulatorBuild {
     return folder;
   }
 
+  /**
+   * A copy of a finished build in which some families are compiled again.
+   *
+   * @param base the finished build
+   * @param changed a folder with the changed sources or headers alone
+   * @param into where the copy is made
+   * @param families the families that the change concerns
+   * @return the driver's library
+   */
+  Path mutant(Path base, Path changed, Path into, List<String> families) throws IOException {
+    try (Stream<Path> files = Files.list(base)) {
+      for (Path f : files.filter(p -> p.toString().contains(".so")).toList()) {
+        if (!f.toString().endsWith(".sha256")) {
+          Files.copy(f, into.resolve(f.getFileName()));
+        }
+      }
+    }
+    // All of them, so that headers find each other there.
+    try (Stream<Path> files = Files.list(sources)) {
+      for (Path f : files.toList()) {
+        Path copy = changed.resolve(f.getFileName());
+        if (Files.notExists(copy)) {
+          Files.copy(f, copy);
+        }
+      }
+    }
+    for (String family : families) {
+      Path source = changed.resolve(family + ".cu");
+      List<String> command = new ArrayList<>(List.of("g++"));
+      command.addAll(FLAGS);
+      command.addAll(extraFlags);
+      for (Path folder : List.of(changed, module.resolve("src/test/emulator"))) {
+        command.add("-I");
+        command.add(folder.toString());
+      }
+      Path library = into.resolve(family + ".so");
+      Files.delete(library);
+      command.addAll(List.of("-shared", "-x", "c++", source.toString(), "-o", library.toString()));
+      String errors = run(command);
+      if (!errors.isEmpty()) {
+        throw new IllegalStateException(errors);
+      }
+    }
+    return into.resolve("libcuda.so.1");
+  }
+
   private void compileAll() throws IOException {
     String headers = headers();
     ExecutorService pool =
@@ -198,7 +244,7 @@ public final class EmulatorBuild {
             "-x",
             "c++",
             source.toString());
-    return make(family + ".so", command, sha(headers + command + Files.readString(source)));
+    return make(family + ".so", command, sha(headers + command + text(KernelImages.parts(source))));
   }
 
   private String stub(String headers) throws IOException {
@@ -266,15 +312,19 @@ public final class EmulatorBuild {
     return process.exitValue() == 0 ? "" : String.join(" ", command) + "\n" + output;
   }
 
-  /** Everything that all results depend on. */
+  /** What all results depend on: the compiler, the emulator, {@code dev.h} and {@code ptx.h}. */
   private String headers() throws IOException {
-    StringBuilder all = new StringBuilder(run0(List.of("g++", "--version")));
-    for (Path d : List.of(sources, module.resolve("src/test/emulator"))) {
-      try (Stream<Path> files = Files.list(d)) {
-        for (Path f : files.filter(f -> !f.toString().endsWith(".cu")).sorted().toList()) {
-          all.append(f.getFileName()).append('\n').append(Files.readString(f));
-        }
-      }
+    try (Stream<Path> files = Files.list(module.resolve("src/test/emulator"))) {
+      return run0(List.of("g++", "--version"))
+          + text(files.sorted().toList())
+          + text(KernelImages.parts(sources.resolve("dev.h")));
+    }
+  }
+
+  private static String text(List<Path> files) throws IOException {
+    StringBuilder all = new StringBuilder();
+    for (Path f : files) {
+      all.append(f.getFileName()).append('\n').append(Files.readString(f));
     }
     return all.toString();
   }

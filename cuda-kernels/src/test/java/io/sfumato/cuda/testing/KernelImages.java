@@ -3,6 +3,8 @@ package io.sfumato.cuda.testing;
 
 import java.io.ByteArrayOutputStream;
 import java.io.IOException;
+import java.io.InputStream;
+import java.io.OutputStream;
 import java.nio.charset.StandardCharsets;
 import java.nio.file.Files;
 import java.nio.file.Path;
@@ -16,7 +18,11 @@ import java.util.concurrent.Callable;
 import java.util.concurrent.ExecutorService;
 import java.util.concurrent.Executors;
 import java.util.concurrent.Future;
+import java.util.regex.Matcher;
+import java.util.regex.Pattern;
 import java.util.stream.Stream;
+import java.util.zip.GZIPInputStream;
+import java.util.zip.GZIPOutputStream;
 
 /**
  * Compiles kernels with nvcc; a program that runs from its source file:
@@ -28,10 +34,13 @@ import java.util.stream.Stream;
  *
  * <p>A file with the line {@code // arch: 90a} gets PTX for Hopper beside the one for all. The
  * first line of PTX is a hash of the sources it comes from; what is up to date is left alone. The
- * PTX's version is lowered to 8.0, so that drivers from 525 on read it.
+ * PTX's version is lowered to 8.0, so that drivers from 525 on read it. It is compressed, as it is
+ * large: every type and tile size is a kernel of its own.
  */
 public final class KernelImages {
   private static final String MARK = "// source-sha256 ";
+
+  private static final Pattern INCLUDE = Pattern.compile("(?m)^#include \"([^\"]+)\"");
 
   private final Path module;
   private final Path folder;
@@ -81,11 +90,26 @@ public final class KernelImages {
   public List<Ptx> ptx() throws IOException {
     List<Ptx> all = new ArrayList<>();
     for (Path source : cudaFiles(sources())) {
-      all.add(new Ptx(source, "80", folder.resolve(family(source) + ".ptx")));
+      all.add(new Ptx(source, "80", folder.resolve(family(source) + ".ptx.gz")));
       for (String line : Files.readAllLines(source)) {
         if (line.startsWith("// arch: ")) {
           String arch = line.substring(9).strip();
-          all.add(new Ptx(source, arch, folder.resolve(family(source) + "." + arch + ".ptx")));
+          all.add(new Ptx(source, arch, folder.resolve(family(source) + "." + arch + ".ptx.gz")));
+        }
+      }
+    }
+    return all;
+  }
+
+  /** A source and all headers beside it that it includes, directly or not. */
+  static List<Path> parts(Path source) throws IOException {
+    List<Path> all = new ArrayList<>(List.of(source));
+    for (int i = 0; i < all.size(); i++) {
+      Matcher include = INCLUDE.matcher(Files.readString(all.get(i)));
+      while (include.find()) {
+        Path header = source.resolveSibling(include.group(1));
+        if (Files.exists(header) && !all.contains(header)) {
+          all.add(header);
         }
       }
     }
@@ -96,12 +120,9 @@ public final class KernelImages {
   public String mark(Path source) throws IOException {
     try {
       MessageDigest sha = MessageDigest.getInstance("SHA-256");
-      try (Stream<Path> files = Files.list(sources())) {
-        for (Path header : files.filter(f -> !f.toString().endsWith(".cu")).sorted().toList()) {
-          sha.update(Files.readAllBytes(header));
-        }
+      for (Path file : parts(source)) {
+        sha.update(Files.readAllBytes(file));
       }
-      sha.update(Files.readAllBytes(source));
       return MARK + HexFormat.of().formatHex(sha.digest());
     } catch (NoSuchAlgorithmException e) {
       throw new IllegalStateException(e);
@@ -113,8 +134,19 @@ public final class KernelImages {
     if (Files.notExists(ptx.file())) {
       return false;
     }
-    try (Stream<String> lines = Files.lines(ptx.file())) {
-      return lines.findFirst().orElse("").equals(mark(ptx.source()));
+    return read(ptx.file()).startsWith(mark(ptx.source()) + "\n");
+  }
+
+  /** The text of a compressed file. */
+  public static String read(Path file) throws IOException {
+    try (InputStream in = new GZIPInputStream(Files.newInputStream(file))) {
+      return new String(in.readAllBytes(), StandardCharsets.US_ASCII);
+    }
+  }
+
+  private static void write(Path file, String text) throws IOException {
+    try (OutputStream out = new GZIPOutputStream(Files.newOutputStream(file))) {
+      out.write(text.getBytes(StandardCharsets.US_ASCII));
     }
   }
 
@@ -123,7 +155,7 @@ public final class KernelImages {
     List<Ptx> wanted = ptx();
     Files.createDirectories(folder);
     try (Stream<Path> files = Files.list(folder)) {
-      for (Path f : files.filter(f -> f.toString().endsWith(".ptx")).toList()) {
+      for (Path f : files.filter(f -> f.toString().contains(".ptx")).toList()) {
         if (wanted.stream().noneMatch(p -> p.file().equals(f))) {
           Files.delete(f);
         }
@@ -144,7 +176,7 @@ public final class KernelImages {
       String errors = nvcc(ptx.source(), raw, "-ptx", "-arch=compute_" + ptx.arch());
       if (errors.isEmpty()) {
         String text = Files.readString(raw).replaceFirst("(?m)^\\.version .*$", ".version 8.0");
-        Files.writeString(ptx.file(), mark(ptx.source()) + "\n" + text);
+        write(ptx.file(), mark(ptx.source()) + "\n" + text);
       }
       return errors;
     } finally {

@@ -32,7 +32,7 @@ interface PtxAssembler {
   /** What the kernels of a file need. */
   default Map<String, Needs> needs(Path file, String arch)
       throws IOException, InterruptedException {
-    String ptx = Files.readString(file);
+    String ptx = KernelImages.read(file);
     Map<String, Integer> threads = new HashMap<>();
     Matcher entry = Pattern.compile("\\.entry (\\w+)\\(([^{]*)\\{").matcher(ptx);
     while (entry.find()) {
