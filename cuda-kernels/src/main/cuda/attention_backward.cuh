@@ -3,97 +3,18 @@
 // The backward of attention for 16-bit types on tensor cores. With P = exp(S - lse), dP = do v^T and delta = rowsum(do o):
 // dv = P^T do, dS = P (dP - delta), dq = scale dS k, dk = scale dS^T q.
 //
-// attention_rows      [lse in log2 units, delta] of each query, and zeros in the f32 accumulator of dq
 // attention_backward  a block owns BN keys, each warp 16 or 32 of them, and walks over blocks of BM queries. The scores are computed transposed, keys in
 //                     rows, so that P^T and dS^T are the A operands of dv and dk in registers; only dS goes through shared memory, for dq, whose
 //                     products run one block of queries later, behind the same barrier. dq is added to an f32 accumulator by atomics, or written
 //                     at once where all keys fit one block.
-// attention_round     rounds the accumulator to dq
+//                     Where there are few keys, several blocks share the queries (splits), and give dk and dv in f32, each its own.
 // attention_dq        dq without atomics, for runs that must repeat to the bit: a block owns 64 queries and walks over the keys
-#include "attention.cuh"
+#include "attention_rows.cuh"
 
 /** How attention_backward gives dq: added to the f32 accumulator, written in full (all keys in one block), or not at all. */
 #define ATTENTION_DQ_ADD 0
 #define ATTENTION_DQ_WRITE 1
 #define ATTENTION_DQ_NONE 2
-
-struct AttentionGradStrides {
-    i64 d_o[3];  // do [B, H, Lq, values]
-    i64 dq[3];   // dq [B, H, Lq, width]
-    i64 dk[3];   // dk [B, H, Lk, width]
-    i64 dv[3];   // dv [B, H, Lk, values]
-};
-
-/** Two values of one query. */
-struct alignas(8) QueryRow {
-    float lse, delta;
-};
-
-/** Queries that have rows in the accumulator and in QueryRow: whole blocks of 64. */
-DEV int padded_queries(int queries) { return (queries + 63) / 64 * 64; }
-
-/**
- * rows[head][padded query] = {lse log2(e), sum of do o}; infinity and 0 for a query that sees no key or does not exist. Eight lanes for each query. Zeros the
- * accumulator [head][padded query][accumulated] unless null.
- */
-template <class T>
-DEV void attention_rows(const T* o, const T* d_o, const float* lse, QueryRow* rows, float* accumulator, int accumulated, i64 heads_in_all, AttentionStrides s,
-    AttentionGradStrides gs, AttentionSizes n) {
-    int padded = padded_queries(n.queries), part = (int)threadIdx.x & 7;
-    i64 row = (i64)blockIdx.x * 32 + ((int)threadIdx.x >> 3);
-    i64 head = row / padded;
-    int query = (int)(row % padded), h = (int)(head % n.heads), b = (int)(head / n.heads);
-    float delta = 0.f;
-    bool exists = head < heads_in_all && query < n.queries;
-    if (exists) {
-        const T* x = head_of(o, s.o, b, h) + query * s.o[2];
-        const T* y = head_of(d_o, gs.d_o, b, h) + query * gs.d_o[2];
-        if ((n.aligned & 1) && n.values % 8 == 0) {
-            for (int c = part * 8; c < n.values; c += 64) {
-                Vec<float, 8> a = to_float(load_vec<8>(x + c)), e = to_float(load_vec<8>(y + c));
-#pragma unroll
-                for (int i = 0; i < 8; i++) delta += a[i] * e[i];
-            }
-        } else {
-            for (int c = part; c < n.values; c += 8) delta += to_float(x[c]) * to_float(y[c]);
-        }
-    }
-    delta = warp_sum<8>(delta);
-    if (head >= heads_in_all) return;
-    if (part == 0) {
-        float l = exists ? lse[head * n.queries + query] : negative_infinity();
-        QueryRow r = {l == negative_infinity() ? positive_infinity() : l * ATTENTION_LOG2E, delta};
-        rows[row] = r;
-    }
-    if (accumulator != nullptr) {
-        Vec<float, 4> zero = {{0.f, 0.f, 0.f, 0.f}};
-        for (int c = part * 4; c < accumulated; c += 32) store_vec<4>(accumulator + row * accumulated + c, zero);
-    }
-}
-
-/** dq = scale accumulator; eight values for each thread. */
-template <class T>
-DEV void attention_round(const float* accumulator, int accumulated, T* dq, i64 heads_in_all, AttentionGradStrides gs, AttentionSizes n, float scale) {
-    int chunks = (n.width + 7) / 8;
-    i64 i = (i64)blockIdx.x * 256 + threadIdx.x;
-    i64 row = i / chunks, head = row / n.queries;
-    if (head >= heads_in_all) return;
-    int c = (int)(i % chunks) * 8, query = (int)(row % n.queries);
-    const float* x = accumulator + (head * padded_queries(n.queries) + query) * accumulated + c;
-    T* y = head_of(dq, gs.dq, (int)(head / n.heads), (int)(head % n.heads)) + query * gs.dq[2] + c;
-    Vec<float, 4> low = load_vec<4>(x), high = load_vec<4>(x + 4);
-    Vec<T, 8> r;
-#pragma unroll
-    for (int e = 0; e < 4; e++) {
-        r[e] = from_float<T>(low[e] * scale);
-        r[e + 4] = from_float<T>(high[e] * scale);
-    }
-    if ((n.aligned & 2) && c + 8 <= n.width) {
-        store_vec<8>(y, r);
-    } else {
-        for (int e = 0; e < 8 && c + e < n.width; e++) y[e] = r[e];
-    }
-}
 
 /** Sizes of attention_backward: width D, DH columns of the gradients per block, WARPS warps of 16 MI keys, BM queries per barrier, QS at once. */
 template <class T, int D, int DH, int WARPS, int MI, int BM, int QS> struct BackwardTile {
@@ -101,9 +22,9 @@ template <class T, int D, int DH, int WARPS, int MI, int BM, int QS> struct Back
     static const int BYTES = (2 * BN + 4 * BM) * P * 2 + 2 * BN * PS * 2 + 2 * BM * 8;  // k, v, q [2], do [2], dS [2] [BN][PS], rows [2][BM]
 };
 
-/** The products dS k of one block of queries, for this warp's 16 queries and its share of the columns, to where they belong. */
+/** The products dS k of one block of queries over 16 `steps` keys, for this warp's 16 queries and its share of the columns, to where they belong. */
 template <class S, class T, int D, int DH>
-DEV void backward_queries(const T* ds, const T* ks, int first_column, int q0, int mode, float* accumulator, T* dq, i64 dq_stride, const AttentionSizes& n, float scale) {
+DEV void backward_queries(const T* ds, const T* ks, int steps, int first_column, int q0, int mode, float* accumulator, T* dq, i64 dq_stride, const AttentionSizes& n, float scale) {
     const int P = S::P, PS = S::PS, M = S::QUERIES / 16, PARTS = S::THREADS / 32 / M, N = (DH / 8 + PARTS - 1) / PARTS;
     int warp = (int)threadIdx.x >> 5, m = warp % M, column = first_column + warp / M * N * 8, tiles = DH / 8 - warp / M * N;
     if (tiles <= 0) return;
@@ -112,8 +33,8 @@ DEV void backward_queries(const T* ds, const T* ks, int first_column, int q0, in
     const T* b = ks + lane_rows_first<D>() + column;
     float c[1][N][4];
     clear(c);
-#pragma unroll 4
-    for (int k = 0; k < S::BN / 16; k++) {
+#pragma unroll 2
+    for (int k = 0; k < steps; k++) {
         unsigned fa[1][4];
         ldmatrix_x4_trans(fa[0], a + k * 16 * PS);
         const T* bk = b + k * 16 * P;
@@ -162,7 +83,7 @@ DEV void backward_queries(const T* ds, const T* ks, int first_column, int q0, in
 
 template <class T, int D, int DH, int WARPS, int MI, int BM, int QS, bool ANY>
 DEV void attention_backward(const T* q, const T* k, const T* v, const void* mask, const T* d_o, const QueryRow* rows, float* accumulator, T* dq, T* dk, T* dv,
-    const AttentionStrides& stride, const AttentionGradStrides& gs, const AttentionSizes& n, float scale, int mode) {
+    const AttentionStrides& stride, const AttentionGradStrides& gs, const AttentionSizes& n, float scale, int mode, int splits, float* partial) {
     typedef BackwardTile<T, D, DH, WARPS, MI, BM, QS> S;
     const int P = S::P, PS = S::PS, BN = S::BN, THREADS = S::THREADS, NT = QS / 8, DT = DH / 8;
     DYN_SHARED(T, tiles);
@@ -176,6 +97,8 @@ DEV void attention_backward(const T* q, const T* k, const T* v, const void* mask
     int parts = D / DH, k_blocks = div_up(n.keys, BN), index = (int)blockIdx.x;
     int first_column = index % parts * DH;
     index /= parts;
+    int split = index % splits;
+    index /= splits;
     int k0 = index % k_blocks * BN, head = index / k_blocks, h = head % n.heads, b = head / n.heads;
     int padded = padded_queries(n.queries);
     bool aligned = !ANY || (n.aligned & 1);
@@ -199,7 +122,14 @@ DEV void attention_backward(const T* q, const T* k, const T* v, const void* mask
     load_tile<T, D, BN, THREADS, ANY>(ks, k, stride.k[2], n.keys - k0, n.width, aligned);
     load_tile<T, D, BN, THREADS, ANY>(vs, v, stride.v[2], n.keys - k0, n.values, aligned);
     cp_async_commit();
-    int i = n.causal ? k0 / BM : 0, blocks = div_up(n.queries, BM), start = i;
+    int blocks = div_up(n.queries, BM), start = n.causal ? k0 / BM : 0;
+    if (splits > 1) {
+        int each = div_up(blocks - start > 0 ? blocks - start : 0, splits);
+        start += split * each;
+        blocks = min_int(blocks, start + each);
+    }
+    int i = start, steps = div_up(min_int(n.keys - k0, BN), 16);
+    bool idle = k0 + key0 >= n.keys;  // a warp without keys only helps with dq
     bool ragged = k0 + BN > n.keys;
     auto load = [&](int block, int buffer) {
         int q0 = block * BM;
@@ -218,14 +148,14 @@ DEV void attention_backward(const T* q, const T* k, const T* v, const void* mask
         __syncthreads();
         if (i + 1 < blocks) load(i + 1, buffer ^ 1);
         if (i > start && mode != ATTENTION_DQ_NONE) {
-            backward_queries<S, T, D, DH>(ss + (buffer ^ 1) * BN * PS, ks, first_column, (i - 1) * BM, mode, accumulator, dq, gs.dq[2], n, scale);
+            backward_queries<S, T, D, DH>(ss + (buffer ^ 1) * BN * PS, ks, steps, first_column, (i - 1) * BM, mode, accumulator, dq, gs.dq[2], n, scale);
         }
         const T* qt = qs + buffer * BM * P;
         const T* ot = os + buffer * BM * P;
         T* st = ss + buffer * BN * PS + (key0 + g) * PS + 2 * t;
         bool test = ragged || (n.causal && i * BM < k0 + BN - 1) || (ANY && n.mask != 0);
 #pragma unroll 1
-        for (int sub = 0; sub < BM; sub += QS) {
+        for (int sub = idle ? BM : 0; sub < BM; sub += QS) {
             float s[MI][NT][4], p[MI][NT][4];
             clear(s);
             multiply_rows<T, D>(s, ka, qt + sub * P + nb, ka_tail, qt + sub * P + nb_tail);
@@ -287,10 +217,29 @@ DEV void attention_backward(const T* q, const T* k, const T* v, const void* mask
     cp_async_wait<0>();
     __syncthreads();
     if (blocks > start && mode != ATTENTION_DQ_NONE) {
-        backward_queries<S, T, D, DH>(ss + ((blocks - 1 - start) & 1) * BN * PS, ks, first_column, (blocks - 1) * BM, mode, accumulator, dq, gs.dq[2], n, scale);
+        backward_queries<S, T, D, DH>(ss + ((blocks - 1 - start) & 1) * BN * PS, ks, steps, first_column, (blocks - 1) * BM, mode, accumulator, dq, gs.dq[2], n, scale);
     }
     __syncthreads();  // the gradients go over k and v
 
+    if (splits > 1) {
+        i64 rows_of_half = (i64)(gridDim.x / (parts * splits)) * BN;  // heads times padded keys
+        float* to = partial + (2 * split * rows_of_half + (i64)index * BN + key0 + g) * D + first_column + 2 * t;
+#pragma unroll
+        for (int m = 0; m < MI; m++) {
+#pragma unroll
+            for (int j = 0; j < DT; j++) {
+#pragma unroll
+                for (int r = 0; r < 2; r++) {
+                    float* at = to + (m * 16 + r * 8) * D + j * 8;
+                    Vec<float, 2> x = {{acc_k[m][j][2 * r] * scale, acc_k[m][j][2 * r + 1] * scale}};
+                    Vec<float, 2> y = {{acc_v[m][j][2 * r], acc_v[m][j][2 * r + 1]}};
+                    store_vec<2>(at, x);
+                    store_vec<2>(at + rows_of_half * D, y);
+                }
+            }
+        }
+        return;
+    }
     float by_scale[MI][2], by_one[MI][2];
 #pragma unroll
     for (int m = 0; m < MI; m++) {
@@ -380,27 +329,15 @@ DEV void attention_dq(const T* q, const T* k, const T* v, const void* mask, cons
     store_rows<T, P, D, 16, true>(dq, gs.dq[2], qs + own * P, n.queries - q0 - own, n.width, n.aligned & 2);
 }
 
-// Grid: heads_in_all = B H; attention_rows: ceil(B H padded queries / 32), 256 threads; attention_round: ceil(B H Lq ceil(width / 8) / 256), 256 threads.
-#define ATTENTION_ROWS(T, suffix)                                                                                                                      \
-    KERNEL(attention_rows_##suffix)                                                                                                                    \
-    (const T* o, const T* d_o, const float* lse, QueryRow* rows, float* accumulator, int accumulated, i64 heads_in_all, AttentionStrides s,            \
-        AttentionGradStrides gs, AttentionSizes n) {                                                                                                   \
-        attention_rows<T>(o, d_o, lse, rows, accumulator, accumulated, heads_in_all, s, gs, n);                                                        \
-    }                                                                                                                                                  \
-    KERNEL(attention_round_##suffix)                                                                                                                   \
-    (const float* accumulator, int accumulated, T* dq, i64 heads_in_all, AttentionGradStrides gs, AttentionSizes n, float scale) {                     \
-        attention_round<T>(accumulator, accumulated, dq, heads_in_all, gs, n, scale);                                                                  \
-    }                                                                                                                                                  \
-    EMU_EXPORT(attention_rows_##suffix)                                                                                                                \
-    EMU_EXPORT(attention_round_##suffix)
-
 // q, k, v, mask as in the forward; d_o [B, H, Lq, values]; rows [B H, padded queries]; accumulator [B H, padded queries, D] of f32, for mode 0;
-// dq, dk, dv like q, k, v. Grid: B H ceil(Lk / BN) D / DH; 32 WARPS threads.
+// dq, dk, dv like q, k, v; partial [splits][dk, dv][B H][ceil(Lk / BN) BN][D] if splits > 1, else null. Grid: B H ceil(Lk / BN) splits D / DH;
+// 32 WARPS threads.
 #define ATTENTION_BACKWARD(name, T, D, DH, WARPS, MI, BM, QS, ANY, blocks)                                                                               \
     KERNEL_BOUNDS(name, 32 * WARPS, blocks)                                                                                                            \
     (const T* q, const T* k, const T* v, const void* mask, const T* d_o, const QueryRow* rows, float* accumulator, T* dq, T* dk, T* dv,                \
-        AttentionStrides stride, AttentionGradStrides gs, AttentionSizes n, float scale, int mode) {                                                  \
-        attention_backward<T, D, DH, WARPS, MI, BM, QS, ANY>(q, k, v, mask, d_o, rows, accumulator, dq, dk, dv, stride, gs, n, scale, mode);           \
+        AttentionStrides stride, AttentionGradStrides gs, AttentionSizes n, float scale, int mode, int splits, float* partial) {                       \
+        attention_backward<T, D, DH, WARPS, MI, BM, QS, ANY>(                                                                                          \
+            q, k, v, mask, d_o, rows, accumulator, dq, dk, dv, stride, gs, n, scale, mode, splits, partial);                                           \
     }                                                                                                                                                  \
     EMU_EXPORT(name)
 

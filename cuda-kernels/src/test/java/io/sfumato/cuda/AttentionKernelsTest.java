@@ -72,6 +72,9 @@ class AttentionKernelsTest {
     c.add(plain(DType.BF16, 4, 70, 300, 128, true, Lie.FUSED));
     c.add(plain(DType.BF16, 4, 200, 70, 72, true, Lie.FUSED));
     c.add(plain(DType.BF16, 4, 600, 520, 64, true, Lie.FUSED));
+    c.add(plain(DType.BF16, 1, 1100, 77, 40, false, Lie.FUSED)); // blocks share the queries
+    c.add(plain(DType.F16, 1, 1100, 130, 64, true, Lie.ROW_MAJOR));
+    c.add(plain(DType.BF16, 1, 600, 70, 256, false, Lie.FUSED));
     return c;
   }
 

@@ -27,6 +27,7 @@ public final class AttentionLaunch {
   /** The system property that forbids sums whose order changes from run to run. */
   static final String DETERMINISTIC = "sfumato.deterministic";
 
+  private static final int LEAST_QUERIES = 256; // of a block, where several share the queries
   private static final int WIDEST = 256;
   private static final int ADD = 0; // modes of the gradient of q, as the kernels number them
   private static final int WRITE = 1;
@@ -123,6 +124,8 @@ public final class AttentionLaunch {
     private final int mode;
     private final long heads;
     private final int queries;
+    private final int keys;
+    private final int splits;
     private final int aligned;
     private final long[] strides;
     private final long[] gradientStrides;
@@ -138,6 +141,11 @@ public final class AttentionLaunch {
       mode = mode(tile, in[1].dim(2));
       heads = heads(in[0]);
       queries = in[0].dim(2);
+      keys = in[1].dim(2);
+      long ctas = heads * blocks(keys, tile.rows()) * tile.parts();
+      long most = blocks(queries, LEAST_QUERIES);
+      boolean half = in[0].dtype() != DType.F32;
+      splits = half ? (int) Math.min(blocks(gpu.multiprocessors(), ctas), most) : 1;
       strides = strides(op, in, m);
       gradientStrides = join(m[4].strides, m[5].strides, m[6].strides, m[7].strides);
     }
@@ -145,9 +153,12 @@ public final class AttentionLaunch {
     void runHalf() {
       String suffix = Types.suffix(in[0].dtype());
       long rows = heads * blocks(queries, 64) * 64; // padded_queries of the kernels
+      long paddedKeys = blocks(keys, tile.rows()) * tile.rows();
+      long partials = splits > 1 ? 2L * splits * heads * paddedKeys : 0; // rows
       long sums = mode == ADD ? rows * tile.width() * Float.BYTES : 0;
       try (Scratch row = gpu.scratch(rows * 2 * Float.BYTES);
-          Scratch sum = gpu.scratch(sums)) {
+          Scratch sum = gpu.scratch(sums);
+          Scratch partial = gpu.scratch(partials * tile.width() * Float.BYTES)) {
         gpu.kernel(tile.family(), "attention_rows_" + suffix)
             .grid(blocks(rows, 32))
             .block(256)
@@ -162,10 +173,27 @@ public final class AttentionLaunch {
             .longs(gradientStrides)
             .ints(sizes(op, in, aligned))
             .run();
-        Launch main = operands(tile, heads * blocks(in[1].dim(2), tile.rows()) * tile.parts());
+        long grid = heads * blocks(keys, tile.rows()) * tile.parts() * splits;
+        Launch main = operands(tile, grid);
         main.pointer(row.address()).pointer(sum.address());
         main.pointer(m[5].address).pointer(m[6].address).pointer(m[7].address);
-        attributes(main).i32(mode).run();
+        attributes(main).i32(mode).i32(splits).pointer(partial.address()).run();
+        if (splits > 1) {
+          long chunks = blocks(Math.max(in[0].dim(3), in[2].dim(3)), 8);
+          gpu.kernel(tile.family(), "attention_sum_" + suffix)
+              .grid(blocks(heads * keys * chunks, 256), 2)
+              .block(256)
+              .pointer(partial.address())
+              .i32(tile.width())
+              .i32(paddedKeys)
+              .i32(splits)
+              .pointer(m[6].address)
+              .pointer(m[7].address)
+              .i64(heads)
+              .longs(gradientStrides)
+              .ints(sizes(op, in, aligned))
+              .run();
+        }
         if (mode == ADD) {
           int chunks = (int) blocks(in[0].dim(3), 8);
           gpu.kernel(tile.family(), "attention_round_" + suffix)
@@ -203,7 +231,7 @@ public final class AttentionLaunch {
         if (mode == ADD) {
           gpu.zero(m[5].address, dq.spec().bytes());
         }
-        Launch main = operands(tile, heads * blocks(in[1].dim(2), tile.rows()));
+        Launch main = operands(tile, heads * blocks(keys, tile.rows()));
         main.pointer(lse).pointer(delta.address());
         main.pointer(m[5].address).pointer(m[6].address).pointer(m[7].address);
         attributes(main).i32(mode).run();

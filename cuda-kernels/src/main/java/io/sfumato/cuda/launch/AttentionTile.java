@@ -69,6 +69,7 @@ record AttentionTile(
       int queries = d >= 160 ? 32 : 64;
       AttentionTile tile = gradients(d + "", in, d == 256 ? 128 : 256, rows, d, queries);
       boolean fills = width != d || heads * blocks(in[1].dim(2), rows) >= gpu.multiprocessors();
+      fills |= in[1].dim(2) <= rows && in[0].dim(2) >= 1024; // blocks share the queries
       if (fills && tile.sharedBytes <= gpu.sharedPerBlock()) {
         return tile;
       }
