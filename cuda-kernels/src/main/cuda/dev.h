@@ -161,6 +161,17 @@ template <class T, int N> DEV Vec<T, N> from_float(const Vec<float, N>& x) {
     return r;
 }
 
+/** Keeps 16-bit vectors packed in registers: their floats are not carried over this point. */
+template <class T, int K> DEV void stay_packed(Vec<T, Wide<T>::N> (&v)[K]) {
+    if constexpr (sizeof(T) == 2) {
+#pragma unroll
+        for (int k = 0; k < K; k++) {
+            unsigned* u = (unsigned*)&v[k];
+            opaque(u[0]), opaque(u[1]), opaque(u[2]), opaque(u[3]);
+        }
+    }
+}
+
 /** Arrays passed by value as a kernel's parameter. */
 struct Longs8 {
     i64 v[8];

@@ -127,17 +127,6 @@ template <class T> struct Lines {
     }
 };
 
-/** Keeps 16-bit vectors packed in registers: their floats are not carried over this point. */
-template <class T, int K> DEV void stay_packed(Vec<T, Wide<T>::N> (&v)[K]) {
-    if constexpr (sizeof(T) == 2) {
-#pragma unroll
-        for (int k = 0; k < K; k++) {
-            unsigned* u = (unsigned*)&v[k];
-            opaque(u[0]), opaque(u[1]), opaque(u[2]), opaque(u[3]);
-        }
-    }
-}
-
 DEV float silu(float z) { return z * sigmoid_fast(z); }
 
 /** The derivative of z sigmoid(z). */

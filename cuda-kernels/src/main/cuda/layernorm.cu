@@ -12,7 +12,7 @@
 // Backward, g = dy (plus + gain):   dx = rstd (g - mean(g) - x^ mean(g x^)),   dgain = sum over rows of dy x^,   doffset = sum over rows of dy.
 // A block walks over rows of one batch (a `chunk`) and keeps its part of dgain and doffset in registers; `finish` adds the parts in a fixed order. With
 // one chunk per batch the block writes the results itself. `any` needs two kernels: dx of each row, and `sums` of columns.
-#include "dev.h"
+#include "layernorm.cuh"
 
 // ---- Device functions --------------------------------------------------------------------------------------------------------------------------------
 
@@ -25,34 +25,6 @@ template <class T> struct Affine {
     int per;            // rows of x per batch
     float plus;
 };
-
-/** Sums over the threads of a row: G lanes, or the block if G = 0. */
-template <int G, int N> DEV void row_sums(float (&x)[N]) {
-    if constexpr (G == 0) {
-        block_sum(x);
-    } else {
-#pragma unroll
-        for (int i = 0; i < N; i++) x[i] = warp_sum<G>(x[i]);
-    }
-}
-
-template <int G> DEV float row_sum(float x) {
-    float v[1] = {x};
-    row_sums<G>(v);
-    return v[0];
-}
-
-/** Factors of V values from `gain` on. */
-template <int V, class T> DEV void factors(const T* gain, float plus, float (&f)[V]) {
-    if (gain) {
-        Vec<T, V> w = load_vec<V>(gain);
-#pragma unroll
-        for (int i = 0; i < V; i++) f[i] = plus + to_float(w[i]);
-    } else {
-#pragma unroll
-        for (int i = 0; i < V; i++) f[i] = 1.f;
-    }
-}
 
 /** K vectors of a row per thread, G lanes per row (0: the block); n is a multiple of V, at most K V threads. */
 template <class T, int K, int G>
@@ -168,52 +140,6 @@ template <class T> struct Sums {
     }
 };
 
-/** Rows [first, last) of the batch that belong to this block, as rows of x. */
-DEV void rows_of_block(int per, int chunks, int& batch, int& first, int& last) {
-    int length = div_up(per, chunks);
-    batch = (int)blockIdx.x / chunks;
-    first = (int)blockIdx.x % chunks * length;
-    last = first + length < per ? first + length : per;
-    first += batch * per;
-    last += batch * per;
-}
-
-/** Adds the sums of the block's row groups, 2 K V values per thread, in the order of the warps. */
-template <class T, int K, int G, int V>
-DEV void put_lane_sums(float (&dgain)[K][V], float (&doffset)[K][V], const Sums<T>& sums, int n) {
-    DYN_SHARED(float, shared);  // [warps][2][G V]
-    int t = (int)threadIdx.x % G, warps = (int)blockDim.x / 32;
-#pragma unroll
-    for (int k = 0; k < K; k++) {
-#pragma unroll
-        for (int i = 0; i < V; i++) {
-#pragma unroll
-            for (int o = G; o < 32; o *= 2) {
-                dgain[k][i] += shfl_xor(dgain[k][i], o);
-                doffset[k][i] += shfl_xor(doffset[k][i], o);
-            }
-        }
-        __syncthreads();
-        if (lane() < G) {
-            float* mine = shared + warp_index() * 2 * G * V;
-#pragma unroll
-            for (int i = 0; i < V; i++) {
-                mine[t * V + i] = dgain[k][i];
-                mine[G * V + t * V + i] = doffset[k][i];
-            }
-        }
-        __syncthreads();
-        for (int c = (int)threadIdx.x; c < G * V && k * G * V + c < n; c += (int)blockDim.x) {
-            float g = 0.f, o = 0.f;
-            for (int w = 0; w < warps; w++) {
-                g += shared[w * 2 * G * V + c];
-                o += shared[w * 2 * G * V + G * V + c];
-            }
-            sums.put(blockIdx.x, n, k * G * V + c, g, o);
-        }
-    }
-}
-
 /** K vectors of a row per thread, G lanes per row (0: the block); one chunk of a batch per block. */
 template <class T, int K, int G>
 DEV void backward_rows(const T* dy, const T* x, const float* mean, const float* rstd, const T* gain, i64 gain_stride, float plus, T* dx,
@@ -225,11 +151,11 @@ DEV void backward_rows(const T* dy, const T* x, const float* mean, const float* 
     int batch, first, last;
     rows_of_block(per, chunks, batch, first, last);
     if (gain) gain += batch * gain_stride;
-    float dgain[K][V], doffset[K][V];
+    float total[2][K][V];  // dgain and doffset
 #pragma unroll
     for (int k = 0; k < K; k++) {
 #pragma unroll
-        for (int i = 0; i < V; i++) dgain[k][i] = doffset[k][i] = 0.f;
+        for (int i = 0; i < V; i++) total[0][k][i] = total[1][k][i] = 0.f;
     }
     for (int base = first; base < last; base += groups) {
         int row = base + group;
@@ -260,8 +186,8 @@ DEV void backward_rows(const T* dy, const T* x, const float* mean, const float* 
                     float g = d * f[i];
                     s[0] += g;
                     s[1] += g * xhat;
-                    dgain[k][i] += d * xhat;
-                    doffset[k][i] += d;
+                    total[0][k][i] += d * xhat;
+                    total[1][k][i] += d;
                 }
             }
         }
@@ -286,14 +212,14 @@ DEV void backward_rows(const T* dy, const T* x, const float* mean, const float* 
     }
     if (!sums.any()) return;
     if constexpr (G > 0) {
-        put_lane_sums<T, K, G, V>(dgain, doffset, sums, n);
+        put_lane_sums<G>(total, n, [&](int j, const float(&sum)[2]) { sums.put(blockIdx.x, n, j, sum[0], sum[1]); });
     } else {
 #pragma unroll
         for (int k = 0; k < K; k++) {
             int j = (t + k * threads) * V;
             if (j < n) {
 #pragma unroll
-                for (int i = 0; i < V; i++) sums.put(blockIdx.x, n, j + i, dgain[k][i], doffset[k][i]);
+                for (int i = 0; i < V; i++) sums.put(blockIdx.x, n, j + i, total[0][k][i], total[1][k][i]);
             }
         }
     }

@@ -19,6 +19,7 @@ import io.sfumato.tensor.io.Init;
 import io.sfumato.tensor.io.Weights;
 import io.sfumato.tensor.ops.AttentionOptions;
 import io.sfumato.tensor.ops.ConvOptions;
+import io.sfumato.tensor.ops.GatedResidualNorm;
 import io.sfumato.tensor.ops.NN;
 import io.sfumato.tensor.ops.Shaping;
 import java.util.ArrayList;
@@ -139,10 +140,10 @@ final class SuiteDit extends Module {
             List<Tensor> parts = Shaping.unbind(z, 0); // queries, keys, values
             h = NN.attention(parts.get(0), parts.get(1), parts.get(2), AttentionOptions.of());
             h = proj.call(h.permute(0, 2, 1, 3).reshape(b, n, WIDTH));
-            Tensor y = NN.gatedResidual(x, h, m.get(2));
-            h = NN.layerNormModulate(y, m.get(3), m.get(4), 1e-6);
-            h = fc2.call(NN.geluTanh(fc1.call(h)));
-            return NN.gatedResidual(y, h, m.get(5));
+            GatedResidualNorm.Result y =
+                NN.gatedResidualNorm(x, h, m.get(2), m.get(3), m.get(4), 1e-6);
+            h = fc2.call(NN.geluTanh(fc1.call(y.normalised())));
+            return NN.gatedResidual(y.sum(), h, m.get(5));
           });
     }
   }

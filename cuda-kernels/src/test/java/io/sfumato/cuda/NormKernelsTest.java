@@ -16,6 +16,8 @@ import io.sfumato.tensor.TensorSpec;
 import io.sfumato.tensor.exec.Dense;
 import io.sfumato.tensor.exec.Eager;
 import io.sfumato.tensor.exec.Op;
+import io.sfumato.tensor.ops.GatedResidualNorm;
+import io.sfumato.tensor.ops.GatedResidualNormBackward;
 import io.sfumato.tensor.ops.GroupNorm;
 import io.sfumato.tensor.ops.GroupNormBackward;
 import io.sfumato.tensor.ops.LayerNorm;
@@ -64,6 +66,15 @@ class NormKernelsTest {
     modulated(c, 2, 35, 1152);
     modulated(c, 1, 5, 1544);
     modulated(c, 5, 33, 19);
+    gated(c, 3, 11, 72);
+    gated(c, 2, 35, 328);
+    gated(c, 7, 1, 600);
+    gated(c, 1, 27, 768);
+    gated(c, 1, 7, 1152);
+    gated(c, 2, 3, 2056);
+    gated(c, 1, 5, 4104);
+    gated(c, 1, 2, 8200);
+    gated(c, 5, 33, 19);
     rms(c, 64, 75);
     rms(c, 768, 17);
     rms(c, 2056, 6);
@@ -82,6 +93,17 @@ class NormKernelsTest {
   private static void modulated(List<OpCase> c, int batch, int tokens, int n) {
     Input[] in = {normal(batch, tokens, n), normal(batch, n), normal(batch, n)};
     c.add(OpCase.of(batch + " x " + tokens + " x " + n, new LayerNormModulate(EPS), in));
+  }
+
+  private static void gated(List<OpCase> c, int batch, int tokens, int n) {
+    Input[] in = {
+      normal(batch, tokens, n),
+      normal(batch, tokens, n),
+      normal(batch, n),
+      normal(batch, n),
+      normal(batch, n)
+    };
+    c.add(OpCase.of(batch + " x " + tokens + " x " + n, new GatedResidualNorm(EPS), in));
   }
 
   private static void rms(List<OpCase> c, int n, int rows) {
@@ -203,6 +225,9 @@ class NormKernelsTest {
       case LayerNormModulate f ->
           List.of(
               new LayerNormModulateBackward(EPS, true), new LayerNormModulateBackward(EPS, false));
+      case GatedResidualNorm f ->
+          List.of(
+              new GatedResidualNormBackward(EPS, true), new GatedResidualNormBackward(EPS, false));
       case RmsNorm f -> List.of(new RmsNormBackward(EPS, true, true));
       case GroupNorm f ->
           List.of(new GroupNormBackward(f, true, true), new GroupNormBackward(f, false, false));
@@ -212,9 +237,14 @@ class NormKernelsTest {
 
   /** Inputs of a backward: dy, x, the statistics in f32, and the vectors it reads. */
   private static Tensor[] given(Op backward, Tensor dy, Tensor[] in, Dense[] out) {
+    if (backward instanceof GatedResidualNormBackward) {
+      Tensor dh = Tensor.of(in[0].toDoubleArray(), dy.dtype(), Device.CPU, dy.shape().dims());
+      Tensor h = Tensor.of(out[1].data(), dy.dtype(), Device.CPU, dy.shape().dims());
+      return new Tensor[] {dy, dh, h, f32(out[2]), f32(out[3]), in[1], in[2], in[4]};
+    }
     List<Tensor> given = new ArrayList<>(List.of(dy, in[0]));
     for (int i = 1; i < out.length; i++) {
-      given.add(Tensor.of(out[i].data(), DType.F32, Device.CPU, out[i].shape().dims()));
+      given.add(f32(out[i]));
     }
     int first = backward instanceof LayerNormModulateBackward ? 2 : 1;
     int last = backward instanceof GroupNormBackward ? 2 : first;
@@ -222,6 +252,10 @@ class NormKernelsTest {
       given.add(in[i]);
     }
     return given.toArray(Tensor[]::new);
+  }
+
+  private static Tensor f32(Dense values) {
+    return Tensor.of(values.data(), DType.F32, Device.CPU, values.shape().dims());
   }
 
   private static Tensor[] onDevice(Relay relay, Tensor[] host) {

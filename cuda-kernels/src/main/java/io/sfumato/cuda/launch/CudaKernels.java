@@ -29,6 +29,7 @@ public final class CudaKernels {
     RandomLaunch.addTo(table);
     LayerNormLaunch.addTo(table);
     GroupNormLaunch.addTo(table);
+    GatedNormLaunch.addTo(table);
     return table;
   }
 }

@@ -113,7 +113,8 @@ record NormRows(Gpu gpu, DType dtype, int batches, int per, int n) {
     return new Shape(0, k, roundUp((vectors + k - 1) / k));
   }
 
-  private static int roundUp(int threads) {
+  /** Threads of whole warps. */
+  static int roundUp(int threads) {
     return (threads + 31) / 32 * 32;
   }
 
@@ -212,7 +213,7 @@ record NormRows(Gpu gpu, DType dtype, int batches, int per, int n) {
    * Blocks per batch. A block takes {@code groups} rows at a time and costs about as much as three
    * times that at its start and end; blocks run in waves of {@code slots}.
    */
-  private int chunks(int groups, int slots) {
+  int chunks(int groups, int slots) {
     int most = (per + groups - 1) / groups;
     int best = 1;
     long least = Long.MAX_VALUE;

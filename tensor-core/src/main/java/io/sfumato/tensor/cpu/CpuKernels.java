@@ -4,6 +4,7 @@ package io.sfumato.tensor.cpu;
 import io.sfumato.tensor.cpu.launch.AttentionLaunch;
 import io.sfumato.tensor.cpu.launch.Conv2dLaunch;
 import io.sfumato.tensor.cpu.launch.Conv3dLaunch;
+import io.sfumato.tensor.cpu.launch.GatedNormLaunch;
 import io.sfumato.tensor.cpu.launch.GroupNormLaunch;
 import io.sfumato.tensor.cpu.launch.LayerNormLaunch;
 import io.sfumato.tensor.cpu.launch.LinearLaunch;
@@ -19,6 +20,8 @@ import io.sfumato.tensor.ops.Conv2dBackwardWeight;
 import io.sfumato.tensor.ops.Conv3d;
 import io.sfumato.tensor.ops.Conv3dBackwardInput;
 import io.sfumato.tensor.ops.Conv3dBackwardWeight;
+import io.sfumato.tensor.ops.GatedResidualNorm;
+import io.sfumato.tensor.ops.GatedResidualNormBackward;
 import io.sfumato.tensor.ops.GroupNorm;
 import io.sfumato.tensor.ops.GroupNormBackward;
 import io.sfumato.tensor.ops.LayerNorm;
@@ -54,6 +57,8 @@ final class CpuKernels {
         .add(LayerNormBackward.class, new LayerNormLaunch.Backward())
         .add(LayerNormModulate.class, new LayerNormLaunch.Modulate())
         .add(LayerNormModulateBackward.class, new LayerNormLaunch.ModulateBackward())
+        .add(GatedResidualNorm.class, new GatedNormLaunch.Forward())
+        .add(GatedResidualNormBackward.class, new GatedNormLaunch.Backward())
         .add(RmsNorm.class, new LayerNormLaunch.Rms())
         .add(RmsNormBackward.class, new LayerNormLaunch.RmsBackward())
         .add(Attention.class, new AttentionLaunch.Forward())

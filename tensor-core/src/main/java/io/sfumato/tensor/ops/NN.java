@@ -162,16 +162,17 @@ public final class NN extends Losses {
     return Executor.run(new LayerNormModulate(eps), x, shift, scale);
   }
 
-  /**
-   * {@code y = x + gate h}, the same gate for all tokens of a sample (Peebles and Xie 2023).
-   *
-   * @param x [B, N, D]
-   * @param h [B, N, D]
-   * @param gate [B, D]
-   * @return [B, N, D]
-   */
+  /** {@code x + gate h} (Peebles and Xie 2023): x, h [B, N, D], gate [B, D] for all tokens. */
   public static Tensor gatedResidual(Tensor x, Tensor h, Tensor gate) {
     return Executor.run(new GatedResidual(), Shaping.promoted(x, h, gate));
+  }
+
+  /** {@link #gatedResidual}, and {@link #layerNormModulate} of the sum, in one pass. */
+  public static GatedResidualNorm.Result gatedResidualNorm(
+      Tensor x, Tensor h, Tensor gate, Tensor shift, Tensor scale, double eps) {
+    Tensor[] in = Shaping.promoted(x, h, gate, shift, scale);
+    Tensor[] z = Executor.current().execute(new GatedResidualNorm(eps), in);
+    return new GatedResidualNorm.Result(z[1], z[0]);
   }
 
   /**

@@ -12,7 +12,12 @@ final class NormRules {
 
   /** Statistics are results for the fused backward, not for users. */
   static void noStatisticsGradient(Backward c, String op, int outputs) {
-    for (int i = 1; i < outputs; i++) {
+    noStatisticsGradient(c, op, 1, outputs);
+  }
+
+  /** The same for statistics from output {@code first} on. */
+  static void noStatisticsGradient(Backward c, String op, int first, int outputs) {
+    for (int i = first; i < outputs; i++) {
       if (c.gradOrNull(i) != null) {
         throw new NotDifferentiableException(
             op + ": the statistics have no backward; compute them with reductions instead");

@@ -115,7 +115,7 @@ public final class LayerNormLaunch {
   }
 
   /** Rows of the modulation may be slices of a wider product. */
-  private static Affine affine(Tensor x, @Nullable Tensor shift, Tensor scale, Staging staging) {
+  static Affine affine(Tensor x, @Nullable Tensor shift, Tensor scale, Staging staging) {
     int n = x.dim(2);
     boolean inPlace =
         unitRows(scale)
@@ -127,7 +127,7 @@ public final class LayerNormLaunch {
     return new Affine(x.dim(0), x.dim(1), n, 0, 0, scales, shifts, stride);
   }
 
-  private static boolean unitRows(Tensor t) {
+  static boolean unitRows(Tensor t) {
     return t.layout().stride(1) == 1 || t.dim(1) == 1;
   }
 

@@ -7,6 +7,8 @@ import static io.sfumato.tensor.ops.cases.Input.normal;
 import io.sfumato.tensor.exec.Op;
 import io.sfumato.tensor.ops.GatedResidual;
 import io.sfumato.tensor.ops.GatedResidualBackward;
+import io.sfumato.tensor.ops.GatedResidualNorm;
+import io.sfumato.tensor.ops.GatedResidualNormBackward;
 import io.sfumato.tensor.ops.GroupNorm;
 import io.sfumato.tensor.ops.GroupNormBackward;
 import io.sfumato.tensor.ops.LayerNorm;
@@ -53,6 +55,9 @@ final class NormCases implements CaseTable {
     modulated(cases, "plain", 2, 3, 8);
     modulated(cases, "odd", 3, 5, 37);
     modulated(cases, "one token", 1, 1, 6);
+    gatedNorm(cases, "plain", 2, 3, 8);
+    gatedNorm(cases, "odd", 3, 5, 37);
+    gatedNorm(cases, "one token", 1, 1, 6);
     rms(cases, "last", true, 2, 3, 5);
     rms(cases, "bare", false, 2, 3, 5);
     rms(cases, "long", true, 7, 131);
@@ -114,6 +119,36 @@ final class NormCases implements CaseTable {
             normal(batch, tokens, n),
             normal(batch, n),
             normal(batch, tokens, n)));
+  }
+
+  private static void gatedNorm(List<OpCase> cases, String name, int batch, int tokens, int n) {
+    GatedResidualNorm forward = new GatedResidualNorm(EPS);
+    Input[] in = {
+      normal(batch, tokens, n),
+      normal(batch, tokens, n),
+      normal(batch, n),
+      normal(batch, n),
+      normal(batch, n)
+    };
+    OpCase c = OpCase.of(name, forward, in).tolerance(1e-5);
+    cases.add(name.equals("plain") ? c.withSecondOrder() : c);
+    for (boolean modulation : new boolean[] {true, false}) {
+      List<Input> given = Given.all(in);
+      List<Input> out = Given.outputs(forward, given);
+      cases.add(
+          OpCase.of(
+                  name + (modulation ? "" : ", frozen"),
+                  new GatedResidualNormBackward(EPS, modulation),
+                  normal(batch, tokens, n),
+                  normal(batch, tokens, n),
+                  out.get(1),
+                  out.get(2),
+                  out.get(3),
+                  given.get(1),
+                  given.get(2),
+                  given.get(4))
+              .tolerance(1e-5));
+    }
   }
 
   private static void rms(List<OpCase> cases, String name, boolean w, int... x) {
@@ -180,6 +215,10 @@ final class NormCases implements CaseTable {
             new GatedResidual(),
             List.of(f32(2, 3, 4), f32(2, 3), f32(2, 4)),
             "branch must have shape [B, N, D] = [2, 3, 4]"),
+        ErrorCase.of(
+            new GatedResidualNorm(EPS),
+            List.of(f32(2, 3, 4), f32(2, 3, 4), f32(2, 3), f32(2, 4), f32(2, 4)),
+            "gate must have shape [B, D] = [2, 4]"),
         ErrorCase.of(
             new RmsNorm(EPS, true), List.of(f32(2, 3), f32(2)), "weight must have shape [D] = [3]"),
         ErrorCase.of(new RunningAverage(0.1), List.of(f32(2), f32(3)), "value must have shape"));
