@@ -12,6 +12,8 @@ import io.sfumato.tensor.cpu.Parallel;
 import io.sfumato.tensor.exec.Backend;
 import io.sfumato.tensor.exec.Backends;
 import io.sfumato.tensor.exec.Executor;
+import io.sfumato.tensor.exec.Trace;
+import io.sfumato.tensor.exec.Executor;
 import io.sfumato.tensor.exec.Recording;
 import java.lang.management.ManagementFactory;
 import java.util.Arrays;
@@ -89,8 +91,17 @@ public final class Suite implements Callable<Integer> {
               + " than the CPU the peak of its tensors; one case only.")
   private boolean memory;
 
+  @Option(
+      names = "--trace",
+      description =
+          "Also tells on the error stream what one run spends its time on, by op and by module;"
+              + " waits after each op.")
+  private boolean trace;
+
   @Option(names = "--list", description = "Prints the names of the cases, and times nothing.")
   private boolean list;
+
+  private static final int TRACED_RUNS = 10;
 
   private Suite() {}
 
@@ -201,9 +212,27 @@ public final class Suite implements Callable<Integer> {
             backend,
             resident);
       }
+      if (trace) {
+        System.err.println(name + "\n" + traced(eager));
+      }
     } finally {
       scope.close();
     }
+  }
+
+  /** What one run does, seen once before so that nothing is compiled meanwhile. */
+  private static String traced(Runnable run) {
+    Trace trace = new Trace(Executor.current());
+    for (int i = 0; i < TRACED_RUNS; i++) {
+      trace = new Trace(Executor.current());
+      Executor.with(
+          trace,
+          () -> {
+            run.run();
+            return 0;
+          });
+    }
+    return trace.table() + "\n" + trace.modulesAndOps();
   }
 
   private void time(String name, Runnable body, Backend backend, @Nullable ResidentSet resident) {

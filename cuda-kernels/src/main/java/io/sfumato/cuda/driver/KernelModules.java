@@ -22,7 +22,12 @@ final class KernelModules {
   static final String IMAGES = "sfumato.cuda.images";
 
   private static final int MAX_DYNAMIC_SHARED = 8; // CUfunction_attribute
-  private static final int FREE_SHARED = 48 << 10; // may be used without asking
+
+  /**
+   * Dynamic shared memory a block gets without asking: 48 KB together with what the kernel declares
+   * itself, for which a third of it is left here.
+   */
+  private static final int FREE_SHARED = 32 << 10;
 
   private final int capability;
   private final int sharedPerBlock;
