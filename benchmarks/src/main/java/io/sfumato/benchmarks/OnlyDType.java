@@ -17,7 +17,8 @@ import io.sfumato.tensor.ops.Cast;
  * @param dtype the type
  */
 record OnlyDType(Executor inner, DType dtype) implements Decorator {
-  private static final long SMALL = 1024;
+  /** Below this, statistics and the features of timesteps may keep f32, as they do in PyTorch. */
+  private static final long SMALL = 16384;
 
   @Override
   public OnlyDType over(Executor other) {
