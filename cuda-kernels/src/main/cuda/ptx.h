@@ -162,7 +162,10 @@ DEV void cp_async8(void* shared, const void* global) {
 DEV void cp_async16(void* shared, const void* global) {
     asm volatile("cp.async.cg.shared.global [%0], [%1], 16;" ::"r"(shared_address(shared)), "l"(global) : "memory");
 }
-/** The same, but only the first `bytes` are read (0: nothing) and the rest is filled with zeros. */
+/**
+ * The same, but only the first `bytes` are read (0: nothing) and the rest is filled with zeros. Call it for whole pieces too: `bytes == 16 ?
+ * cp_async16(..) : cp_async16_zfill(..)` with bytes clamped to 0..16 is compiled wrongly by ptxas 13.0 for sm_90 (seen on an H200: nothing is filled).
+ */
 DEV void cp_async4_zfill(void* shared, const void* global, int bytes) {
     asm volatile("cp.async.ca.shared.global [%0], [%1], 4, %2;" ::"r"(shared_address(shared)), "l"(global), "r"(bytes) : "memory");
 }

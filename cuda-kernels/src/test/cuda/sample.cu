@@ -102,15 +102,16 @@ template <int BYTES> DEV void copy(const float* x, float* y, int n) {
     __shared__ __align__(16) float s[512];
     const int W = BYTES / 4;
     int base = blockIdx.x * 512;
+    bool whole = base + 512 <= n; // of the block: see ptx.h for what a test of `bytes` itself is compiled to
     for (int i = threadIdx.x * W; i < 512; i += 128 * W) {
         int left = (n - base - i) * 4, bytes = left < 0 ? 0 : left < BYTES ? left : BYTES;
         const float* from = bytes > 0 ? x + base + i : x;
         if constexpr (BYTES == 16)
-            bytes == 16 ? cp_async16(s + i, from) : cp_async16_zfill(s + i, from, bytes);
+            whole ? cp_async16(s + i, from) : cp_async16_zfill(s + i, from, bytes);
         else if constexpr (BYTES == 8)
-            bytes == 8 ? cp_async8(s + i, from) : cp_async8_zfill(s + i, from, bytes);
+            whole ? cp_async8(s + i, from) : cp_async8_zfill(s + i, from, bytes);
         else
-            bytes == 4 ? cp_async4(s + i, from) : cp_async4_zfill(s + i, from, bytes);
+            whole ? cp_async4(s + i, from) : cp_async4_zfill(s + i, from, bytes);
     }
     cp_async_commit();
     cp_async_wait<0>();

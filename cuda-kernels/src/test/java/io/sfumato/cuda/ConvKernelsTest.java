@@ -95,8 +95,7 @@ class ConvKernelsTest {
       try (Scope scope = Scope.open()) {
         Tensor[] host = c.tensors(dtype);
         double[] expected = reference(c.op(), host);
-        Tensor[] in =
-            Arrays.stream(host).map(CudaOpCasesTest::onDevice).toArray(Tensor[]::new);
+        Tensor[] in = Arrays.stream(host).map(CudaOpCasesTest::onDevice).toArray(Tensor[]::new);
         double rounding = dtype == DType.BF16 ? 0x1p-8 : dtype == DType.F16 ? 0x1p-11 : 0;
         EmulatorControl.inAllOrders(() -> check(c.op(), in, 1e-5, 1.01 * rounding, expected));
       }

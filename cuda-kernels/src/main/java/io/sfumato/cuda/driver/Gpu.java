@@ -315,6 +315,28 @@ public final class Gpu {
     }
   }
 
+  // ---- timing
+
+  /** Marks this place in the stream; give it to {@link #milliseconds} and {@link #forget}. */
+  public long mark() {
+    enter();
+    long event = Driver.createEvent(true);
+    Driver.record(event, stream);
+    return event;
+  }
+
+  /** Milliseconds that the device took from one mark to another, both reached. */
+  public float milliseconds(long from, long to) {
+    enter();
+    return Driver.elapsed(from, to);
+  }
+
+  /** Gives a mark back. */
+  public void forget(long mark) {
+    enter();
+    Driver.destroyEvent(mark);
+  }
+
   /** Where kernels report what they find wrong: {@code struct DeviceError*} of {@code dev.h}. */
   public long errorWord() {
     return errors.address();

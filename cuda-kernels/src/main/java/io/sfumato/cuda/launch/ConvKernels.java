@@ -8,8 +8,8 @@ import io.sfumato.tensor.DType;
 
 /**
  * The kernels of {@code conv_mma.cu}, {@code conv_tf32.cu}, {@code conv_simt.cu} and {@code
- * conv_direct.cu}: which tile, how many parts of the sum, which order of weights. All tensors are channels-last, weights
- * row-major.
+ * conv_direct.cu}: which tile, how many parts of the sum, which order of weights. All tensors are
+ * channels-last, weights row-major.
  */
 final class ConvKernels {
   private static final String NARROW = "narrow"; // the tile that is fetched value by value

@@ -14,8 +14,7 @@ public final class ConvPrecision {
   public static final String PROPERTY = "sfumato.cuda.conv.tf32";
 
   private static final Logger LOG = System.getLogger(ConvPrecision.class.getName());
-  private static volatile boolean allowed =
-      !System.getProperty(PROPERTY, "true").equals("false");
+  private static volatile boolean allowed = !System.getProperty(PROPERTY, "true").equals("false");
   private static boolean told;
 
   private ConvPrecision() {}

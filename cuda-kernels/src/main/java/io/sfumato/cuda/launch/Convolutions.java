@@ -224,7 +224,9 @@ final class Convolutions {
     return System.nanoTime() - start;
   }
 
-  /** The ways to use an algorithm of cuDNN's, which has and makes weights [out, taps, in/groups]. */
+  /**
+   * The ways to use an algorithm of cuDNN's, which has and makes weights [out, taps, in/groups].
+   */
   private Map<String, Way> byCudnn(
       CudnnConvolution product, Kind kind, Convolution c, boolean bias) {
     String name = "cuDNN " + product.algorithm();

@@ -56,7 +56,14 @@ public final class CudnnConvolution {
    */
   @SuppressWarnings("ArrayRecordComponent") // never compared
   public record Sizes(
-      DType dtype, int[] x, int[] w, int[] y, int[] padding, int[] stride, int[] dilation, int groups) {}
+      DType dtype,
+      int[] x,
+      int[] w,
+      int[] y,
+      int[] padding,
+      int[] stride,
+      int[] dilation,
+      int groups) {}
 
   private static final int MOST_ALGORITHMS = 10;
   private static final long MOST_WORKSPACE = 512L << 20;
@@ -122,8 +129,8 @@ public final class CudnnConvolution {
   }
 
   /**
-   * A convolution ready to run, by each of the algorithms that cuDNN's heuristics rank highest, best
-   * first. Algorithms that give other digits from run to run are left out unless there are no
+   * A convolution ready to run, by each of the algorithms that cuDNN's heuristics rank highest,
+   * best first. Algorithms that give other digits from run to run are left out unless there are no
    * others.
    *
    * @param most the number of algorithms wanted
@@ -207,15 +214,48 @@ public final class CudnnConvolution {
     return switch (kind) {
       case FORWARD ->
           JCudnn.cudnnConvolutionForward(
-              cudnn.handle(), ONE, x, in, w, other, how, algorithm.number(), scratch, algorithm.workspace(), ZERO, y,
+              cudnn.handle(),
+              ONE,
+              x,
+              in,
+              w,
+              other,
+              how,
+              algorithm.number(),
+              scratch,
+              algorithm.workspace(),
+              ZERO,
+              y,
               out);
       case INPUT ->
           JCudnn.cudnnConvolutionBackwardData(
-              cudnn.handle(), ONE, w, other, y, in, how, algorithm.number(), scratch, algorithm.workspace(), ZERO, x,
+              cudnn.handle(),
+              ONE,
+              w,
+              other,
+              y,
+              in,
+              how,
+              algorithm.number(),
+              scratch,
+              algorithm.workspace(),
+              ZERO,
+              x,
               out);
       case WEIGHT ->
           JCudnn.cudnnConvolutionBackwardFilter(
-              cudnn.handle(), ONE, x, other, y, in, how, algorithm.number(), scratch, algorithm.workspace(), ZERO, w,
+              cudnn.handle(),
+              ONE,
+              x,
+              other,
+              y,
+              in,
+              how,
+              algorithm.number(),
+              scratch,
+              algorithm.workspace(),
+              ZERO,
+              w,
               out);
     };
   }

@@ -71,8 +71,7 @@ public final class ConvTimings {
     }
   }
 
-  private static void time(
-      Gpu gpu, @Nullable Cudnn cudnn, DType dtype, boolean tf32, int[] s) {
+  private static void time(Gpu gpu, @Nullable Cudnn cudnn, DType dtype, boolean tf32, int[] s) {
     Device device = gpu.device();
     ConvOptions o = ConvOptions.of().stride(s[5]).padding(s[4] / 2).resolved(2);
     TensorSpec spec = new TensorSpec(Shape.of(s[0], s[1], s[2], s[2]), dtype, device);

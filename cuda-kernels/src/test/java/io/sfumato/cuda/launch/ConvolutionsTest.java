@@ -65,7 +65,11 @@ class ConvolutionsTest {
             new Case(DType.F32, false, same, Shape.of(1, 3, 33, 31), Shape.of(64, 3, 3, 3)),
             new Case(DType.F32, false, same, Shape.of(2, 40, 9, 9), Shape.of(24, 40, 1, 1)),
             new Case(
-                DType.F32, false, same.stride(2, 2), Shape.of(2, 32, 17, 18), Shape.of(8, 32, 3, 3)),
+                DType.F32,
+                false,
+                same.stride(2, 2),
+                Shape.of(2, 32, 17, 18),
+                Shape.of(8, 32, 3, 3)),
             new Case(
                 DType.F32,
                 false,
