@@ -43,7 +43,7 @@ class ElementwiseKernelsTest {
         switch (expected.dtype()) {
           case BF16 -> 0x1p-8;
           case F16 -> 0x1p-11;
-          case F32 -> 1e-6;
+          case F32 -> 2e-6; // e^x and 1/x of the device are good to 2^-22
           case F64 -> 1e-14;
           default -> 0;
         };
@@ -133,8 +133,8 @@ class ElementwiseKernelsTest {
                   .toDoubleArray();
           for (int i = 0; i < x.length; i++) {
             double e = Unary.Kind.GELU.apply(x[i]);
-            // e^(-x²/2) in float has the error of its argument
-            double most = (3e-7 + x[i] * x[i] * 6e-8) * Math.abs(e) + 1e-37;
+            // the fit 1.1e-7, e^x 2.4e-7, 1/x and roundings; e^(-x²/2) has its argument's error too
+            double most = (6e-7 + x[i] * x[i] * 6e-8) * Math.abs(e) + 1e-37;
             assertTrue(Math.abs(e - got[i]) <= most, x[i] + ": " + e + ", got " + got[i]);
           }
         });
