@@ -76,8 +76,12 @@ public final class CachingAllocator {
     }
   }
 
+  // written out: composed comparators took a tenth of the host's time of a training step
   private static final Comparator<Block> BY_SIZE =
-      Comparator.<Block>comparingLong(b -> b.bytes).thenComparingLong(b -> b.address);
+      (a, b) -> {
+        int order = Long.compare(a.bytes, b.bytes);
+        return order != 0 ? order : Long.compare(a.address, b.address);
+      };
 
   private final boolean exact;
   private final Source source;
@@ -155,10 +159,15 @@ public final class CachingAllocator {
     block.free = false;
     block.path = ModulePath.current();
     block.requested = bytes;
-    used.put(block.address, block);
+    used.put(key(block.address), block);
     live += block.bytes;
     peak = Math.max(peak, live);
     return block.address;
+  }
+
+  /** An address as a key: addresses differ above bit 8, where hash tables do not look. */
+  private static long key(long address) {
+    return Long.rotateRight(address, 9);
   }
 
   private Block segment(long size, boolean small, long asked) {
@@ -224,7 +233,7 @@ public final class CachingAllocator {
     if (followed != null && followed.isPlaying() && followed.has(address)) {
       return;
     }
-    Block block = used.remove(address);
+    Block block = used.remove(key(address));
     if (block == null) {
       throw new IllegalStateException("memory freed that was not in use");
     }
