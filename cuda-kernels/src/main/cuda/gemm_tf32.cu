@@ -75,12 +75,7 @@ DEV void gemm_tf32(float* shared, const float* a, const float* b, float* c, cons
         const float* tileB = tileA + TileA::SIZE;
 #pragma unroll
         for (int k = 0; k < KT; k += 8) {
-            u32 fa[FM][4], fb[FN][2];
-#pragma unroll
-            for (int i = 0; i < FM; i++) {
-#pragma unroll
-                for (int e = 0; e < 4; e++) fa[i][e] = TileA::get(tileA, wm + i * 16 + g + (e & 1) * 8, k + q + (e >> 1) * 4);
-            }
+            u32 fb[FN][2];
 #pragma unroll
             for (int j = 0; j < FN; j++) {
 #pragma unroll
@@ -88,8 +83,11 @@ DEV void gemm_tf32(float* shared, const float* a, const float* b, float* c, cons
             }
 #pragma unroll
             for (int i = 0; i < FM; i++) {
+                u32 fa[4];
 #pragma unroll
-                for (int j = 0; j < FN; j++) mma_tf32_1688(acc[i][j], fa[i], fb[j]);
+                for (int e = 0; e < 4; e++) fa[e] = TileA::get(tileA, wm + i * 16 + g + (e & 1) * 8, k + q + (e >> 1) * 4);
+#pragma unroll
+                for (int j = 0; j < FN; j++) mma_tf32_1688(acc[i][j], fa, fb[j]);
             }
         }
     }
