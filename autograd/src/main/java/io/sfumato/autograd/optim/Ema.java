@@ -200,7 +200,7 @@ public final class Ema implements AutoCloseable {
     for (Parameter a : averages) {
       Tensor value = state.get(a.name());
       if (value != null) {
-        Updates.copy(a.value(), value);
+        Updates.copy(a.value(), value.to(a.value().device()));
       }
     }
   }

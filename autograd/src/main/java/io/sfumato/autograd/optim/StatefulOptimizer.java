@@ -230,7 +230,7 @@ abstract sealed class StatefulOptimizer implements Optimizer
     steps = (long) total.item();
     fresh.forEach(this::forget);
     counts.forEach((p, n) -> slotsOf(p).step = n);
-    copies.forEach(Updates::copy);
+    copies.forEach((to, from) -> Updates.copy(to, from.to(to.device())));
   }
 
   private static @Nullable Tensor take(

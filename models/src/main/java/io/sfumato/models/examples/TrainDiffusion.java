@@ -216,7 +216,7 @@ public final class TrainDiffusion implements Callable<Integer> {
         images.width(),
         where,
         Parallel.threads());
-    UNet2D model = new UNet2D(Weights.init(rng.fork("weights")), config);
+    UNet2D model = new UNet2D(Weights.init(rng.fork("weights")).on(where), config);
     try (DiffusionTrainer trainer =
             new DiffusionTrainer(model, scheduler, loader, rng.fork("training"));
         Interrupts interrupts = Interrupts.catchSignals()) {
@@ -351,12 +351,15 @@ public final class TrainDiffusion implements Callable<Integer> {
       long[] labels,
       Rng rng,
       IntConsumer done) {
-    Tensor condition = Tensor.of(labels, labels.length);
-    Tensor none = Tensor.of(new long[] {trainer.noClass()}, 1);
+    Device where = loader.device();
+    Tensor condition = Tensor.of(labels, labels.length).to(where);
+    Tensor none = Tensor.of(new long[] {trainer.noClass()}, 1).to(where);
     Denoiser denoiser = trainer.denoiser();
     Denoiser guided = denoiser.with(new Guidance(denoiser.network(), none, guidance));
     Tensor noise =
-        rng.fork("start").normal(labels.length, channels, loader.height(), loader.width());
+        rng.fork("start")
+            .normal(labels.length, channels, loader.height(), loader.width())
+            .to(where);
     Samplers.Listener listener = (step, of, x) -> done.accept(labels.length);
     NoiseSource source = NoiseSource.of(rng.fork("noise"));
     return sampler.equals("ddpm")

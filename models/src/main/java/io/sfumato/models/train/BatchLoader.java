@@ -19,8 +19,8 @@ public final class BatchLoader {
   /**
    * One batch.
    *
-   * @param images [B, C, H, W] F32 in [-1, 1]
-   * @param labels [B] I64
+   * @param images [B, C, H, W] F32 in [-1, 1], on the loader's device
+   * @param labels [B] I64, on the CPU
    */
   public record Batch(Tensor images, Tensor labels) {}
 
@@ -61,6 +61,11 @@ public final class BatchLoader {
     this.device = device;
   }
 
+  /** Where batches go. */
+  public Device device() {
+    return device;
+  }
+
   /** The height of a batch, padding included. */
   public int height() {
     return (data.height() + unit - 1) / unit * unit;
@@ -83,8 +88,8 @@ public final class BatchLoader {
       labels[b] = data.label(index);
     }
     Tensor images = Tensor.of(pixels, batch, data.channels(), height(), width()); // U8, black is 0
-    Tensor scaled = Num.affine(Num.cast(images, DType.F32), 2 / 255.0, -1);
-    return new Batch(scaled.to(device), Tensor.of(labels, batch).to(device));
+    Tensor scaled = Num.affine(Num.cast(images.to(device), DType.F32), 2 / 255.0, -1);
+    return new Batch(scaled, Tensor.of(labels, batch));
   }
 
   /** The data set's index of the {@code position}-th image that is shown. */

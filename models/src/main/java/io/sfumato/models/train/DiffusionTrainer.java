@@ -87,7 +87,7 @@ public final class DiffusionTrainer implements AutoCloseable {
     Scope scope = Scope.open();
     try {
       BatchLoader.Batch batch = loader.batch(step);
-      Tensor labels = dropLabels(batch.labels(), draw.fork("labels"));
+      Tensor labels = dropLabels(batch.labels(), draw.fork("labels")).to(batch.images().device());
       var result =
           Autograd.valueAndGrad(
               model.parameters(),
@@ -112,7 +112,7 @@ public final class DiffusionTrainer implements AutoCloseable {
     for (int i = 0; i < values.length; i++) {
       values[i] = u[i] < LABEL_DROPOUT ? noClass : values[i];
     }
-    return Tensor.of(values, values.length).to(labels.device());
+    return Tensor.of(values, values.length);
   }
 
   /** Runs {@code body} with the averaged weights in the model. */
