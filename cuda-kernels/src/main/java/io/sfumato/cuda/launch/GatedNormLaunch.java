@@ -204,8 +204,8 @@ final class GatedNormLaunch {
       Gpu gpu = rows.gpu();
       boolean lanes = shape.threads == 0;
       int threads = lanes ? BACKWARD_THREADS : shape.threads;
-      int residents =
-          lanes ? shape.vectors == 1 ? 2 : 1 : Math.clamp(LONGEST_BLOCK / threads, 1, 4);
+      int held = shape.vectors * width(rows) <= 8 ? 2 : 1; // by the registers of the kernels
+      int residents = lanes ? held : Math.clamp(LONGEST_BLOCK / threads, 1, 4);
       int chunks = rows.chunks(lanes ? threads / 32 : 1, gpu.multiprocessors() * residents);
       boolean parts = sums.wanted() && chunks > 1;
       try (Scratch part = gpu.scratch(parts ? partBytes(rows, chunks) : 0)) {
