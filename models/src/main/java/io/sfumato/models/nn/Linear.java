@@ -7,6 +7,9 @@ import io.sfumato.tensor.Tensor;
 import io.sfumato.tensor.io.Init;
 import io.sfumato.tensor.io.Weights;
 import io.sfumato.tensor.ops.NN;
+import io.sfumato.tensor.ops.Shaping;
+import java.util.Arrays;
+import java.util.List;
 import java.util.Optional;
 import org.jspecify.annotations.Nullable;
 
@@ -33,6 +36,40 @@ public final class Linear extends WeightLayer {
     super(weights);
     this.weight = parameter("weight", Shape.of(out, in), weightInit);
     this.bias = bias ? parameter("bias", Shape.of(out), biasInit) : null;
+  }
+
+  /**
+   * The results of several layers of one input. Off the CPU, where every launch costs, they are one
+   * product of the joined weights, unless a layer has an adapter or only some have a bias.
+   *
+   * @param x [..., in]
+   * @param layers of one input width
+   * @return [..., out] of each layer, perhaps views of one tensor
+   */
+  public static List<Tensor> callAll(Tensor x, Linear... layers) {
+    boolean plain = !x.device().isCpu();
+    for (Linear layer : layers) {
+      plain &= layer.adapter().isEmpty() && (layer.bias == null) == (layers[0].bias == null);
+    }
+    if (plain) {
+      return joined(x, layers);
+    }
+    return Arrays.stream(layers).map(layer -> layer.call(x)).toList();
+  }
+
+  static List<Tensor> joined(Tensor x, Linear... layers) {
+    Tensor[] weights = new Tensor[layers.length];
+    Tensor[] biases = new Tensor[layers.length];
+    int[] sizes = new int[layers.length];
+    for (int i = 0; i < layers.length; i++) {
+      weights[i] = layers[i].weight.value();
+      sizes[i] = weights[i].dim(0);
+      if (layers[i].bias != null) {
+        biases[i] = layers[i].bias.value();
+      }
+    }
+    Tensor bias = layers[0].bias == null ? null : Shaping.concat(0, biases);
+    return Shaping.split(NN.linear(x, Shaping.concat(0, weights), bias), sizes, -1);
   }
 
   @Override

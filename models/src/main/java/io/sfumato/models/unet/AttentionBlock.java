@@ -8,6 +8,7 @@ import io.sfumato.tensor.Tensor;
 import io.sfumato.tensor.io.Weights;
 import io.sfumato.tensor.ops.AttentionOptions;
 import io.sfumato.tensor.ops.NN;
+import java.util.List;
 import org.jspecify.annotations.Nullable;
 
 /**
@@ -67,9 +68,10 @@ public final class AttentionBlock extends Layer {
     int w = x.dim(3);
     Tensor y = groupNorm == null ? x : groupNorm.call(x);
     y = y.permute(0, 2, 3, 1).reshape(b, h * w, c); // [B, HW, C]
-    Tensor q = split(toQ.call(y)); // [B, heads, HW, D]
-    Tensor k = split(toK.call(y));
-    Tensor v = split(toV.call(y));
+    List<Tensor> qkv = Linear.callAll(y, toQ, toK, toV);
+    Tensor q = split(qkv.get(0)); // [B, heads, HW, D]
+    Tensor k = split(qkv.get(1));
+    Tensor v = split(qkv.get(2));
     y = NN.attention(q, k, v, AttentionOptions.of()); // [B, heads, HW, D]
     y = toOut.call(y.permute(0, 2, 1, 3).reshape(b, h * w, c)); // [B, HW, C]
     Tensor sum = y.reshape(b, h, w, c).permute(0, 3, 1, 2).add(x); // [B, C, H, W]
