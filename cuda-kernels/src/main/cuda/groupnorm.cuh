@@ -86,13 +86,12 @@ template <int V, bool LAST, class Add, class Put> DEV void join_entries(const Sl
 
 /**
  * Sums over the groups of a tile: adds up v over the block's threads into total[groups of the tile]. Both in shared memory, `entry` for one value of each
- * thread and u channels. Begins and ends with a barrier.
+ * thread and u channels. Ends with a barrier.
  */
 template <class T, bool LAST>
 DEV void group_sums(const Slabs& s, const Place<T, LAST>& p, const float (&v)[Wide<T>::N], float* entry, float* total) {
     constexpr int V = Wide<T>::N;
     int u = together<V>(s.per);
-    __syncthreads();
     if (p.active) {
         float sum = 0.f;
         join_entries<V, LAST>(
