@@ -2,11 +2,15 @@
 //
 // What the attention kernels on tensor cores share: tiles in shared memory, fragments, products of fragments.
 //
-// A tile is [rows][D] of a 16-bit type, row by row, with a pitch of an odd number of 16-byte chunks: eight rows at one column then lie in eight different
-// groups of four banks, so ldmatrix meets no conflict, and every column is a constant offset from one address per lane.
+// A tile is [rows][D] of bf16, f16 or f32, row by row, with a pitch of an odd number of 16-byte chunks: eight rows at one column then lie in eight
+// different groups of four banks, so ldmatrix meets no conflict, and every column is a constant offset from one address per lane.
 //
 // Fragments (see ptx.h; g = lane / 4, t = lane % 4): the accumulator C of m16n8 has rows g, g + 8 and columns 2t, 2t + 1. Two neighbouring C tiles, packed,
-// are the A operand of a product over their 16 columns: a[0] = left rows g, a[1] = left rows g + 8, a[2] = right rows g, a[3] = right rows g + 8.
+// are the A operand of a product of 16-bit values over their 16 columns: a[0] = left rows g, a[1] = left rows g + 8, a[2] = right rows g, a[3] = right
+// rows g + 8. In tf32 one C tile is the A operand over its 8 columns, if the columns are taken in the order 0, 2, 4, 6, 1, 3, 5, 7, and so B's rows.
+//
+// A product of f32 values x y is computed in tf32 as x1 y1 + x1 y2 + x2 y1, where x1 is x rounded to tf32 and x2 the rest cut off to tf32: what is lost is
+// at most about 2^-20 of |x y|, not larger than what sums in f32 lose.
 #ifndef SFUMATO_ATTENTION_CUH
 #define SFUMATO_ATTENTION_CUH
 
@@ -35,10 +39,15 @@ DEV float negative_infinity() { return __uint_as_float(0xff800000u); }
 DEV float positive_infinity() { return __uint_as_float(0x7f800000u); }
 DEV int min_int(int a, int b) { return a < b ? a : b; }
 
+/** Elements of T in a chunk, and columns that one product of fragments takes. */
+template <class T> struct Chunk {
+    static const int N = 16 / (int)sizeof(T), STEP = 2 * N;
+};
+
 /** Elements from one row of a tile to the next. */
-template <int D> struct Pitch {
+template <class T, int D> struct Pitch {
     static_assert(D % 8 == 0, "rows of whole chunks");
-    static const int N = (D / 8 | 1) * 8;
+    static const int N = (D / Chunk<T>::N | 1) * Chunk<T>::N;
 };
 
 /** Where a batch and head begin. */
@@ -50,7 +59,7 @@ template <class T> DEV T* head_of(T* p, const i64 (&stride)[3], int b, int h) { 
  */
 template <class T, int D, int ROWS, int THREADS, bool ANY>
 DEV void load_tile(T* tile, const T* p, i64 stride, int rows, int width, bool aligned) {
-    const int CHUNKS = D / 8, P = Pitch<D>::N, STEP = THREADS / CHUNKS;
+    const int E = Chunk<T>::N, CHUNKS = D / E, P = Pitch<T, D>::N, STEP = THREADS / CHUNKS;
     int tid = (int)threadIdx.x;
     if (ANY && !aligned) {
         for (int i = tid; i < ROWS * D; i += THREADS) {
@@ -60,7 +69,7 @@ DEV void load_tile(T* tile, const T* p, i64 stride, int rows, int width, bool al
         }
         return;
     }
-    int c = tid % CHUNKS * 8, r = tid / CHUNKS;
+    int c = tid % CHUNKS * E, r = tid / CHUNKS;
     if (THREADS % CHUNKS != 0 && r >= STEP) return;
     const T* from = p + r * stride + c;
     T* to = tile + r * P + c;
@@ -72,7 +81,7 @@ DEV void load_tile(T* tile, const T* p, i64 stride, int rows, int width, bool al
         }
         return;
     }
-    int left = ANY ? (width - c) * 2 : 16;
+    int left = ANY ? (width - c) * (int)sizeof(T) : 16;
     int bytes = left < 0 ? 0 : left > 16 ? 16 : left;
     for (int i = r; i < ROWS; i += STEP) {
         int n = i < rows ? bytes : 0;
@@ -82,14 +91,86 @@ DEV void load_tile(T* tile, const T* p, i64 stride, int rows, int width, bool al
     }
 }
 
-/** Offset of this lane's row for ldmatrix x4: 16 rows times 16 columns of A as they lie; or of B^T [k][n] read transposed, k in rows. */
-template <int D> DEV int lane_rows_first() { return (lane() & 15) * Pitch<D>::N + (lane() >> 4) * 8; }
+/** Offset of this lane's row for ldmatrix x4: 16 rows times two chunks of A as they lie. */
+template <class T, int D> DEV int lane_rows_first() { return (lane() & 15) * Pitch<T, D>::N + (lane() >> 4) * Chunk<T>::N; }
 
 /** The same for B [n][k]: r[0], r[1] belong to the first 8 rows, r[2], r[3] to the next 8. */
-template <int D> DEV int lane_columns_first() { return ((lane() & 7) + (lane() >> 4) * 8) * Pitch<D>::N + (lane() >> 3 & 1) * 8; }
+template <class T, int D> DEV int lane_columns_first() {
+    return ((lane() & 7) + (lane() >> 4) * 8) * Pitch<T, D>::N + (lane() >> 3 & 1) * Chunk<T>::N;
+}
+
+/** Offset of this lane in B [k][n], whose rows are summed over: a row for ldmatrix x4 transposed, or the lane's first element in f32. */
+template <class T, int D> DEV int lane_summed_rows() {
+    return sizeof(T) == 2 ? lane_rows_first<T, D>() : (lane() & 3) * 2 * Pitch<T, D>::N + (lane() >> 2);
+}
 
 /** Offset for ldmatrix x4 without columns: 32 rows, one chunk. */
-template <int D> DEV int lane_rows_only() { return lane() * Pitch<D>::N; }
+template <class T, int D> DEV int lane_rows_only() { return lane() * Pitch<T, D>::N; }
+
+// ---- Fragments ---------------------------------------------------------------------------------------------------------------------------------------
+
+/** Operands of one product: A is 16 rows, B 8 columns, both over Chunk::STEP. In f32 the rounded value and the rest. */
+template <class T> struct OperandA {
+    unsigned r[4];
+};
+template <> struct OperandA<float> {
+    unsigned r[4], rest[4];
+};
+template <class T> struct OperandB {
+    unsigned r[2];
+};
+template <> struct OperandB<float> {
+    unsigned r[2], rest[2];
+};
+
+DEV void split_tf32(unsigned x, unsigned& r, unsigned& rest) {
+    r = (x + 0x1000u) & 0xffffe000u;
+    rest = __float_as_uint(__uint_as_float(x) - __uint_as_float(r));
+}
+
+template <class T> DEV void set_a(OperandA<T>& f, unsigned x0, unsigned x1, unsigned x2, unsigned x3) {
+    f.r[0] = x0;
+    f.r[1] = x1;
+    f.r[2] = x2;
+    f.r[3] = x3;
+}
+DEV void set_a(OperandA<float>& f, unsigned x0, unsigned x1, unsigned x2, unsigned x3) {
+    split_tf32(x0, f.r[0], f.rest[0]);
+    split_tf32(x1, f.r[1], f.rest[1]);
+    split_tf32(x2, f.r[2], f.rest[2]);
+    split_tf32(x3, f.r[3], f.rest[3]);
+}
+template <class T> DEV void set_b(OperandB<T>& f, unsigned x0, unsigned x1) {
+    f.r[0] = x0;
+    f.r[1] = x1;
+}
+DEV void set_b(OperandB<float>& f, unsigned x0, unsigned x1) {
+    split_tf32(x0, f.r[0], f.rest[0]);
+    split_tf32(x1, f.r[1], f.rest[1]);
+}
+
+/** A from a tile; the offset of lane_rows_first is added. */
+template <class T> DEV void load_a(OperandA<T>& f, const T* p) {
+    unsigned x[4];
+    ldmatrix_x4(x, p);
+    set_a(f, x[0], x[1], x[2], x[3]);
+}
+
+/** A from accumulators of columns: tile j of 8 in f32, tiles 2 j and 2 j + 1, rounded to T, in 16 bits. */
+template <class T, int N> DEV void accumulator_a(OperandA<T>& f, const float (&c)[N][4], int j) {
+    set_a(f, pack2<T>(c[2 * j][0], c[2 * j][1]), pack2<T>(c[2 * j][2], c[2 * j][3]), pack2<T>(c[2 * j + 1][0], c[2 * j + 1][1]),
+        pack2<T>(c[2 * j + 1][2], c[2 * j + 1][3]));
+}
+template <int N> DEV void accumulator_a(OperandA<float>& f, const float (&c)[N][4], int j) {
+    set_a(f, __float_as_uint(c[j][0]), __float_as_uint(c[j][2]), __float_as_uint(c[j][1]), __float_as_uint(c[j][3]));
+}
+
+template <class T> DEV void multiply(float (&c)[4], const OperandA<T>& a, const OperandB<T>& b) { Mma<T>::k16(c, a.r, b.r); }
+DEV void multiply(float (&c)[4], const OperandA<float>& a, const OperandB<float>& b) {
+    mma_tf32_1688(c, a.rest, b.r);
+    mma_tf32_1688(c, a.r, b.rest);
+    mma_tf32_1688(c, a.r, b.r);
+}
 
 template <int M, int N> DEV void clear(float (&c)[M][N][4]) {
 #pragma unroll
@@ -104,30 +185,32 @@ template <int M, int N> DEV void clear(float (&c)[M][N][4]) {
 
 /**
  * c += a b^T over D columns: a [16 MI][D] and b [8 NT][D] are tiles, a with the offset of lane_rows_first, b of lane_columns_first added; a_tail and
- * b_tail (with lane_rows_only added) are read where D is an odd number of chunks.
+ * b_tail (with lane_rows_only added) are read where D is an odd number of chunks of a 16-bit type.
  */
 template <class T, int D, int MI, int NT>
 DEV void multiply_rows(float (&c)[MI][NT][4], const T* a, const T* b, const T* a_tail, const T* b_tail) {
-    const int P = Pitch<D>::N;
+    const int P = Pitch<T, D>::N, STEP = Chunk<T>::STEP;
 #pragma unroll
-    for (int k = 0; k < D / 16; k++) {
-        unsigned fa[MI][4];
+    for (int k = 0; k < D / STEP; k++) {
+        OperandA<T> fa[MI];
 #pragma unroll
-        for (int i = 0; i < MI; i++) ldmatrix_x4(fa[i], a + i * 16 * P + k * 16);
+        for (int i = 0; i < MI; i++) load_a(fa[i], a + i * 16 * P + k * STEP);
 #pragma unroll
         for (int j = 0; j < NT / 2; j++) {
-            unsigned fb[4];
-            ldmatrix_x4(fb, b + j * 16 * P + k * 16);
-            unsigned b0[2] = {fb[0], fb[1]}, b1[2] = {fb[2], fb[3]};
+            unsigned x[4];
+            ldmatrix_x4(x, b + j * 16 * P + k * STEP);
+            OperandB<T> b0, b1;
+            set_b(b0, x[0], x[1]);
+            set_b(b1, x[2], x[3]);
 #pragma unroll
             for (int i = 0; i < MI; i++) {
-                Mma<T>::k16(c[i][2 * j], fa[i], b0);
-                Mma<T>::k16(c[i][2 * j + 1], fa[i], b1);
+                multiply(c[i][2 * j], fa[i], b0);
+                multiply(c[i][2 * j + 1], fa[i], b1);
             }
         }
     }
-    if (D % 16 != 0) {
-        static_assert(D % 16 == 0 || NT % 4 == 0, "the tail reads four tiles of b at once");
+    if constexpr (D % STEP != 0) {
+        static_assert(sizeof(T) == 2 && NT % 4 == 0, "the tail reads four tiles of b at once");
         unsigned fa[MI][2];
 #pragma unroll
         for (int i = 0; i < MI; i++) ldmatrix_x2(fa[i], a_tail + i * 16 * P + D / 16 * 16);
@@ -144,41 +227,60 @@ DEV void multiply_rows(float (&c)[MI][NT][4], const T* a, const T* b, const T* a
     }
 }
 
-/** c += a b for one step of 16 rows of b [16][.], whose tile has pitch P: a in registers, b with the offset of lane_rows_first added, N columns of 8. */
-template <class T, int P, int MI, int N> DEV void multiply_step(float (&c)[MI][N][4], const unsigned (&a)[MI][4], const T* b) {
+/** B of 8 columns or (PAIR) of 16 for one step of rows of b, whose pitch is P, with the offset of lane_summed_rows added. */
+template <int P, bool PAIR, class T> DEV void load_summed(OperandB<T> (&f)[2], const T* b) {
+    unsigned x[4];
+    if constexpr (PAIR) {
+        ldmatrix_x4_trans(x, b);
+        set_b(f[1], x[2], x[3]);
+    } else {
+        unsigned y[2];
+        ldmatrix_x2_trans(y, b);
+        x[0] = y[0];
+        x[1] = y[1];
+    }
+    set_b(f[0], x[0], x[1]);
+}
+template <int P, bool PAIR> DEV void load_summed(OperandB<float> (&f)[2], const float* b) {
+    set_b(f[0], __float_as_uint(b[0]), __float_as_uint(b[P]));
+    if (PAIR) set_b(f[1], __float_as_uint(b[8]), __float_as_uint(b[P + 8]));
+}
+
+/** c += a b for one step of rows of b: a in registers, b with the offset of lane_summed_rows added, its pitch P, N columns of 8. */
+template <class T, int P, int MI, int N> DEV void multiply_step(float (&c)[MI][N][4], const OperandA<T> (&a)[MI], const T* b) {
 #pragma unroll
-    for (int j = 0; j < N / 2; j++) {
-        unsigned fb[4];
-        ldmatrix_x4_trans(fb, b + j * 16);
-        unsigned b0[2] = {fb[0], fb[1]}, b1[2] = {fb[2], fb[3]};
+    for (int j = 0; j < N; j += 2) {
+        OperandB<T> f[2];
+        if (j + 1 < N) {
+            load_summed<P, true>(f, b + j * 8);
+        } else {
+            load_summed<P, false>(f, b + j * 8);
+        }
 #pragma unroll
         for (int i = 0; i < MI; i++) {
-            Mma<T>::k16(c[i][2 * j], a[i], b0);
-            Mma<T>::k16(c[i][2 * j + 1], a[i], b1);
+            multiply(c[i][j], a[i], f[0]);
+            if (j + 1 < N) multiply(c[i][j + 1 < N ? j + 1 : j], a[i], f[1]);
         }
-    }
-    if (N % 2 != 0) {
-        unsigned fb[2];
-        ldmatrix_x2_trans(fb, b + N / 2 * 16);
-#pragma unroll
-        for (int i = 0; i < MI; i++) Mma<T>::k16(c[i][N - 1], a[i], fb);
     }
 }
 
 /** c += a b over 8 NT rows of b [8 NT][.]; a, f32 accumulators of 8 NT columns, is rounded to T. */
 template <class T, int P, int MI, int NT, int N> DEV void multiply_accumulator(float (&c)[MI][N][4], const float (&a)[MI][NT][4], const T* b) {
+    const int STEP = Chunk<T>::STEP;
 #pragma unroll
-    for (int k = 0; k < NT / 2; k++) {
-        unsigned fa[MI][4];
+    for (int k = 0; k < 8 * NT / STEP; k++) {
+        OperandA<T> fa[MI];
 #pragma unroll
-        for (int i = 0; i < MI; i++) {
-            fa[i][0] = pack2<T>(a[i][2 * k][0], a[i][2 * k][1]);
-            fa[i][1] = pack2<T>(a[i][2 * k][2], a[i][2 * k][3]);
-            fa[i][2] = pack2<T>(a[i][2 * k + 1][0], a[i][2 * k + 1][1]);
-            fa[i][3] = pack2<T>(a[i][2 * k + 1][2], a[i][2 * k + 1][3]);
-        }
-        multiply_step<T, P>(c, fa, b + k * 16 * P);
+        for (int i = 0; i < MI; i++) accumulator_a(fa[i], a[i], k);
+        multiply_step<T, P>(c, fa, b + k * STEP * P);
     }
+}
+
+/** Two neighbouring values of one row. */
+template <class T> DEV void store_two(T* p, float x, float y) { *(unsigned*)p = pack2<T>(x, y); }
+DEV void store_two(float* p, float x, float y) {
+    Vec<float, 2> v = {{x, y}};
+    store_vec<2>(p, v);
 }
 
 /** Rounds accumulators of 16 MI rows and 8 N columns into a tile, which starts at this warp's first row and column; c is first multiplied by factor. */
@@ -189,25 +291,25 @@ template <class T, int P, int MI, int N> DEV void store_fragments(T* tile, const
 #pragma unroll
         for (int j = 0; j < N; j++) {
             T* to = tile + at + i * 16 * P + j * 8;
-            *(unsigned*)to = pack2<T>(c[i][j][0] * factor[i][0], c[i][j][1] * factor[i][0]);
-            *(unsigned*)(to + 8 * P) = pack2<T>(c[i][j][2] * factor[i][1], c[i][j][3] * factor[i][1]);
+            store_two(to, c[i][j][0] * factor[i][0], c[i][j][1] * factor[i][0]);
+            store_two(to + 8 * P, c[i][j][2] * factor[i][1], c[i][j][3] * factor[i][1]);
         }
     }
 }
 
 /** One warp copies its ROWS rows of D columns of a tile to memory: rows below `rows`, columns below `width`. */
 template <class T, int P, int D, int ROWS, bool ANY> DEV void store_rows(T* p, i64 stride, const T* tile, int rows, int width, bool aligned) {
-    if (ANY && (!aligned || width % 8 != 0)) {
+    const int E = Chunk<T>::N, CHUNKS = D / E;
+    if (ANY && (!aligned || width % E != 0)) {
         for (int i = lane(); i < ROWS * D; i += 32) {
             int r = i / D, c = i % D;
             if (r < rows && c < width) p[r * stride + c] = tile[r * P + c];
         }
         return;
     }
-    const int CHUNKS = D / 8;
     for (int i = lane(); i < ROWS * CHUNKS; i += 32) {
-        int r = i / CHUNKS, c = i % CHUNKS * 8;
-        if (r < rows && c < width) store_vec<8>(p + r * stride + c, load_vec<8>(tile + r * P + c));
+        int r = i / CHUNKS, c = i % CHUNKS * E;
+        if (r < rows && c < width) store_vec<E>(p + r * stride + c, load_vec<E>(tile + r * P + c));
     }
 }
 

@@ -18,45 +18,58 @@
 
 /** Sizes of attention_backward: width D, DH columns of the gradients per block, WARPS warps of 16 MI keys, BM queries per barrier, QS at once. */
 template <class T, int D, int DH, int WARPS, int MI, int BM, int QS> struct BackwardTile {
-    static const int P = Pitch<D>::N, PS = Pitch<BM>::N, BN = WARPS * 16 * MI, THREADS = WARPS * 32, QUERIES = BM;
-    static const int BYTES = (2 * BN + 4 * BM) * P * 2 + 2 * BN * PS * 2 + 2 * BM * 8;  // k, v, q [2], do [2], dS [2] [BN][PS], rows [2][BM]
+    static const int P = Pitch<T, D>::N, PS = Pitch<T, BM>::N, BN = WARPS * 16 * MI, THREADS = WARPS * 32, QUERIES = BM;
+    static const int BYTES = ((2 * BN + 4 * BM) * P + 2 * BN * PS) * (int)sizeof(T) + 2 * BM * 8;  // k, v, q [2], do [2], dS [2] [BN][PS], rows [2][BM]
 };
 
-/** The products dS k of one block of queries over 16 `steps` keys, for this warp's 16 queries and its share of the columns, to where they belong. */
+/** Offset of this lane in A^T [k][m] of pitch PS, and 16 rows m of A from there. */
+template <class T, int PS> DEV int lane_transposed() {
+    int l = lane();
+    return sizeof(T) == 2 ? ((l & 7) + (l >> 4) * 8) * PS + (l >> 3 & 1) * 8 : (l & 3) * 2 * PS + (l >> 2);
+}
+template <int PS, class T> DEV void load_transposed(OperandA<T>& f, const T* p) {
+    unsigned x[4];
+    ldmatrix_x4_trans(x, p);
+    set_a(f, x[0], x[1], x[2], x[3]);
+}
+template <int PS> DEV void load_transposed(OperandA<float>& f, const float* p) {
+    set_a(f, __float_as_uint(p[0]), __float_as_uint(p[8]), __float_as_uint(p[PS]), __float_as_uint(p[PS + 8]));
+}
+
+/** The products dS k of one block of queries over `steps` steps of keys, for this warp's 16 queries and its share of the columns, to where they belong. */
 template <class S, class T, int D, int DH>
 DEV void backward_queries(const T* ds, const T* ks, int steps, int first_column, int q0, int mode, float* accumulator, T* dq, i64 dq_stride, const AttentionSizes& n, float scale) {
-    const int P = S::P, PS = S::PS, M = S::QUERIES / 16, PARTS = S::THREADS / 32 / M, N = (DH / 8 + PARTS - 1) / PARTS;
+    const int P = S::P, PS = S::PS, STEP = Chunk<T>::STEP, M = S::QUERIES / 16, PARTS = S::THREADS / 32 / M, N = (DH / 8 + PARTS - 1) / PARTS;
     int warp = (int)threadIdx.x >> 5, m = warp % M, column = first_column + warp / M * N * 8, tiles = DH / 8 - warp / M * N;
     if (tiles <= 0) return;
     int l = lane();
-    const T* a = ds + ((l & 7) + (l >> 4) * 8) * PS + m * 16 + (l >> 3 & 1) * 8;
-    const T* b = ks + lane_rows_first<D>() + column;
+    const T* a = ds + m * 16 + lane_transposed<T, PS>();
+    const T* b = ks + lane_summed_rows<T, D>() + column;
     float c[1][N][4];
     clear(c);
-#pragma unroll 2
-    for (int k = 0; k < steps; k++) {
-        unsigned fa[1][4];
-        ldmatrix_x4_trans(fa[0], a + k * 16 * PS);
-        const T* bk = b + k * 16 * P;
+    auto add = [&](int k) {
+        OperandA<T> fa;
+        load_transposed<PS>(fa, a + k * STEP * PS);
+        const T* bk = b + k * STEP * P;
 #pragma unroll
-        for (int j = 0; j < N / 2; j++) {
-            if (2 * j + 1 < tiles) {
-                unsigned fb[4];
-                ldmatrix_x4_trans(fb, bk + j * 16);
-                unsigned b0[2] = {fb[0], fb[1]}, b1[2] = {fb[2], fb[3]};
-                Mma<T>::k16(c[0][2 * j], fa[0], b0);
-                Mma<T>::k16(c[0][2 * j + 1], fa[0], b1);
-            } else if (2 * j < tiles) {
-                unsigned fb[2];
-                ldmatrix_x2_trans(fb, bk + j * 16);
-                Mma<T>::k16(c[0][2 * j], fa[0], fb);
+        for (int j = 0; j < N; j += 2) {
+            OperandB<T> f[2];
+            if (j + 1 < N && j + 1 < tiles) {
+                load_summed<P, true>(f, bk + j * 8);
+                multiply(c[0][j], fa, f[0]);
+                multiply(c[0][j + 1 < N ? j + 1 : j], fa, f[1]);
+            } else if (j < tiles) {
+                load_summed<P, false>(f, bk + j * 8);
+                multiply(c[0][j], fa, f[0]);
             }
         }
-        if (N % 2 != 0 && N - 1 < tiles) {
-            unsigned fb[2];
-            ldmatrix_x2_trans(fb, bk + N / 2 * 16);
-            Mma<T>::k16(c[0][N - 1], fa[0], fb);
-        }
+    };
+    if (steps == S::BN / STEP) {
+#pragma unroll 4
+        for (int k = 0; k < S::BN / STEP; k++) add(k);
+    } else {
+#pragma unroll 1
+        for (int k = 0; k < steps; k++) add(k);
     }
     int row = q0 + m * 16 + (l >> 2);
     column += (l & 3) * 2;
@@ -112,11 +125,11 @@ DEV void attention_backward(const T* q, const T* k, const T* v, const void* mask
 
     int tid = (int)threadIdx.x, warp = tid >> 5, g = lane() >> 2, t = lane() & 3;
     int key0 = warp * 16 * MI;
-    const T* ka = ks + key0 * P + lane_rows_first<D>();
-    const T* va = vs + key0 * P + lane_rows_first<D>();
+    const T* ka = ks + key0 * P + lane_rows_first<T, D>();
+    const T* va = vs + key0 * P + lane_rows_first<T, D>();
     const T* ka_tail = ks + key0 * P + (lane() & 15) * P;
     const T* va_tail = vs + key0 * P + (lane() & 15) * P;
-    int nb = lane_columns_first<D>(), nb_tail = lane_rows_only<D>(), kb = lane_rows_first<D>() + first_column;
+    int nb = lane_columns_first<T, D>(), nb_tail = lane_rows_only<T, D>(), kb = lane_summed_rows<T, D>() + first_column;
     float factor = scale * ATTENTION_LOG2E;
 
     load_tile<T, D, BN, THREADS, ANY>(ks, k, stride.k[2], n.keys - k0, n.width, aligned);
@@ -128,7 +141,7 @@ DEV void attention_backward(const T* q, const T* k, const T* v, const void* mask
         start += split * each;
         blocks = min_int(blocks, start + each);
     }
-    int i = start, steps = div_up(min_int(n.keys - k0, BN), 16);
+    int i = start, steps = div_up(min_int(n.keys - k0, BN), Chunk<T>::STEP);
     bool idle = k0 + key0 >= n.keys;  // a warp without keys only helps with dq
     bool ragged = k0 + BN > n.keys;
     auto load = [&](int block, int buffer) {
@@ -198,20 +211,15 @@ DEV void attention_backward(const T* q, const T* k, const T* v, const void* mask
             }
             multiply_accumulator<T, P>(acc_v, s, ot + sub * P + kb);
 #pragma unroll
-            for (int j = 0; j < NT / 2; j++) {
-                unsigned fa[MI][4];
+            for (int m = 0; m < MI; m++) {
 #pragma unroll
-                for (int m = 0; m < MI; m++) {
-#pragma unroll
-                    for (int e = 0; e < 4; e++) fa[m][e] = pack2<T>(p[m][2 * j + e / 2][e % 2 * 2], p[m][2 * j + e / 2][e % 2 * 2 + 1]);
-                    T* to = st + m * 16 * PS + sub + j * 16;
-                    *(unsigned*)to = fa[m][0];
-                    *(unsigned*)(to + 8 * PS) = fa[m][1];
-                    *(unsigned*)(to + 8) = fa[m][2];
-                    *(unsigned*)(to + 8 * PS + 8) = fa[m][3];
+                for (int j = 0; j < NT; j++) {
+                    T* to = st + m * 16 * PS + sub + j * 8;
+                    store_two(to, p[m][j][0], p[m][j][1]);
+                    store_two(to + 8 * PS, p[m][j][2], p[m][j][3]);
                 }
-                multiply_step<T, P>(acc_k, fa, qt + sub * P + kb + j * 16 * P);
             }
+            multiply_accumulator<T, P>(acc_k, p, qt + sub * P + kb);
         }
     }
     cp_async_wait<0>();
@@ -263,7 +271,7 @@ DEV void attention_backward(const T* q, const T* k, const T* v, const void* mask
 template <class T, int D, int BN>
 DEV void attention_dq(const T* q, const T* k, const T* v, const void* mask, const T* d_o, const QueryRow* rows, T* dq, const AttentionStrides& stride,
     const AttentionGradStrides& gs, const AttentionSizes& n, float scale) {
-    const int P = Pitch<D>::N, NT = BN / 8, BM = 64, THREADS = 128;
+    const int P = Pitch<T, D>::N, NT = BN / 8, BM = 64, THREADS = 128;
     DYN_SHARED(T, tiles);
     T* qs = tiles;
     T* os = qs + BM * P;
@@ -291,7 +299,7 @@ DEV void attention_dq(const T* q, const T* k, const T* v, const void* mask, cons
     float acc[1][D / 8][4];
     clear(acc);
     float factor = scale * ATTENTION_LOG2E;
-    int a = own * P + lane_rows_first<D>(), nb = lane_columns_first<D>(), kb = lane_rows_first<D>();
+    int a = own * P + lane_rows_first<T, D>(), nb = lane_columns_first<T, D>(), kb = lane_summed_rows<T, D>();
     for (int j = 0; j < blocks; j++) {
         cp_async_wait<0>();
         __syncthreads();
@@ -349,23 +357,3 @@ DEV void attention_dq(const T* q, const T* k, const T* v, const void* mask, cons
         attention_dq<T, D, BN>(q, k, v, mask, d_o, rows, dq, stride, gs, n, scale);                                                                    \
     }                                                                                                                                                  \
     EMU_EXPORT(name)
-
-#define ATTENTION_BACKWARD_ALL(T, suffix)                                                           \
-    ATTENTION_ROWS(T, suffix)                                                                       \
-    ATTENTION_BACKWARD(attention_backward_32_##suffix, T, 32, 32, 8, 2, 64, 32, false, 1)           \
-    ATTENTION_BACKWARD(attention_backward_40_##suffix, T, 40, 40, 8, 2, 64, 32, false, 1)           \
-    ATTENTION_BACKWARD(attention_backward_64_##suffix, T, 64, 64, 8, 2, 64, 32, false, 1)           \
-    ATTENTION_BACKWARD(attention_backward_72_##suffix, T, 72, 72, 8, 2, 64, 32, false, 1)           \
-    ATTENTION_BACKWARD(attention_backward_80_##suffix, T, 80, 80, 8, 1, 64, 64, false, 1)           \
-    ATTENTION_BACKWARD(attention_backward_96_##suffix, T, 96, 96, 8, 1, 64, 32, false, 1)           \
-    ATTENTION_BACKWARD(attention_backward_128_##suffix, T, 128, 128, 8, 1, 64, 32, false, 1)        \
-    ATTENTION_BACKWARD(attention_backward_160_##suffix, T, 160, 160, 8, 1, 32, 32, false, 1)        \
-    ATTENTION_BACKWARD(attention_backward_256_##suffix, T, 256, 128, 4, 1, 32, 32, false, 1)        \
-    ATTENTION_BACKWARD(attention_backward_any_32_##suffix, T, 32, 32, 4, 1, 32, 32, true, 2)        \
-    ATTENTION_BACKWARD(attention_backward_any_64_##suffix, T, 64, 64, 4, 1, 32, 32, true, 2)        \
-    ATTENTION_BACKWARD(attention_backward_any_128_##suffix, T, 128, 128, 4, 1, 32, 32, true, 2)     \
-    ATTENTION_BACKWARD(attention_backward_any_256_##suffix, T, 256, 128, 4, 1, 32, 32, true, 1)     \
-    ATTENTION_DQ(attention_dq_32_##suffix, T, 32, 64)                                               \
-    ATTENTION_DQ(attention_dq_64_##suffix, T, 64, 64)                                               \
-    ATTENTION_DQ(attention_dq_128_##suffix, T, 128, 64)                                             \
-    ATTENTION_DQ(attention_dq_256_##suffix, T, 256, 32)

@@ -10,15 +10,15 @@
 #include "attention.cuh"
 
 template <class T, int D, int BM, int BN> struct ForwardTile {
-    static const int P = Pitch<D>::N;
-    static const int BYTES = (BM + 4 * BN) * P * 2;  // q [BM][P], k [2][BN][P], v [2][BN][P]
+    static const int P = Pitch<T, D>::N;
+    static const int BYTES = (BM + 4 * BN) * P * (int)sizeof(T);  // q [BM][P], k [2][BN][P], v [2][BN][P]
 };
 
 /** The block of queries `block` of one head. ANY: any mask, any sign of scale, any width up to D, any alignment. */
 template <class T, int D, int BM, int BN, bool ANY>
 DEV void attention_forward(
     const T* q, const T* k, const T* v, const void* mask, T* o, float* lse, const AttentionStrides& stride, const AttentionSizes& n, float scale) {
-    const int P = Pitch<D>::N, MI = BM / 64, NT = BN / 8, DT = D / 8, THREADS = 128;
+    const int P = Pitch<T, D>::N, MI = BM / 64, NT = BN / 8, DT = D / 8, THREADS = 128;
     DYN_SHARED(T, tiles);
     T* qs = tiles;
     T* ks = qs + BM * P;
@@ -35,9 +35,9 @@ DEV void attention_forward(
     int plain = ANY && n.mask != 0 ? 0 : (n.causal ? min_int(n.keys, q0 + 1) : n.keys) / BN;  // blocks of keys that every query sees in full
 
     int warp = (int)threadIdx.x >> 5, g = lane() >> 2, t = lane() & 3;
-    const T* qa = qs + warp * 16 * MI * P + lane_rows_first<D>();
+    const T* qa = qs + warp * 16 * MI * P + lane_rows_first<T, D>();
     const T* qa_tail = qs + warp * 16 * MI * P + (lane() & 15) * P;
-    int kb = lane_columns_first<D>(), kb_tail = lane_rows_only<D>(), vb = lane_rows_first<D>();
+    int kb = lane_columns_first<T, D>(), kb_tail = lane_rows_only<T, D>(), vb = lane_summed_rows<T, D>();
     float factor = scale * ATTENTION_LOG2E;
 
     load_tile<T, D, BM, THREADS, ANY>(qs, q, stride.q[2], n.queries - q0, n.width, aligned);
@@ -183,18 +183,3 @@ DEV void attention_forward(
         attention_forward<T, D, BM, BN, ANY>(q, k, v, mask, o, lse, stride, n, scale);                                                           \
     }                                                                                                                                            \
     EMU_EXPORT(name)
-
-#define ATTENTION_FORWARD_ALL(T, suffix)                                                \
-    ATTENTION_FORWARD(attention_forward_32_##suffix, T, 32, 128, 128, false, 2)         \
-    ATTENTION_FORWARD(attention_forward_40_##suffix, T, 40, 128, 64, false, 3)          \
-    ATTENTION_FORWARD(attention_forward_64_##suffix, T, 64, 128, 64, false, 3)          \
-    ATTENTION_FORWARD(attention_forward_72_##suffix, T, 72, 128, 64, false, 2)          \
-    ATTENTION_FORWARD(attention_forward_80_##suffix, T, 80, 128, 64, false, 2)          \
-    ATTENTION_FORWARD(attention_forward_96_##suffix, T, 96, 128, 64, false, 2)          \
-    ATTENTION_FORWARD(attention_forward_128_##suffix, T, 128, 128, 64, false, 2)        \
-    ATTENTION_FORWARD(attention_forward_160_##suffix, T, 160, 128, 32, false, 2)        \
-    ATTENTION_FORWARD(attention_forward_256_##suffix, T, 256, 64, 32, false, 2)         \
-    ATTENTION_FORWARD(attention_forward_any_32_##suffix, T, 32, 64, 64, true, 2)        \
-    ATTENTION_FORWARD(attention_forward_any_64_##suffix, T, 64, 64, 64, true, 2)        \
-    ATTENTION_FORWARD(attention_forward_any_128_##suffix, T, 128, 64, 64, true, 2)      \
-    ATTENTION_FORWARD(attention_forward_any_256_##suffix, T, 256, 64, 32, true, 2)

@@ -3,4 +3,16 @@
 // The kernels of attention_forward.cuh for bf16.
 #include "attention_forward.cuh"
 
-ATTENTION_FORWARD_ALL(bf16, bf16)
+ATTENTION_FORWARD(attention_forward_32_bf16, bf16, 32, 128, 128, false, 2)
+ATTENTION_FORWARD(attention_forward_40_bf16, bf16, 40, 128, 64, false, 3)
+ATTENTION_FORWARD(attention_forward_64_bf16, bf16, 64, 128, 64, false, 3)
+ATTENTION_FORWARD(attention_forward_72_bf16, bf16, 72, 128, 64, false, 2)
+ATTENTION_FORWARD(attention_forward_80_bf16, bf16, 80, 128, 64, false, 2)
+ATTENTION_FORWARD(attention_forward_96_bf16, bf16, 96, 128, 64, false, 2)
+ATTENTION_FORWARD(attention_forward_128_bf16, bf16, 128, 128, 64, false, 2)
+ATTENTION_FORWARD(attention_forward_160_bf16, bf16, 160, 128, 32, false, 2)
+ATTENTION_FORWARD(attention_forward_256_bf16, bf16, 256, 64, 32, false, 2)
+ATTENTION_FORWARD(attention_forward_any_32_bf16, bf16, 32, 64, 64, true, 2)
+ATTENTION_FORWARD(attention_forward_any_64_bf16, bf16, 64, 64, 64, true, 2)
+ATTENTION_FORWARD(attention_forward_any_128_bf16, bf16, 128, 64, 64, true, 2)
+ATTENTION_FORWARD(attention_forward_any_256_bf16, bf16, 256, 64, 32, true, 2)

@@ -15,8 +15,9 @@ import io.sfumato.tensor.ops.AttentionBackward;
 import org.jspecify.annotations.Nullable;
 
 /**
- * Attention: bf16 and f16 on tensor cores, f32 on the ordinary units. q, k, v are read where they
- * lie if D is innermost, so slices of a fused projection need no copy.
+ * Attention on tensor cores. Products of f32 values are three products in tf32 of the rounded
+ * values and the rests, as exact as f32 sums are. q, k, v are read where they lie if D is
+ * innermost, so slices of a fused projection need no copy.
  *
  * <p>The gradient of q is summed over blocks of keys by atomics, in an order that changes from run
  * to run; where all keys fit one block (up to 256 for small heads) it is not. With the system
@@ -104,11 +105,7 @@ public final class AttentionLaunch {
         Matrix[] m =
             matrices(staging, in[0], in[1], in[2], in[n - 3], in[n - 1], out[0], out[1], out[2]);
         Pass pass = new Pass(gpu, op.forward(), in, m, staging.rowMajor(in[n - 2]));
-        if (in[0].dtype() == DType.F32) {
-          pass.runF32(out[0]);
-        } else {
-          pass.runHalf();
-        }
+        pass.run();
       }
     }
   }
@@ -144,13 +141,12 @@ public final class AttentionLaunch {
       keys = in[1].dim(2);
       long ctas = heads * blocks(keys, tile.rows()) * tile.parts();
       long most = blocks(queries, LEAST_QUERIES);
-      boolean half = in[0].dtype() != DType.F32;
-      splits = half ? (int) Math.min(blocks(gpu.multiprocessors(), ctas), most) : 1;
+      splits = (int) Math.min(blocks(gpu.multiprocessors(), ctas), most);
       strides = strides(op, in, m);
       gradientStrides = join(m[4].strides, m[5].strides, m[6].strides, m[7].strides);
     }
 
-    void runHalf() {
+    void run() {
       String suffix = Types.suffix(in[0].dtype());
       long rows = heads * blocks(queries, 64) * 64; // padded_queries of the kernels
       long paddedKeys = blocks(keys, tile.rows()) * tile.rows();
@@ -211,35 +207,6 @@ public final class AttentionLaunch {
           AttentionTile separate = AttentionTile.separate(in);
           Launch launch = operands(separate, heads * blocks(queries, separate.rows()));
           attributes(launch.pointer(row.address()).pointer(m[5].address)).run();
-        }
-      }
-    }
-
-    void runF32(Tensor dq) {
-      try (Scratch delta = gpu.scratch(heads * queries * Float.BYTES)) {
-        gpu.kernel(tile.family(), "attention_f32_rows")
-            .grid(blocks(heads * queries, 32))
-            .block(256)
-            .pointer(m[3].address)
-            .pointer(m[4].address)
-            .pointer(delta.address())
-            .i64(heads * queries)
-            .longs(strides)
-            .longs(gradientStrides)
-            .ints(sizes(op, in, aligned))
-            .run();
-        if (mode == ADD) {
-          gpu.zero(m[5].address, dq.spec().bytes());
-        }
-        Launch main = operands(tile, heads * blocks(keys, tile.rows()));
-        main.pointer(lse).pointer(delta.address());
-        main.pointer(m[5].address).pointer(m[6].address).pointer(m[7].address);
-        attributes(main).i32(mode).run();
-        if (mode == SEPARATE) {
-          AttentionTile separate = AttentionTile.separate(in);
-          Launch launch = operands(separate, heads * blocks(queries, separate.rows()));
-          launch.pointer(lse).pointer(delta.address()).pointer(m[5].address);
-          attributes(launch).run();
         }
       }
     }
