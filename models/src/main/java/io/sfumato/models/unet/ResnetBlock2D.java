@@ -11,6 +11,7 @@ import io.sfumato.tensor.Tensor;
 import io.sfumato.tensor.io.Weights;
 import io.sfumato.tensor.ops.ConvOptions;
 import io.sfumato.tensor.ops.NN;
+import java.util.Optional;
 import org.jspecify.annotations.Nullable;
 
 /** The residual block of diffusers (ResnetBlock2D in models/resnet.py), with time conditioning. */
@@ -90,13 +91,23 @@ public final class ResnetBlock2D extends Module {
    * @return [B, out, H', W']
    */
   public Tensor call(Tensor x, @Nullable Tensor temb) {
-    return call(() -> forward(x, temb));
+    return call(x, temb == null ? null : TimeProjections.of(temb));
   }
 
-  private Tensor forward(Tensor x, @Nullable Tensor temb) {
+  /** The same with an embedding that may have been projected. */
+  Tensor call(Tensor x, @Nullable TimeProjections time) {
+    return call(() -> forward(x, time));
+  }
+
+  /** The layer that projects the time embedding, if there is one. */
+  Optional<Linear> timeProjection() {
+    return Optional.ofNullable(timeEmbProj);
+  }
+
+  private Tensor forward(Tensor x, @Nullable TimeProjections time) {
     Tensor h = options.activation.afterNorm(norm1, x); // [B, in, H, W]
     h = conv1.call(resample(h)); // [B, out, H', W']
-    Tensor shift = timeShift(temb); // [B, out or 2 out, 1, 1]
+    Tensor shift = timeShift(time); // [B, out or 2 out, 1, 1]
     if (shift == null) {
       h = options.activation.afterNorm(norm2, h);
     } else if (options.scaleShift) {
@@ -116,11 +127,11 @@ public final class ResnetBlock2D extends Module {
     return options.outputScale == 1 ? sum : sum.div(options.outputScale);
   }
 
-  private @Nullable Tensor timeShift(@Nullable Tensor temb) {
-    if (timeEmbProj == null || temb == null) {
+  private @Nullable Tensor timeShift(@Nullable TimeProjections time) {
+    if (timeEmbProj == null || time == null) {
       return null;
     }
-    return timeEmbProj.call(temb).unsqueeze(-1).unsqueeze(-1);
+    return time.by(timeEmbProj).unsqueeze(-1).unsqueeze(-1);
   }
 
   private Tensor resample(Tensor x) {

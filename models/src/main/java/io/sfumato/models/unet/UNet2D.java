@@ -5,6 +5,7 @@ import io.sfumato.models.nn.Activation;
 import io.sfumato.models.nn.Conv2d;
 import io.sfumato.models.nn.Embedding;
 import io.sfumato.models.nn.GroupNorm;
+import io.sfumato.models.nn.Linear;
 import io.sfumato.models.nn.ModelConfig;
 import io.sfumato.models.nn.Module;
 import io.sfumato.tensor.Parameter;
@@ -24,6 +25,7 @@ import java.util.ArrayList;
 import java.util.Arrays;
 import java.util.Deque;
 import java.util.List;
+import java.util.stream.Stream;
 import org.jspecify.annotations.Nullable;
 
 /**
@@ -46,6 +48,7 @@ public final class UNet2D extends Module {
   private final List<UNet2DBlocks.DownBlock> down = new ArrayList<>();
   private final UNet2DBlocks.@Nullable MidBlock mid;
   private final List<UNet2DBlocks.UpBlock> up = new ArrayList<>();
+  private final Linear[] timeProjections;
   private final GroupNorm convNormOut;
   private final Conv2d convOut;
   private final Activation activation;
@@ -118,6 +121,10 @@ public final class UNet2D extends Module {
               "up_blocks." + i,
               w -> new UNet2DBlocks.UpBlock(w, config, options, in, previous, out, type, !last)));
     }
+    timeProjections =
+        modules().values().stream()
+            .flatMap(m -> m instanceof ResnetBlock2D b ? b.timeProjection().stream() : Stream.of())
+            .toArray(Linear[]::new);
     convNormOut =
         child("conv_norm_out", w -> new GroupNorm(w, config.normNumGroups(), c0, config.normEps()));
     convOut = child("conv_out", w -> new Conv2d(w, c0, config.outChannels(), 3));
@@ -194,18 +201,18 @@ public final class UNet2D extends Module {
     if (classes != null) {
       emb = emb.add(classEmbedding(classes, sample));
     }
-    emb = activation.apply(emb); // once, for the projections of all blocks
+    TimeProjections time = TimeProjections.of(activation.apply(emb), timeProjections);
     Tensor h = convIn.call(x); // [B, C0, H, W]
     Deque<Tensor> skips = new ArrayDeque<>();
     skips.push(h);
     for (UNet2DBlocks.DownBlock block : down) {
-      h = block.call(h, emb, skips);
+      h = block.call(h, time, skips);
     }
     if (mid != null) {
-      h = mid.call(h, emb);
+      h = mid.call(h, time);
     }
     for (UNet2DBlocks.UpBlock block : up) {
-      h = block.call(h, emb, skips);
+      h = block.call(h, time, skips);
     }
     h = activation.afterNorm(convNormOut, h); // [B, C0, H, W]
     h = convOut.call(h); // [B, out, H, W]

@@ -62,14 +62,14 @@ final class UNet2DBlocks {
     }
 
     /** Runs the level; every result that the way up needs is pushed on {@code skips}. */
-    Tensor call(Tensor x, Tensor temb, Deque<Tensor> skips) {
-      return callInScope(() -> forward(x, temb, skips));
+    Tensor call(Tensor x, TimeProjections time, Deque<Tensor> skips) {
+      return callInScope(() -> forward(x, time, skips));
     }
 
-    private Tensor forward(Tensor x, Tensor temb, Deque<Tensor> skips) {
+    private Tensor forward(Tensor x, TimeProjections time, Deque<Tensor> skips) {
       Tensor h = x;
       for (int i = 0; i < resnets.size(); i++) {
-        h = resnets.get(i).call(h, temb);
+        h = resnets.get(i).call(h, time);
         if (!attentions.isEmpty()) {
           h = attentions.get(i).call(h);
         }
@@ -79,7 +79,7 @@ final class UNet2DBlocks {
         h = downConv.call(h);
         skips.push(h);
       } else if (downResnet != null) {
-        h = downResnet.call(h, temb);
+        h = downResnet.call(h, time);
         skips.push(h);
       }
       return h;
@@ -126,14 +126,14 @@ final class UNet2DBlocks {
       second = child("resnets.1", w -> new ResnetBlock2D(w, channels, channels, options));
     }
 
-    Tensor call(Tensor x, Tensor temb) {
+    Tensor call(Tensor x, TimeProjections time) {
       return call(
           () -> {
-            Tensor h = first.call(x, temb);
+            Tensor h = first.call(x, time);
             if (attention != null) {
               h = attention.call(h);
             }
-            return second.call(h, temb);
+            return second.call(h, time);
           });
     }
   }
@@ -174,7 +174,7 @@ final class UNet2DBlocks {
       }
     }
 
-    Tensor call(Tensor x, Tensor temb, Deque<Tensor> skips) {
+    Tensor call(Tensor x, TimeProjections time, Deque<Tensor> skips) {
       return call(
           () -> {
             Tensor h = x;
@@ -188,7 +188,7 @@ final class UNet2DBlocks {
                       () ->
                           resnets
                               .get(layer)
-                              .call(Shaping.concat(1, below, skip), temb)); // [B, C, H, W]
+                              .call(Shaping.concat(1, below, skip), time)); // [B, C, H, W]
               if (!attentions.isEmpty()) {
                 h = attentions.get(i).call(h);
               }
@@ -196,7 +196,7 @@ final class UNet2DBlocks {
             if (upConv != null) {
               h = upConv.call(h);
             } else if (upResnet != null) {
-              h = upResnet.call(h, temb);
+              h = upResnet.call(h, time);
             }
             return h;
           });

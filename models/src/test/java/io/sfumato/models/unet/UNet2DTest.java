@@ -216,12 +216,13 @@ class UNet2DTest {
         var up =
             new UNet2DBlocks.UpBlock(
                 weights.at("up_blocks.1"), config, options, 8, 16, 8, "UpBlock2D", false)) {
-      Tensor temb = Tensor.zeros(1, 32);
+      TimeProjections temb = TimeProjections.of(Tensor.zeros(1, 32));
       assertPath(
           "down_blocks.0.resnets.0.norm1", () -> down.call(Tensor.zeros(1, 12, 4, 4), temb, skips));
       assertPath(
           "down_blocks.0.resnets.0.time_emb_proj",
-          () -> down.call(Tensor.zeros(1, 8, 4, 4), Tensor.zeros(1, 31), skips));
+          () ->
+              down.call(Tensor.zeros(1, 8, 4, 4), TimeProjections.of(Tensor.zeros(1, 31)), skips));
       // A level's own op: the skip is of another size.
       skips.push(Tensor.zeros(1, 8, 2, 2));
       assertPath("up_blocks.1", () -> up.call(Tensor.zeros(1, 16, 4, 4), temb, skips));
