@@ -3,7 +3,8 @@
 """PyTorch side of io.sfumato.benchmarks.cuda.GpuKernels: the same cases under the same names, one JSON line each, {"name", "us"}.
 
 usage: torch_gpu_kernels.py [--only REGEX] [--seconds 0.1] [--scale 1] [--list] [--tf32]
-Names that end in _bwd are forward and backward together. Eager PyTorch; --tf32 lets f32 products round to tf32.
+Names that end in _bwd are forward and backward together. Eager PyTorch with its defaults: convolutions of f32 round to tf32, products do not unless --tf32.
+The bf16 case of AdamW has bf16 parameters and moments here, f32 ones on the other side: PyTorch's fused step wants one type.
 """
 import argparse, json, re, time
 import torch, torch.nn.functional as F
@@ -13,7 +14,7 @@ ap.add_argument("--only", default=""); ap.add_argument("--seconds", type=float, 
 ap.add_argument("--list", action="store_true"); ap.add_argument("--tf32", action="store_true")
 A = ap.parse_args()
 DEV = "cuda" if torch.cuda.is_available() else "cpu"
-torch.backends.cuda.matmul.allow_tf32 = A.tf32; torch.backends.cudnn.allow_tf32 = A.tf32
+if A.tf32: torch.backends.cuda.matmul.allow_tf32 = True  # convolutions may by default
 BF, CASES = torch.bfloat16, {}
 less = lambda n: max(1, n // A.scale)
 R = lambda t, *s: torch.randn(*s, device=DEV, dtype=torch.float32).to(t)
@@ -46,7 +47,7 @@ def rows(t, end):
     fwd("add_mul_64m" + end, lambda: [R(t, big), R(t, big), R(t, big)], lambda x: x[0] + x[1] * x[2])
     def adamw():
         p = [torch.nn.Parameter(R(torch.float32, less(10000), 5000)) for _ in range(2)]
-        if t == BF:   # PyTorch wants gradients of the parameters' type
+        if t == BF:
             p = [torch.nn.Parameter(q.detach().to(BF)) for q in p]
         for q in p: q.grad = torch.randn_like(q)
         o = torch.optim.AdamW(p, lr=1e-4, weight_decay=0.01, fused=True); return o.step
