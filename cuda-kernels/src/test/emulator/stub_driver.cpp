@@ -6,7 +6,7 @@
 //
 // Settings, by environment variables at the start (SFUMATO_EMU_THREADS=2 ...) or by emu_set("threads", 2):
 //   threads, order (1, -1, 2), async (0: work is done at once), devices, memory (bytes per device), capability (90), multiprocessors,
-//   init (what cuInit answers), version (of the driver), fail_alloc, fail_launch (n: the n-th from now on fails with 2, with 700 that stays)
+//   compute (0 from the start: launches are taken and nothing is done, to see the host's own time), init (what cuInit answers), version (of the driver), fail_alloc, fail_launch (n: the n-th from now on fails with 2, with 700 that stays)
 // Figures by emu_get: the settings, and live, live_count, peak, allocations, launches, queued, error.
 #include <dlfcn.h>
 
@@ -46,7 +46,7 @@ static std::recursive_mutex lock;
 static std::map<std::string, long>& settings() {
     static std::map<std::string, long> s = [] {
         std::map<std::string, long> m{{"threads", 2},      {"order", 1},  {"async", 1},       {"devices", 1},    {"memory", 4l << 30}, {"capability", 90},
-                                      {"multiprocessors", 4}, {"init", 0}, {"version", 13000}, {"fail_alloc", 0}, {"fail_launch", 0}};
+                                      {"multiprocessors", 4}, {"init", 0}, {"version", 13000}, {"fail_alloc", 0}, {"fail_launch", 0}, {"compute", 1}};
         for (auto& [k, v] : m) {
             std::string name = "SFUMATO_EMU_" + k;
             std::transform(name.begin(), name.end(), name.begin(), ::toupper);
@@ -235,6 +235,8 @@ static int submit(void* handle, WorkRef w) {
         s->captured.push_back(w);
         return 0;
     }
+    static const bool compute = setting("compute");
+    if (!compute) return 0;
     queue.push_back(w);
     return !setting("async") || queue.size() > 256 ? drain() : 0;
 }

@@ -139,12 +139,12 @@ class CudaOpCasesTest {
     return y;
   }
 
-  private static List<TensorSpec> specs(Tensor[] in) {
+  static List<TensorSpec> specs(Tensor[] in) {
     return Arrays.stream(in).map(Tensor::spec).toList();
   }
 
   /** The op with every device in its attributes replaced by the one under test. */
-  private static Op onDevice(Op op) {
+  static Op onDevice(Op op) {
     RecordComponent[] parts = op.getClass().getRecordComponents();
     if (parts == null || Arrays.stream(parts).noneMatch(p -> p.getType() == TensorSpec.class)) {
       return op;
