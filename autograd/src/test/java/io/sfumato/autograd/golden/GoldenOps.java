@@ -6,6 +6,7 @@ import io.sfumato.tensor.DType;
 import io.sfumato.tensor.Tensor;
 import io.sfumato.tensor.ops.AttentionOptions;
 import io.sfumato.tensor.ops.ConvOptions;
+import io.sfumato.tensor.ops.GatedUnit;
 import io.sfumato.tensor.ops.NN;
 import io.sfumato.tensor.ops.Num;
 import io.sfumato.tensor.ops.Pad;
@@ -91,10 +92,12 @@ final class GoldenOps {
       case "sigmoid" -> NN.sigmoid(x[0]);
       case "silu" -> NN.silu(x[0]);
       case "gelu" -> gelu(x[0]);
-      case "geglu" -> {
-        List<Tensor> halves = Shaping.chunk(x[0], 2, -1);
-        yield halves.get(0).mul(gelu(halves.get(1)));
-      }
+      case "geglu" ->
+          NN.gatedUnit(
+              attrs.get("approximate").asText().equals("tanh")
+                  ? GatedUnit.Kind.GELU_TANH
+                  : GatedUnit.Kind.GELU,
+              x[0]);
       case "relu" -> NN.relu(x[0]);
       case "leakyRelu" -> NN.leakyRelu(x[0], real("negativeSlope"));
       case "elu" -> NN.elu(x[0], real("alpha"));

@@ -25,6 +25,7 @@ public final class CudaKernels {
     ElementwiseLaunch.addTo(table);
     ChoiceLaunch.addTo(table);
     GatedLaunch.addTo(table);
+    GatedUnitLaunch.addTo(table);
     ShapingLaunch.addTo(table);
     RandomLaunch.addTo(table);
     LayerNormLaunch.addTo(table);

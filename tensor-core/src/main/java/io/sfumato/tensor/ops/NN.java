@@ -257,6 +257,11 @@ public final class NN extends Losses {
     return Num.unary(Unary.Kind.GELU_TANH, x);
   }
 
+  /** {@code a f(b)} with the halves a, b of the last axis: GEGLU, SwiGLU (Shazeer 2020). */
+  public static Tensor gatedUnit(GatedUnit.Kind kind, Tensor x) {
+    return Executor.run(new GatedUnit(kind), x);
+  }
+
   /** {@code max(x, 0)}; gradient 0 at 0. */
   public static Tensor relu(Tensor x) {
     return Num.unary(Unary.Kind.RELU, x);
@@ -351,13 +356,7 @@ public final class NN extends Losses {
     return resample(new UpsampleBilinear(List.of(height, width), alignCorners), x);
   }
 
-  /**
-   * Means over square windows without padding.
-   *
-   * @param x [N, C, H, W]; channels-last stays so
-   * @param kernel side of a window
-   * @param stride distance of the windows
-   */
+  /** Means over square windows of side {@code kernel}, without padding; x is [N, C, H, W]. */
   public static Tensor avgPool2d(Tensor x, int kernel, int stride) {
     return avgPool2d(x, pair(kernel), pair(stride), pair(0), true);
   }

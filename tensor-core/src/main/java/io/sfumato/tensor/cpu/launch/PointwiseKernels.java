@@ -21,6 +21,8 @@ import io.sfumato.tensor.ops.EmaStep;
 import io.sfumato.tensor.ops.Full;
 import io.sfumato.tensor.ops.GatedResidual;
 import io.sfumato.tensor.ops.GatedResidualBackward;
+import io.sfumato.tensor.ops.GatedUnit;
+import io.sfumato.tensor.ops.GatedUnitBackward;
 import io.sfumato.tensor.ops.LeakyRelu;
 import io.sfumato.tensor.ops.LionStep;
 import io.sfumato.tensor.ops.LogSoftmax;
@@ -60,6 +62,8 @@ public final class PointwiseKernels {
         .add(Binary.class, new BinaryLaunch())
         .add(GatedResidual.class, new GatedLaunch.Forward())
         .add(GatedResidualBackward.class, new GatedLaunch.Backward())
+        .add(GatedUnit.class, new GatedUnitLaunch.Forward())
+        .add(GatedUnitBackward.class, new GatedUnitLaunch.Backward())
         .add(Compare.class, ChoiceLaunch.compare())
         .add(Logical.class, ChoiceLaunch.logical())
         .add(Where.class, ChoiceLaunch.where())

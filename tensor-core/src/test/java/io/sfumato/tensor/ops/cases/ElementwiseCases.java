@@ -9,6 +9,8 @@ import io.sfumato.tensor.ops.Affine;
 import io.sfumato.tensor.ops.Cast;
 import io.sfumato.tensor.ops.Clamp;
 import io.sfumato.tensor.ops.Compare;
+import io.sfumato.tensor.ops.GatedUnit;
+import io.sfumato.tensor.ops.GatedUnitBackward;
 import io.sfumato.tensor.ops.Logical;
 import io.sfumato.tensor.ops.PowScalar;
 import io.sfumato.tensor.ops.Unary;
@@ -37,6 +39,13 @@ final class ElementwiseCases implements CaseTable {
             default -> Input.normal(5, 7);
           };
       cases.add(OpCase.of("matrix", new UnaryBackward(kind), kept, Input.normal(5, 7)));
+    }
+    for (GatedUnit.Kind kind : GatedUnit.Kind.values()) {
+      cases.add(OpCase.of("matrix", new GatedUnit(kind), Input.normal(5, 14)).withSecondOrder());
+      cases.add(OpCase.of("long rows", new GatedUnit(kind), Input.normal(2, 3, 160)));
+      GatedUnitBackward backward = new GatedUnitBackward(kind);
+      cases.add(OpCase.of("matrix", backward, Input.normal(5, 14), Input.normal(5, 7)));
+      cases.add(OpCase.of("long rows", backward, Input.normal(2, 3, 160), Input.normal(2, 3, 80)));
     }
     for (double p : new double[] {3, 0.5, -1.5, 0}) {
       cases.add(
@@ -109,6 +118,11 @@ final class ElementwiseCases implements CaseTable {
             new UnaryBackward(UnaryBackward.Kind.SILU),
             List.of(f32(2), spec(DType.F64, 2)),
             "one floating type"),
+        ErrorCase.of(new GatedUnit(GatedUnit.Kind.SILU), List.of(f32(2, 3)), "must be even"),
+        ErrorCase.of(
+            new GatedUnitBackward(GatedUnit.Kind.SILU),
+            List.of(f32(2, 4), f32(2, 4)),
+            "gradient must have shape [2, 2]"),
         ErrorCase.of(new PowScalar(0.5), List.of(spec(DType.I64, 2)), "natural exponent"),
         ErrorCase.of(new Clamp(0.5, 1), List.of(spec(DType.I64, 2)), "whole bounds"),
         ErrorCase.of(new Compare(Compare.Kind.LT), List.of(f32(2), spec(DType.I64, 2)), "one type"),
