@@ -16,6 +16,8 @@ import io.sfumato.tensor.ops.LowRankGradients;
  * that is smaller than its rounding is not lost.
  */
 final class LowRankLaunch {
+  private static final int FEW_RANKS = 16;
+
   private LowRankLaunch() {}
 
   static KernelTable addTo(KernelTable table) {
@@ -44,10 +46,18 @@ final class LowRankLaunch {
         if (op.bias()) {
           p = p.plusBias(staging.rowMajor(in[4]));
         }
+        Matrices a = near(staging, gpu, in[2], false);
+        Matrices b = near(staging, gpu, in[3], false);
+        LowRankKernels thin = new LowRankKernels(dtype, m, n, k, r, op.scale(), x, y, a, b);
+        if (thin.fits() && Products.adds(gpu, p)) {
+          // The change first: the large product then reads it while it computes.
+          thin.update(gpu, p.bias());
+          Products.run(gpu, p.alone().scaled(1, 1));
+          return;
+        }
         if (r > 0) {
           Matrices t = Matrices.rowMajor(staging.allocate((long) m * pitch * dtype.bytes()), pitch);
-          Matrices a = matrix(in[2]).transposed();
-          Products.run(gpu, Product.of(dtype, m, r, k, x, a, t).scaled(op.scale(), 0));
+          Products.run(gpu, Product.of(dtype, m, r, k, x, a.transposed(), t).scaled(op.scale(), 0));
           p = p.plus(r, t, factor(staging, gpu, in[3], pitch).transposed());
         }
         Products.run(gpu, p);
@@ -87,6 +97,14 @@ final class LowRankLaunch {
         if (m == 0) {
           gpu.zero(out[0].address(), out[0].spec().bytes());
           gpu.zero(out[1].address(), out[1].spec().bytes());
+          return;
+        }
+        Matrices first = near(staging, gpu, in[2], false);
+        Matrices second = near(staging, gpu, in[3], true);
+        LowRankKernels thin =
+            new LowRankKernels(dtype, m, n, k, r, op.scale(), x, dy, first, second);
+        if (thin.fits()) {
+          thin.gradients(gpu, out[0].address(), out[1].address());
           return;
         }
         Thin g = Thin.of(staging, gpu, Product.of(dtype, m, r, n, dy, matrix(in[3]), NONE), op);
@@ -147,6 +165,24 @@ final class LowRankLaunch {
         Products.run(gpu, p);
       }
     }
+  }
+
+  /**
+   * A factor; of more than a few ranks, and in 16 bits, it is copied if it is not contiguous by
+   * rows, or by columns: kernels would read it one by one, again for each few rows of x.
+   */
+  private static Matrices near(Staging staging, Gpu gpu, Tensor t, boolean byColumns) {
+    int rank = Math.min(t.dim(0), t.dim(1));
+    long stride = t.layout().stride(byColumns ? 0 : 1);
+    if (rank <= FEW_RANKS || t.dtype().bytes() != 2 || stride == 1) {
+      return matrix(t);
+    }
+    if (!byColumns) {
+      return Matrices.rowMajor(staging.rowMajor(t), t.dim(1));
+    }
+    long copy = staging.allocate(t.spec().bytes());
+    CopyLaunch.copy(gpu, t, copy, Layout.of(t.shape(), new long[] {1, t.dim(0)}, 0));
+    return Matrices.of(copy, 1, t.dim(0));
   }
 
   private static Matrices matrix(Tensor t) {
