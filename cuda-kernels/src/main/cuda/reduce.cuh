@@ -4,8 +4,8 @@
 // reduced ones. Two loops:
 //   rows      the innermost axis is reduced: some lanes of a warp, a warp or a block share the elements of one result
 //   columns   the innermost axis is kept: a thread owns 16 bytes of columns and walks down, the threads of a block and the blocks of a part share the way
-// Few results are shared among gridDim.y parts, whose accumulators go to partial[results][parts] and are merged by a second kernel in fixed order, so
-// results do not depend on the schedule.
+// Few results are shared among gridDim.y parts, whose accumulators go to `partial`; the block that finishes last merges those of its results, in fixed
+// order, so results do not depend on the schedule. How many have finished is counted in counters[gridDim.x], which are zero before and after.
 //
 // A rule is a struct with the accumulator A (plain data) and
 //   init(kind)   add(a, x, i, kind): element x with number i   merge(a, b, kind)   shuffle(a, offset)   store(y, at, a, kind, factor)
@@ -111,9 +111,27 @@ template <class R> DEV typename R::A merge_row(typename R::A a, int kind) {
     return a;
 }
 
-/** block (lanes of a row: a power of two, rows), grid (rows, parts). vector: all positions are multiples of 16 bytes or 8 elements. */
+/** Whether this block is the last of its parts; if so, all have written what they have and it may be read. */
+DEV bool is_last_part(int* counters) {
+    __shared__ int last;
+    __threadfence();
+    __syncthreads();
+    if (thread_index() == 0) {
+        last = atomicAdd(counters + blockIdx.x, 1) == (int)gridDim.y - 1;
+        if (last) counters[blockIdx.x] = 0;
+    }
+    __syncthreads();
+    if (!last) return false;
+    __threadfence();
+    return true;
+}
+
+/**
+ * block (lanes of a row: a power of two, rows), grid (rows, parts). vector: all positions are multiples of 16 bytes or 8 elements. partial
+ * [results][parts].
+ */
 template <class R, class T>
-DEV void reduce_rows(const T* x, typename R::Out* y, typename R::A* partial, const ReduceShape& s, int vector, int kind, double factor) {
+DEV void reduce_rows(const T* x, typename R::Out* y, typename R::A* partial, int* counters, const ReduceShape& s, int vector, int kind, double factor) {
     const int V = ReduceWidth<T>::N;
     i64 row = (i64)blockIdx.x * blockDim.y + threadIdx.y;
     bool active = row < s.results;
@@ -130,17 +148,22 @@ DEV void reduce_rows(const T* x, typename R::Out* y, typename R::A* partial, con
         a = walk_row<R, T, 1>(x + from, s, kind, begin, end);
     }
     a = merge_row<R>(a, kind);
-    if (threadIdx.x == 0 && active) {
-        if (gridDim.y == 1) {
-            R::store(y, to, a, kind, factor);
-        } else {
-            partial[row * gridDim.y + blockIdx.y] = a;
+    if (gridDim.y > 1) {
+        int parts = (int)gridDim.y;
+        if (threadIdx.x == 0 && active) partial[row * parts + blockIdx.y] = a;
+        if (!is_last_part(counters)) return;
+        a = R::init(kind);
+        if (active) {
+            for (int p = threadIdx.x; p < parts; p += blockDim.x) R::merge(a, partial[row * parts + p], kind);
         }
+        a = merge_row<R>(a, kind);
     }
+    if (threadIdx.x == 0 && active) R::store(y, to, a, kind, factor);
 }
 
 template <class R, class T, int V>
-DEV void walk_columns(const T* x, typename R::Out* y, typename R::A* partial, const ReduceShape& s, int kind, double factor) {
+DEV void walk_columns(const T* x, typename R::Out* y, typename R::A* partial, int* counters, const ReduceShape& s, int kind, double factor) {
+    const int UNROLL = sizeof(typename R::A) <= 4 ? 8 : 4;
     __shared__ typename R::A shared[V * 256];
     int inner = (int)s.kept - 1;   // the axis of the columns
     i64 columns = s.size[inner];
@@ -156,7 +179,7 @@ DEV void walk_columns(const T* x, typename R::Out* y, typename R::A* partial, co
     for (int j = 0; j < V; j++) a[j] = R::init(kind);
     if (c < columns) {
         const T* p = x + from + c;
-#pragma unroll 4
+#pragma unroll UNROLL
         for (i64 r = begin + threadIdx.y; r < end; r += blockDim.y) {
             Vec<T, V> v = load_vec<V>(p + reduced_position(s, r));
 #pragma unroll
@@ -176,59 +199,61 @@ DEV void walk_columns(const T* x, typename R::Out* y, typename R::A* partial, co
             }
         }
     }
-    if (threadIdx.y == 0 && c < columns) {
+    bool mine = threadIdx.y == 0 && c < columns;
+    if (gridDim.y == 1) {
+        if (mine) {
 #pragma unroll
-        for (int j = 0; j < V; j++) {
-            if (gridDim.y == 1) {
-                R::store(y, to + (c + j) * s.out[inner], a[j], kind, factor);
-            } else {
-                partial[(batch * columns + c + j) * gridDim.y + blockIdx.y] = a[j];
-            }
+            for (int j = 0; j < V; j++) R::store(y, to + (c + j) * s.out[inner], a[j], kind, factor);
+        }
+        return;
+    }
+    if (mine) {
+#pragma unroll
+        for (int j = 0; j < V; j++) partial[blockIdx.y * s.results + batch * columns + c + j] = a[j];
+    }
+    if (!is_last_part(counters)) return;
+    // A thread for each column, as many for the same one as there are threads.
+    int width = (int)blockDim.x * V, sub = t / width, subs = 256 / width, parts = (int)gridDim.y;
+    i64 column = ((i64)blockIdx.x - batch * tiles) * width + t % width;
+    typename R::A sum = R::init(kind);
+    if (column < columns) {
+        const typename R::A* p = partial + batch * columns + column;
+#pragma unroll UNROLL
+        for (int i = sub; i < parts; i += subs) R::merge(sum, p[i * s.results], kind);
+    }
+    shared[t] = sum;
+    for (int half = subs / 2; half > 0; half >>= 1) {
+        __syncthreads();
+        if (sub < half) {
+            R::merge(sum, shared[t + half * width], kind);
+            shared[t] = sum;
         }
     }
+    if (sub == 0 && column < columns) R::store(y, to + column * s.out[inner], sum, kind, factor);
 }
 
-/** block (columns / V, rows) of 256 threads, powers of two; grid (batches * column tiles, parts). vector: all columns are multiples of V. */
+/** block (columns / V, rows) of 256 threads, powers of two; grid (batches * column tiles, parts). partial [parts][results]. vector: all columns are multiples of V. */
 template <class R, class T>
-DEV void reduce_columns(const T* x, typename R::Out* y, typename R::A* partial, const ReduceShape& s, int vector, int kind, double factor) {
+DEV void reduce_columns(const T* x, typename R::Out* y, typename R::A* partial, int* counters, const ReduceShape& s, int vector, int kind, double factor) {
     if (vector) {
-        walk_columns<R, T, ReduceWidth<T>::N>(x, y, partial, s, kind, factor);
+        walk_columns<R, T, ReduceWidth<T>::N>(x, y, partial, counters, s, kind, factor);
     } else {
-        walk_columns<R, T, 1>(x, y, partial, s, kind, factor);
+        walk_columns<R, T, 1>(x, y, partial, counters, s, kind, factor);
     }
 }
 
-/** Second stage: block (32, 8), a warp per result; partial [results][parts]. */
-template <class R> DEV void reduce_merge(typename R::Out* y, const typename R::A* partial, const ReduceShape& s, int parts, int kind, double factor) {
-    i64 row = (i64)blockIdx.x * blockDim.y + threadIdx.y;
-    bool active = row < s.results;
-    typename R::A a = R::init(kind);
-    if (active) {
-        for (int p = threadIdx.x; p < parts; p += 32) R::merge(a, partial[row * parts + p], kind);
-    }
-    a = merge_row<R>(a, kind);
-    if (threadIdx.x == 0 && active) {
-        i64 from, to;
-        kept_position(s, row, (int)s.kept, from, to);
-        R::store(y, to, a, kind, factor);
-    }
-}
-
-/** The three kernels of a rule for one type: NAME_rows_TYPE, NAME_columns_TYPE, NAME_merge_TYPE. Pointers: x, y as ReduceShape says, partial as above. */
-#define REDUCTION(name, suffix, R, T)                                                                                                                  \
-    KERNEL_BOUNDS(name##_rows_##suffix, 512, 2)(const T* x, void* y, void* partial, ReduceShape s, int vector, int kind, double factor) {              \
-        reduce_rows<R<T>, T>(x, (typename R<T>::Out*)y, (typename R<T>::A*)partial, s, vector, kind, factor);                                          \
-    }                                                                                                                                                  \
-    KERNEL_BOUNDS(name##_columns_##suffix, 256, 3)(const T* x, void* y, void* partial, ReduceShape s, int vector, int kind, double factor) {           \
-        reduce_columns<R<T>, T>(x, (typename R<T>::Out*)y, (typename R<T>::A*)partial, s, vector, kind, factor);                                       \
-    }                                                                                                                                                  \
-    KERNEL(name##_merge_##suffix)(void* y, const void* partial, ReduceShape s, int parts, int kind, double factor) {                                   \
-        reduce_merge<R<T>>((typename R<T>::Out*)y, (const typename R<T>::A*)partial, s, parts, kind, factor);                                          \
+/** The kernels of a rule for one type: NAME_rows_TYPE, NAME_columns_TYPE. Pointers: x, y as ReduceShape says, partial and counters as above. */
+#define REDUCTION_PARAMETERS(T) const T *x, void *y, void *partial, int *counters, ReduceShape s, int vector, int kind, double factor
+#define REDUCTION(name, suffix, R, T)                                                                                              \
+    KERNEL_BOUNDS(name##_rows_##suffix, 512, 2)(REDUCTION_PARAMETERS(T)) {                                                         \
+        reduce_rows<R<T>, T>(x, (typename R<T>::Out*)y, (typename R<T>::A*)partial, counters, s, vector, kind, factor);            \
+    }                                                                                                                              \
+    KERNEL_BOUNDS(name##_columns_##suffix, 256, 3)(REDUCTION_PARAMETERS(T)) {                                                      \
+        reduce_columns<R<T>, T>(x, (typename R<T>::Out*)y, (typename R<T>::A*)partial, counters, s, vector, kind, factor);         \
     }
 
-#define REDUCTION_EXPORT(name, suffix)  \
-    EMU_EXPORT(name##_rows_##suffix)    \
-    EMU_EXPORT(name##_columns_##suffix) \
-    EMU_EXPORT(name##_merge_##suffix)
+#define REDUCTION_EXPORT(name, suffix) \
+    EMU_EXPORT(name##_rows_##suffix)   \
+    EMU_EXPORT(name##_columns_##suffix)
 
 #endif

@@ -18,6 +18,9 @@ public final class Gpu {
   /** Whether every launch is waited for, so that an error names the kernel that made it. */
   static final boolean SYNCHRONOUS = Boolean.getBoolean("sfumato.cuda.sync");
 
+  /** How many {@link #counters} there are. */
+  public static final int COUNTERS = 4096;
+
   private static final int MOST_DEVICES = 64;
   private static final AtomicReferenceArray<@Nullable Gpu> DEVICES =
       new AtomicReferenceArray<>(MOST_DEVICES);
@@ -41,6 +44,7 @@ public final class Gpu {
   private final KernelModules modules;
   private final DeviceErrors errors;
   private final PinnedRing ring;
+  private final long counters;
   private volatile @Nullable CudaException broken;
   private @Nullable Capture capture; // one thread computes per device
 
@@ -87,6 +91,8 @@ public final class Gpu {
     modules = new KernelModules(capability, sharedPerBlock);
     errors = new DeviceErrors();
     ring = new PinnedRing();
+    counters = Driver.allocate(COUNTERS * 4L);
+    Driver.fill(counters, (byte) 0, COUNTERS * 4L, stream);
   }
 
   /** The number of devices that the driver shows. */
@@ -340,6 +346,14 @@ public final class Gpu {
   /** Where kernels report what they find wrong: {@code struct DeviceError*} of {@code dev.h}. */
   public long errorWord() {
     return errors.address();
+  }
+
+  /**
+   * Address of int[COUNTERS], zero between launches: a kernel that counts in them sets them to zero
+   * before it ends.
+   */
+  public long counters() {
+    return counters;
   }
 
   private void guarded(Runnable call) {

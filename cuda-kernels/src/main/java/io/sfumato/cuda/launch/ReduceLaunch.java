@@ -2,7 +2,6 @@
 package io.sfumato.cuda.launch;
 
 import io.sfumato.cuda.driver.Gpu;
-import io.sfumato.cuda.driver.Launch;
 import io.sfumato.cuda.memory.Scratch;
 import io.sfumato.tensor.DType;
 import io.sfumato.tensor.Layout;
@@ -19,10 +18,11 @@ import java.util.List;
 
 /**
  * Reductions over any axes of any layout, of every type. Where there are fewer results than the
- * device has room for, parts of each are reduced by blocks of their own and merged afterwards.
+ * device has room for, parts of each are reduced by blocks of their own and merged by the last.
  */
 final class ReduceLaunch {
   private static final int THREADS = 256;
+  private static final int FEW_ACROSS = 8;
 
   private ReduceLaunch() {}
 
@@ -151,8 +151,13 @@ final class ReduceLaunch {
       if (shape.columns()) {
         long columns = shape.kept().getLast().size();
         long perThread = vector ? width : 1;
+        long batches = shape.results() / columns;
         across = Blocks.power(Blocks.ceil(columns, perThread), 1, 32);
-        blocks = shape.results() / columns * Blocks.ceil(columns, across * perThread);
+        blocks = batches * Blocks.ceil(columns, across * perThread);
+        if (2 * blocks <= room && across > FEW_ACROSS) {
+          across = FEW_ACROSS; // more blocks, with more rows of each column
+          blocks = batches * Blocks.ceil(columns, across * perThread);
+        }
       } else {
         boolean wholeBlock = units > 512 || (units > 64 && shape.results() < room);
         across = wholeBlock ? THREADS : Blocks.power(Blocks.ceil(units, 4), 4, 32);
@@ -160,39 +165,40 @@ final class ReduceLaunch {
       }
       long down = shape.columns() ? THREADS / across : across; // threads that share a result
       long parts = 1;
-      if (2 * blocks <= room) {
-        long most = Math.min(1024, Blocks.ceil(units, 4 * down));
+      if (2 * blocks <= Math.min(room, Gpu.COUNTERS)) {
+        long most = shape.columns() ? columnParts(units, down) : rowParts(units, down);
         parts = Math.max(1, Math.min(Blocks.ceil(room, blocks), most));
       }
       String suffix = suffix(dtype);
-      long[] words = shape.words();
       try (Scratch partial = gpu.scratch(parts == 1 ? 0 : shape.results() * parts * bytes)) {
-        Launch first =
-            gpu.kernel(family, name + (shape.columns() ? "_columns_" : "_rows_") + suffix);
-        first
+        gpu.kernel(family, name + (shape.columns() ? "_columns_" : "_rows_") + suffix)
             .grid(blocks, parts)
             .block(across, THREADS / across)
             .pointer(x)
             .pointer(y)
             .pointer(partial.address())
-            .longs(words)
+            .pointer(gpu.counters())
+            .longs(shape.words())
             .i32(vector ? 1 : 0)
             .i32(kind)
             .f64(factor)
             .run();
-        if (parts > 1) {
-          gpu.kernel(family, name + "_merge_" + suffix)
-              .grid(Blocks.ceil(shape.results(), 8))
-              .block(32, 8)
-              .pointer(y)
-              .pointer(partial.address())
-              .longs(words)
-              .i32(parts)
-              .i32(kind)
-              .f64(factor)
-              .run();
-        }
       }
+    }
+
+    private static long rowParts(long units, long down) {
+      return Math.min(1024, Blocks.ceil(units, 4 * down));
+    }
+
+    /**
+     * One for so few rows that a thread can take its own; else as many as leave each thread a few,
+     * but no more than are merged in no time, unless rows are very many.
+     */
+    private static long columnParts(long units, long down) {
+      if (units <= 16 * down) {
+        return 1;
+      }
+      return Math.max(Math.min(64, Blocks.ceil(units, 8 * down)), Blocks.ceil(units, 64 * down));
     }
   }
 }
