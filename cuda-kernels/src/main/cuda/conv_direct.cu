@@ -119,25 +119,82 @@ template <class T, int W> DEV void add_bias(T* y, const T* bias, i64 total, int 
     }
 }
 
-/** y[i] = sum of parts [splits][total] at i + bias[i % channels], the sum in the order of splits. */
-template <class T> DEV void sum_parts(const float* parts, const T* bias, T* y, i64 total, int splits, int channels) {
-    for (i64 i = (i64)blockIdx.x * blockDim.x + threadIdx.x; i < total; i += (i64)gridDim.x * blockDim.x) {
-        float sum = 0.f;
-        #pragma unroll 4
-        for (int s = 0; s < splits; s++) sum += parts[s * total + i];
-        if (bias != nullptr) sum += to_float(bias[i % channels]);
-        y[i] = from_float<T>(sum);
+/** The sums of W neighbours in parts [splits][total], in the order of splits. */
+template <int W> DEV Vec<float, W> sum_at(const float* parts, i64 total, int splits) {
+    Vec<float, W> sum;
+    #pragma unroll
+    for (int e = 0; e < W; e++) sum[e] = 0.f;
+    #pragma unroll 4
+    for (int s = 0; s < splits; s++) {
+        Vec<float, W> v = load_vec<W>(parts + s * total);
+        #pragma unroll
+        for (int e = 0; e < W; e++) sum[e] += v[e];
+    }
+    return sum;
+}
+
+/** y[i] = sum of parts [splits][total] at i + bias[i % channels]; W neighbours at once, a divisor of channels. */
+template <class T, int W> DEV void sum_parts(const float* parts, const T* bias, T* y, i64 total, int splits, int channels) {
+    for (i64 i = ((i64)blockIdx.x * blockDim.x + threadIdx.x) * W; i < total; i += (i64)gridDim.x * blockDim.x * W) {
+        Vec<float, W> sum = sum_at<W>(parts + i, total, splits);
+        if (bias != nullptr) {
+            const T* add = bias + i % channels;
+            #pragma unroll
+            for (int e = 0; e < W; e++) sum[e] += to_float(add[e]);
+        }
+        store_vec(y + i, from_float<T>(sum));
     }
 }
 
-/** dw [rows][channels][taps] = sum of parts [splits][rows][taps][channels]. */
-template <class T> DEV void sum_weight(const float* parts, T* dw, i64 total, int splits, int taps, int channels) {
-    for (i64 i = (i64)blockIdx.x * blockDim.x + threadIdx.x; i < total; i += (i64)gridDim.x * blockDim.x) {
-        float sum = 0.f;
-        #pragma unroll 4
-        for (int s = 0; s < splits; s++) sum += parts[s * total + i];
-        i64 at = i / channels, row = at / taps;
-        dw[(row * channels + i % channels) * taps + at % taps] = from_float<T>(sum);
+/**
+ * dw [rows][channels][taps] = sum of parts [splits][total / (taps * padded)][taps][padded], one block for `some` channels
+ * of a row, which turn round in dynamic shared memory [some][taps]; or, if some is 0, element by element.
+ */
+template <class T>
+DEV void sum_weight(const float* parts, T* dw, i64 total, int splits, int taps, int padded, int rows, int channels, int some) {
+    DYN_SHARED(float, tile);
+    if (some == 0) {
+        i64 all = (i64)rows * taps * channels;
+        for (i64 i = (i64)blockIdx.x * blockDim.x + threadIdx.x; i < all; i += (i64)gridDim.x * blockDim.x) {
+            i64 line = i / channels, row = line / taps;
+            int c = (int)(i % channels), tap = (int)(line % taps);
+            dw[(row * channels + c) * taps + tap] = from_float<T>(sum_at<1>(parts + line * padded + c, total, splits)[0]);
+        }
+        return;
+    }
+    int across = (channels + some - 1) / some, row = blockIdx.x / across, c0 = blockIdx.x % across * some;
+    int here = channels - c0 < some ? channels - c0 : some;
+    const float* from = parts + (i64)row * taps * padded + c0;
+    if (here % 4 == 0 && padded % 4 == 0 && some % 4 == 0) {
+        int quads = here / 4;
+        for (int i = threadIdx.x; i < quads * taps; i += blockDim.x) {
+            int tap = i / quads, c = (i - tap * quads) * 4;
+            Vec<float, 4> sum = sum_at<4>(from + (i64)tap * padded + c, total, splits);
+            #pragma unroll
+            for (int e = 0; e < 4; e++) tile[(c + e) * taps + tap] = sum[e];
+        }
+    } else {
+        for (int i = threadIdx.x; i < here * taps; i += blockDim.x) {
+            int tap = i / here, c = i - tap * here;
+            tile[c * taps + tap] = sum_at<1>(from + (i64)tap * padded + c, total, splits)[0];
+        }
+    }
+    __syncthreads();
+    T* to = dw + ((i64)row * channels + c0) * taps;
+    for (int i = threadIdx.x; i < here * taps; i += blockDim.x) to[i] = from_float<T>(tile[i]);
+}
+
+/** to [rows][padded] = from [rows][channels], then zeros; a thread for each 16 bytes of to. */
+template <class T> DEV void pad(const T* from, T* to, i64 rows, int channels, int padded) {
+    constexpr int W = Wide<T>::N;
+    int chunks = padded / W;
+    for (i64 i = (i64)blockIdx.x * blockDim.x + threadIdx.x; i < rows * chunks; i += (i64)gridDim.x * blockDim.x) {
+        i64 row = i / chunks;
+        int c = (int)(i - row * chunks) * W;
+        Vec<T, W> v;
+        #pragma unroll
+        for (int e = 0; e < W; e++) v[e] = c + e < channels ? from[row * channels + c + e] : from_float<T>(0.f);
+        store_vec(to + row * padded + c, v);
     }
 }
 
@@ -162,11 +219,14 @@ template <class T> DEV void sum_weight(const float* parts, T* dw, i64 total, int
         else add_bias<T, 1>(y, bias, total, channels); \
     } \
     KERNEL(conv_sum_##NAME)(const float* parts, const T* bias, T* y, i64 total, int splits, int channels) { \
-        sum_parts<T>(parts, bias, y, total, splits, channels); \
+        if (channels % 4 == 0 && is_aligned(y, 16)) sum_parts<T, 4>(parts, bias, y, total, splits, channels); \
+        else sum_parts<T, 1>(parts, bias, y, total, splits, channels); \
     } \
-    KERNEL(conv_sum_weight_##NAME)(const float* parts, T* dw, i64 total, int splits, int taps, int channels) { \
-        sum_weight<T>(parts, dw, total, splits, taps, channels); \
-    }
+    KERNEL(conv_sum_weight_##NAME)( \
+        const float* parts, T* dw, i64 total, int splits, int taps, int padded, int rows, int channels, int some) { \
+        sum_weight<T>(parts, dw, total, splits, taps, padded, rows, channels, some); \
+    } \
+    KERNEL(conv_pad_##NAME)(const T* from, T* to, i64 rows, int channels, int padded) { pad<T>(from, to, rows, channels, padded); }
 
 DIRECT(double, f64)
 DIRECT(float, f32)
@@ -181,7 +241,7 @@ AROUND(f16, f16)
 #define DIRECT_NAMES(NAME) EMU_EXPORT(conv_direct_gather_##NAME) EMU_EXPORT(conv_direct_weight_##NAME)
 #define AROUND_NAMES(NAME) \
     EMU_EXPORT(conv_transpose_##NAME) EMU_EXPORT(conv_transpose_narrow_##NAME) EMU_EXPORT(conv_transpose_wide_##NAME) \
-    EMU_EXPORT(conv_add_bias_##NAME) EMU_EXPORT(conv_sum_##NAME) EMU_EXPORT(conv_sum_weight_##NAME)
+    EMU_EXPORT(conv_add_bias_##NAME) EMU_EXPORT(conv_sum_##NAME) EMU_EXPORT(conv_sum_weight_##NAME) EMU_EXPORT(conv_pad_##NAME)
 
 DIRECT_NAMES(f64)
 DIRECT_NAMES(f32)

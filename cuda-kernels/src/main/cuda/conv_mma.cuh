@@ -13,11 +13,13 @@
 #pragma once
 #include "conv.cuh"
 
-constexpr int STAGES = 4, THREADS = 128;
+constexpr int STAGES = 4;
 
 /** Values of T in 16 bytes, and in a row of a stage. */
 template <class T> constexpr int CHUNK = 16 / (int)sizeof(T);
 template <class T> constexpr int DEPTH = 4 * CHUNK<T>;
+/** Threads of a block whose warps make WM x WN of a tile each. */
+template <int BM, int BN, int WM, int WN> constexpr int THREADS_OF = 32 * (BM / WM) * (BN / WN);
 
 // ---- device functions ----
 
@@ -94,7 +96,8 @@ template <int I, int J> DEV void clear(float (&acc)[I][J][4]) {
 
 template <class T, int BM, int BN, int WM, int WN, bool VEC>
 DEV void gather(const T* g, const T* w, const T* bias, T* y, float* parts, const Walk& p) {
-    constexpr int E = CHUNK<T>, BK = DEPTH<T>, AROWS = BM * 4 / THREADS, BROWS = BN * 4 / THREADS;
+    constexpr int THREADS = THREADS_OF<BM, BN, WM, WN>, ROWS = THREADS / 4;  // rows that one pass of all threads fetches
+    constexpr int E = CHUNK<T>, BK = DEPTH<T>, AROWS = BM / ROWS, BROWS = BN / ROWS;
     __shared__ Phase f;
     __shared__ Taps taps;
     DYN_SHARED(T, stages);  // STAGES x ([BM][BK], [BN][BK]); then the tile [BM][BN + 8]
@@ -114,7 +117,7 @@ DEV void gather(const T* g, const T* w, const T* bias, T* y, float* parts, const
     int steps = (f.taps * channels + BK - 1) / BK, share = (steps + p.splits - 1) / p.splits;
     int from = blockIdx.z * share, to = from + share < steps ? from + share : steps;
 
-    // This thread fetches the chunk q of K for rows t / 4 + 32 i of both tiles.
+    // This thread fetches the chunk q of K for rows t / 4 + ROWS i of both tiles.
     int q = t & 3, r0 = t >> 2;
     int k = from * BK + q * E, tap = k / channels, c = k % channels;
     const T* rows[AROWS];
@@ -122,7 +125,7 @@ DEV void gather(const T* g, const T* w, const T* bias, T* y, float* parts, const
     if (VEC) {
         #pragma unroll
         for (int i = 0; i < AROWS; i++) {
-            int m = m0 + r0 + i * 32;
+            int m = m0 + r0 + i * ROWS;
             rows[i] = g + (m < f.pixels ? place_of(p, row_of(f, m)) : 0);
             inside_bits[i] = taps_inside(p, f, m);
         }
@@ -136,14 +139,14 @@ DEV void gather(const T* g, const T* w, const T* bias, T* y, float* parts, const
             #pragma unroll
             for (int i = 0; i < AROWS; i++) {
                 bool ok = some && inside_bits[i] >> tap & 1;
-                cp_async16_zfill(a + chunk_at<T, 4, false>(r0 + i * 32, q), ok ? rows[i] + distance : g, ok ? 16 : 0);
+                cp_async16_zfill(a + chunk_at<T, 4, false>(r0 + i * ROWS, q), ok ? rows[i] + distance : g, ok ? 16 : 0);
             }
             int of_row = all * channels;
             #pragma unroll
             for (int i = 0; i < BROWS; i++) {
-                int row = n0 + r0 + i * 32;
+                int row = n0 + r0 + i * ROWS;
                 bool ok = some && row < n;
-                cp_async16_zfill(b + chunk_at<T, 4, false>(r0 + i * 32, q), ok ? w + (i64)row * of_row + at : w, ok ? 16 : 0);
+                cp_async16_zfill(b + chunk_at<T, 4, false>(r0 + i * ROWS, q), ok ? w + (i64)row * of_row + at : w, ok ? 16 : 0);
             }
             c += BK;
             while (c >= channels) {
@@ -155,13 +158,13 @@ DEV void gather(const T* g, const T* w, const T* bias, T* y, float* parts, const
             for (int i = 0; i < AROWS; i++) {
                 Vec<T, E> v;
                 #pragma unroll
-                for (int e = 0; e < E; e++) v.v[e] = gathered(g, p, f, m0 + r0 + i * 32, k + e, channels);
-                store_vec(a + chunk_at<T, 4, false>(r0 + i * 32, q), v);
+                for (int e = 0; e < E; e++) v.v[e] = gathered(g, p, f, m0 + r0 + i * ROWS, k + e, channels);
+                store_vec(a + chunk_at<T, 4, false>(r0 + i * ROWS, q), v);
             }
             #pragma unroll 1
             for (int i = 0; i < BROWS; i++) {
                 Vec<T, E> v;
-                int row = n0 + r0 + i * 32;
+                int row = n0 + r0 + i * ROWS;
                 #pragma unroll
                 for (int e = 0; e < E; e++) {
                     int of = (k + e) / channels;
@@ -172,7 +175,7 @@ DEV void gather(const T* g, const T* w, const T* bias, T* y, float* parts, const
                         v.v[e] = w[((i64)row * all + number) * channels + (k + e) % channels];
                     }
                 }
-                store_vec(b + chunk_at<T, 4, false>(r0 + i * 32, q), v);
+                store_vec(b + chunk_at<T, 4, false>(r0 + i * ROWS, q), v);
             }
             k += BK;
         }
@@ -251,8 +254,10 @@ DEV void gather(const T* g, const T* w, const T* bias, T* y, float* parts, const
 
 template <class T, int BM, int BN, int WM, int WN, bool VEC>
 DEV void weight(const T* dy, const T* x, float* parts, const Walk& p) {
-    constexpr int E = CHUNK<T>, BK = DEPTH<T>, AC = BM / E, BC = BN / E, RING = 8;
-    __shared__ Place places[RING][BK];  // of the pixels of a stage
+    constexpr int THREADS = THREADS_OF<BM, BN, WM, WN>;
+    constexpr int E = CHUNK<T>, BK = DEPTH<T>, AC = BM / E, BC = BN / E, RUN = THREADS / BK;
+    static_assert(RUN >= STAGES, "the first stages are of one run");
+    __shared__ Place places[2][THREADS];  // of the pixels of RUN stages, and of the next ones
     __shared__ Column columns[BN];      // of the tile; for VEC the first of each chunk is used
     DYN_SHARED(T, stages);              // STAGES x ([BK][BM], [BK][BN])
     int t = threadIdx.x, group = blockIdx.y;
@@ -265,13 +270,13 @@ DEV void weight(const T* dy, const T* x, float* parts, const Walk& p) {
     dy += group * n;
     x += group * channels;
 
-    auto plan = [&](int s) {  // the places of stage s, one stage before they are used
-        if (t < BK) places[s % RING][t] = first_place(p, s * BK + t, pixels);
-    };
-    auto fetch = [&](int s, int stage) {
+    // Stages are counted from the first of this split. Each thread finds the place of one pixel of a run.
+    auto plan = [&](int run) { places[run & 1][t] = first_place(p, (from + run * RUN) * BK + t, pixels); };
+    auto fetch = [&](int number, int stage) {
+        int s = from + number;
         T* a = stages + stage * (BM + BN) * BK;
         T* b = a + BM * BK;
-        const Place* of = places[s % RING];
+        const Place* of = places[number / RUN & 1] + number % RUN * BK;
         if (VEC) {
             #pragma unroll
             for (int i = t; i < BK * AC; i += THREADS) {
@@ -312,24 +317,24 @@ DEV void weight(const T* dy, const T* x, float* parts, const Walk& p) {
     };
 
     for (int i = t; i < BN; i += THREADS) columns[i] = column_of(p, n0 + i, channels);
-    #pragma unroll 1
-    for (int s = 0; s < STAGES; s++) plan(from + s);
+    plan(0);
     __syncthreads();
     float acc[WM / 16][WN / 8][4];
     clear(acc);
     int warp = t >> 5, wm = warp / (BN / WN) * WM, wn = warp % (BN / WN) * WN;
     #pragma unroll 1
     for (int s = 0; s < STAGES - 1; s++) {
-        if (from + s < to) fetch(from + s, s);
+        if (from + s < to) fetch(s, s);
         cp_async_commit();
     }
     #pragma unroll 1
-    for (int s = from, stage = 0; s < to; s++) {
+    for (int next = STAGES - 1, stage = 0; next - (STAGES - 1) < to - from; next++) {
         cp_async_wait<STAGES - 2>();
         __syncthreads();
-        if (s + STAGES - 1 < to) fetch(s + STAGES - 1, (stage + STAGES - 1) % STAGES);
+        if (next < to - from) fetch(next, (stage + STAGES - 1) % STAGES);
         cp_async_commit();
-        plan(s + STAGES);
+        // the run after that of `next`: its places overwrite those that were last used RUN stages ago
+        if ((next + 1) % RUN == 0 && next + 1 < to - from) plan((next + 1) / RUN);
         const T* a = stages + stage * (BM + BN) * BK;
         multiply<T, BM, BN, WM, WN, true>(acc, a, a + BM * BK, wm, wn);
         stage = (stage + 1) % STAGES;
@@ -344,29 +349,35 @@ DEV void weight(const T* dy, const T* x, float* parts, const Walk& p) {
         #pragma unroll
         for (int j = 0; j < WN / 8; j++)
             #pragma unroll
-            for (int e = 0; e < 2; e++) {
+            for (int e = 0; e < 2; e += VEC ? 2 : 1) {
                 int at = n0 + wn + j * 8 + column + e;
-                if (at < width) to_row[at] = acc[i / 2][j][i % 2 * 2 + e];
+                if (at >= width) continue;
+                if (VEC) store_vec(to_row + at, Vec<float, 2>{{acc[i / 2][j][i % 2 * 2], acc[i / 2][j][i % 2 * 2 + 1]}});
+                else to_row[at] = acc[i / 2][j][i % 2 * 2 + e];
             }
     }
 }
 
-// ---- kernels: block 128; grid (tiles of rows x tiles of columns, groups x phases, splits) ----
+// ---- kernels: block 128, or 256 for those of "eight" warps; grid (tiles of rows x tiles of columns, groups x phases, splits) ----
 
 // 16-byte fetches need channels of one group in whole chunks and tensors that begin at 16 bytes.
 #define GATHER(T, BM, BN, WM, WN, VEC, NAME) \
-    KERNEL_BOUNDS(NAME, THREADS, 2)(const T* g, const T* w, const T* bias, T* y, float* parts, Walk p) { \
+    KERNEL_BOUNDS(NAME, (THREADS_OF<BM, BN, WM, WN>), 2)(const T* g, const T* w, const T* bias, T* y, float* parts, Walk p) { \
         gather<T, BM, BN, WM, WN, VEC>(g, w, bias, y, parts, p); \
     }
 #define WEIGHT(T, BM, BN, WM, WN, VEC, NAME) \
-    KERNEL_BOUNDS(NAME, THREADS, 2)(const T* dy, const T* x, float* parts, Walk p) { weight<T, BM, BN, WM, WN, VEC>(dy, x, parts, p); }
+    KERNEL_BOUNDS(NAME, (THREADS_OF<BM, BN, WM, WN>), 2)(const T* dy, const T* x, float* parts, Walk p) { weight<T, BM, BN, WM, WN, VEC>(dy, x, parts, p); }
 #define WIDE(T, NAME) \
     GATHER(T, 128, 128, 64, 64, true, conv_gather_128x128_##NAME) \
+    GATHER(T, 128, 128, 64, 32, true, conv_gather_eight_##NAME) \
     GATHER(T, 128, 64, 64, 32, true, conv_gather_128x64_##NAME) \
     GATHER(T, 64, 64, 32, 32, true, conv_gather_64x64_##NAME) \
     GATHER(T, 128, 32, 32, 32, true, conv_gather_128x32_##NAME) \
     WEIGHT(T, 128, 128, 64, 64, true, conv_weight_128x128_##NAME) \
+    WEIGHT(T, 128, 128, 64, 32, true, conv_weight_eight_##NAME) \
+    WEIGHT(T, 64, 128, 32, 64, true, conv_weight_64x128_##NAME) \
     WEIGHT(T, 64, 64, 32, 32, true, conv_weight_64x64_##NAME)
 #define WIDE_NAMES(NAME) \
     EMU_EXPORT(conv_gather_128x128_##NAME) EMU_EXPORT(conv_gather_128x64_##NAME) EMU_EXPORT(conv_gather_64x64_##NAME) \
-    EMU_EXPORT(conv_gather_128x32_##NAME) EMU_EXPORT(conv_weight_128x128_##NAME) EMU_EXPORT(conv_weight_64x64_##NAME)
+    EMU_EXPORT(conv_gather_128x32_##NAME) EMU_EXPORT(conv_weight_128x128_##NAME) EMU_EXPORT(conv_weight_64x64_##NAME) \
+    EMU_EXPORT(conv_gather_eight_##NAME) EMU_EXPORT(conv_weight_eight_##NAME) EMU_EXPORT(conv_weight_64x128_##NAME)

@@ -71,6 +71,8 @@ class ConvKernelsTest {
         shape(1, 16, 13, 12),
         shape(24, 16, 3, 3));
     images(c, "groups", SAME.groups(2), shape(1, 32, 6, 7), shape(48, 16, 3, 3));
+    images(
+        c, "groups of odd channels", SAME.groups(2), shape(1, 24, 5, 7), shape(36, 12, 3, 3));
     images(c, "depthwise", SAME.groups(20), shape(2, 20, 6, 7), shape(20, 1, 3, 3));
     images(
         c,

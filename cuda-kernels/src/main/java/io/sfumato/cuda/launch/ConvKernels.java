@@ -3,8 +3,14 @@ package io.sfumato.cuda.launch;
 
 import io.sfumato.cuda.driver.Gpu;
 import io.sfumato.cuda.driver.Launch;
+import io.sfumato.cuda.library.CudnnConvolution.Kind;
 import io.sfumato.cuda.memory.Scratch;
 import io.sfumato.tensor.DType;
+import java.util.List;
+import java.util.Map;
+import java.util.concurrent.ConcurrentHashMap;
+import java.util.function.Predicate;
+import java.util.function.Supplier;
 
 /**
  * The kernels of {@code conv_mma.cu}, {@code conv_tf32.cu}, {@code conv_simt.cu} and {@code
@@ -12,42 +18,32 @@ import io.sfumato.tensor.DType;
  * channels-last, weights row-major.
  */
 final class ConvKernels {
-  private static final String NARROW = "narrow"; // the tile that is fetched value by value
   private static final int THREADS = 256;
   private static final int STAGES = 4;
   private static final int MOST_TAPS = 64; // of the kernels that fetch 16 bytes at once
-  private static final int MOST_SPLITS = 16;
-  private static final int LEAST_DEPTH = 512; // of the sum that a block makes a part of
-  private static final long MOST_PARTS = 256L << 20; // bytes
+  private static final int STAGE_BYTES = 64; // of the axis that is summed
+  private static final int TURNED = 4096; // sums that a block turns round
 
   private final Gpu gpu;
   private final Convolution c;
   private final String type;
   private final boolean tf32;
 
+  private final Predicate<ConvPlan.Tile> offered;
+  private final Map<String, ConvPlan> plans = new ConcurrentHashMap<>();
+
   /** For one convolution; {@code tf32} says whether f32 may be rounded to that. */
   ConvKernels(Gpu gpu, Convolution c, boolean tf32) {
+    this(gpu, c, tf32, tile -> tile != ConvPlan.EIGHT);
+  }
+
+  /** The same; its products have those tiles that are offered, where any of these suits. */
+  ConvKernels(Gpu gpu, Convolution c, boolean tf32, Predicate<ConvPlan.Tile> offered) {
     this.gpu = gpu;
     this.c = c;
     type = Types.suffix(c.dtype());
     this.tf32 = tf32;
-  }
-
-  /** A tile of a result, and into how many parts its sum is split. */
-  private record Plan(String tile, int rows, int columns, long tiles, int splits) {
-    /** With the number of blocks that {@code groups} tiles of tiles, and parts, come to. */
-    static Plan of(String name, int bm, int bn, long m, long n, long groups) {
-      return new Plan(name, bm, bn, Math.ceilDiv(m, bm) * Math.ceilDiv(n, bn) * groups, 1);
-    }
-
-    Plan split(long wanted, long most) {
-      long splits = Math.max(1, Math.min(wanted / Math.max(1, tiles), most));
-      return new Plan(tile, rows, columns, tiles, (int) splits);
-    }
-
-    long blocks() {
-      return tiles * splits;
-    }
+    this.offered = offered;
   }
 
   /** Whether channels come in groups too small for a matrix product. */
@@ -89,25 +85,47 @@ final class ConvKernels {
           .run();
       return;
     }
-    int width = c.taps() * c.inPerGroup();
-    long weights = (long) c.out() * width;
-    Plan plan = weightPlan(aligned(c.inPerGroup(), x) && aligned(c.outPerGroup(), dy), width);
-    try (Scratch parts = gpu.scratch(4L * plan.splits() * weights)) {
-      launch("conv_weight_", plan, c.groups(), Math.ceilDiv(c.outPerGroup(), plan.rows()), width)
+    boolean wide = aligned(c.inPerGroup(), x) && aligned(c.outPerGroup(), dy);
+    if (wide || c.groups() > 1) {
+      weight(dy, x, dw, wide, c);
+      return;
+    }
+    Convolution padded = c.withIn(whole(c.in())).withOut(whole(c.out()));
+    try (Scratch a = pad(dy, c.outPixels(), c.out());
+        Scratch b = pad(x, c.inPixels(), c.in())) {
+      weight(a.address(), b.address(), dw, true, padded);
+    }
+  }
+
+  /** The same as products of matrices; channels of {@code of} may be more than those of dw. */
+  private void weight(long dy, long x, long dw, boolean wide, Convolution of) {
+    int width = of.taps() * of.inPerGroup();
+    ConvPlan plan = weightPlan(wide, of);
+    long total = (long) of.out() * width;
+    int most = Math.min(c.inPerGroup(), 64);
+    int some = c.taps() == 1 || c.taps() > TURNED ? 0 : Math.min(most, TURNED / c.taps());
+    some = some > 4 ? some / 4 * 4 : some;
+    long turning = some == 0 ? 0 : (long) c.out() * Math.ceilDiv(c.inPerGroup(), some);
+    try (Scratch parts = gpu.scratch(4L * plan.splits() * total)) {
+      launch("conv_weight_", plan, of.groups(), of.outPerGroup(), width)
           .pointer(dy)
           .pointer(x)
           .pointer(parts.address())
-          .ints(c.walk(false, plan.splits()))
+          .ints(of.walk(false, plan.splits()))
           .run();
       gpu.kernel("conv_direct", "conv_sum_weight_" + type)
-          .grid(blocks(weights))
+          .grid(some == 0 ? blocks((long) c.out() * c.taps() * c.inPerGroup()) : turning)
           .block(THREADS)
+          .shared(4 * some * c.taps())
           .pointer(parts.address())
           .pointer(dw)
-          .i64(weights)
+          .i64(total)
           .i32(plan.splits())
           .i32(c.taps())
+          .i32(of.inPerGroup())
+          .i32(c.out())
           .i32(c.inPerGroup())
+          .i32(some)
           .run();
     }
   }
@@ -115,35 +133,49 @@ final class ConvKernels {
   // ---- matrix products
 
   private void gather(long from, long w, long bias, long to, boolean gradient) {
-    int n = gradient ? c.inPerGroup() : c.outPerGroup();
     int channels = gradient ? c.outPerGroup() : c.inPerGroup();
-    int phases = gradient ? c.phases() : 1;
-    int taps = gradient ? c.tapsOfPhase() : c.taps();
-    long pixels = gradient ? c.inPixels() : c.outPixels();
-    long rows = gradient ? rowsOfPhase() : pixels;
-    boolean wide = taps <= MOST_TAPS && aligned(channels, from) && w % 16 == 0;
-    Plan plan =
-        gatherPlan(wide, rows, n, (long) c.groups() * phases, (long) taps * channels, pixels * n);
-    long total = pixels * n * c.groups();
+    boolean fewTaps = (gradient ? c.tapsOfPhase() : c.taps()) <= MOST_TAPS;
+    boolean wide = fewTaps && aligned(channels, from) && w % 16 == 0;
+    if (wide || !fewTaps || c.groups() > 1) {
+      gather(from, w, bias, to, gradient, wide, c);
+      return;
+    }
+    int whole = whole(channels);
+    long rows = (long) c.taps() * (gradient ? c.in() : c.out());
+    try (Scratch a = pad(from, gradient ? c.outPixels() : c.inPixels(), channels);
+        Scratch b = pad(w, rows, channels)) {
+      Convolution padded = gradient ? c.withOut(whole) : c.withIn(whole);
+      gather(a.address(), b.address(), bias, to, gradient, true, padded);
+    }
+  }
+
+  /** The same; {@code of} may have more channels that are summed. */
+  private void gather(
+      long from, long w, long bias, long to, boolean gradient, boolean wide, Convolution of) {
+    int n = gradient ? of.inPerGroup() : of.outPerGroup();
+    int phases = gradient ? of.phases() : 1;
+    long rows = gradient ? rowsOfPhase() : of.outPixels();
+    ConvPlan plan = gatherPlan(gradient, wide, of);
+    long total = gradient ? of.inPixels() * of.in() : of.outPixels() * of.out();
     try (Scratch parts = gpu.scratch(plan.splits() > 1 ? 4 * plan.splits() * total : 0)) {
-      launch("conv_gather_", plan, c.groups() * phases, Math.ceilDiv(rows, plan.rows()), n)
+      launch("conv_gather_", plan, of.groups() * phases, rows, n)
           .pointer(from)
           .pointer(w)
           .pointer(bias)
           .pointer(to)
           .pointer(plan.splits() > 1 ? parts.address() : 0)
-          .ints(c.walk(gradient, plan.splits()))
+          .ints(of.walk(gradient, plan.splits()))
           .run();
       if (plan.splits() > 1) {
         gpu.kernel("conv_direct", "conv_sum_" + type)
-            .grid(blocks(total))
+            .grid(blocks(Math.ceilDiv(total, 4)))
             .block(THREADS)
             .pointer(parts.address())
             .pointer(bias)
             .pointer(to)
             .i64(total)
             .i32(plan.splits())
-            .i32(n * c.groups())
+            .i32(n * of.groups())
             .run();
       }
     }
@@ -158,11 +190,11 @@ final class ConvKernels {
     return rows;
   }
 
-  private Launch launch(String kind, Plan plan, int groups, long rowTiles, int columns) {
-    boolean wide = !plan.tile().equals(NARROW);
-    long blocks = rowTiles * Math.ceilDiv(columns, plan.columns());
-    if (!tensorCores(wide)) {
-      return gpu.kernel("conv_simt", kind + plan.tile() + "_" + type)
+  private Launch launch(String kind, ConvPlan plan, int groups, long rows, int columns) {
+    ConvPlan.Tile tile = plan.tile();
+    long blocks = Math.ceilDiv(rows, tile.rows()) * Math.ceilDiv(columns, tile.columns());
+    if (!tensorCores(tile != ConvPlan.NARROW)) {
+      return gpu.kernel("conv_simt", kind + tile.name() + "_" + type)
           .grid(blocks, groups, plan.splits())
           .block(THREADS);
     }
@@ -170,59 +202,124 @@ final class ConvKernels {
     if (rounded) {
       ConvPrecision.tell();
     }
-    String name = kind + plan.tile() + "_" + (rounded ? "tf32" : type);
+    String name = kind + tile.name() + "_" + (rounded ? "tf32" : type);
     return gpu.kernel(rounded ? "conv_tf32" : "conv_mma", name)
         .grid(blocks, groups, plan.splits())
-        .block(128)
-        .shared(STAGES * (plan.rows() + plan.columns()) * 64);
+        .block(tile == ConvPlan.EIGHT ? 256 : 128)
+        .shared(STAGES * (tile.rows() + tile.columns()) * STAGE_BYTES);
   }
 
   private boolean tensorCores(boolean wide) {
     return c.dtype() != DType.F32 || tf32 && wide;
   }
 
-  /** The largest tile that, its sum split if it is long, keeps all multiprocessors at work. */
-  private Plan gatherPlan(boolean wide, long m, int n, long groups, long depth, long outputs) {
+  /** Whether the tiles are those that eight warps can compute as well as four. */
+  boolean largeTiles(Kind kind) {
+    if (direct() || !tensorCores(true)) {
+      return false;
+    }
+    ConvPlan plan =
+        kind == Kind.WEIGHT
+            ? weightPlan(true, c)
+            : gatherPlan(kind == Kind.INPUT, true, c);
+    return plan.tile() == ConvPlan.T128X128;
+  }
+
+  private ConvPlan weightPlan(boolean wide, Convolution of) {
+    int width = of.taps() * of.inPerGroup();
+    return plan(
+        "weight " + wide,
+        () -> weightTiles(wide, of.outPerGroup(), width),
+        of.outPerGroup(),
+        width,
+        of.groups(),
+        of.outPixels(),
+        true);
+  }
+
+  private ConvPlan gatherPlan(boolean gradient, boolean wide, Convolution of) {
+    int n = gradient ? of.inPerGroup() : of.outPerGroup();
+    int phases = gradient ? of.phases() : 1;
+    int channels = gradient ? of.outPerGroup() : of.inPerGroup();
+    return plan(
+        "gather " + gradient + wide,
+        () -> gatherTiles(wide, n),
+        gradient ? rowsOfPhase() : of.outPixels(),
+        n,
+        (long) of.groups() * phases,
+        (long) (gradient ? of.tapsOfPhase() : of.taps()) * channels,
+        false);
+  }
+
+  private ConvPlan plan(
+      String key,
+      Supplier<List<ConvPlan.Tile>> tiles,
+      long rows,
+      long columns,
+      long copies,
+      long depth,
+      boolean always) {
+    return plans.computeIfAbsent(
+        key,
+        k -> {
+          long stages = Math.ceilDiv(depth * c.dtype().bytes(), STAGE_BYTES);
+          ConvPlan.Product product =
+              new ConvPlan.Product(rows, columns, copies, stages, always);
+          List<ConvPlan.Tile> suit = tiles.get();
+          List<ConvPlan.Tile> some = suit.stream().filter(offered).toList();
+          return ConvPlan.best(some.isEmpty() ? suit : some, product, gpu.multiprocessors());
+        });
+  }
+
+  private List<ConvPlan.Tile> gatherTiles(boolean wide, int n) {
     if (!wide) {
-      return split(Plan.of(NARROW, 64, 64, m, n, groups), depth, outputs * c.groups());
+      return List.of(ConvPlan.NARROW);
     }
-    if (tensorCores(true) && n <= 32) {
-      return split(Plan.of("128x32", 128, 32, m, n, groups), depth, outputs * c.groups());
+    if (!tensorCores(true)) {
+      return n > 64 ? List.of(ConvPlan.T128X128, ConvPlan.T64X64) : List.of(ConvPlan.T64X64);
     }
-    Plan plan = Plan.of("64x64", 64, 64, m, n, groups);
-    if (n > 64) {
-      plan = larger(plan, Plan.of("128x128", 128, 128, m, n, groups), depth, outputs);
+    if (n <= 32) {
+      return List.of(ConvPlan.T128X32);
     }
-    if (tensorCores(true) && plan.rows() < 128) {
-      plan = larger(plan, Plan.of("128x64", 128, 64, m, n, groups), depth, outputs);
-    }
-    return split(plan, depth, outputs * c.groups());
+    return n > 64
+        ? List.of(ConvPlan.T128X128, ConvPlan.EIGHT, ConvPlan.T128X64, ConvPlan.T64X64)
+        : List.of(ConvPlan.T128X64, ConvPlan.T64X64);
   }
 
-  private Plan larger(Plan small, Plan large, long depth, long outputs) {
-    return split(large, depth, outputs * c.groups()).blocks() >= gpu.multiprocessors()
-        ? large
-        : small;
-  }
-
-  private Plan split(Plan plan, long depth, long outputs) {
-    if (plan.tiles() >= gpu.multiprocessors()) {
-      return plan;
+  private List<ConvPlan.Tile> weightTiles(boolean wide, int n, int width) {
+    if (!wide) {
+      return List.of(ConvPlan.NARROW);
     }
-    long most = Math.min(Math.min(MOST_SPLITS, depth / LEAST_DEPTH), MOST_PARTS / (4 * outputs));
-    return plan.split(2L * gpu.multiprocessors(), most);
+    if (!tensorCores(true)) {
+      return n > 64 && width > 64
+          ? List.of(ConvPlan.T128X128, ConvPlan.T64X64)
+          : List.of(ConvPlan.T64X64);
+    }
+    return n > 64
+        ? List.of(ConvPlan.T128X128, ConvPlan.EIGHT, ConvPlan.T64X128, ConvPlan.T64X64)
+        : List.of(ConvPlan.T64X128, ConvPlan.T64X64);
   }
 
-  private Plan weightPlan(boolean wide, int width) {
-    int n = c.outPerGroup();
-    Plan small = Plan.of(wide ? "64x64" : NARROW, 64, 64, n, width, c.groups());
-    boolean large = wide && n > 64 && width > 64;
-    Plan plan = large ? Plan.of("128x128", 128, 128, n, width, c.groups()) : small;
-    long most = Math.min(c.outPixels() / LEAST_DEPTH, MOST_PARTS / (4L * c.out() * width));
-    plan = plan.split(2L * gpu.multiprocessors(), most);
-    return large && plan.blocks() < gpu.multiprocessors()
-        ? small.split(2L * gpu.multiprocessors(), most)
-        : plan;
+  /** Channels that fill chunks of 16 bytes. */
+  private int whole(int channels) {
+    int chunk = 16 / c.dtype().bytes();
+    return Math.ceilDiv(channels, chunk) * chunk;
+  }
+
+  /** Rows of channels with zeros after them, so that they can be fetched 16 bytes at once. */
+  private Scratch pad(long from, long rows, int channels) {
+    int whole = whole(channels);
+    Scratch to = gpu.scratch(rows * whole * c.dtype().bytes());
+    gpu.kernel("conv_direct", "conv_pad_" + type)
+        .grid(blocks(rows * whole * c.dtype().bytes() / 16))
+        .block(THREADS)
+        .pointer(from)
+        .pointer(to.address())
+        .i64(rows)
+        .i32(channels)
+        .i32(whole)
+        .run();
+    return to;
   }
 
   /** Whether runs of these channels can be fetched 16 bytes at once. */

@@ -55,6 +55,18 @@ record Convolution(
         o.groups());
   }
 
+  /** With another number of channels of x. */
+  Convolution withIn(int channels) {
+    return new Convolution(
+        dtype, images, channels, from, out, to, kernel, stride, before, dilation, groups);
+  }
+
+  /** With another number of channels of y. */
+  Convolution withOut(int channels) {
+    return new Convolution(
+        dtype, images, in, from, channels, to, kernel, stride, before, dilation, groups);
+  }
+
   private static List<Integer> volume(Shape shape) {
     List<Integer> sizes = new ArrayList<>();
     for (int i = 2; i < shape.rank(); i++) {

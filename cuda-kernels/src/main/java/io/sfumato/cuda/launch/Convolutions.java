@@ -42,7 +42,7 @@ final class Convolutions {
   private final Map<Key, Way> ways = new ConcurrentHashMap<>();
 
   /** What a way is chosen for. */
-  private record Key(Kind kind, Convolution c, boolean bias, boolean tf32) {}
+  private record Key(Kind kind, Convolution c, boolean bias, boolean tf32, boolean library) {}
 
   /**
    * What a product is computed from.
@@ -120,14 +120,11 @@ final class Convolutions {
 
   private void run(Kind kind, Convolution c, From from, long out) {
     boolean tf32 = ConvPrecision.tf32();
-    if (cudnn == null || !suits(c) || (from.in() | from.x() | from.bias() | out) % 16 != 0) {
-      own(kind, c, tf32).run(from, out);
-      return;
-    }
-    Key key = new Key(kind, c, from.bias() != 0, tf32);
+    boolean library = (from.in() | from.x() | from.bias() | out) % 16 == 0;
+    Key key = new Key(kind, c, from.bias() != 0, tf32, library);
     Way way = ways.get(key);
     if (way == null && gpu.isCapturing()) { // nothing can be timed now
-      way = candidates(kind, c, key.bias(), tf32).values().iterator().next();
+      way = candidates(key).values().iterator().next();
     } else if (way == null) {
       way = choose(key, from, out);
       ways.put(key, way);
@@ -151,8 +148,7 @@ final class Convolutions {
     return true;
   }
 
-  private Way own(Kind kind, Convolution c, boolean tf32) {
-    ConvKernels kernels = new ConvKernels(gpu, c, tf32);
+  private static Way own(Kind kind, ConvKernels kernels) {
     return switch (kind) {
       case FORWARD -> (f, y) -> kernels.forward(f.in(), f.w(), f.bias(), y);
       case INPUT -> (f, dx) -> kernels.backwardInput(f.in(), f.w(), dx);
@@ -162,19 +158,31 @@ final class Convolutions {
 
   /** All ways to compute a product, cuDNN's in the order of its heuristics. */
   Map<String, Way> candidates(Kind kind, Convolution c, boolean bias, boolean tf32) {
+    return candidates(new Key(kind, c, bias, tf32, true));
+  }
+
+  private Map<String, Way> candidates(Key key) {
     Map<String, Way> found = new LinkedHashMap<>();
+    Kind kind = key.kind();
+    Convolution c = key.c();
     Cudnn library = cudnn;
-    if (library != null && suits(c)) {
+    if (library != null && key.library() && suits(c)) {
       try {
         for (CudnnConvolution product :
-            CudnnConvolution.prepare(library, kind, sizes(c), tf32, MOST_ALGORITHMS)) {
-          found.putAll(byCudnn(product, kind, c, bias));
+            CudnnConvolution.prepare(library, kind, sizes(c), key.tf32(), MOST_ALGORITHMS)) {
+          found.putAll(byCudnn(product, kind, c, key.bias()));
         }
       } catch (DeviceException e) {
         LOG.log(Level.INFO, "{0} of {1} is not by cuDNN: {2}", kind, c, e.getMessage());
       }
     }
-    found.put("own kernels", own(kind, c, tf32));
+    ConvKernels own = new ConvKernels(gpu, c, key.tf32());
+    found.put("own kernels", own(kind, own));
+    if (own.largeTiles(kind)) {
+      found.put(
+          "own kernels, eight warps",
+          own(kind, new ConvKernels(gpu, c, key.tf32(), t -> t == ConvPlan.EIGHT)));
+    }
     return found;
   }
 
@@ -182,7 +190,10 @@ final class Convolutions {
     boolean search = !System.getProperty(SEARCH, "time").equals("heuristic");
     Way best = null;
     long least = Long.MAX_VALUE;
-    Map<String, Way> candidates = candidates(key.kind(), key.c(), key.bias(), key.tf32());
+    Map<String, Way> candidates = candidates(key);
+    if (candidates.size() == 1) {
+      return candidates.values().iterator().next();
+    }
     if (candidates.size() > 1 && key.tf32() && key.c().dtype() == DType.F32) {
       ConvPrecision.tell();
     }
@@ -209,7 +220,7 @@ final class Convolutions {
         break;
       }
     }
-    return best != null ? best : own(key.kind(), key.c(), key.tf32());
+    return best != null ? best : own(key.kind(), new ConvKernels(gpu, key.c(), key.tf32()));
   }
 
   /** Nanoseconds of some runs after a first one. */
