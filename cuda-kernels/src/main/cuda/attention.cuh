@@ -185,20 +185,39 @@ template <int M, int N> DEV void clear(float (&c)[M][N][4]) {
 
 /**
  * c += a b^T over D columns: a [16 MI][D] and b [8 NT][D] are tiles, a with the offset of lane_rows_first, b of lane_columns_first added; a_tail and
- * b_tail (with lane_rows_only added) are read where D is an odd number of chunks of a 16-bit type.
+ * b_tail (with lane_rows_only added) are read where D is an odd number of chunks of a 16-bit type. With AHEAD the fragments of each step are read during
+ * the one before, which hides their latency and takes registers.
  */
-template <class T, int D, int MI, int NT>
+template <class T, int D, bool AHEAD, int MI, int NT>
 DEV void multiply_rows(float (&c)[MI][NT][4], const T* a, const T* b, const T* a_tail, const T* b_tail) {
     const int P = Pitch<T, D>::N, STEP = Chunk<T>::STEP;
+    unsigned xa[2][MI][4], xb[2][NT / 2][4];  // of even and of odd steps
+    auto read_a = [&](int k) {
+#pragma unroll
+        for (int i = 0; i < MI; i++) ldmatrix_x4(xa[k & 1][i], a + i * 16 * P + k * STEP);
+    };
+    auto read_b = [&](int k, int j) { ldmatrix_x4(xb[k & 1][j], b + j * 16 * P + k * STEP); };
+    if (AHEAD) {
+        read_a(0);
+#pragma unroll
+        for (int j = 0; j < NT / 2; j++) read_b(0, j);
+    }
 #pragma unroll
     for (int k = 0; k < D / STEP; k++) {
+        if (!AHEAD) {
+            read_a(k);
+        } else if (k + 1 < D / STEP) {
+            read_a(k + 1);
+#pragma unroll
+            for (int j = 0; j < NT / 2; j++) read_b(k + 1, j);
+        }
         OperandA<T> fa[MI];
 #pragma unroll
-        for (int i = 0; i < MI; i++) load_a(fa[i], a + i * 16 * P + k * STEP);
+        for (int i = 0; i < MI; i++) set_a(fa[i], xa[k & 1][i][0], xa[k & 1][i][1], xa[k & 1][i][2], xa[k & 1][i][3]);
 #pragma unroll
         for (int j = 0; j < NT / 2; j++) {
-            unsigned x[4];
-            ldmatrix_x4(x, b + j * 16 * P + k * STEP);
+            if (!AHEAD) read_b(k, j);
+            const unsigned(&x)[4] = xb[k & 1][j];
             OperandB<T> b0, b1;
             set_b(b0, x[0], x[1]);
             set_b(b1, x[2], x[3]);

@@ -71,18 +71,15 @@ DEV void backward_queries(const T* ds, const T* ks, int steps, int first_column,
 #pragma unroll 1
         for (int k = 0; k < steps; k++) add(k);
     }
-    int row = q0 + m * 16 + (l >> 2);
-    column += (l & 3) * 2;
     if (mode == ATTENTION_DQ_ADD) {
+        float* to = accumulator + (i64)(q0 + m * 16) * D + column * 16;
 #pragma unroll
         for (int j = 0; j < N; j++) {
-            if (j < tiles) {
-                float* to = accumulator + (i64)row * D + column + j * 8;
-                atomic_add2(to, c[0][j][0], c[0][j][1]);
-                atomic_add2(to + 8 * D, c[0][j][2], c[0][j][3]);
-            }
+            if (j < tiles) warp_add(to + j * 128, c[0][j]);
         }
     } else {
+        int row = q0 + m * 16 + (l >> 2);
+        column += (l & 3) * 2;
 #pragma unroll
         for (int j = 0; j < N; j++) {
 #pragma unroll
@@ -99,6 +96,7 @@ DEV void attention_backward(const T* q, const T* k, const T* v, const void* mask
     const AttentionStrides& stride, const AttentionGradStrides& gs, const AttentionSizes& n, float scale, int mode, int splits, float* partial) {
     typedef BackwardTile<T, D, DH, WARPS, MI, BM, QS> S;
     const int P = S::P, PS = S::PS, BN = S::BN, THREADS = S::THREADS, NT = QS / 8, DT = DH / 8;
+    const bool AHEAD = D == 64 || (D == 128 && sizeof(T) == 2);  // where measured faster
     DYN_SHARED(T, tiles);
     T* ks = tiles;
     T* vs = ks + BN * P;
@@ -171,9 +169,9 @@ DEV void attention_backward(const T* q, const T* k, const T* v, const void* mask
         for (int sub = idle ? BM : 0; sub < BM; sub += QS) {
             float s[MI][NT][4], p[MI][NT][4];
             clear(s);
-            multiply_rows<T, D>(s, ka, qt + sub * P + nb, ka_tail, qt + sub * P + nb_tail);
+            multiply_rows<T, D, AHEAD>(s, ka, qt + sub * P + nb, ka_tail, qt + sub * P + nb_tail);
             clear(p);
-            multiply_rows<T, D>(p, va, ot + sub * P + nb, va_tail, ot + sub * P + nb_tail);
+            multiply_rows<T, D, AHEAD>(p, va, ot + sub * P + nb, va_tail, ot + sub * P + nb_tail);
             const Vec<float, 4>* row = (const Vec<float, 4>*)(rs + buffer * BM + sub) + t;
             int query0 = i * BM + sub + 2 * t;
             if (ANY || test) {
@@ -309,9 +307,9 @@ DEV void attention_dq(const T* q, const T* k, const T* v, const void* mask, cons
         const T* vt = vs + buffer * BN * P;
         float s[1][NT][4], p[1][NT][4];
         clear(s);
-        multiply_rows<T, D>(s, qs + a, kt + nb, (const T*)nullptr, (const T*)nullptr);
+        multiply_rows<T, D, false>(s, qs + a, kt + nb, (const T*)nullptr, (const T*)nullptr);
         clear(p);
-        multiply_rows<T, D>(p, os + a, vt + nb, (const T*)nullptr, (const T*)nullptr);
+        multiply_rows<T, D, false>(p, os + a, vt + nb, (const T*)nullptr, (const T*)nullptr);
 #pragma unroll
         for (int r = 0; r < 2; r++) {
             int query = q0 + own + r * 8 + g;
@@ -337,7 +335,7 @@ DEV void attention_dq(const T* q, const T* k, const T* v, const void* mask, cons
     store_rows<T, P, D, 16, true>(dq, gs.dq[2], qs + own * P, n.queries - q0 - own, n.width, n.aligned & 2);
 }
 
-// q, k, v, mask as in the forward; d_o [B, H, Lq, values]; rows [B H, padded queries]; accumulator [B H, padded queries, D] of f32, for mode 0;
+// q, k, v, mask as in the forward; d_o [B, H, Lq, values]; rows [B H, padded queries]; accumulator of f32 for mode 0, see attention_round;
 // dq, dk, dv like q, k, v; partial [splits][dk, dv][B H][ceil(Lk / BN) BN][D] if splits > 1, else null. Grid: B H ceil(Lk / BN) splits D / DH;
 // 32 WARPS threads.
 #define ATTENTION_BACKWARD(name, T, D, DH, WARPS, MI, BM, QS, ANY, blocks)                                                                               \

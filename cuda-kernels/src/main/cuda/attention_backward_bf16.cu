@@ -1,18 +1,23 @@
 // SPDX-License-Identifier: Apache-2.0
 //
 // The kernels of attention_backward.cuh for bf16.
+//
+// arch: 90a
 #include "attention_backward.cuh"
 
 ATTENTION_ROWS(bf16, bf16)
 ATTENTION_BACKWARD(attention_backward_32_bf16, bf16, 32, 32, 8, 2, 64, 32, false, 1)
-ATTENTION_BACKWARD(attention_backward_40_bf16, bf16, 40, 40, 8, 2, 64, 32, false, 1)
+ATTENTION_BACKWARD(attention_backward_40_bf16, bf16, 40, 40, 4, 2, 64, 32, false, 2)
 ATTENTION_BACKWARD(attention_backward_64_bf16, bf16, 64, 64, 8, 2, 64, 32, false, 1)
 ATTENTION_BACKWARD(attention_backward_72_bf16, bf16, 72, 72, 8, 2, 64, 32, false, 1)
-ATTENTION_BACKWARD(attention_backward_80_bf16, bf16, 80, 80, 8, 1, 64, 64, false, 1)
+ATTENTION_BACKWARD(attention_backward_80_bf16, bf16, 80, 80, 8, 2, 64, 16, false, 1)
 ATTENTION_BACKWARD(attention_backward_96_bf16, bf16, 96, 96, 8, 1, 64, 32, false, 1)
-ATTENTION_BACKWARD(attention_backward_128_bf16, bf16, 128, 128, 8, 1, 64, 32, false, 1)
+ATTENTION_BACKWARD(attention_backward_128_bf16, bf16, 128, 128, 8, 1, 64, 64, false, 1)
 ATTENTION_BACKWARD(attention_backward_160_bf16, bf16, 160, 160, 8, 1, 32, 32, false, 1)
-ATTENTION_BACKWARD(attention_backward_256_bf16, bf16, 256, 128, 4, 1, 32, 32, false, 1)
+ATTENTION_BACKWARD(attention_backward_256_bf16, bf16, 256, 128, 8, 1, 32, 32, false, 1)
+ATTENTION_BACKWARD(attention_backward_short_64_bf16, bf16, 64, 64, 4, 1, 64, 32, false, 3)
+ATTENTION_BACKWARD(attention_backward_short_72_bf16, bf16, 72, 72, 4, 1, 64, 32, false, 2)
+ATTENTION_BACKWARD(attention_backward_short_80_bf16, bf16, 80, 80, 4, 1, 64, 32, false, 2)
 ATTENTION_BACKWARD(attention_backward_any_32_bf16, bf16, 32, 32, 4, 1, 32, 32, true, 2)
 ATTENTION_BACKWARD(attention_backward_any_64_bf16, bf16, 64, 64, 4, 1, 32, 32, true, 2)
 ATTENTION_BACKWARD(attention_backward_any_128_bf16, bf16, 128, 128, 4, 1, 32, 32, true, 2)

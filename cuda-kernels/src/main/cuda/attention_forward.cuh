@@ -67,7 +67,7 @@ DEV void attention_forward(
         const T* kt = ks + buffer * BN * P;
         float s[MI][NT][4];
         clear(s);
-        multiply_rows<T, D>(s, qa, kt + kb, qa_tail, kt + kb_tail);
+        multiply_rows<T, D, (D == 128)>(s, qa, kt + kb, qa_tail, kt + kb_tail);
 
         if (ANY) {
 #pragma unroll

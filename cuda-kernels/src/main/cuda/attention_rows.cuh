@@ -22,12 +22,33 @@ struct alignas(8) QueryRow {
     float lse, delta;
 };
 
+/**
+ * Adds four values of each lane of a warp to 128 floats at p, each atomically: value e of lane l to p[l WARP_ADD_LANE + e WARP_ADD_VALUE]. p is the same
+ * for all lanes, aligned to 16 bytes, in global memory. Both orders fill whole lines: one vector of each lane (PTX ISA 8.1, sm_90), or one float.
+ */
+#if defined(__CUDA_ARCH__) && __CUDA_ARCH__ < 900
+#define WARP_ADD_LANE 1
+#define WARP_ADD_VALUE 32
+#else
+#define WARP_ADD_LANE 4
+#define WARP_ADD_VALUE 1
+#endif
+DEV void warp_add(float* p, const float (&x)[4]) {
+    p += lane() * WARP_ADD_LANE;
+#if defined(__CUDA_ARCH__) && __CUDA_ARCH__ >= 900
+    asm volatile("red.global.add.v4.f32 [%0], {%1, %2, %3, %4};" ::"l"(p), "f"(x[0]), "f"(x[1]), "f"(x[2]), "f"(x[3]) : "memory");
+#else
+#pragma unroll
+    for (int e = 0; e < 4; e++) atomicAdd(p + e * WARP_ADD_VALUE, x[e]);
+#endif
+}
+
 /** Queries that have rows in the accumulator and in QueryRow: whole blocks of 64. */
 DEV int padded_queries(int queries) { return (queries + 63) / 64 * 64; }
 
 /**
  * rows[head][padded query] = {lse log2(e), sum of do o}; infinity and 0 for a query that sees no key or does not exist. Eight lanes for each query. Zeros the
- * accumulator [head][padded query][accumulated] unless null.
+ * accumulator, which has as many values as [head][padded query][accumulated], unless null.
  */
 template <class T>
 DEV void attention_rows(const T* o, const T* d_o, const float* lse, QueryRow* rows, float* accumulator, int accumulated, i64 heads_in_all, AttentionStrides s,
@@ -64,27 +85,39 @@ DEV void attention_rows(const T* o, const T* d_o, const float* lse, QueryRow* ro
     }
 }
 
-/** dq = scale accumulator; eight values for each thread. */
+/**
+ * dq = scale accumulator, which is [head][padded query / 16][accumulated / 8][128]: 16 rows of 8 columns as warp_add adds the fragments of a product. Each
+ * thread takes 8 columns of rows g and g + 8.
+ */
 template <class T>
 DEV void attention_round(const float* accumulator, int accumulated, T* dq, i64 heads_in_all, AttentionGradStrides gs, AttentionSizes n, float scale) {
-    int chunks = (n.width + 7) / 8;
+    int chunks = (n.width + 7) / 8, pairs = div_up(n.queries, 16) * 8;
     i64 i = (i64)blockIdx.x * 256 + threadIdx.x;
-    i64 row = i / chunks, head = row / n.queries;
+    i64 pair = i / chunks, head = pair / pairs;
     if (head >= heads_in_all) return;
-    int c = (int)(i % chunks) * 8, query = (int)(row % n.queries);
-    const float* x = accumulator + (head * padded_queries(n.queries) + query) * accumulated + c;
-    T* y = head_of(dq, gs.dq, (int)(head / n.heads), (int)(head % n.heads)) + query * gs.dq[2] + c;
-    Vec<float, 4> low = load_vec<4>(x), high = load_vec<4>(x + 4);
-    Vec<T, 8> r;
+    int chunk = (int)(i % chunks), g = (int)(pair % 8), first = (int)(pair % pairs) / 8 * 16;
+    const float* x = accumulator + (head * padded_queries(n.queries) + first) * accumulated + chunk * 128 + g * 4 * WARP_ADD_LANE;
+    T* y = head_of(dq, gs.dq, (int)(head / n.heads), (int)(head % n.heads)) + (first + g) * gs.dq[2] + chunk * 8;
+    Vec<T, 8> r[2];
 #pragma unroll
-    for (int e = 0; e < 4; e++) {
-        r[e] = from_float<T>(low[e] * scale);
-        r[e + 4] = from_float<T>(high[e] * scale);
+    for (int j = 0; j < 4; j++) {
+        Vec<float, 4> v = load_vec<4>(x + j * (WARP_ADD_LANE == 4 ? 4 : WARP_ADD_VALUE));
+#pragma unroll
+        for (int k = 0; k < 4; k++) {
+            int t = WARP_ADD_LANE == 4 ? j : k, e = WARP_ADD_LANE == 4 ? k : j;  // lane 4 g + t, its value e
+            r[e / 2][2 * t + e % 2] = from_float<T>(v[k] * scale);
+        }
     }
-    if ((n.aligned & 2) && c + 8 <= n.width) {
-        store_vec<8>(y, r);
-    } else {
-        for (int e = 0; e < 8 && c + e < n.width; e++) y[e] = r[e];
+#pragma unroll
+    for (int half = 0; half < 2; half++) {
+        if (first + g + half * 8 < n.queries) {
+            if ((n.aligned & 2) && chunk * 8 + 8 <= n.width) {
+                store_vec<8>(y, r[half]);
+            } else {
+                for (int e = 0; e < 8 && chunk * 8 + e < n.width; e++) y[e] = r[half][e];
+            }
+        }
+        y += 8 * gs.dq[2];
     }
 }
 
@@ -124,7 +157,7 @@ DEV void attention_sum(const float* partial, int accumulated, int padded_keys, i
     }
 }
 
-// Grid: heads_in_all = B H; attention_rows: ceil(B H padded queries / 32), 256 threads; attention_round: ceil(B H Lq ceil(width / 8) / 256), 256 threads;
+// Grid: heads_in_all = B H; attention_rows: ceil(B H padded queries / 32), 256 threads; attention_round: ceil(B H 8 ceil(Lq / 16) ceil(width / 8) / 256), 256 threads;
 // attention_sum: (ceil(B H Lk ceil(max(width, values) / 8) / 256), 2), 256 threads.
 #define ATTENTION_ROWS(T, suffix)                                                                                                                      \
     KERNEL(attention_rows_##suffix)                                                                                                                    \

@@ -66,6 +66,7 @@ class AttentionKernelsTest {
       for (int d : new int[] {32, 40, 64, 72, 80, 96, 128, 160, 256}) {
         c.add(plain(dtype, 4, 133, 197, d, false, Lie.FUSED));
         c.add(plain(dtype, 3, 261, 261, d, true, Lie.ROW_MAJOR));
+        c.add(plain(dtype, 1, 133, 149, d, d % 16 == 0, Lie.FUSED)); // few blocks: small tiles
       }
     }
     c.add(plain(DType.BF16, 4, 300, 77, 40, false, Lie.FUSED));
@@ -103,6 +104,7 @@ class AttentionKernelsTest {
       c.add(plain(DType.F32, 1, 130, 130, d, true, Lie.ROW_MAJOR));
     }
     c.add(plain(DType.F32, 1, 1100, 60, 64, false, Lie.FUSED)); // blocks share the queries
+    c.add(plain(DType.F32, 4, 133, 70, 64, true, Lie.FUSED)); // many blocks: large tiles
     return c;
   }
 

@@ -5,17 +5,22 @@ import io.sfumato.tensor.DeviceException;
 import java.io.IOException;
 import java.io.InputStream;
 import java.io.UncheckedIOException;
+import java.lang.System.Logger;
+import java.lang.System.Logger.Level;
 import java.nio.file.Files;
 import java.nio.file.Path;
 import java.util.List;
 import java.util.Map;
 import java.util.concurrent.ConcurrentHashMap;
 import java.util.zip.GZIPInputStream;
+import org.jspecify.annotations.Nullable;
 
 /**
  * The kernels of one device. A family is loaded when its first kernel is asked for: as machine code
  * for exactly this device from the folder that the system property {@value #IMAGES} names, if there
  * is some, else as PTX from the jar, which the driver compiles once and keeps in its own cache.
+ * Some families have PTX for Hopper beside that for all devices; a driver too old for it gets the
+ * latter.
  */
 final class KernelModules {
   /** The system property with a folder of kernel images. */
@@ -29,10 +34,13 @@ final class KernelModules {
    */
   private static final int FREE_SHARED = 32 << 10;
 
+  private static final Logger LOG = System.getLogger(KernelModules.class.getName());
+
   private final int capability;
   private final int sharedPerBlock;
   private final Map<String, Long> modules = new ConcurrentHashMap<>();
   private final Map<String, Function> functions = new ConcurrentHashMap<>();
+  private volatile boolean plain; // only PTX for all devices loads
 
   KernelModules(int capability, int sharedPerBlock) {
     this.capability = capability;
@@ -93,28 +101,30 @@ final class KernelModules {
   }
 
   private Function resolve(String family, String name) {
-    long module = modules.computeIfAbsent(family, f -> Driver.load(image(f), "kernels " + f));
+    long module = modules.computeIfAbsent(family, this::load);
     return new Function(name, Driver.function(module, name));
   }
 
-  private byte[] image(String family) {
-    String folder = System.getProperty(IMAGES);
+  private long load(String family) {
+    String what = "kernels " + family;
     try {
-      if (folder != null) {
-        for (String arch : List.of("sm_" + capability + "a", "sm_" + capability)) {
-          Path file = Path.of(folder, family + "." + arch + ".cubin");
-          if (Files.exists(file)) {
-            return Files.readAllBytes(file);
-          }
+      byte[] own = machineCode(family);
+      if (own != null) {
+        return Driver.load(own, what);
+      }
+      byte[] hopper = capability == 90 && !plain ? ptx(family + ".90a") : null;
+      if (hopper != null) {
+        try {
+          return Driver.load(hopper, what);
+        } catch (CudaException e) { // its PTX is of a later version than that for all devices
+          plain = true;
+          String said = e.getMessage();
+          LOG.log(Level.WARNING, "PTX for all devices is used instead of Hopper''s: {0}", said);
         }
       }
-      for (String suffix : capability == 90 ? List.of(".90a", "") : List.of("")) {
-        String resource = "/io/sfumato/cuda/kernels/" + family + suffix + ".ptx.gz";
-        try (InputStream in = KernelModules.class.getResourceAsStream(resource)) {
-          if (in != null) {
-            return new GZIPInputStream(in).readAllBytes();
-          }
-        }
+      byte[] all = ptx(family);
+      if (all != null) {
+        return Driver.load(all, what);
       }
     } catch (IOException e) {
       throw new UncheckedIOException("the image of the kernels " + family + " cannot be read", e);
@@ -124,5 +134,25 @@ final class KernelModules {
             + family
             + " in the jar; build it with mvn -Pkernels -pl cuda-kernels -am test-compile (needs"
             + " nvcc)");
+  }
+
+  private byte @Nullable [] machineCode(String family) throws IOException {
+    String folder = System.getProperty(IMAGES);
+    if (folder != null) {
+      for (String arch : List.of("sm_" + capability + "a", "sm_" + capability)) {
+        Path file = Path.of(folder, family + "." + arch + ".cubin");
+        if (Files.exists(file)) {
+          return Files.readAllBytes(file);
+        }
+      }
+    }
+    return null;
+  }
+
+  private static byte @Nullable [] ptx(String name) throws IOException {
+    String resource = "/io/sfumato/cuda/kernels/" + name + ".ptx.gz";
+    try (InputStream in = KernelModules.class.getResourceAsStream(resource)) {
+      return in == null ? null : new GZIPInputStream(in).readAllBytes();
+    }
   }
 }

@@ -193,7 +193,7 @@ public final class AttentionLaunch {
         if (mode == ADD) {
           int chunks = (int) blocks(in[0].dim(3), 8);
           gpu.kernel(tile.family(), "attention_round_" + suffix)
-              .grid(blocks(heads * queries * chunks, 256))
+              .grid(blocks(heads * blocks(queries, 16) * 8 * chunks, 256)) // two rows a thread
               .block(256)
               .pointer(sum.address())
               .i32(tile.width())

@@ -5,11 +5,13 @@ import io.sfumato.cuda.driver.Gpu;
 import io.sfumato.tensor.DType;
 import io.sfumato.tensor.Tensor;
 import io.sfumato.tensor.ops.Attention;
+import java.util.List;
 
 /**
  * Which kernel of attention takes a case, and its sizes. There are kernels for exact head sizes,
- * without mask, and for any case kernels of the next larger of four sizes; those for 16-bit types
- * have smaller tiles and also serve grids that would leave multiprocessors idle.
+ * without mask, and for any case kernels of the next larger of four sizes. Some exact sizes have a
+ * second kernel of smaller tiles, slower by itself, for grids that would leave multiprocessors
+ * idle; where there is none, those for any case do that.
  *
  * @param family the kernel's file
  * @param name its name
@@ -30,15 +32,25 @@ record AttentionTile(
     int width = padded(in);
     if (isExact(op, in, aligned)) {
       int d = in[0].dim(3);
-      int rows = f32 || d == 256 ? 64 : 128;
-      int keys = f32 || d >= 160 ? 32 : d == 32 ? 128 : 64;
-      AttentionTile tile = forward(in, d + "", rows, keys, d);
-      if (tile.sharedBytes <= gpu.sharedPerBlock()
-          && (f32 || width != d || fills(gpu, in, in[0].dim(2), rows))) {
-        return tile;
+      int rows = d == 256 || f32 && d != 64 ? 64 : 128;
+      int keys = f32 || d >= 160 ? 32 : d == 32 || d == 64 ? 128 : 64;
+      AttentionTile large = forward(in, d + "", rows, keys, d);
+      AttentionTile small =
+          switch (d) {
+            case 40, 72, 80, 128, 160 -> f32 ? large : forward(in, "short_" + d, 64, 64, d);
+            case 64 -> forward(in, "short_64", 64, f32 ? 32 : 64, d);
+            case 32 -> anyForward(in, width);
+            default -> large;
+          };
+      int each = d == 32 || d >= 128 ? 1 : 2; // of a multiprocessor, for the large tile to pay
+      boolean many = large.blocks(in, in[0].dim(2)) >= (long) each * gpu.multiprocessors();
+      for (AttentionTile tile : many ? List.of(large, small) : List.of(small)) {
+        if (tile.sharedBytes <= gpu.sharedPerBlock()) {
+          return tile;
+        }
       }
     }
-    return forward(in, "any_" + width, 64, f32 || width == 256 ? 32 : 64, width);
+    return anyForward(in, width);
   }
 
   /** The tile of the kernel for the gradients. */
@@ -47,17 +59,26 @@ record AttentionTile(
     int width = padded(in);
     if (isExact(op, in, aligned)) {
       int d = in[0].dim(3);
-      int rows = f32 || d == 256 ? 64 : d <= 72 ? 256 : 128;
+      int rows = f32 ? 64 : d == 40 || d >= 96 ? 128 : 256;
+      int threads = f32 || d == 40 ? 128 : 256;
       int queries = f32 ? 16 : d >= 160 ? 32 : 64;
-      int threads = rows == 64 ? 128 : 256;
-      AttentionTile tile = backward(in, d + "", threads, rows, queries, d);
-      boolean shared = in[1].dim(2) <= rows && in[0].dim(2) >= 1024; // blocks share the queries
-      if (tile.sharedBytes <= gpu.sharedPerBlock()
-          && (f32 || width != d || shared || fills(gpu, in, in[1].dim(2), rows))) {
-        return tile;
+      AttentionTile large = backward(in, d + "", threads, rows, queries, d);
+      AttentionTile small =
+          switch (d) {
+            case 64, 72, 80 -> f32 ? large : backward(in, "short_" + d, 128, 64, 64, d);
+            case 32, 128, 256 -> f32 ? large : anyBackward(in, width);
+            default -> large;
+          };
+      int keys = in[1].dim(2);
+      boolean shared = keys <= rows && in[0].dim(2) >= 1024; // blocks share the queries
+      boolean many = shared || fills(gpu, large.blocks(in, keys) * large.parts);
+      for (AttentionTile tile : many ? List.of(large, small) : List.of(small)) {
+        if (tile.sharedBytes <= gpu.sharedPerBlock()) {
+          return tile;
+        }
       }
     }
-    return backward(in, "any_" + width, 128, 64, f32 ? 16 : 32, width);
+    return anyBackward(in, width);
   }
 
   /** The tile of the kernel that gives the gradient of q alone. */
@@ -66,6 +87,16 @@ record AttentionTile(
     int keys = in[0].dtype() == DType.F32 ? (width == 256 ? 16 : 32) : width == 256 ? 32 : 64;
     int bytes = (2 * 64 + 4 * keys) * rowBytes(in, width);
     return tile("backward", "dq_" + width, in, 128, 64, width, 1, bytes);
+  }
+
+  private static AttentionTile anyForward(Tensor[] in, int width) {
+    int keys = width == 32 || width < 256 && in[0].dtype() != DType.F32 ? 64 : 32;
+    return forward(in, "any_" + width, 64, keys, width);
+  }
+
+  private static AttentionTile anyBackward(Tensor[] in, int width) {
+    int queries = width == 32 || in[0].dtype() != DType.F32 ? 32 : 16;
+    return backward(in, "any_" + width, 128, 64, queries, width);
   }
 
   private static AttentionTile forward(Tensor[] in, String size, int rows, int keys, int width) {
@@ -96,10 +127,17 @@ record AttentionTile(
     return (width * in[0].dtype().bytes() / CHUNK | 1) * CHUNK;
   }
 
-  /** Whether there is a block for every multiprocessor. */
-  private static boolean fills(Gpu gpu, Tensor[] in, int length, int rows) {
+  /** Blocks of rows, for all heads. */
+  private long blocks(Tensor[] in, int length) {
     long heads = (long) in[0].dim(0) * in[0].dim(1);
-    return heads * ((length + rows - 1) / rows) >= gpu.multiprocessors();
+    return heads * ((length + rows - 1) / rows);
+  }
+
+  /** Whether rounds of one block for each multiprocessor leave at most a third of them idle. */
+  private static boolean fills(Gpu gpu, long blocks) {
+    long each = gpu.multiprocessors();
+    long rounds = (blocks + each - 1) / each;
+    return 3 * blocks >= 2 * rounds * each;
   }
 
   /** Whether the kernels for exact sizes take it. */

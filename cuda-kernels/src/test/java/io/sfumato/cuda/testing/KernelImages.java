@@ -34,8 +34,9 @@ import java.util.zip.GZIPOutputStream;
  *
  * <p>A file with the line {@code // arch: 90a} gets PTX for Hopper beside the one for all. The
  * first line of PTX is a hash of the sources it comes from; what is up to date is left alone. The
- * PTX's version is lowered to 8.0, so that drivers from 525 on read it. It is compressed, as it is
- * large: every type and tile size is a kernel of its own.
+ * PTX's version is lowered to 8.0, so that drivers from 525 on read it; for Hopper to 8.1, which
+ * brought atomic sums of vectors and needs drivers from 530 on (older ones get the PTX for all). It
+ * is compressed, as it is large: every type and tile size is a kernel of its own.
  */
 public final class KernelImages {
   private static final String MARK = "// source-sha256 ";
@@ -70,7 +71,12 @@ public final class KernelImages {
   }
 
   /** One file of PTX: where it comes from and for which architecture. */
-  public record Ptx(Path source, String arch, Path file) {}
+  public record Ptx(Path source, String arch, Path file) {
+    /** The version of the language it is written in. */
+    public String version() {
+      return arch.equals("80") ? "8.0" : "8.1";
+    }
+  }
 
   private Path sources() {
     return module.resolve("src/main/cuda");
@@ -175,7 +181,8 @@ public final class KernelImages {
     try {
       String errors = nvcc(ptx.source(), raw, "-ptx", "-arch=compute_" + ptx.arch());
       if (errors.isEmpty()) {
-        String text = Files.readString(raw).replaceFirst("(?m)^\\.version .*$", ".version 8.0");
+        String version = ".version " + ptx.version();
+        String text = Files.readString(raw).replaceFirst("(?m)^\\.version .*$", version);
         write(ptx.file(), mark(ptx.source()) + "\n" + text);
       }
       return errors;
