@@ -36,20 +36,27 @@ import org.junit.jupiter.api.Test;
 import org.junit.jupiter.params.ParameterizedTest;
 import org.junit.jupiter.params.provider.MethodSource;
 
-/** Sizes at which each tile, each way of fetching, and split sums are met, with odd edges. */
+/**
+ * Sizes at which each tile, each way of fetching, and split sums are met, with odd edges. cuDNN is
+ * switched off meanwhile.
+ */
 class ConvKernelsTest {
+  private static final String CUDNN = "sfumato.cuda.cudnn";
   private static final ConvOptions SAME = ConvOptions.of().padding(1);
 
   private static final boolean ALLOWED = ConvPrecision.tf32();
+  private static final String USED = System.getProperty(CUDNN, "true");
 
   @BeforeAll
   static void keepAllDigits() {
     ConvPrecision.allowTf32(false);
+    System.setProperty(CUDNN, "false");
   }
 
   @AfterAll
   static void asBefore() {
     ConvPrecision.allowTf32(ALLOWED);
+    System.setProperty(CUDNN, USED);
   }
 
   static List<OpCase> cases() {
@@ -71,8 +78,7 @@ class ConvKernelsTest {
         shape(1, 16, 13, 12),
         shape(24, 16, 3, 3));
     images(c, "groups", SAME.groups(2), shape(1, 32, 6, 7), shape(48, 16, 3, 3));
-    images(
-        c, "groups of odd channels", SAME.groups(2), shape(1, 24, 5, 7), shape(36, 12, 3, 3));
+    images(c, "groups of odd channels", SAME.groups(2), shape(1, 24, 5, 7), shape(36, 12, 3, 3));
     images(c, "depthwise", SAME.groups(20), shape(2, 20, 6, 7), shape(20, 1, 3, 3));
     images(
         c,

@@ -44,6 +44,11 @@ final class ConvWeights implements AutoCloseable {
     return staging.rowMajor(weight);
   }
 
+  /** Whether each order of them begins at a multiple of 16 bytes. */
+  boolean aligned() {
+    return weight.address() % 16 == 0;
+  }
+
   /** Where they are as [out, taps, in/groups]. */
   long tapsFirst() {
     return kernels.tapsFirstIsRowMajor()

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 package io.sfumato.cuda.launch;
 
+import io.sfumato.cuda.driver.DriverLibrary;
 import io.sfumato.cuda.driver.Gpu;
 import io.sfumato.cuda.library.Cudnn;
 import io.sfumato.cuda.library.CudnnConvolution;
@@ -17,6 +18,7 @@ import java.util.List;
 import java.util.Map;
 import java.util.Objects;
 import java.util.concurrent.ConcurrentHashMap;
+import java.util.function.Supplier;
 import org.jspecify.annotations.Nullable;
 
 /**
@@ -25,7 +27,7 @@ import org.jspecify.annotations.Nullable;
  * serves from then on.
  */
 final class Convolutions {
-  /** The system property that switches cuDNN off, by {@code false}. */
+  /** The system property that switches cuDNN off, by {@code false}, while it is set. */
   static final String CUDNN = "sfumato.cuda.cudnn";
 
   /** The system property that keeps ways from being timed, by {@code heuristic}. */
@@ -34,11 +36,13 @@ final class Convolutions {
   private static final Logger LOG = System.getLogger(Convolutions.class.getName());
   private static final Map<Gpu, Convolutions> OF_DEVICE = new ConcurrentHashMap<>();
   private static final int RUNS = 3;
-  private static final int MOST_ALGORITHMS = 3;
+  private static final long LONG_NANOS = 5_000_000; // what takes as long is timed once
+  private static final int MOST_PLANS = 5;
+  private static final int MOST_FUSED_PLANS = 3;
   private static final int CUDA_13 = 13000;
 
   private final Gpu gpu;
-  private final @Nullable Cudnn cudnn;
+  private final Supplier<@Nullable Cudnn> library;
   private final Map<Key, Way> ways = new ConcurrentHashMap<>();
 
   /** What a way is chosen for. */
@@ -60,30 +64,72 @@ final class Convolutions {
 
   /** A way to compute one of the products. */
   @FunctionalInterface
-  interface Way {
+  interface Way extends AutoCloseable {
+    /** Queues it. */
     void run(From from, long out);
+
+    /** Frees what it keeps. */
+    @Override
+    default void close() {}
   }
 
-  private Convolutions(Gpu gpu, @Nullable Cudnn cudnn) {
+  /** By cuDNN. */
+  private record ByCudnn(CudnnConvolution product, Way steps) implements Way {
+    @Override
+    public void run(From from, long out) {
+      steps.run(from, out);
+    }
+
+    @Override
+    public void close() {
+      product.close();
+    }
+  }
+
+  private Convolutions(Gpu gpu, Supplier<@Nullable Cudnn> library) {
     this.gpu = gpu;
-    this.cudnn = cudnn;
+    this.library = library;
   }
 
   /** Those of a device. */
   static Convolutions of(Gpu gpu) {
-    return OF_DEVICE.computeIfAbsent(gpu, g -> new Convolutions(g, find(g)));
+    return OF_DEVICE.computeIfAbsent(gpu, g -> new Convolutions(g, new Found(g)));
   }
 
   /** Those of a device, with or without cuDNN whatever the property says. */
   static Convolutions of(Gpu gpu, @Nullable Cudnn cudnn) {
-    return new Convolutions(gpu, cudnn);
+    return new Convolutions(gpu, () -> cudnn);
+  }
+
+  /** cuDNN, looked for when it is asked for first, unless the property forbids it. */
+  private static final class Found implements Supplier<@Nullable Cudnn> {
+    private final Gpu gpu;
+    private boolean told;
+    private boolean searched;
+    private @Nullable Cudnn cudnn;
+
+    Found(Gpu gpu) {
+      this.gpu = gpu;
+    }
+
+    @Override
+    public synchronized @Nullable Cudnn get() {
+      if (System.getProperty(CUDNN, "true").equals("false")) {
+        if (!told) {
+          LOG.log(Level.INFO, "{0}: cuDNN is not used, because -D{1}=false", gpu.device(), CUDNN);
+        }
+        told = true;
+        return null;
+      }
+      if (!searched) {
+        cudnn = find(gpu);
+        searched = true;
+      }
+      return cudnn;
+    }
   }
 
   private static @Nullable Cudnn find(Gpu gpu) {
-    if (System.getProperty(CUDNN, "true").equals("false")) {
-      LOG.log(Level.INFO, "{0}: cuDNN is not used, because -D{1}=false", gpu.device(), CUDNN);
-      return null;
-    }
     try {
       Cudnn found = open(gpu);
       LOG.log(Level.INFO, "{0}: convolutions may use cuDNN ({1})", gpu.device(), found.name());
@@ -100,6 +146,10 @@ final class Convolutions {
 
   /** cuDNN on a device. */
   static Cudnn open(Gpu gpu) throws MissingLibraryException {
+    if (!DriverLibrary.name().equals("libcuda.so.1")) {
+      throw new MissingLibraryException(
+          "it runs on libcuda.so.1 only and the driver is " + DriverLibrary.name());
+    }
     return Cudnn.open(LibrarySearch.ofThisMachine(), Gpu.driverVersion() >= CUDA_13, gpu);
   }
 
@@ -120,11 +170,15 @@ final class Convolutions {
 
   private void run(Kind kind, Convolution c, From from, long out) {
     boolean tf32 = ConvPrecision.tf32();
-    boolean library = (from.in() | from.x() | from.bias() | out) % 16 == 0;
-    Key key = new Key(kind, c, from.bias() != 0, tf32, library);
+    boolean fits = (from.in() | from.x() | from.bias() | out) % 16 == 0;
+    if (from.weights() != null) {
+      fits &= from.weights().aligned();
+    }
+    boolean asked = fits && suits(c) && library.get() != null;
+    Key key = new Key(kind, c, from.bias() != 0, tf32, asked);
     Way way = ways.get(key);
-    if (way == null && gpu.isCapturing()) { // nothing can be timed now
-      way = candidates(key).values().iterator().next();
+    if (way == null && gpu.isCapturing()) { // no plan can be made or timed now
+      way = own(kind, new ConvKernels(gpu, c, tf32));
     } else if (way == null) {
       way = choose(key, from, out);
       ways.put(key, way);
@@ -165,15 +219,11 @@ final class Convolutions {
     Map<String, Way> found = new LinkedHashMap<>();
     Kind kind = key.kind();
     Convolution c = key.c();
-    Cudnn library = cudnn;
-    if (library != null && key.library() && suits(c)) {
-      try {
-        for (CudnnConvolution product :
-            CudnnConvolution.prepare(library, kind, sizes(c), key.tf32(), MOST_ALGORITHMS)) {
-          found.putAll(byCudnn(product, kind, c, key.bias()));
-        }
-      } catch (DeviceException e) {
-        LOG.log(Level.INFO, "{0} of {1} is not by cuDNN: {2}", kind, c, e.getMessage());
+    Cudnn cudnn = key.library() && suits(c) ? library.get() : null;
+    if (cudnn != null) {
+      found.putAll(byCudnn(cudnn, kind, c, key.bias(), false, key.tf32()));
+      if (key.bias() && (isSearching() || found.isEmpty())) {
+        found.putAll(byCudnn(cudnn, kind, c, true, true, key.tf32()));
       }
     }
     ConvKernels own = new ConvKernels(gpu, c, key.tf32());
@@ -186,8 +236,12 @@ final class Convolutions {
     return found;
   }
 
+  private static boolean isSearching() {
+    return !System.getProperty(SEARCH, "time").equals("heuristic");
+  }
+
   private Way choose(Key key, From from, long out) {
-    boolean search = !System.getProperty(SEARCH, "time").equals("heuristic");
+    boolean search = isSearching();
     Way best = null;
     long least = Long.MAX_VALUE;
     Map<String, Way> candidates = candidates(key);
@@ -200,7 +254,7 @@ final class Convolutions {
     for (Map.Entry<String, Way> candidate : candidates.entrySet()) {
       long time;
       try {
-        time = time(candidate.getValue(), search ? RUNS : 0, from, out);
+        time = time(candidate.getValue(), search, from, out);
       } catch (DeviceException e) {
         LOG.log(Level.INFO, "{0}: {1}: {2}", key.c(), candidate.getKey(), e.getMessage());
         continue;
@@ -211,7 +265,7 @@ final class Convolutions {
           key.kind(),
           key.c(),
           candidate.getKey(),
-          time / 1000 / RUNS);
+          time / 1000);
       if (time < least) {
         least = time;
         best = candidate.getValue();
@@ -220,54 +274,75 @@ final class Convolutions {
         break;
       }
     }
-    return best != null ? best : own(key.kind(), new ConvKernels(gpu, key.c(), key.tf32()));
+    Way chosen = best != null ? best : own(key.kind(), new ConvKernels(gpu, key.c(), key.tf32()));
+    candidates.values().remove(chosen);
+    candidates.values().forEach(Way::close);
+    return chosen;
   }
 
-  /** Nanoseconds of some runs after a first one. */
-  private long time(Way way, int runs, From from, long out) {
+  /** Nanoseconds of a run after a first one, or 0 if it is not to be timed. */
+  private long time(Way way, boolean timed, From from, long out) {
     way.run(from, out);
     gpu.synchronize();
+    if (!timed) {
+      return 0;
+    }
+    long once = time(way, 1, from, out);
+    return once > LONG_NANOS ? once : time(way, RUNS, from, out);
+  }
+
+  private long time(Way way, int runs, From from, long out) {
     long start = System.nanoTime();
     for (int i = 0; i < runs; i++) {
       way.run(from, out);
     }
     gpu.synchronize();
-    return System.nanoTime() - start;
+    return (System.nanoTime() - start) / runs;
   }
 
   /**
-   * The ways to use an algorithm of cuDNN's, which has and makes weights [out, taps, in/groups].
+   * The ways of cuDNN, which has and makes weights [out, taps, in/groups].
+   *
+   * @param bias whether y gets a bias
+   * @param fused whether cuDNN adds it
    */
   private Map<String, Way> byCudnn(
-      CudnnConvolution product, Kind kind, Convolution c, boolean bias) {
-    String name = "cuDNN " + product.algorithm();
-    ConvKernels kernels = new ConvKernels(gpu, c, false);
-    if (kind == Kind.WEIGHT) {
-      return Map.of(name, (from, dw) -> weightGradient(product, kernels, from, dw));
-    }
-    if (!bias) {
-      return Map.of(name, (from, y) -> product.run(from.in(), from.w().tapsFirst(), y));
-    }
+      Cudnn cudnn, Kind kind, Convolution c, boolean bias, boolean fused, boolean tf32) {
     Map<String, Way> found = new LinkedHashMap<>();
-    found.put(
-        name + ", bias after it",
-        (from, y) -> {
-          product.run(from.in(), from.w().tapsFirst(), y);
-          kernels.addBias(from.bias(), y);
-        });
-    found.put(
-        "cuDNN, bias in the kernel", // by one algorithm only
-        (from, y) -> product.runWithBias(from.in(), from.w().tapsFirst(), from.bias(), y));
+    ConvKernels kernels = new ConvKernels(gpu, c, false);
+    String how = fused ? ", bias in the kernel" : bias ? ", bias after it" : "";
+    try {
+      int most = !isSearching() ? 1 : fused ? MOST_FUSED_PLANS : MOST_PLANS;
+      for (CudnnConvolution p :
+          CudnnConvolution.prepare(cudnn, kind, sizes(c), fused, tf32, most)) {
+        Way steps = steps(p, kernels, kind, bias && !fused);
+        found.put("cuDNN " + p.name() + how, new ByCudnn(p, steps));
+      }
+    } catch (DeviceException e) {
+      LOG.log(Level.INFO, "{0} of {1} is not by cuDNN{2}: {3}", kind, c, how, e.getMessage());
+    }
     return found;
+  }
+
+  private Way steps(CudnnConvolution product, ConvKernels kernels, Kind kind, boolean addBias) {
+    if (kind == Kind.WEIGHT) {
+      return (from, dw) -> weightGradient(product, kernels, from, dw);
+    }
+    return (from, y) -> {
+      product.run(from.in(), from.w().tapsFirst(), from.bias(), y);
+      if (addBias) {
+        kernels.addBias(from.bias(), y);
+      }
+    };
   }
 
   private void weightGradient(CudnnConvolution product, ConvKernels kernels, From from, long dw) {
     if (kernels.tapsFirstIsRowMajor()) {
-      product.run(from.in(), from.x(), dw);
+      product.run(from.in(), from.x(), 0, dw);
       return;
     }
     try (Scratch gradient = gpu.scratch(kernels.weightBytes())) {
-      product.run(from.in(), from.x(), gradient.address());
+      product.run(from.in(), from.x(), 0, gradient.address());
       kernels.tapsLast(gradient.address(), dw);
     }
   }
@@ -280,8 +355,7 @@ final class Convolutions {
         new int[] {c.images(), c.out(), c.to().get(1), c.to().get(2)},
         flat(c.before()),
         flat(c.stride()),
-        flat(c.dilation()),
-        c.groups());
+        flat(c.dilation()));
   }
 
   private static int[] flat(List<Integer> sizes) {

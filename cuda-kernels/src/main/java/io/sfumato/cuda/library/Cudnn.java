@@ -3,7 +3,6 @@ package io.sfumato.cuda.library;
 
 import static java.lang.foreign.ValueLayout.JAVA_LONG;
 
-import io.sfumato.cuda.driver.DriverLibrary;
 import io.sfumato.cuda.driver.Gpu;
 import java.io.IOException;
 import java.io.InputStream;
@@ -17,8 +16,9 @@ import jcuda.jcudnn.JCudnn;
 import jcuda.jcudnn.cudnnHandle;
 
 /**
- * cuDNN 9 through JCudnn, bound to one device and its stream. Calls are made one at a time, under
- * the lock of this object.
+ * cuDNN 9, bound to one device and its stream: its handle through JCudnn, its {@link CudnnBackend
+ * backend} by {@code java.lang.foreign}. Calls are made one at a time, under the lock of this
+ * object.
  */
 public final class Cudnn {
   private static final Logger LOG = System.getLogger(Cudnn.class.getName());
@@ -31,6 +31,7 @@ public final class Cudnn {
 
   private final Gpu gpu;
   private final NativeLibrary library;
+  private final CudnnBackend backend;
   private final Handle handle = new Handle();
 
   /** A handle that tells its address. */
@@ -43,6 +44,7 @@ public final class Cudnn {
   private Cudnn(Gpu gpu, NativeLibrary library) throws MissingLibraryException {
     this.gpu = gpu;
     this.library = library;
+    this.backend = new CudnnBackend(library);
     gpu.enter();
     int status = JCudnn.cudnnCreate(handle);
     if (status != 0) {
@@ -68,10 +70,6 @@ public final class Cudnn {
    */
   public static Cudnn open(LibrarySearch search, boolean cuda13, Gpu gpu)
       throws MissingLibraryException {
-    if (!DriverLibrary.name().equals("libcuda.so.1")) {
-      throw new MissingLibraryException(
-          "it runs on libcuda.so.1 only and the driver is " + DriverLibrary.name());
-    }
     gpu.enter();
     for (String version : COMPILER_PARTS) {
       tryOpen(search, List.of("libnvrtc-builtins.so." + version));
@@ -80,22 +78,7 @@ public final class Cudnn {
       tryOpen(search, Versions.files(helper, cuda13));
     }
     NativeLibrary library = NativeLibrary.open(search, List.of(LIBRARY));
-    library.require(
-        "cudnnCreate",
-        "cudnnConvolutionForward",
-        "cudnnConvolutionBiasActivationForward",
-        "cudnnConvolutionBackwardData",
-        "cudnnConvolutionBackwardFilter",
-        "cudnnGetConvolutionForwardAlgorithm_v7",
-        "cudnnGetConvolutionBackwardDataAlgorithm_v7",
-        "cudnnGetConvolutionBackwardFilterAlgorithm_v7",
-        "cudnnGetConvolutionForwardWorkspaceSize",
-        "cudnnSetConvolution2dDescriptor",
-        "cudnnSetConvolutionGroupCount",
-        "cudnnSetConvolutionMathType",
-        "cudnnSetTensor4dDescriptor",
-        "cudnnSetFilter4dDescriptor",
-        "cudnnSetActivationDescriptor");
+    library.require("cudnnCreate", "cudnnGetVersion");
     try {
       load();
       return new Cudnn(gpu, library);
@@ -139,7 +122,12 @@ public final class Cudnn {
     return gpu;
   }
 
-  cudnnHandle handle() {
-    return handle;
+  /** The address of the handle (cudnnHandle_t). */
+  long handle() {
+    return handle.address();
+  }
+
+  CudnnBackend backend() {
+    return backend;
   }
 }
