@@ -2,7 +2,7 @@
 package io.sfumato.models.train;
 
 import static org.junit.jupiter.api.Assertions.assertEquals;
-import static org.junit.jupiter.api.Assertions.assertTrue;
+import static org.junit.jupiter.api.Assertions.assertNotEquals;
 
 import io.sfumato.autograd.Autograd;
 import io.sfumato.autograd.optim.AdamW;
@@ -27,7 +27,7 @@ final class GraphedStepTest {
     List<Double> plain = losses(false);
     List<Double> graphed = losses(true);
     assertEquals(plain, graphed);
-    assertTrue(plain.getLast() != plain.getFirst());
+    assertNotEquals(plain.getFirst(), plain.getLast());
   }
 
   private static List<Double> losses(boolean graphed) {
