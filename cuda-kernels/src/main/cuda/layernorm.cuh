@@ -78,4 +78,15 @@ template <int G, int M, int K, int V, class Put> DEV void put_lane_sums(float (&
     }
 }
 
+// Tables of the kernels.
+// Short rows: suffix, type, vectors per lane, lanes per row. At most 40 values per lane.
+#define SHORT_16(X, S, T) X(S, T, 1, 8) X(S, T, 1, 16) X(S, T, 1, 32) X(S, T, 2, 32) X(S, T, 3, 32) X(S, T, 5, 32)
+#define LAYER_NORM_SHORT(X)                                                                                                                        \
+    X(f32, float, 1, 8) X(f32, float, 1, 16) X(f32, float, 1, 32) X(f32, float, 2, 32) X(f32, float, 3, 32) X(f32, float, 6, 32)             \
+    X(f32, float, 10, 32) SHORT_16(X, bf16, bf16) SHORT_16(X, f16, f16)
+// Long rows: suffix, type, vectors per thread; up to 512 threads.
+#define LAYER_NORM_LONG(X)                                                                                                                   \
+    X(f32, float, 2) X(f32, float, 4) X(bf16, bf16, 1) X(bf16, bf16, 2) X(bf16, bf16, 4) X(f16, f16, 1) X(f16, f16, 2) X(f16, f16, 4)
+#define TYPES(X) X(f32, float) X(bf16, bf16) X(f16, f16)
+
 #endif

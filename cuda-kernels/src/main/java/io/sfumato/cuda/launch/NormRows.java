@@ -8,7 +8,8 @@ import io.sfumato.tensor.Tensor;
 import org.jspecify.annotations.Nullable;
 
 /**
- * Which kernel of {@code layernorm.cu} takes rows of a length, and how its blocks share the rows.
+ * Which kernel of {@code layernorm.cu} and {@code layernorm_backward.cu} takes rows of a length,
+ * and how its blocks share the rows.
  *
  * @param gpu the device
  * @param dtype type of the values
@@ -18,6 +19,7 @@ import org.jspecify.annotations.Nullable;
  */
 record NormRows(Gpu gpu, DType dtype, int batches, int per, int n) {
   private static final String FAMILY = "layernorm";
+  private static final String BACKWARD = "layernorm_backward";
   private static final int MOST_ROWS = 1 << 30;
   private static final int LONGEST_BLOCK = 512;
   private static final int REGISTERS = 65536;
@@ -128,11 +130,18 @@ record NormRows(Gpu gpu, DType dtype, int batches, int per, int n) {
     Shape shape = strides(a) == 0 ? shape(x, y, a.gain, a.offset) : null;
     String kernel =
         shape == null ? "layer_norm_any_" + Types.suffix(dtype) : shape.kernel("layer_norm", dtype);
+    boolean lanes = shape != null && shape.lanes != 0;
     int threads = shape == null ? Math.min(roundUp(n), 1024) : shape.threads;
-    int perBlock = shape == null || shape.lanes == 0 ? 1 : shape.threads / shape.lanes;
+    int chunks = 1;
+    if (lanes) {
+      int values = shape.vectors * width();
+      int residents = values <= 16 ? 8 : shape.vectors == 3 ? 6 : shape.vectors <= 6 ? 5 : 4;
+      chunks = chunks(threads / shape.lanes, gpu.multiprocessors() * residents);
+    }
     gpu.kernel(FAMILY, kernel)
-        .grid((rows() + perBlock - 1) / perBlock)
+        .grid(lanes ? (long) batches * chunks : rows())
         .block(threads)
+        .shared(lanes ? 2 * n * dtype.bytes() : 0)
         .pointer(x)
         .pointer(y)
         .pointer(mean)
@@ -143,7 +152,7 @@ record NormRows(Gpu gpu, DType dtype, int batches, int per, int n) {
         .i64(a.offsetStride)
         .f32(a.plus)
         .f32(eps)
-        .i32(rows())
+        .i32(lanes ? chunks : rows())
         .i32(per)
         .i32(n)
         .run();
@@ -169,15 +178,15 @@ record NormRows(Gpu gpu, DType dtype, int batches, int per, int n) {
       return;
     }
     boolean sums = dgain != 0 || doffset != 0;
-    int threads = shape.lanes == 0 ? shape.threads : shape.vectors == 10 ? 256 : 384;
+    int threads = shape.lanes == 0 ? shape.threads : backwardThreads(shape);
     int groups = shape.lanes == 0 ? 1 : threads / shape.lanes;
     int chunks = chunks(groups, gpu.multiprocessors() * residents(shape, threads));
     boolean parts = sums && chunks > 1;
     try (Scratch part = gpu.scratch(parts ? 8L * batches * chunks * n : 0)) {
-      gpu.kernel(FAMILY, shape.kernel("layer_norm_backward", dtype))
+      gpu.kernel(BACKWARD, shape.kernel("layer_norm_backward", dtype))
           .grid((long) batches * chunks)
           .block(threads)
-          .shared(shape.lanes == 0 ? 0 : threads / 32 * 2 * shape.lanes * width() * 4)
+          .shared(shape.lanes == 0 ? 0 : backwardShared(shape, threads))
           .pointer(dy)
           .pointer(x)
           .pointer(mean)
@@ -197,6 +206,19 @@ record NormRows(Gpu gpu, DType dtype, int batches, int per, int n) {
         finish(gpu, dtype, part.address(), dgain, doffset, n, batches, chunks, n);
       }
     }
+  }
+
+  /** Threads whose vectors of two rows of dy and x fit into shared memory. */
+  private int backwardThreads(Shape shape) {
+    int threads = shape.vectors * width() <= 16 ? 384 : shape.vectors == 10 ? 320 : 512;
+    while (threads > 32 && backwardShared(shape, threads) > gpu.sharedPerBlock()) {
+      threads -= 32;
+    }
+    return threads;
+  }
+
+  private int backwardShared(Shape shape, int threads) {
+    return 64 * shape.vectors * threads + n * dtype.bytes();
   }
 
   /** Blocks that a multiprocessor holds at once, by the registers of the kernels. */
@@ -231,7 +253,7 @@ record NormRows(Gpu gpu, DType dtype, int batches, int per, int n) {
 
   private void backwardAny(
       long dy, long x, long mean, long rstd, Affine a, long dx, long dgain, long doffset) {
-    gpu.kernel(FAMILY, "layer_norm_backward_any_" + Types.suffix(dtype))
+    gpu.kernel(BACKWARD, "layer_norm_backward_any_" + Types.suffix(dtype))
         .grid(rows())
         .block(Math.min(roundUp(n), 1024))
         .pointer(dy)
@@ -253,7 +275,7 @@ record NormRows(Gpu gpu, DType dtype, int batches, int per, int n) {
     long wanted = 8L * gpu.multiprocessors() / ((long) batches * tiles);
     int chunks = (int) Math.clamp(wanted, 1, (per + 15) / 16);
     try (Scratch part = gpu.scratch(chunks > 1 ? 8L * batches * chunks * n : 0)) {
-      gpu.kernel(FAMILY, "layer_norm_sums_" + Types.suffix(dtype))
+      gpu.kernel(BACKWARD, "layer_norm_sums_" + Types.suffix(dtype))
           .grid((long) batches * chunks, tiles)
           .block(threads)
           .pointer(dy)
@@ -287,7 +309,7 @@ record NormRows(Gpu gpu, DType dtype, int batches, int per, int n) {
       int batches,
       int chunks,
       int n) {
-    gpu.kernel(FAMILY, "layer_norm_finish_" + Types.suffix(dtype))
+    gpu.kernel(BACKWARD, "layer_norm_finish_" + Types.suffix(dtype))
         .grid((long) batches * ((n + 31) / 32))
         .block(32, 16)
         .pointer(part)
