@@ -7,7 +7,8 @@
 // `fused`: a block keeps all pixels of a tile of channels in registers; the variance comes from differences to the mean. One launch.
 // Larger slabs: `moments` (a block reads a chunk of the pixels, each thread sums differences to its first value, so large means do not cancel: the error
 // of the variance is at most that of summing its thread's few values) and `apply`, whose blocks join the moments of the chunks (Chan et al. 1979) and
-// normalise; they walk backwards, as what was read last is still in the second cache. `any`: a block per group, every size and alignment.
+// normalise; they walk backwards, as what was read last is still in the second cache. A launch (`step`) does either, or the second of some samples beside
+// the first of others. `any`: a block per group, every size and alignment.
 #include "groupnorm.cuh"
 
 // ---- Device functions --------------------------------------------------------------------------------------------------------------------------------
@@ -29,7 +30,7 @@ DEV void forward_fused(const T* x, T* y, const T* w, const T* b, float* mean, fl
     DYN_SHARED(float, shared);
     int tiled = s.tile / s.per;
     float *means = shared, *rstds = shared + tiled, *entry = shared + 2 * tiled;
-    Place<T, LAST> p(s);
+    Place<T, LAST> p(s, (int)blockIdx.x);
     int rows = p.active ? s.rows : 0;
     float size = (float)s.per * (float)s.pixels;
     Vec<T, V> v[K];
@@ -38,6 +39,8 @@ DEV void forward_fused(const T* x, T* y, const T* w, const T* b, float* mean, fl
         int r = p.lane + k * s.lanes;
         if (r < rows) v[k] = load_stream<V>(x + p.base + r * p.stride);
     }
+    Weights<T> weights;
+    if constexpr (K < 16) weights.template load<LAST>(s, p, w, b);  // early, where registers allow
     float sum[V];
 #pragma unroll
     for (int i = 0; i < V; i++) sum[i] = 0.f;
@@ -79,7 +82,11 @@ DEV void forward_fused(const T* x, T* y, const T* w, const T* b, float* mean, fl
     __syncthreads();
     if (!p.active) return;
     Lines<T> lines;
-    lines.template load<LAST>(s, p, means, rstds, w, b);
+    if constexpr (K < 16) {
+        lines.template load<LAST>(s, p, means, rstds, weights);
+    } else {
+        lines.template load<LAST>(s, p, means, rstds, w, b);
+    }
 #pragma unroll
     for (int k = 0; k < K; k++) {
         int r = p.lane + k * s.lanes;
@@ -88,10 +95,10 @@ DEV void forward_fused(const T* x, T* y, const T* w, const T* b, float* mean, fl
 }
 
 /** Mean and sum of squared differences to it of each group of a chunk: part [N, chunks, groups, 2]. */
-template <class T, bool LAST> DEV void moments(const T* x, float* part, const Slabs& s) {
+template <class T, bool LAST> DEV void moments(const T* x, float* part, const Slabs& s, int block) {
     constexpr int V = Wide<T>::N;
     DYN_SHARED(float, shared);
-    Place<T, LAST> p(s);
+    Place<T, LAST> p(s, block);
     int u = LAST ? together<V>(s.per) : V;
     int entries = LAST ? s.per / u : s.per;
     int first = p.chunk * s.chunk, last = first + s.chunk < s.rows ? first + s.chunk : s.rows;
@@ -168,12 +175,13 @@ template <class T, bool LAST> DEV void moments(const T* x, float* part, const Sl
 
 /** Joins the moments of the chunks and normalises one chunk. */
 template <class T, bool LAST>
-DEV void apply(const T* x, T* y, const T* w, const T* b, const float* part, float* mean, float* rstd, const Slabs& s, float eps, int with_silu) {
+DEV void apply(const T* x, T* y, const T* w, const T* b, const float* part, float* mean, float* rstd, const Slabs& s, float eps, int with_silu,
+               int block, bool streamed) {
     constexpr int V = Wide<T>::N;
     DYN_SHARED(float, shared);
     int tiled = s.tile / s.per;
     float *means = shared, *rstds = shared + tiled;
-    Place<T, LAST> p(s);
+    Place<T, LAST> p(s, block);
     for (int g = warp_index(); g < tiled; g += block_threads() >> 5) {
         const float* from = part + 2 * ((i64)p.sample * s.chunks * s.groups + p.tile * tiled + g);
         float m = 0.f, q = 0.f;
@@ -208,7 +216,7 @@ DEV void apply(const T* x, T* y, const T* w, const T* b, const float* part, floa
     i64 at = p.base + (first + p.lane) * p.stride, step = s.lanes * p.stride;
 #pragma unroll 4
     for (int k = count - 1; k >= 0; k--) {
-        store_vec(y + at + k * step, normalised(lines, load_stream<V>(x + at + k * step), with_silu));
+        put_vec(y + at + k * step, normalised(lines, load_stream<V>(x + at + k * step), with_silu), streamed);
     }
 }
 
@@ -259,14 +267,17 @@ DEV void forward_any(const T* x, T* y, const T* w, const T* b, float* mean, floa
     (const T* x, T* y, const T* w, const T* b, float* mean, float* rstd, Slabs s, float eps, int with_silu) {                                \
         forward_fused<T, L, K>(x, y, w, b, mean, rstd, s, eps, with_silu);                                                                   \
     }
-// x [N, C, S], part [N, chunks, groups, 2]. Grid: N * (C / tile) * chunks.
-#define MOMENTS(S, T, O, L)                                                                                                                  \
-    KERNEL_BOUNDS(group_norm_moments_##O##_##S, 512, 2)(const T* x, float* part, Slabs s) { moments<T, L>(x, part, s); }
-// x, y [N, C, S], w and b [C] or null, part [N, chunks, groups, 2], mean and rstd [N, groups]. Grid: N * (C / tile) * chunks.
-#define APPLY(S, T, O, L)                                                                                                                    \
-    KERNEL_BOUNDS(group_norm_apply_##O##_##S, 512, 2)                                                                                        \
-    (const T* x, T* y, const T* w, const T* b, const float* part, float* mean, float* rstd, Slabs s, float eps, int with_silu) {             \
-        apply<T, L>(x, y, w, b, part, mean, rstd, s, eps, with_silu);                                                                        \
+// x, y [N, C, S], w and b [C] or null, part [N, chunks, groups, 2], mean and rstd [N, groups]. Grid: the blocks of the step, of N * (C / tile) * chunks.
+#define FORWARD_STEP(S, T, O, L)                                                                                                             \
+    KERNEL_BOUNDS(group_norm_step_##O##_##S, 512, 2)                                                                                         \
+    (const T* x, T* y, const T* w, const T* b, float* part, float* mean, float* rstd, Slabs s, float eps, int with_silu, Step step,          \
+     int streamed) {                                                                                                                         \
+        int block;                                                                                                                           \
+        if (step.writes(block)) {                                                                                                            \
+            apply<T, L>(x, y, w, b, part, mean, rstd, s, eps, with_silu, block, streamed);                                                   \
+        } else {                                                                                                                             \
+            moments<T, L>(x, part, s, block);                                                                                                \
+        }                                                                                                                                    \
     }
 // x, y [N, C, S], channels-last or not, w and b [C] or null, mean and rstd [N, groups]. Grid: N * groups.
 #define FORWARD_ANY(S, T)                                                                                                                    \
@@ -275,14 +286,13 @@ DEV void forward_any(const T* x, T* y, const T* w, const T* b, float* mean, floa
         forward_any<T>(x, y, w, b, mean, rstd, groups, per, pixels, last, eps, silu);                                                        \
     }
 FUSED(FORWARD_FUSED)
-ORDERS(MOMENTS)
-ORDERS(APPLY)
+ORDERS(FORWARD_STEP)
 TYPES(FORWARD_ANY)
 
 // ---- For the emulator --------------------------------------------------------------------------------------------------------------------------------
 
 #define EXPORT_FUSED(S, T, O, L, K) EMU_EXPORT(group_norm_fused_##O##_k##K##_##S)
-#define EXPORT_ORDER(S, T, O, L) EMU_EXPORT(group_norm_moments_##O##_##S) EMU_EXPORT(group_norm_apply_##O##_##S)
+#define EXPORT_ORDER(S, T, O, L) EMU_EXPORT(group_norm_step_##O##_##S)
 #define EXPORT_ANY(S, T) EMU_EXPORT(group_norm_any_##S)
 FUSED(EXPORT_FUSED)
 ORDERS(EXPORT_ORDER)

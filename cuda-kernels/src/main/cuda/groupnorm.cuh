@@ -42,10 +42,10 @@ template <class T, bool LAST> struct Place {
     i64 base;                 // offset of row 0
     i64 stride;               // from row to row
 
-    DEVM explicit Place(const Slabs& s) {
+    DEVM Place(const Slabs& s, int block) {
         int tiles = s.channels / s.tile;
-        chunk = (int)blockIdx.x % s.chunks;
-        int rest = (int)blockIdx.x / s.chunks;
+        chunk = block % s.chunks;
+        int rest = block / s.chunks;
         tile = rest % tiles;
         sample = rest / tiles;
         int t = (int)threadIdx.x;
@@ -108,12 +108,45 @@ DEV void group_sums(const Slabs& s, const Place<T, LAST>& p, const float (&v)[Wi
     __syncthreads();
 }
 
+/** Weights and biases of a thread's V channels; 1 and 0 where there are none. */
+template <class T> struct Weights {
+    static constexpr int V = Wide<T>::N;
+    Vec<T, V> w, b;
+
+    /** w and b [C] or null. */
+    template <bool LAST> DEVM void load(const Slabs& s, const Place<T, LAST>& p, const T* weights, const T* biases) {
+        fill<LAST>(s, p, weights, 1.f, w);
+        fill<LAST>(s, p, biases, 0.f, b);
+    }
+
+    template <bool LAST> DEVM static void fill(const Slabs& s, const Place<T, LAST>& p, const T* from, float absent, Vec<T, V>& to) {
+        int c = p.tile * s.tile + p.channel;
+        if (from && p.active && LAST && is_aligned(from, 16)) {
+            to = load_vec<V>(from + c);
+        } else {
+#pragma unroll
+            for (int i = 0; i < V; i++) to[i] = from && p.active ? from[c + (LAST ? i : 0)] : from_float<T>(absent);
+        }
+    }
+};
+
 /** What a thread needs to normalise V values: z = (x - mean) factor + bias. */
 template <class T> struct Lines {
     static constexpr int V = Wide<T>::N;
     float mean[V], factor[V], bias[V];
 
-    /** Statistics of the tile's groups, w and b [C] or null. */
+    /** Statistics of the tile's groups. */
+    template <bool LAST> DEVM void load(const Slabs& s, const Place<T, LAST>& p, const float* means, const float* rstds, const Weights<T>& weights) {
+#pragma unroll
+        for (int i = 0; i < V; i++) {
+            int g = p.channel_of(i) / s.per;
+            mean[i] = means[g];
+            factor[i] = rstds[g] * to_float(weights.w[i]);
+            bias[i] = to_float(weights.b[i]);
+        }
+    }
+
+    /** The same from w and b [C] or null: fewer registers, later loads. */
     template <bool LAST> DEVM void load(const Slabs& s, const Place<T, LAST>& p, const float* means, const float* rstds, const T* w, const T* b) {
 #pragma unroll
         for (int i = 0; i < V; i++) {
@@ -125,6 +158,32 @@ template <class T> struct Lines {
         }
     }
 };
+
+/**
+ * The blocks of a launch that goes over the slabs of some samples for the first time and of others for the second time, in turns: so the second reads
+ * find in the second cache what the launch before has read, while the memory is busy with the first reads.
+ */
+struct Step {
+    int first, firsts;    // blocks [first, first + firsts) of the slabs are summed up
+    int second, seconds;  // blocks [second, second + seconds) are written
+
+    /** Whether this block writes, and which block of the slabs it is. */
+    DEVM bool writes(int& block) const {
+        int i = (int)blockIdx.x, pairs = firsts < seconds ? firsts : seconds;
+        bool second_time = i < 2 * pairs ? (i & 1) != 0 : seconds > firsts;
+        block = (second_time ? second : first) + (i < 2 * pairs ? i >> 1 : i - pairs);
+        return second_time;
+    }
+};
+
+/** Stores a vector; `streamed`: it does not stay in the second cache. */
+template <int V, class T> DEV void put_vec(T* p, const Vec<T, V>& v, bool streamed) {
+    if (streamed) {
+        store_stream(p, v);
+    } else {
+        store_vec(p, v);
+    }
+}
 
 DEV float silu(float z) { return z * sigmoid_fast(z); }
 

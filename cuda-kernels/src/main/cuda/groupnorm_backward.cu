@@ -6,8 +6,9 @@
 //   of each sample and channel:  A = sum dz,  B = sum dz x^            db = sum over samples of A,  dw = sum over samples of B
 //   of each sample and group:    s1 = sum w A,  s2 = sum w B           dx = rstd (dz w - s1 / M - x^ s2 / M)
 //
-// `fused`: a block keeps x and dy of all pixels of a tile of channels in registers. Larger slabs: `sums` of chunks of the pixels, added up by
-// layer_norm_finish, then `apply`. `any`: a block per group, every size and alignment. All leave [N, 2, C] = (B, A) for dw and db, which
+// `fused`: a block keeps x and dy of all pixels of a tile of channels in registers. Larger slabs: sums of chunks of the pixels, then dx, whose blocks
+// join the chunks; a launch (`step`) does either, or the second of some samples beside the first of others. `any`: a block per group, every size and
+// alignment. All leave [N, 2, C] = (B, A) for dw and db, which
 // layer_norm_finish adds up over samples; with one sample, `fused` writes dw and db itself.
 #include "groupnorm.cuh"
 
@@ -95,13 +96,10 @@ DEV void channel_sums(const Slabs& s, const Place<T, LAST>& p, const float (&b)[
     __syncthreads();
 }
 
-/** The thread's constants of dx from B and A of the tile's channels: c0 = rstd s1 / M, c1 = rstd^2 s2 / M. Ends with a barrier; s in shared memory. */
-template <class T, bool LAST>
-DEV void constants(const Slabs& s, const Place<T, LAST>& p, const float* b, const float* a, const float* rstds, const T* w, float* shared,
-                   float (&c0)[Wide<T>::N], float (&c1)[Wide<T>::N]) {
-    int tiled = s.tile / s.per;
-    float size = (float)s.per * (float)s.pixels;
-    for (int g = warp_index(); g < tiled; g += block_threads() >> 5) {
+/** s1 and s2 of each group of the tile from B and A of its channels in shared memory: put(g, s1, s2) in one lane of a warp. */
+template <class T, bool LAST, class Put>
+DEV void join_channels(const Slabs& s, const Place<T, LAST>& p, const float* b, const float* a, const T* w, Put&& put) {
+    for (int g = warp_index(); g < s.tile / s.per; g += block_threads() >> 5) {
         float s1 = 0.f, s2 = 0.f;
         for (int i = lane(); i < s.per; i += 32) {
             int c = g * s.per + i;
@@ -111,20 +109,34 @@ DEV void constants(const Slabs& s, const Place<T, LAST>& p, const float* b, cons
         }
         s1 = warp_sum(s1);
         s2 = warp_sum(s2);
-        if (lane() == 0) {
-            float r = rstds[g];
-            shared[g] = r * (s1 / size);
-            shared[tiled + g] = r * r * (s2 / size);
-        }
-    }
-    __syncthreads();
-#pragma unroll
-    for (int i = 0; i < Wide<T>::N; i++) {
-        int g = p.active ? p.channel_of(i) / s.per : 0;
-        c0[i] = shared[g];
-        c1[i] = shared[tiled + g];
+        if (lane() == 0) put(g, s1, s2);
     }
 }
+
+/** The constants of dx of the tile's groups: c0 = rstd s1 / M, c1 = rstd^2 s2 / M. */
+struct Constants {
+    float* shared;  // [2, groups of the tile]
+    int tiled;
+    float size;  // M
+
+    DEVM Constants(const Slabs& s, float* at) : shared(at), tiled(s.tile / s.per), size((float)s.per * (float)s.pixels) {}
+
+    DEVM void put(int g, float s1, float s2, float r) const {
+        shared[g] = r * (s1 / size);
+        shared[tiled + g] = r * r * (s2 / size);
+    }
+
+    /** Those of a thread. Begins with a barrier. */
+    template <class T, bool LAST> DEVM void get(const Slabs& s, const Place<T, LAST>& p, float (&c0)[Wide<T>::N], float (&c1)[Wide<T>::N]) const {
+        __syncthreads();
+#pragma unroll
+        for (int i = 0; i < Wide<T>::N; i++) {
+            int g = p.active ? p.channel_of(i) / s.per : 0;
+            c0[i] = shared[g];
+            c1[i] = shared[tiled + g];
+        }
+    }
+};
 
 /** All pixels of a tile in registers, at most K vectors of x and of dy per thread. */
 template <class T, bool LAST, int K>
@@ -132,7 +144,7 @@ DEV void backward_fused(const T* dy, const T* x, const float* mean, const float*
                         const Slabs& s, int with_silu) {
     constexpr int V = Wide<T>::N;
     DYN_SHARED(float, total);
-    Place<T, LAST> p(s);
+    Place<T, LAST> p(s, (int)blockIdx.x);
     int rows = p.active ? s.rows : 0, tiled = s.tile / s.per;
     i64 statistics = (i64)p.sample * s.groups + p.tile * tiled;
     const float *means = mean + statistics, *rstds = rstd + statistics;
@@ -146,7 +158,9 @@ DEV void backward_fused(const T* dy, const T* x, const float* mean, const float*
         }
     }
     Lines<T> lines;
-    if (p.active) lines.template load<LAST>(s, p, means, rstds, w, b);
+    Weights<T> weights;
+    weights.template load<LAST>(s, p, w, b);
+    if (p.active) lines.template load<LAST>(s, p, means, rstds, weights);
     float sum_b[V], sum_a[V];
 #pragma unroll
     for (int i = 0; i < V; i++) sum_b[i] = sum_a[i] = 0.f;
@@ -167,7 +181,9 @@ DEV void backward_fused(const T* dy, const T* x, const float* mean, const float*
         if (db) db[first + c] = from_float<T>(total[s.tile + c]);
     }
     float c0[V], c1[V];
-    constants<T, LAST>(s, p, total, total + s.tile, rstds, w, total + 2 * s.tile, c0, c1);
+    Constants constants(s, total + 2 * s.tile);
+    join_channels(s, p, total, total + s.tile, w, [&](int g, float s1, float s2) { constants.put(g, s1, s2, rstds[g]); });
+    constants.get(s, p, c0, c1);
 #pragma unroll
     for (int k = 0; k < K; k++) {
         int r = p.lane + k * s.lanes;
@@ -175,13 +191,21 @@ DEV void backward_fused(const T* dy, const T* x, const float* mean, const float*
     }
 }
 
-/** B and A of a chunk of the pixels: part [N, chunks, 2, C]. */
+/** Sums of the chunks of a sample's pixels. */
+struct Parts {
+    float* channels;  // [N, chunks, 2, C]: B and A
+    float* groups;    // [N, chunks, groups, 2]: s1 and s2
+};
+
+/** B and A, s1 and s2 of a chunk of the pixels. */
 template <class T, bool LAST>
-DEV void chunk_sums(const T* dy, const T* x, const float* mean, const float* rstd, const T* w, const T* b, float* part, const Slabs& s, int with_silu) {
+DEV void chunk_sums(const T* dy, const T* x, const float* mean, const float* rstd, const T* w, const T* b, const Parts& parts, const Slabs& s,
+                    int with_silu, int block) {
     constexpr int V = Wide<T>::N;
     DYN_SHARED(float, total);
-    Place<T, LAST> p(s);
-    i64 statistics = (i64)p.sample * s.groups + p.tile * (s.tile / s.per);
+    Place<T, LAST> p(s, block);
+    int tiled = s.tile / s.per;
+    i64 statistics = (i64)p.sample * s.groups + p.tile * tiled;
     float sum_b[V], sum_a[V];
 #pragma unroll
     for (int i = 0; i < V; i++) sum_b[i] = sum_a[i] = 0.f;
@@ -197,24 +221,53 @@ DEV void chunk_sums(const T* dy, const T* x, const float* mean, const float* rst
         }
     }
     channel_sums<T, LAST>(s, p, sum_b, sum_a, rstd + statistics, total);
-    float* to = part + 2 * ((i64)p.sample * s.chunks + p.chunk) * s.channels + (i64)p.tile * s.tile;
+    i64 chunk = (i64)p.sample * s.chunks + p.chunk;
+    float* to = parts.channels + 2 * chunk * s.channels + (i64)p.tile * s.tile;
     for (int c = (int)threadIdx.x; c < s.tile; c += (int)blockDim.x) {
         to[c] = total[c];
         to[s.channels + c] = total[s.tile + c];
     }
+    to = parts.groups + 2 * (chunk * s.groups + p.tile * tiled);
+    join_channels(s, p, total, total + s.tile, w, [&](int g, float s1, float s2) {
+        to[2 * g] = s1;
+        to[2 * g + 1] = s2;
+    });
 }
 
-/** dx of a chunk of the pixels, from sums [N, 2, C]; backwards, as what was read last is still in the second cache. */
+/** dx of a chunk of the pixels; backwards, as what was read last is still in the second cache. Adds up a share of the tile's channels in sums [N, 2, C]. */
 template <class T, bool LAST>
-DEV void apply_backward(const T* dy, const T* x, const float* mean, const float* rstd, const T* w, const T* b, const float* sums, T* dx, const Slabs& s,
-                        int with_silu) {
+DEV void apply_backward(const T* dy, const T* x, const float* mean, const float* rstd, const T* w, const T* b, const Parts& parts, float* sums, T* dx,
+                        const Slabs& s, int with_silu, int block, bool streamed) {
     constexpr int V = Wide<T>::N;
     DYN_SHARED(float, shared);
-    Place<T, LAST> p(s);
-    i64 statistics = (i64)p.sample * s.groups + p.tile * (s.tile / s.per);
-    const float* from = sums + 2 * (i64)p.sample * s.channels + (i64)p.tile * s.tile;
+    Place<T, LAST> p(s, block);
+    int tiled = s.tile / s.per;
+    i64 statistics = (i64)p.sample * s.groups + p.tile * tiled, chunk = (i64)p.sample * s.chunks;
+    Constants constants(s, shared);
+    for (int g = warp_index(); g < tiled; g += block_threads() >> 5) {
+        const float* from = parts.groups + 2 * (chunk * s.groups + p.tile * tiled + g);
+        float s1 = 0.f, s2 = 0.f;
+        for (int c = lane(); c < s.chunks; c += 32) {
+            s1 += from[(i64)2 * c * s.groups];
+            s2 += from[(i64)2 * c * s.groups + 1];
+        }
+        s1 = warp_sum(s1);
+        s2 = warp_sum(s2);
+        if (lane() == 0) constants.put(g, s1, s2, rstd[statistics + g]);
+    }
     float c0[V], c1[V];
-    constants<T, LAST>(s, p, from, from + s.channels, rstd + statistics, w, shared, c0, c1);
+    constants.get(s, p, c0, c1);
+    if (sums) {
+        int share = div_up(2 * s.tile, s.chunks), end = (p.chunk + 1) * share < 2 * s.tile ? (p.chunk + 1) * share : 2 * s.tile;
+        for (int i = p.chunk * share + (int)threadIdx.x; i < end; i += (int)blockDim.x) {
+            i64 column = (i64)(i / s.tile) * s.channels + p.tile * s.tile + i % s.tile;
+            const float* from = parts.channels + 2 * chunk * s.channels + column;
+            float sum = 0.f;
+#pragma unroll 4
+            for (int c = 0; c < s.chunks; c++) sum += from[(i64)2 * c * s.channels];
+            sums[2 * (i64)p.sample * s.channels + column] = sum;
+        }
+    }
     if (!p.active) return;
     Lines<T> lines;
     lines.template load<LAST>(s, p, mean + statistics, rstd + statistics, w, b);
@@ -223,7 +276,7 @@ DEV void apply_backward(const T* dy, const T* x, const float* mean, const float*
     i64 step = s.lanes * p.stride, at = p.base + (first + p.lane) * p.stride + (count - 1) * step;
 #pragma unroll 2
     for (int k = 0; k < count; k++) {
-        store_vec(dx + at, gradient(lines, load_stream<V>(dy + at), load_stream<V>(x + at), with_silu, c0, c1));
+        put_vec(dx + at, gradient(lines, load_stream<V>(dy + at), load_stream<V>(x + at), with_silu, c0, c1), streamed);
         at -= step;
     }
 }
@@ -292,18 +345,17 @@ DEV void backward_any(const T* dy, const T* x, const float* mean, const float* r
      int with_silu) {                                                                                                                        \
         backward_fused<T, L, K>(dy, x, mean, rstd, w, b, dx, sums, dw, db, s, with_silu);                                                    \
     }
-// part [N, chunks, 2, C]. Grid: N * (C / tile) * chunks.
-#define CHUNK_SUMS(S, T, O, L)                                                                                                               \
-    KERNEL_BOUNDS(group_norm_backward_sums_##O##_##S, 512, 1)                                                                                \
-    (const T* dy, const T* x, const float* mean, const float* rstd, const T* w, const T* b, float* part, Slabs s, int with_silu) {           \
-        chunk_sums<T, L>(dy, x, mean, rstd, w, b, part, s, with_silu);                                                                       \
-    }
-// sums [N, 2, C]. Grid: N * (C / tile) * chunks.
-#define APPLY_BACKWARD(S, T, O, L)                                                                                                           \
-    KERNEL_BOUNDS(group_norm_backward_apply_##O##_##S, 512, 1)                                                                               \
-    (const T* dy, const T* x, const float* mean, const float* rstd, const T* w, const T* b, const float* sums, T* dx, Slabs s,               \
-     int with_silu) {                                                                                                                        \
-        apply_backward<T, L>(dy, x, mean, rstd, w, b, sums, dx, s, with_silu);                                                               \
+// channels [N, chunks, 2, C], group_parts [N, chunks, groups, 2], sums [N, 2, C] or null. Grid: the blocks of the step, of N * (C / tile) * chunks.
+#define BACKWARD_STEP(S, T, O, L)                                                                                                            \
+    KERNEL_BOUNDS(group_norm_backward_step_##O##_##S, 256, 3)                                                                                \
+    (const T* dy, const T* x, const float* mean, const float* rstd, const T* w, const T* b, float* channels, float* group_parts,             \
+     float* sums, T* dx, Slabs s, int with_silu, Step step, int streamed) {                                                                  \
+        int block;                                                                                                                           \
+        if (step.writes(block)) {                                                                                                            \
+            apply_backward<T, L>(dy, x, mean, rstd, w, b, Parts{channels, group_parts}, sums, dx, s, with_silu, block, streamed);            \
+        } else {                                                                                                                             \
+            chunk_sums<T, L>(dy, x, mean, rstd, w, b, Parts{channels, group_parts}, s, with_silu, block);                                    \
+        }                                                                                                                                    \
     }
 // Channels-last or not; sums [N, 2, C] or null. Grid: N * groups.
 #define BACKWARD_ANY(S, T)                                                                                                                   \
@@ -313,14 +365,13 @@ DEV void backward_any(const T* dy, const T* x, const float* mean, const float* r
         backward_any<T>(dy, x, mean, rstd, w, b, dx, sums, groups, per, pixels, last, with_silu);                                            \
     }
 FUSED(BACKWARD_FUSED)
-ORDERS(CHUNK_SUMS)
-ORDERS(APPLY_BACKWARD)
+ORDERS(BACKWARD_STEP)
 TYPES(BACKWARD_ANY)
 
 // ---- For the emulator --------------------------------------------------------------------------------------------------------------------------------
 
 #define EXPORT_FUSED(S, T, O, L, K) EMU_EXPORT(group_norm_backward_fused_##O##_k##K##_##S)
-#define EXPORT_ORDER(S, T, O, L) EMU_EXPORT(group_norm_backward_sums_##O##_##S) EMU_EXPORT(group_norm_backward_apply_##O##_##S)
+#define EXPORT_ORDER(S, T, O, L) EMU_EXPORT(group_norm_backward_step_##O##_##S)
 #define EXPORT_ANY(S, T) EMU_EXPORT(group_norm_backward_any_##S)
 FUSED(EXPORT_FUSED)
 ORDERS(EXPORT_ORDER)

@@ -152,6 +152,24 @@ class NormKernelsTest {
     checkWithGradients(c, Relay.ROW_MAJOR);
   }
 
+  /** Two samples of 16-bit values at a time, and then the fifth; one of f32. */
+  @ParameterizedTest
+  @EnumSource(names = {"CHANNELS_LAST", "ROW_MAJOR"})
+  void samplesInTurnsAreNormalisedAsAllAtOnce(Relay relay) throws Throwable {
+    List<OpCase> c = new ArrayList<>();
+    groups(c, 1, true, 5, 128, 23, 24);
+    String before = System.setProperty("sfumato.cuda.groupnorm.turn", "300");
+    try {
+      checkWithGradients(c.get(0), relay);
+    } finally {
+      if (before == null) {
+        System.clearProperty("sfumato.cuda.groupnorm.turn");
+      } else {
+        System.setProperty("sfumato.cuda.groupnorm.turn", before);
+      }
+    }
+  }
+
   @ParameterizedTest
   @EnumSource(names = {"F32", "BF16"})
   void readsModulationOutOfAWiderProduct(DType dtype) {

@@ -2,21 +2,25 @@
 package io.sfumato.cuda.launch;
 
 import io.sfumato.cuda.driver.Gpu;
+import io.sfumato.cuda.driver.Launch;
 import io.sfumato.cuda.launch.GroupNormSlabs.Problem;
 import io.sfumato.cuda.memory.Scratch;
-import io.sfumato.tensor.DType;
 import io.sfumato.tensor.Tensor;
 import io.sfumato.tensor.exec.Kernel;
 import io.sfumato.tensor.exec.KernelTable;
 import io.sfumato.tensor.ops.GroupNorm;
 import io.sfumato.tensor.ops.GroupNormBackward;
+import java.util.function.Supplier;
 import org.jspecify.annotations.Nullable;
 
 /** Group normalisation, in the memory order of the result. */
 final class GroupNormLaunch {
   private static final int FORWARD_THREADS = 512;
-  private static final int BACKWARD_FUSED_THREADS = 256;
+  private static final int BACKWARD_THREADS = 256;
   private static final int ANY_THREADS = 512;
+
+  /** What a turn reads, so that two fit into the second cache of large devices with the results. */
+  private static final long TURN_KILOBYTES = 22 << 10;
 
   private GroupNormLaunch() {}
 
@@ -51,6 +55,53 @@ final class GroupNormLaunch {
         + Types.suffix(x.dtype());
   }
 
+  /**
+   * How samples that are read twice go through the device: {@code size} at a time, in {@code count}
+   * turns. A launch reads some for the first time and the ones before for the second time.
+   */
+  private record Turns(Problem problem, GroupNormSlabs slabs, int size, int count) {
+    /**
+     * The turns, or null if there are no slabs of the problem.
+     *
+     * @param tensors how many tensors are read twice
+     * @param threads threads of a block
+     * @param blocks blocks that the device holds at once
+     */
+    static @Nullable Turns of(Problem p, int tensors, int threads, int blocks) {
+      long bytes = Long.getLong("sfumato.cuda.groupnorm.turn", TURN_KILOBYTES) << 10;
+      long one = tensors * p.bytes();
+      long most = Math.max(1, bytes / one);
+      boolean whole = p.samples() * one <= bytes + bytes / 2;
+      int count = whole ? 1 : (int) ((p.samples() + most - 1) / most);
+      int size = (p.samples() + count - 1) / count;
+      count = (p.samples() + size - 1) / size;
+      GroupNormSlabs slabs =
+          GroupNormSlabs.chunked(p.with(size), threads, count == 1 ? blocks : blocks / 2);
+      return slabs == null ? null : new Turns(p, slabs, size, count);
+    }
+
+    /** Blocks of the slabs before a turn. */
+    private int before(int turn) {
+      int samples = Math.clamp((long) turn * size, 0, problem.samples());
+      return Math.toIntExact(slabs.blocks(samples));
+    }
+
+    /** Runs the launches, each with what they take before the last two arguments. */
+    void run(Supplier<Launch> kernel) {
+      for (int turn = 0; turn <= count; turn++) {
+        int second = before(turn - 1);
+        int first = before(turn);
+        int end = before(turn + 1);
+        kernel
+            .get()
+            .grid((long) end - second)
+            .ints(first, end - first, second, first - second)
+            .i32(count == 1 ? 0 : 1)
+            .run();
+      }
+    }
+  }
+
   /** The normalisation. */
   static final class Forward implements Kernel<GroupNorm> {
     private static final String FAMILY = "groupnorm";
@@ -73,14 +124,12 @@ final class GroupNormLaunch {
         int processors = gpu.multiprocessors();
         GroupNormSlabs fused =
             aligned ? GroupNormSlabs.fused(p, FORWARD_THREADS, processors) : null;
-        GroupNormSlabs chunked =
-            aligned && fused == null
-                ? GroupNormSlabs.chunked(p, FORWARD_THREADS, 2 * processors)
-                : null;
+        Turns turns =
+            aligned && fused == null ? Turns.of(p, 1, FORWARD_THREADS, 2 * processors) : null;
         if (fused != null) {
           fused(gpu, op, p, fused, x, w, b, out);
-        } else if (chunked != null) {
-          chunked(gpu, op, p, chunked, x, w, b, out);
+        } else if (turns != null) {
+          inTurns(gpu, op, p, turns, x, w, b, out);
         } else {
           any(gpu, op, p, x, w, b, out);
         }
@@ -112,39 +161,26 @@ final class GroupNormLaunch {
           .run();
     }
 
-    private static void chunked(
-        Gpu gpu,
-        GroupNorm op,
-        Problem p,
-        GroupNormSlabs slabs,
-        long x,
-        long w,
-        long b,
-        Tensor[] out) {
+    private static void inTurns(
+        Gpu gpu, GroupNorm op, Problem p, Turns turns, long x, long w, long b, Tensor[] out) {
+      GroupNormSlabs slabs = turns.slabs;
+      int shared = Math.max(slabs.entries(p.last(), p.width()), slabs.tiled());
       try (Scratch part = gpu.scratch(8L * p.samples() * slabs.chunks() * p.groups())) {
-        gpu.kernel(FAMILY, name("group_norm_moments", p, out[0]))
-            .grid(slabs.blocks(p.samples()))
-            .block(slabs.threads())
-            .shared(8 * slabs.entries(p.last(), p.width()))
-            .pointer(x)
-            .pointer(part.address())
-            .ints(slabs.ints())
-            .run();
-        gpu.kernel(FAMILY, name("group_norm_apply", p, out[0]))
-            .grid(slabs.blocks(p.samples()))
-            .block(slabs.threads())
-            .shared(8 * slabs.tiled())
-            .pointer(x)
-            .pointer(out[0])
-            .pointer(w)
-            .pointer(b)
-            .pointer(part.address())
-            .pointer(out[1])
-            .pointer(out[2])
-            .ints(slabs.ints())
-            .f32(op.eps())
-            .i32(op.silu() ? 1 : 0)
-            .run();
+        turns.run(
+            () ->
+                gpu.kernel(FAMILY, name("group_norm_step", p, out[0]))
+                    .block(slabs.threads())
+                    .shared(8 * shared)
+                    .pointer(x)
+                    .pointer(out[0])
+                    .pointer(w)
+                    .pointer(b)
+                    .pointer(part.address())
+                    .pointer(out[1])
+                    .pointer(out[2])
+                    .ints(slabs.ints())
+                    .f32(op.eps())
+                    .i32(op.silu() ? 1 : 0));
       }
     }
 
@@ -203,13 +239,11 @@ final class GroupNormLaunch {
         boolean aligned = aligned(a.x, a.dy, a.dx);
         int processors = gpu.multiprocessors();
         GroupNormSlabs fused =
-            aligned ? GroupNormSlabs.fused(p, BACKWARD_FUSED_THREADS, processors) : null;
-        GroupNormSlabs chunked =
-            aligned && fused == null
-                ? GroupNormSlabs.chunked(p, FORWARD_THREADS, processors)
-                : null;
-        if (chunked != null) {
-          chunked(gpu, forward, p, chunked, a, out[0]);
+            aligned ? GroupNormSlabs.fused(p, BACKWARD_THREADS, processors) : null;
+        Turns turns =
+            aligned && fused == null ? Turns.of(p, 2, BACKWARD_THREADS, 3 * processors) : null;
+        if (turns != null) {
+          inTurns(gpu, forward, p, turns, a, out[0]);
         } else {
           direct(gpu, forward, p, fused, a, out[0]);
         }
@@ -266,58 +300,33 @@ final class GroupNormLaunch {
       }
     }
 
-    private static void chunked(
-        Gpu gpu, GroupNorm op, Problem p, GroupNormSlabs slabs, Operands a, Tensor dx) {
-      int rows = Math.multiplyExact(p.samples(), slabs.chunks());
-      long sumBytes = 8L * p.samples() * p.channels();
-      boolean whole = slabs.chunks() == 1;
-      try (Scratch part = gpu.scratch(8L * rows * p.channels());
-          Scratch joined = gpu.scratch(whole ? 0 : sumBytes)) {
-        gpu.kernel(FAMILY, name("group_norm_backward_sums", p, dx))
-            .grid(slabs.blocks(p.samples()))
-            .block(slabs.threads())
-            .shared(4 * slabs.channelSums())
-            .pointer(a.dy)
-            .pointer(a.x)
-            .pointer(a.mean)
-            .pointer(a.rstd)
-            .pointer(a.w)
-            .pointer(a.b)
-            .pointer(part.address())
-            .ints(slabs.ints())
-            .i32(op.silu() ? 1 : 0)
-            .run();
-        int c = p.channels();
-        long sums = whole ? part.address() : joined.address();
-        if (!whole) {
-          NormRows.finish(
-              gpu,
-              DType.F32,
-              part.address(),
-              sums,
-              sums + 4L * c,
-              2L * c,
-              p.samples(),
-              slabs.chunks(),
-              c);
-        }
-        gpu.kernel(FAMILY, name("group_norm_backward_apply", p, dx))
-            .grid(slabs.blocks(p.samples()))
-            .block(slabs.threads())
-            .shared(8 * slabs.tiled())
-            .pointer(a.dy)
-            .pointer(a.x)
-            .pointer(a.mean)
-            .pointer(a.rstd)
-            .pointer(a.w)
-            .pointer(a.b)
-            .pointer(sums)
-            .pointer(a.dx)
-            .ints(slabs.ints())
-            .i32(op.silu() ? 1 : 0)
-            .run();
-        if (a.dw != 0 || a.db != 0) {
-          finish(gpu, p, sums, p.samples(), a, dx);
+    private static void inTurns(
+        Gpu gpu, GroupNorm op, Problem p, Turns turns, Operands a, Tensor dx) {
+      GroupNormSlabs slabs = turns.slabs;
+      long chunks = (long) p.samples() * slabs.chunks();
+      boolean sums = a.dw != 0 || a.db != 0;
+      try (Scratch channels = gpu.scratch(8L * chunks * p.channels());
+          Scratch groups = gpu.scratch(8L * chunks * p.groups());
+          Scratch joined = gpu.scratch(sums ? 8L * p.samples() * p.channels() : 0)) {
+        turns.run(
+            () ->
+                gpu.kernel(FAMILY, name("group_norm_backward_step", p, dx))
+                    .block(slabs.threads())
+                    .shared(4 * slabs.channelSums())
+                    .pointer(a.dy)
+                    .pointer(a.x)
+                    .pointer(a.mean)
+                    .pointer(a.rstd)
+                    .pointer(a.w)
+                    .pointer(a.b)
+                    .pointer(channels.address())
+                    .pointer(groups.address())
+                    .pointer(joined.address())
+                    .pointer(a.dx)
+                    .ints(slabs.ints())
+                    .i32(op.silu() ? 1 : 0));
+        if (sums) {
+          finish(gpu, p, joined.address(), p.samples(), a, dx);
         }
       }
     }

@@ -53,6 +53,16 @@ record GroupNormSlabs(
       return (last ? channels : pixels) % width == 0;
     }
 
+    /** The same with other samples. */
+    Problem with(int some) {
+      return new Problem(some, channels, groups, pixels, last, width);
+    }
+
+    /** Bytes of a sample. */
+    long bytes() {
+      return 16L * channels * pixels / width;
+    }
+
     private int rows() {
       return last ? pixels : pixels / width;
     }
