@@ -52,7 +52,7 @@ template <class T, int RP> DEV void thin(float* sums, const T* x, i64 xRow, int 
 #pragma unroll
         for (int j = 0; j < RP / 8; j++) c[i][j][0] = c[i][j][1] = c[i][j][2] = c[i][j][3] = 0;
     }
-#pragma unroll 2
+#pragma unroll 1
     for (int at = warp_index() * 32; at < k; at += WARPS * 32) {
         int i = at + 8 * t;
         Vec<u32, 4> a[4];   // rows g, g + 8, g + 16, g + 24
@@ -63,7 +63,9 @@ template <class T, int RP> DEV void thin(float* sums, const T* x, i64 xRow, int 
         }
 #pragma unroll
         for (int j = 0; j < RP / 8; j++) {
-            Vec<u32, 4> b = factor_eight(f, s, 8 * j + g, r, i, k);
+            unsigned from = (unsigned)i;
+            if (RP > 32 && j % 2 == 0) opaque(from);   // a few loads at a time: registers
+            Vec<u32, 4> b = factor_eight(f, s, 8 * j + g, r, (int)from, k);
 #pragma unroll
             for (int e = 0; e < 4; e += 2) {
                 const unsigned pair[2] = {b[e], b[e + 1]};
@@ -307,12 +309,12 @@ DEV void gradients(T* shared, const T* dy, const T* x, const T* g, const T* h, T
 // ---- Kernels ---------------------------------------------------------------------------------------------------------------------------------------
 
 #define LOW_RANK(T, type, RP)                                                                                                                   \
-    KERNEL_BOUNDS(low_rank_update_##RP##_##type, 256, RP > 32 ? 1 : 2)                                                                                      \
+    KERNEL_BOUNDS(low_rank_update_##RP##_##type, 256, RP == 16 ? 2 : 1)                                                                                      \
     (const T* x, const T* a, const T* b, const T* bias, T* y, LowRank s, float factor) {                                                        \
         DYN_SHARED(char, shared);                                                                                                               \
         update<T, RP>(shared, x, a, b, bias, y, s, factor);                                                                                     \
     }                                                                                                                                           \
-    KERNEL_BOUNDS(low_rank_factors_##RP##_##type, 256, 2)                                                                                       \
+    KERNEL_BOUNDS(low_rank_factors_##RP##_##type, 256, RP > 16 ? 1 : 2)                                                                             \
     (const T* dy, const T* x, const T* a, const T* b, T* g, T* h, int* counters, int tiles, LowRank s, float factor) {                          \
         DYN_SHARED(float, shared);                                                                                                              \
         factors<T, RP>(shared, dy, x, a, b, g, h, counters, tiles, s, factor);                                                                  \
