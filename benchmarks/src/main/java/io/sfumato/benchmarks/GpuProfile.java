@@ -37,10 +37,10 @@ public final class GpuProfile implements java.util.concurrent.Callable<Integer> 
   private static final int BUSY = 8192;
 
   @Option(names = "--only", description = "Cases whose name contains this.", defaultValue = "train")
-  private String only;
+  private String only = "";
 
   @Option(names = "--dtype", description = "f32 or bf16.", defaultValue = "f32")
-  private String dtypeName;
+  private String dtypeName = "f32";
 
   @Option(names = "--lines", description = "Lines per table.", defaultValue = "25")
   private int lines;

@@ -10,6 +10,7 @@ public final class CudaException extends DeviceException {
   /** CUDA_ERROR_OUT_OF_MEMORY. */
   static final int OUT_OF_MEMORY = 2;
 
+  /** The CUresult. */
   private final int code;
 
   /**

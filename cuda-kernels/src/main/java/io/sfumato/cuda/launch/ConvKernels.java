@@ -219,9 +219,7 @@ final class ConvKernels {
       return false;
     }
     ConvPlan plan =
-        kind == Kind.WEIGHT
-            ? weightPlan(true, c)
-            : gatherPlan(kind == Kind.INPUT, true, c);
+        kind == Kind.WEIGHT ? weightPlan(true, c) : gatherPlan(kind == Kind.INPUT, true, c);
     return plan.tile() == ConvPlan.T128X128;
   }
 
@@ -263,8 +261,7 @@ final class ConvKernels {
         key,
         k -> {
           long stages = Math.ceilDiv(depth * c.dtype().bytes(), STAGE_BYTES);
-          ConvPlan.Product product =
-              new ConvPlan.Product(rows, columns, copies, stages, always);
+          ConvPlan.Product product = new ConvPlan.Product(rows, columns, copies, stages, always);
           List<ConvPlan.Tile> suit = tiles.get();
           List<ConvPlan.Tile> some = suit.stream().filter(offered).toList();
           return ConvPlan.best(some.isEmpty() ? suit : some, product, gpu.multiprocessors());

@@ -47,8 +47,7 @@ record ConvPlan(Tile tile, int splits, double micros) {
    * @param stage microseconds of a multiprocessor for a stage
    * @param least microseconds of a block for a stage
    */
-  record Tile(
-      String name, int rows, int columns, int resident, double stage, double least) {}
+  record Tile(String name, int rows, int columns, int resident, double stage, double least) {}
 
   /**
    * What is computed.
@@ -84,8 +83,7 @@ record ConvPlan(Tile tile, int splits, double micros) {
   }
 
   private static double time(Tile tile, Product p, int splits, int multiprocessors) {
-    long tiles =
-        Math.ceilDiv(p.rows(), tile.rows()) * Math.ceilDiv(p.columns(), tile.columns());
+    long tiles = Math.ceilDiv(p.rows(), tile.rows()) * Math.ceilDiv(p.columns(), tile.columns());
     long blocks = tiles * p.copies() * splits;
     long wave = (long) multiprocessors * tile.resident();
     long stages = Math.ceilDiv(p.stages(), splits);

@@ -130,10 +130,11 @@ record NormRows(Gpu gpu, DType dtype, int batches, int per, int n) {
     Shape shape = strides(a) == 0 ? shape(x, y, a.gain, a.offset) : null;
     String kernel =
         shape == null ? "layer_norm_any_" + Types.suffix(dtype) : shape.kernel("layer_norm", dtype);
-    boolean lanes = shape != null && shape.lanes != 0;
     int threads = shape == null ? Math.min(roundUp(n), 1024) : shape.threads;
     int chunks = 1;
-    if (lanes) {
+    boolean lanes = false;
+    if (shape != null && shape.lanes != 0) {
+      lanes = true;
       int values = shape.vectors * width();
       int residents = values <= 16 ? 8 : shape.vectors == 3 ? 6 : shape.vectors <= 6 ? 5 : 4;
       chunks = chunks(threads / shape.lanes, gpu.multiprocessors() * residents);
