@@ -186,8 +186,14 @@ final class Convolutions {
     way.run(from, out);
   }
 
-  /** Whether cuDNN is asked at all: images whose padding is the same on both sides. */
+  /**
+   * Whether cuDNN is asked at all: images whose padding is the same on both sides; in 16 bits with
+   * channels that fill vectors, for what it has for others rounds sums more than once.
+   */
   private static boolean suits(Convolution c) {
+    if (c.dtype().isHalf() && (c.in() / c.groups() % 8 != 0 || c.out() / c.groups() % 8 != 0)) {
+      return false;
+    }
     boolean volume = c.kernel().getFirst() > 1 || c.from().getFirst() > 1;
     if (volume || c.before().getFirst() != 0 || c.dtype() == DType.F64) {
       return false;

@@ -69,13 +69,11 @@ class StubDriverTest {
           // The last allocation of a device's memory ends where its segment ends.
           DeviceArray x = new DeviceArray(64 << 20);
           Gpu.of(0)
-              .kernel("copy", "strided_copy_4")
-              .grid(1)
-              .block(32)
+              .kernel("sample", "sample_copy_4")
+              .block(128)
               .pointer(x.address())
               .pointer(x.address() + (64 << 20) - 64)
-              .longs(1, 32, 0, 0, 0, 0, 0, 0, 0, 1, 0, 0, 0, 0, 0, 0, 0, 1, 0, 0, 0, 0, 0, 0, 0)
-              .i64(32)
+              .i32(512)
               .run();
           Gpu.of(0).synchronize();
           System.out.println("overwritten guards " + EmulatorControl.reset());
@@ -163,26 +161,25 @@ class StubDriverTest {
     float[] x = new float[16];
     Arrays.fill(x, 3f);
     try (DeviceArray a = DeviceArray.of(new float[16]);
-        DeviceArray b = DeviceArray.of(new float[17]);
+        DeviceArray b = DeviceArray.of(new float[513]);
         Arena arena = Arena.ofConfined()) {
       MemorySegment handle = arena.allocate(JAVA_LONG);
       call("cuStreamBeginCapture_v2", types(JAVA_LONG, JAVA_INT), gpu.stream(), 0);
-      gpu.kernel("copy", "strided_copy_4")
-          .block(32)
+      gpu.kernel("sample", "sample_copy_4") // in reverse: the 16 values at the end
+          .block(128)
           .pointer(a.address())
           .pointer(b.address() + 4)
-          .longs(1, 16, 0, 0, 0, 0, 0, 0, 0, 1, 0, 0, 0, 0, 0, 0, 0, 1, 0, 0, 0, 0, 0, 0, 0)
-          .i64(16)
+          .i32(16)
           .run();
       gpu.zero(b.address(), 8);
       call("cuStreamEndCapture", types(JAVA_LONG, ADDRESS), gpu.stream(), handle);
       long graph = handle.get(JAVA_LONG, 0);
-      assertArrayEquals(new float[17], b.floats(), "recording runs nothing");
+      assertArrayEquals(new float[513], b.floats(), "recording runs nothing");
       call("cuGraphInstantiateWithFlags", types(ADDRESS, JAVA_LONG, JAVA_LONG), handle, graph, 0L);
       long exec = handle.get(JAVA_LONG, 0);
       for (int round = 1; round <= 3; round++) {
-        float[] want = new float[17];
-        Arrays.fill(want, 2, 17, round);
+        float[] want = new float[513];
+        Arrays.fill(want, 497, 513, round);
         Arrays.fill(x, round);
         MemorySegment host = arena.allocate(64, 64).copyFrom(MemorySegment.ofArray(x));
         gpu.upload(host.address(), a.address(), 64);

@@ -6,7 +6,6 @@ import java.awt.BasicStroke;
 import java.awt.Color;
 import java.awt.Font;
 import java.awt.image.BufferedImage;
-import java.io.IOException;
 import java.io.UncheckedIOException;
 import java.lang.System.Logger;
 import java.lang.System.Logger.Level;
@@ -110,7 +109,7 @@ public final class LossPlot {
    * @param rows the rows
    * @param options the options
    * @throws IllegalArgumentException if no finite loss is left
-   * @throws UncheckedIOException if the file cannot be written or Java cannot draw here
+   * @throws UncheckedIOException if the file cannot be written
    */
   public static void write(Path file, List<LossCsv.Row> rows, Options options) {
     List<LossCsv.Row> finite = rows.stream().filter(r -> Double.isFinite(r.loss())).toList();
@@ -130,14 +129,15 @@ public final class LossPlot {
     BufferedImage image;
     try {
       image = BitmapEncoder.getBufferedImage(chart(x, y, options));
-    } catch (AWTError | LinkageError | InternalError e) {
-      throw new UncheckedIOException(
-          file
-              + ": Java cannot draw here ("
-              + e
-              + "); start it with -Djava.awt.headless=true, and see that fontconfig and a font"
-              + " are installed",
-          new IOException(e));
+    } catch (AWTError | LinkageError | InternalError | RuntimeException e) {
+      // A machine without fonts has no plot, but keeps all else that a run made.
+      LOG.log(
+          Level.WARNING,
+          "{0} is not written, because Java cannot draw here ({1}); start it with"
+              + " -Djava.awt.headless=true, and see that fontconfig and a font are installed",
+          file,
+          e);
+      return;
     }
     PngFiles.write(file, image);
   }
