@@ -32,7 +32,11 @@ class KernelGuardTest {
   private record Allowed(String kernels, int bytes, String reason) {}
 
   private static final List<Allowed> SPILLS =
-      List.of(new Allowed(".*_f64", 64, "double precision runs on a GPU for the sake of tests"));
+      List.of(
+          new Allowed(".*_f64", 64, "double precision runs on a GPU for the sake of tests"),
+          new Allowed("attention_backward_.*", 80, "sums of wide heads take nearly all registers"),
+          new Allowed("gated_norm_backward_block_k2_bf16", 8, "one address, once per block"),
+          new Allowed("group_norm_(backward_)?step_last_f16", 8, "one address, once per block"));
 
   private static List<KernelImages.Ptx> ptx() throws Exception {
     Path module = EmulatorBuild.moduleFolder();

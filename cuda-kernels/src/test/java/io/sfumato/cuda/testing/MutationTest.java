@@ -49,7 +49,10 @@ class MutationTest {
   }
 
   /** Mutants that change nothing, by a pattern of their names, with the reason. */
-  private static final Map<String, String> EQUIVALENT = new TreeMap<>();
+  private static final Map<String, String> EQUIVALENT =
+      Map.of(
+          ".* after __threadfence\\(\\);: __syncthreads\\(\\);",
+          "the emulator runs a block to its end before another one looks at what it wrote");
 
   private static final Pattern SITE =
       Pattern.compile(
@@ -76,11 +79,21 @@ class MutationTest {
           long line = text.substring(0, site.start()).lines().count();
           String now = site.group(1) == null ? ";" : "cp_async_wait<" + site.group(1) + " + 1>();";
           String changed = text.substring(0, site.start()) + now + text.substring(site.end());
-          mutants.add(new Mutant(file, name + ":" + line + " " + site.group(), changed, families));
+          mutants.add(new Mutant(
+                  file,
+                  name + ":" + line + " after " + before(text, site.start()) + ": " + site.group(),
+                  changed,
+                  families));
         }
       }
     }
     return mutants;
+  }
+
+  /** The line before a place. */
+  private static String before(String text, int at) {
+    String upTo = text.substring(0, text.lastIndexOf('\n', at));
+    return upTo.substring(upTo.lastIndexOf('\n') + 1).strip();
   }
 
   /** The families that a file is part of. */
