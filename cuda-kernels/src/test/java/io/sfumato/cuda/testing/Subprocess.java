@@ -38,7 +38,7 @@ public final class Subprocess {
                 "-D" + DriverLibrary.PROPERTY + "=" + DriverLibrary.name(),
                 "-Dsfumato.cuda.images=" + System.getProperty("sfumato.cuda.images", "")));
     List<String> rest = new ArrayList<>(List.of(arguments));
-    while (!rest.isEmpty() && rest.getFirst().startsWith("-D")) {
+    while (!rest.isEmpty() && rest.getFirst().startsWith("-")) {
       command.add(rest.removeFirst());
     }
     command.add(main.getName());
