@@ -174,7 +174,7 @@ final class Convolutions {
     if (from.weights() != null) {
       fits &= from.weights().aligned();
     }
-    boolean asked = fits && suits(c) && library.get() != null;
+    boolean asked = fits && suits(kind, c) && library.get() != null;
     Key key = new Key(kind, c, from.bias() != 0, tf32, asked);
     Way way = ways.get(key);
     if (way == null && gpu.isCapturing()) { // no plan can be made or timed now
@@ -187,11 +187,12 @@ final class Convolutions {
   }
 
   /**
-   * Whether cuDNN is asked at all: images whose padding is the same on both sides; in 16 bits with
-   * channels that fill vectors, for what it has for others rounds sums more than once.
+   * Whether cuDNN is asked at all: images whose padding is the same on both sides. Gradients of
+   * weights of one to three channels in 16 bits are not given to it: one of its engines for them
+   * rounds sums more than once.
    */
-  private static boolean suits(Convolution c) {
-    if (c.dtype().isHalf() && (c.in() / c.groups() % 8 != 0 || c.out() / c.groups() % 8 != 0)) {
+  private static boolean suits(Kind kind, Convolution c) {
+    if (kind == Kind.WEIGHT && c.dtype().isHalf() && c.in() / c.groups() < 4) {
       return false;
     }
     boolean volume = c.kernel().getFirst() > 1 || c.from().getFirst() > 1;
@@ -225,7 +226,7 @@ final class Convolutions {
     Map<String, Way> found = new LinkedHashMap<>();
     Kind kind = key.kind();
     Convolution c = key.c();
-    Cudnn cudnn = key.library() && suits(c) ? library.get() : null;
+    Cudnn cudnn = key.library() && suits(kind, c) ? library.get() : null;
     if (cudnn != null) {
       found.putAll(byCudnn(cudnn, kind, c, key.bias(), false, key.tf32()));
       if (key.bias() && (isSearching() || found.isEmpty())) {
