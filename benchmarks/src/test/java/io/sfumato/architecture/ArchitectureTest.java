@@ -22,8 +22,18 @@ import java.util.Set;
 import java.util.stream.Stream;
 
 /** The arrows between modules, checked on the compiled classes of all of them. */
-@AnalyzeClasses(packages = "io.sfumato", importOptions = ImportOption.DoNotIncludeTests.class)
+@AnalyzeClasses(
+    packages = "io.sfumato",
+    importOptions = {ImportOption.DoNotIncludeTests.class, ArchitectureTest.NoTestJars.class})
 final class ArchitectureTest {
+  /** Leaves out jars of test classes, as modules hand them on once they are packaged. */
+  static final class NoTestJars implements ImportOption {
+    @Override
+    public boolean includes(com.tngtech.archunit.core.importer.Location location) {
+      return !location.contains("-tests.jar");
+    }
+  }
+
   private static final String TENSOR = "io.sfumato.tensor..";
   private static final String AUTOGRAD = "io.sfumato.autograd..";
   private static final String CUDA = "io.sfumato.cuda..";
