@@ -13,6 +13,7 @@ import io.sfumato.tensor.exec.KernelTable;
 import io.sfumato.tensor.exec.Op;
 import io.sfumato.tensor.exec.ViewOp;
 import io.sfumato.tensor.exec.ViewsOp;
+import io.sfumato.tensor.ops.cases.Agreement;
 import io.sfumato.tensor.ops.cases.CaseTables;
 import io.sfumato.tensor.ops.cases.OpCase;
 import java.io.IOException;
@@ -93,7 +94,7 @@ final class CoverageTest {
     Op op = CudaOpCasesTest.onDevice(c.op());
     Tensor[] in =
         Arrays.stream(c.tensors(dtype)).map(CudaOpCasesTest::onDevice).toArray(Tensor[]::new);
-    List<TensorSpec> specs = CudaOpCasesTest.specs(in);
+    List<TensorSpec> specs = Agreement.specs(in);
     Tensor[] out = op.infer(specs).stream().map(Tensor::empty).toArray(Tensor[]::new);
     if (kernels.find(op, in, out) != null) {
       count.taken++;

@@ -1,9 +1,11 @@
 // SPDX-License-Identifier: Apache-2.0
 package io.sfumato.cuda;
 
+import static io.sfumato.tensor.ops.cases.Agreement.laid;
+import static io.sfumato.tensor.ops.cases.Agreement.reference;
+import static io.sfumato.tensor.ops.cases.Agreement.specs;
 import static org.junit.jupiter.api.Assertions.assertArrayEquals;
 import static org.junit.jupiter.api.Assertions.assertEquals;
-import static org.junit.jupiter.api.Assertions.fail;
 import static org.junit.jupiter.api.Assumptions.assumeTrue;
 
 import io.sfumato.cuda.launch.ConvPrecision;
@@ -17,13 +19,11 @@ import io.sfumato.tensor.TensorSpec;
 import io.sfumato.tensor.cpu.CpuBackend;
 import io.sfumato.tensor.cpu.Memory;
 import io.sfumato.tensor.exec.Backends;
-import io.sfumato.tensor.exec.Dense;
 import io.sfumato.tensor.exec.Eager;
-import io.sfumato.tensor.exec.Elements;
 import io.sfumato.tensor.exec.InPlaceOp;
 import io.sfumato.tensor.exec.Op;
+import io.sfumato.tensor.ops.cases.Agreement;
 import io.sfumato.tensor.ops.cases.CaseTables;
-import io.sfumato.tensor.ops.cases.Input;
 import io.sfumato.tensor.ops.cases.OpCase;
 import io.sfumato.tensor.testing.Relay;
 import java.lang.reflect.RecordComponent;
@@ -125,24 +125,6 @@ class CudaOpCasesTest {
 
   // ---- helpers
 
-  private static Tensor[] laid(OpCase c, Tensor[] in, Relay relay) {
-    int[] mutated = c.op() instanceof InPlaceOp op ? op.mutated() : new int[0];
-    Tensor[] y = new Tensor[in.length];
-    for (int i = 0; i < in.length; i++) {
-      int input = i;
-      boolean stretched =
-          relay == Relay.EXPANDED
-              && (c.inputs().get(i).kind() == Input.Kind.DISTINCT
-                  || IntStream.of(mutated).anyMatch(m -> m == input));
-      y[i] = stretched ? in[i] : relay.of(in[i]);
-    }
-    return y;
-  }
-
-  static List<TensorSpec> specs(Tensor[] in) {
-    return Arrays.stream(in).map(Tensor::spec).toList();
-  }
-
   /** The op with every device in its attributes replaced by the one under test. */
   static Op onDevice(Op op) {
     RecordComponent[] parts = op.getClass().getRecordComponents();
@@ -172,21 +154,6 @@ class CudaOpCasesTest {
     return Tensor.owned(storage, t.layout(), t.dtype(), Scope.current());
   }
 
-  private static Dense[] reference(Op op, Tensor[] in) {
-    Dense[] x =
-        Arrays.stream(in)
-            .map(t -> new Dense(t.shape(), t.dtype(), t.toDoubleArray()))
-            .toArray(Dense[]::new);
-    Dense[] y =
-        op.infer(specs(in)).stream()
-            .map(s -> Dense.zeros(s.shape(), s.dtype()))
-            .toArray(Dense[]::new);
-    op.reference(x, y);
-    return op instanceof InPlaceOp o
-        ? IntStream.of(o.mutated()).mapToObj(i -> x[i]).toArray(Dense[]::new)
-        : y;
-  }
-
   /** Runs the op on copies of host tensors; for an in-place op the written inputs. */
   private static Tensor[] run(Op hostOp, Tensor[] host) {
     Op op = onDevice(hostOp);
@@ -207,71 +174,12 @@ class CudaOpCasesTest {
   }
 
   private static void check(OpCase c, String how, Tensor[] in) {
-    Dense[] expected = reference(c.op(), in);
-    Tensor[] out = run(c.op(), in);
-    for (int i = 0; i < out.length; i++) {
-      double tolerance =
-          out[i].dtype().isFloating() ? c.tolerance() * scale(expected[i].data()) : 0;
-      compare(c + ", " + how + ", output " + i, expected[i].data(), out[i], tolerance);
-    }
+    Agreement.check(c, how, reference(c.op(), in), run(c.op(), in));
   }
 
   private static void checkHalf(OpCase c, DType dtype) {
     Tensor[] in = c.tensors(dtype);
-    Dense[] expected = reference(c.op(), in);
-    Tensor[] out = run(c.op(), in);
-    for (int i = 0; i < out.length; i++) {
-      double[] exact = expected[i].data();
-      double worst = 0;
-      for (double v : exact) {
-        double error = Math.abs(rounded(out[i].dtype(), v) - v);
-        worst = Double.isFinite(error) ? Math.max(worst, error) : worst;
-      }
-      double tolerance = out[i].dtype().isFloating() ? 2 * worst + c.tolerance() * scale(exact) : 0;
-      compare(c + ", " + dtype + ", output " + i, exact, out[i], tolerance);
-    }
-  }
-
-  /** {@code tolerance} is absolute; a value of magnitude NaN or infinity must be that. */
-  private static void compare(String what, double[] expected, Tensor out, double tolerance) {
-    double[] got = out.toDoubleArray();
-    for (int i = 0; i < got.length; i++) {
-      double e = out.dtype() == DType.F64 ? expected[i] : rounded(out.dtype(), expected[i]);
-      boolean same = Double.compare(e, got[i]) == 0 || e == got[i];
-      if (!same && !(Math.abs(expected[i] - got[i]) <= tolerance)) {
-        fail(
-            what
-                + ", element "
-                + i
-                + ": expected "
-                + expected[i]
-                + " ± "
-                + tolerance
-                + ", got "
-                + got[i]);
-      }
-    }
-  }
-
-  private static double scale(double[] values) {
-    double most = 0;
-    for (double v : values) {
-      most = Double.isFinite(v) ? Math.max(most, Math.abs(v)) : most;
-    }
-    return most;
-  }
-
-  private static double rounded(DType dtype, double value) {
-    return switch (dtype) {
-      case F64 -> value;
-      case F32 -> (float) value;
-      case BF16 -> Elements.bf16ToFloat(Elements.floatToBf16((float) value));
-      case F16 -> Float.float16ToFloat(Float.floatToFloat16((float) value));
-      case I64 -> (long) value;
-      case I32 -> (int) value;
-      case U8 -> (long) value & 0xff;
-      case BOOL -> value != 0 ? 1 : 0;
-    };
+    Agreement.checkHalf(c, dtype, reference(c.op(), in), run(c.op(), in));
   }
 
   private static byte[] bytes(Tensor t) {

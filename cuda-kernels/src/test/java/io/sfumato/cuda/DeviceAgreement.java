@@ -16,6 +16,7 @@ import io.sfumato.tensor.exec.Dense;
 import io.sfumato.tensor.exec.Eager;
 import io.sfumato.tensor.exec.InPlaceOp;
 import io.sfumato.tensor.exec.Op;
+import io.sfumato.tensor.ops.cases.Agreement;
 import java.util.Arrays;
 import java.util.SplittableRandom;
 import java.util.function.DoubleSupplier;
@@ -55,7 +56,7 @@ final class DeviceAgreement {
    *     16-bit results may round once more
    */
   static void check(double tolerance, Op op, Tensor... host) throws Throwable {
-    Dense[] expected = expected(op, host);
+    Dense[] expected = Agreement.reference(op, host);
     double[][][] first = {null};
     EmulatorControl.inAllOrders(
         () ->
@@ -73,21 +74,6 @@ final class DeviceAgreement {
                   }
                   first[0] = values;
                 }));
-  }
-
-  private static Dense[] expected(Op op, Tensor[] host) {
-    Dense[] x =
-        Arrays.stream(host)
-            .map(t -> new Dense(t.shape(), t.dtype(), t.toDoubleArray()))
-            .toArray(Dense[]::new);
-    Dense[] y =
-        op.infer(Arrays.stream(host).map(Tensor::spec).toList()).stream()
-            .map(s -> Dense.zeros(s.shape(), s.dtype()))
-            .toArray(Dense[]::new);
-    op.reference(x, y);
-    return op instanceof InPlaceOp o
-        ? IntStream.of(o.mutated()).mapToObj(i -> x[i]).toArray(Dense[]::new)
-        : y;
   }
 
   /** Runs the op on copies; for an in-place op the written inputs. */

@@ -71,8 +71,7 @@ final class GroupNormLaunch {
      * @param blocks blocks that the device holds at once
      */
     static @Nullable Turns of(Problem p, int tensors, int threads, int blocks) {
-      long bytes =
-          Math.min(Long.getLong("sfumato.cuda.groupnorm.turn", TURN_KILOBYTES), 1L << 40) << 10;
+      long bytes = Long.getLong("sfumato.cuda.groupnorm.turn", TURN_KILOBYTES) << 10;
       long one = tensors * p.bytes();
       long most = Math.max(1, bytes / one);
       boolean whole = p.samples() * one <= bytes + bytes / 2;

@@ -5,6 +5,7 @@ import io.sfumato.cuda.driver.Gpu;
 import io.sfumato.tensor.Layout;
 import io.sfumato.tensor.Shape;
 import io.sfumato.tensor.Tensor;
+import io.sfumato.tensor.exec.BatchAxes;
 import io.sfumato.tensor.exec.Kernel;
 import io.sfumato.tensor.exec.KernelTable;
 import io.sfumato.tensor.ops.Linear;
@@ -25,10 +26,10 @@ final class MatMulLaunch implements Kernel<MatMul> {
     }
     Gpu gpu = Gpu.of(c);
     int[] dims = Arrays.copyOf(c.shape().dims(), c.rank() - 2);
-    long[] a = batchStrides(in[0].layout(), dims);
-    long[] b = batchStrides(in[1].layout(), dims);
-    long[] y = batchStrides(c.layout(), dims);
-    int last = join(dims, a, b, y);
+    long[] a = BatchAxes.strides(in[0].layout(), dims);
+    long[] b = BatchAxes.strides(in[1].layout(), dims);
+    long[] y = BatchAxes.strides(c.layout(), dims);
+    int last = BatchAxes.join(dims, a, b, y);
     Matrices left = matrix(in[0]);
     Matrices right = matrix(in[1]);
     if (op.transposeA()) {
@@ -62,9 +63,9 @@ final class MatMulLaunch implements Kernel<MatMul> {
                   m,
                   c.dim(-1),
                   k,
-                  batch(left, a, last, bytes * offset(dims, a, last, s)),
-                  batch(right, b, last, bytes * offset(dims, b, last, s)),
-                  batch(result, y, last, bytes * offset(dims, y, last, s)))
+                  batch(left, a, last, bytes * BatchAxes.offset(dims, a, last - 1, s)),
+                  batch(right, b, last, bytes * BatchAxes.offset(dims, b, last - 1, s)),
+                  batch(result, y, last, bytes * BatchAxes.offset(dims, y, last - 1, s)))
               .batches(outer, inner);
       Products.run(gpu, p);
     }
@@ -81,54 +82,6 @@ final class MatMulLaunch implements Kernel<MatMul> {
         x.column(),
         last < 1 ? 0 : strides[last - 1],
         last < 0 ? 0 : strides[last]);
-  }
-
-  /** Strides of the leading axes, 0 where they are broadcast to {@code dims}. */
-  private static long[] batchStrides(Layout layout, int[] dims) {
-    long[] strides = new long[dims.length];
-    int shift = dims.length - (layout.shape().rank() - 2);
-    for (int i = shift; i < dims.length; i++) {
-      strides[i] = layout.shape().dim(i - shift) == 1 ? 0 : layout.stride(i - shift);
-    }
-    return strides;
-  }
-
-  /**
-   * Joins batch axes that all operands walk as one, and drops those of size 1.
-   *
-   * @return the number of the last axis left, or -1
-   */
-  private static int join(int[] dims, long[]... strides) {
-    int last = -1;
-    for (int i = 0; i < dims.length; i++) {
-      if (dims[i] == 1) {
-        continue;
-      }
-      boolean joins = last >= 0;
-      for (long[] s : strides) {
-        joins = joins && s[last] == s[i] * dims[i];
-      }
-      if (joins) {
-        dims[last] *= dims[i];
-      } else {
-        dims[++last] = dims[i];
-      }
-      for (long[] s : strides) {
-        s[last] = s[i];
-      }
-    }
-    return last;
-  }
-
-  /** The offset of index {@code index} over axes 0 to {@code last - 2}. */
-  private static long offset(int[] dims, long[] strides, int last, int index) {
-    long offset = 0;
-    int rest = index;
-    for (int i = last - 2; i >= 0; i--) {
-      offset += rest % dims[i] * strides[i];
-      rest /= dims[i];
-    }
-    return offset;
   }
 
   /** {@link Linear}. */

@@ -5,10 +5,10 @@ import io.sfumato.cuda.driver.Gpu;
 import io.sfumato.cuda.memory.Scratch;
 import io.sfumato.tensor.DType;
 import io.sfumato.tensor.Layout;
-import io.sfumato.tensor.Shape;
 import io.sfumato.tensor.Tensor;
 import io.sfumato.tensor.exec.Kernel;
 import io.sfumato.tensor.exec.KernelTable;
+import io.sfumato.tensor.exec.ReducedAxes;
 import io.sfumato.tensor.ops.ArgReduce;
 import io.sfumato.tensor.ops.LogSumExp;
 import io.sfumato.tensor.ops.Reduce;
@@ -37,7 +37,7 @@ final class ReduceLaunch {
 
   private static Kernel<Reduce> reduce() {
     return (op, in, out) -> {
-      boolean[] axes = flags(in[0].shape(), op.axes());
+      boolean[] axes = ReducedAxes.flags(in[0].shape(), op.axes());
       DType accumulator = accumulator(in[0].dtype());
       switch (op.kind()) {
         case SUM, MEAN -> {
@@ -62,12 +62,7 @@ final class ReduceLaunch {
 
   private static Kernel<SumTo> sumTo() {
     return (op, in, out) -> {
-      Shape x = in[0].shape();
-      boolean[] reduced = new boolean[x.rank()];
-      int shift = x.rank() - op.target().rank();
-      for (int i = 0; i < x.rank(); i++) {
-        reduced[i] = i < shift || (op.target().dim(i - shift) == 1 && x.dim(i) != 1);
-      }
+      boolean[] reduced = ReducedAxes.flagsTo(in[0].shape(), op.target());
       int bytes = accumulator(in[0].dtype()).bytes();
       new Rule("reduce", "sum", bytes, 0, 1).run(in[0], out[0], reduced);
     };
@@ -75,7 +70,7 @@ final class ReduceLaunch {
 
   private static Kernel<Variance> variance() {
     return (op, in, out) -> {
-      boolean[] axes = flags(in[0].shape(), op.axes());
+      boolean[] axes = ReducedAxes.flags(in[0].shape(), op.axes());
       double n = (double) in[0].numel() / out[0].numel();
       double factor = 1 / Math.max(0, n - op.correction());
       int bytes = 3 * accumulator(in[0].dtype()).bytes();
@@ -87,22 +82,14 @@ final class ReduceLaunch {
     return (op, in, out) -> {
       int bytes = 2 * accumulator(in[0].dtype()).bytes();
       new Rule("statistics", "logsumexp", bytes, 0, 1)
-          .run(in[0], out[0], flags(in[0].shape(), op.axes()));
+          .run(in[0], out[0], ReducedAxes.flags(in[0].shape(), op.axes()));
     };
   }
 
   private static Kernel<ArgReduce> argReduce() {
     return (op, in, out) ->
         new Rule("statistics", "arg", 16, op.max() ? 1 : 0, 1)
-            .run(in[0], out[0], flags(in[0].shape(), List.of(op.axis())));
-  }
-
-  private static boolean[] flags(Shape x, List<Integer> axes) {
-    boolean[] reduced = new boolean[x.rank()];
-    for (int axis : x.axes(axes.stream().mapToInt(Integer::intValue).toArray())) {
-      reduced[axis] = true;
-    }
-    return reduced;
+            .run(in[0], out[0], ReducedAxes.flags(in[0].shape(), List.of(op.axis())));
   }
 
   private static DType accumulator(DType dtype) {
@@ -134,7 +121,7 @@ final class ReduceLaunch {
         run(gpu, x.dtype(), x.address(), y, shape);
         return;
       }
-      Layout wanted = ReduceShape.keptFirst(x.shape(), reduced);
+      Layout wanted = ReducedAxes.keptFirst(x.shape(), reduced);
       try (Staging staging = new Staging(gpu)) {
         long address = staging.ordered(x, wanted);
         run(gpu, x.dtype(), address, y, ReduceShape.of(wanted, reduced));

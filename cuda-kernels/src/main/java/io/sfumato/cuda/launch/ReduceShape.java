@@ -2,10 +2,10 @@
 package io.sfumato.cuda.launch;
 
 import io.sfumato.tensor.Layout;
-import io.sfumato.tensor.Shape;
+import io.sfumato.tensor.exec.ReducedAxes;
+import io.sfumato.tensor.exec.ReducedAxes.Axis;
 import java.util.ArrayList;
 import java.util.List;
-import java.util.stream.IntStream;
 
 /**
  * The axes of a reduction, joined in memory order where both sides allow it and split into kept and
@@ -18,62 +18,16 @@ import java.util.stream.IntStream;
 record ReduceShape(List<Axis> kept, List<Axis> reduced, boolean columns) {
   private static final int AXES = 5; // as in the struct
 
-  /**
-   * One joined axis; steps in elements.
-   *
-   * @param size its size
-   * @param step its step in the input
-   * @param out its step in the result
-   * @param isReduced whether it goes
-   */
-  record Axis(long size, long step, long out, boolean isReduced) {}
-
   static ReduceShape of(Layout x, boolean[] reduced) {
-    List<Axis> axes = joined(x, reduced);
+    List<Axis> axes = ReducedAxes.joined(x, reduced);
     List<Axis> kept = new ArrayList<>();
     List<Axis> gone = new ArrayList<>();
     for (Axis a : axes) {
-      (a.isReduced ? gone : kept).add(a);
+      (a.reduced() ? gone : kept).add(a);
     }
     Axis inner = axes.isEmpty() ? null : axes.getLast();
-    boolean columns = inner != null && !inner.isReduced && inner.step == 1 && !gone.isEmpty();
+    boolean columns = inner != null && !inner.reduced() && inner.step() == 1 && !gone.isEmpty();
     return new ReduceShape(kept, gone.isEmpty() ? List.of(new Axis(1, 0, 0, true)) : gone, columns);
-  }
-
-  /** Dense, with the kept axes outside of the reduced ones, each in their order. */
-  static Layout keptFirst(Shape x, boolean[] reduced) {
-    int[] order =
-        IntStream.concat(
-                IntStream.range(0, x.rank()).filter(i -> !reduced[i]),
-                IntStream.range(0, x.rank()).filter(i -> reduced[i]))
-            .toArray();
-    return Layout.ordered(x, order);
-  }
-
-  private static List<Axis> joined(Layout x, boolean[] reduced) {
-    Shape shape = x.shape();
-    List<Axis> axes = new ArrayList<>();
-    long out = 1;
-    for (int i = shape.rank() - 1; i >= 0; i--) {
-      if (shape.dim(i) != 1) {
-        axes.add(new Axis(shape.dim(i), x.stride(i), reduced[i] ? 0 : out, reduced[i]));
-        out *= reduced[i] ? 1 : shape.dim(i);
-      }
-    }
-    axes.sort((p, q) -> Long.compare(q.step, p.step));
-    List<Axis> result = new ArrayList<>();
-    for (Axis a : axes) {
-      Axis last = result.isEmpty() ? null : result.getLast();
-      if (last != null
-          && last.isReduced == a.isReduced
-          && last.step == a.step * a.size
-          && last.out == a.out * a.size) {
-        result.set(result.size() - 1, new Axis(last.size * a.size, a.step, a.out, a.isReduced));
-      } else {
-        result.add(a);
-      }
-    }
-    return result;
   }
 
   /** Whether the kernels take it: few axes, and 32-bit positions where there are several. */
@@ -96,7 +50,7 @@ record ReduceShape(List<Axis> kept, List<Axis> reduced, boolean columns) {
   private static long product(List<Axis> axes) {
     long n = 1;
     for (Axis a : axes) {
-      n *= a.size;
+      n *= a.size();
     }
     return n;
   }
@@ -104,15 +58,15 @@ record ReduceShape(List<Axis> kept, List<Axis> reduced, boolean columns) {
   /** Whether elements can be loaded {@code width} at a time, if the first is aligned. */
   boolean isVector(int width) {
     Axis inner = columns ? kept.getLast() : reduced.getLast();
-    return inner.step == 1
-        && inner.size % width == 0
+    return inner.step() == 1
+        && inner.size() % width == 0
         && stepsAre(width, kept, inner)
         && stepsAre(width, reduced, inner);
   }
 
   private static boolean stepsAre(int multiple, List<Axis> axes, Axis except) {
     for (Axis a : axes) {
-      if (a != except && a.step % multiple != 0) {
+      if (a != except && a.step() % multiple != 0) {
         return false;
       }
     }
@@ -127,13 +81,13 @@ record ReduceShape(List<Axis> kept, List<Axis> reduced, boolean columns) {
     words[2] = kept.size();
     words[3] = reduced.size();
     for (int i = 0; i < kept.size(); i++) {
-      words[4 + i] = kept.get(i).size;
-      words[4 + AXES + i] = kept.get(i).step;
-      words[4 + 2 * AXES + i] = kept.get(i).out;
+      words[4 + i] = kept.get(i).size();
+      words[4 + AXES + i] = kept.get(i).step();
+      words[4 + 2 * AXES + i] = kept.get(i).outStep();
     }
     for (int i = 0; i < reduced.size(); i++) {
-      words[4 + 3 * AXES + i] = reduced.get(i).size;
-      words[4 + 4 * AXES + i] = reduced.get(i).step;
+      words[4 + 3 * AXES + i] = reduced.get(i).size();
+      words[4 + 4 * AXES + i] = reduced.get(i).step();
     }
     return words;
   }

@@ -14,11 +14,12 @@ import io.sfumato.tensor.cpu.Simd;
 import io.sfumato.tensor.cpu.StridedCopy;
 import io.sfumato.tensor.exec.Kernel;
 import io.sfumato.tensor.exec.Op;
+import io.sfumato.tensor.exec.ReducedAxes;
+import io.sfumato.tensor.exec.ReducedAxes.Axis;
 import io.sfumato.tensor.ops.Reduce;
 import io.sfumato.tensor.ops.SumTo;
 import java.util.ArrayList;
 import java.util.List;
-import java.util.stream.IntStream;
 import org.jspecify.annotations.Nullable;
 
 /**
@@ -31,9 +32,6 @@ import org.jspecify.annotations.Nullable;
 public final class ReduceLaunch<O extends Op> implements Kernel<O> {
   /** Rows at least this long are shared among threads. */
   private static final int LONG = 1 << 16;
-
-  /** One joined axis; steps in elements. */
-  private record Axis(int size, long step, long outStep, boolean reduced) {}
 
   private ReduceLaunch() {}
 
@@ -68,14 +66,14 @@ public final class ReduceLaunch<O extends Op> implements Kernel<O> {
     Reduce.Kind kind = op instanceof Reduce r ? r.kind() : Reduce.Kind.SUM;
     Tensor x = in[0];
     boolean[] reduced = reducedAxes(op, x.shape());
-    List<Axis> axes = joined(x.layout(), reduced);
+    List<Axis> axes = ReducedAxes.joined(x.layout(), reduced);
     long y = out[0].address();
     if (axes.stream().noneMatch(Axis::reduced)) { // only axes of size 1 go
       StridedCopy.copy(4, x.address(), x.layout(), y, Layout.contiguous(x.shape()));
     } else if (!run(kind, axes, x.address(), y)) {
-      Layout wanted = keptFirst(x.shape(), reduced);
+      Layout wanted = ReducedAxes.keptFirst(x.shape(), reduced);
       try (Staging staging = new Staging()) {
-        if (!run(kind, joined(wanted, reduced), staging.ordered(x, wanted), y)) {
+        if (!run(kind, ReducedAxes.joined(wanted, reduced), staging.ordered(x, wanted), y)) {
           throw new IllegalStateException(op.name() + ": no loop fits " + x.layout());
         }
       }
@@ -88,55 +86,11 @@ public final class ReduceLaunch<O extends Op> implements Kernel<O> {
   }
 
   private static boolean[] reducedAxes(Op op, Shape x) {
-    boolean[] reduced = new boolean[x.rank()];
-    if (op instanceof Reduce r) {
-      for (int axis : x.axes(r.axes().stream().mapToInt(Integer::intValue).toArray())) {
-        reduced[axis] = true;
-      }
-    } else if (op instanceof SumTo s) {
-      int shift = x.rank() - s.target().rank();
-      for (int i = 0; i < x.rank(); i++) {
-        reduced[i] = i < shift || (s.target().dim(i - shift) == 1 && x.dim(i) != 1);
-      }
-    }
-    return reduced;
-  }
-
-  private static Layout keptFirst(Shape x, boolean[] reduced) {
-    int[] order =
-        IntStream.concat(
-                IntStream.range(0, x.rank()).filter(i -> !reduced[i]),
-                IntStream.range(0, x.rank()).filter(i -> reduced[i]))
-            .toArray();
-    return Layout.ordered(x, order);
-  }
-
-  /** Axes in the memory order of the input, joined where both sides allow it. */
-  private static List<Axis> joined(Layout x, boolean[] reduced) {
-    Shape shape = x.shape();
-    List<Axis> axes = new ArrayList<>();
-    long outStep = 1;
-    for (int i = shape.rank() - 1; i >= 0; i--) {
-      if (shape.dim(i) != 1) {
-        axes.add(new Axis(shape.dim(i), x.stride(i), reduced[i] ? 0 : outStep, reduced[i]));
-        outStep *= reduced[i] ? 1 : shape.dim(i);
-      }
-    }
-    axes.sort((p, q) -> Long.compare(q.step, p.step));
-    List<Axis> result = new ArrayList<>();
-    for (Axis a : axes) {
-      Axis last = result.isEmpty() ? null : result.getLast();
-      if (last != null
-          && last.reduced == a.reduced
-          && last.step == a.step * a.size
-          && last.outStep == a.outStep * a.size) {
-        int size = Math.multiplyExact(last.size, a.size);
-        result.set(result.size() - 1, new Axis(size, a.step, a.outStep, a.reduced));
-      } else {
-        result.add(a);
-      }
-    }
-    return result;
+    return switch (op) {
+      case Reduce r -> ReducedAxes.flags(x, r.axes());
+      case SumTo to -> ReducedAxes.flagsTo(x, to.target());
+      default -> throw new IllegalArgumentException(op.name() + " reduces no axes");
+    };
   }
 
   /** Computes rows or columns; false if the axes are neither. */
@@ -147,27 +101,27 @@ public final class ReduceLaunch<O extends Op> implements Kernel<O> {
     }
     List<Axis> rest = new ArrayList<>(axes);
     Axis inner = rest.removeLast();
-    if (inner.step != 1) {
+    if (inner.step() != 1) {
       return false;
     }
-    if (inner.reduced) {
-      rows(kind, rest, inner.size, x, y);
+    if (inner.reduced()) {
+      rows(kind, rest, Math.toIntExact(inner.size()), x, y);
       return true;
     }
-    if (inner.outStep != 1 || rest.isEmpty() || !rest.getLast().reduced) {
+    if (inner.outStep() != 1 || rest.isEmpty() || !rest.getLast().reduced()) {
       return false;
     }
     Axis down = rest.removeLast();
-    if (down.step != inner.size || rest.stream().anyMatch(Axis::reduced)) {
+    if (down.step() != inner.size() || rest.stream().anyMatch(Axis::reduced)) {
       return false;
     }
-    columns(kind, rest, down.size, inner.size, x, y);
+    columns(kind, rest, Math.toIntExact(down.size()), Math.toIntExact(inner.size()), x, y);
     return true;
   }
 
   private static void rows(Reduce.Kind kind, List<Axis> rest, int n, long x, long y) {
-    List<Axis> kept = rest.stream().filter(a -> !a.reduced).toList();
-    List<Axis> outer = rest.stream().filter(a -> a.reduced).toList();
+    List<Axis> kept = rest.stream().filter(a -> !a.reduced()).toList();
+    List<Axis> outer = rest.stream().filter(a -> a.reduced()).toList();
     int results = count(kept);
     int parts = count(outer);
     boolean sum = kind == Reduce.Kind.SUM || kind == Reduce.Kind.MEAN;
@@ -251,7 +205,7 @@ public final class ReduceLaunch<O extends Op> implements Kernel<O> {
   private static int count(List<Axis> axes) {
     int n = 1;
     for (Axis axis : axes) {
-      n = Math.multiplyExact(n, axis.size);
+      n = Math.multiplyExact(n, Math.toIntExact(axis.size()));
     }
     return n;
   }
@@ -260,8 +214,9 @@ public final class ReduceLaunch<O extends Op> implements Kernel<O> {
     long position = 0;
     int rest = index;
     for (int i = axes.size() - 1; i >= 0; i--) {
-      position += rest % axes.get(i).size * axes.get(i).step;
-      rest /= axes.get(i).size;
+      int size = (int) axes.get(i).size();
+      position += rest % size * axes.get(i).step();
+      rest /= size;
     }
     return position;
   }
@@ -270,8 +225,9 @@ public final class ReduceLaunch<O extends Op> implements Kernel<O> {
     long position = 0;
     int rest = index;
     for (int i = axes.size() - 1; i >= 0; i--) {
-      position += rest % axes.get(i).size * axes.get(i).outStep;
-      rest /= axes.get(i).size;
+      int size = (int) axes.get(i).size();
+      position += rest % size * axes.get(i).outStep();
+      rest /= size;
     }
     return position;
   }
