@@ -28,6 +28,7 @@ public abstract class Module implements AutoCloseable {
   private final Weights weights;
   private final Map<String, Module> children = new LinkedHashMap<>();
   private final Map<String, Parameter> own = new LinkedHashMap<>();
+  private final Map<String, Parameter> ownBuffers = new LinkedHashMap<>();
 
   /**
    * A module whose parameters come from {@code weights}.
@@ -51,6 +52,18 @@ public abstract class Module implements AutoCloseable {
   protected final Parameter parameter(String name, Shape shape, Init init) {
     Parameter p = weights.get(name, shape, init);
     own.put(name, p);
+    return p;
+  }
+
+  /**
+   * Declares a buffer of this module: saved with the parameters, but not trained, for example
+   * running statistics.
+   *
+   * @param name its last name, for example {@code running_mean}
+   */
+  protected final Parameter buffer(String name, Shape shape, Init init) {
+    Parameter p = weights.get(name, shape, init);
+    ownBuffers.put(name, p);
     return p;
   }
 
@@ -107,10 +120,20 @@ public abstract class Module implements AutoCloseable {
     children.values().forEach(c -> c.collect(all));
   }
 
-  /** All parameters by checkpoint name: what is saved. */
+  /** The buffers of this module and all below it, in the order of construction. */
+  public final List<Parameter> buffers() {
+    List<Parameter> all = new ArrayList<>();
+    modules().values().forEach(m -> all.addAll(m.ownBuffers.values()));
+    return all;
+  }
+
+  /** All parameters, and then all buffers, by checkpoint name: what is saved. */
   public final Map<String, Tensor> stateDict() {
     Map<String, Tensor> dict = new LinkedHashMap<>();
     for (Parameter p : parameters()) {
+      dict.put(p.name(), p.value());
+    }
+    for (Parameter p : buffers()) {
       dict.put(p.name(), p.value());
     }
     return dict;
@@ -155,10 +178,11 @@ public abstract class Module implements AutoCloseable {
     }
   }
 
-  /** Lets go of all parameters. */
+  /** Lets go of all parameters and buffers. */
   @Override
   public void close() {
     own.values().forEach(Parameter::close);
+    ownBuffers.values().forEach(Parameter::close);
     children.values().forEach(Module::close);
   }
 }

@@ -194,7 +194,8 @@ public final class NN extends Losses {
    * Batch normalisation (Ioffe and Szegedy 2015): {@code y = (x - mean) / sqrt(var + eps) w + b}
    * per channel. While training, mean and biased variance are the batch's, and the running ones are
    * updated in place, {@code running = (1 - momentum) running + momentum batch}, with the unbiased
-   * variance; otherwise they are the running ones.
+   * variance; otherwise they are the running ones. In training this is {@link GroupNorm} with a
+   * group per channel, of the batch seen as one image, so it has that op's backward.
    *
    * @param x [N, C, ...]
    * @param runningMean [C]

@@ -2,10 +2,12 @@
 package io.sfumato.tensor.ops;
 
 import io.sfumato.tensor.Shape;
+import io.sfumato.tensor.ShapeException;
 import io.sfumato.tensor.Tensor;
 import io.sfumato.tensor.exec.Backward;
 import io.sfumato.tensor.exec.Executor;
 import java.util.Arrays;
+import java.util.stream.IntStream;
 import java.util.stream.Stream;
 import org.jspecify.annotations.Nullable;
 
@@ -73,25 +75,69 @@ final class Norms {
       boolean training,
       double momentum,
       double eps) {
-    Shape channels = channels(x.shape());
-    Tensor mean = Shaping.reshape(runningMean, channels);
-    Tensor var = Shaping.reshape(runningVar, channels);
-    Tensor centred;
-    if (training) {
-      long n = x.numel() / Math.max(1, x.dim(1));
-      mean = Num.sumTo(x, channels).mul(1.0 / n);
-      centred = x.sub(mean);
-      var = Num.sumTo(centred.mul(centred), channels).mul(1.0 / n);
-      RunningAverage update = new RunningAverage(momentum);
-      Executor.current().execute(update, runningMean, Shaping.reshape(mean, runningMean.shape()));
-      Tensor unbiased = var.mul(n / Math.max(1.0, n - 1.0));
-      Executor.current().execute(update, runningVar, Shaping.reshape(unbiased, runningVar.shape()));
-    } else {
-      centred = x.sub(mean);
+    if (x.rank() < 2) {
+      throw new ShapeException("batchNorm: the input must be [N, C, ...]; got " + x.spec());
     }
+    Shape channels = Shape.of(x.dim(1));
+    Require.shape(runningMean.spec(), channels, "batchNorm: running mean", "[C]");
+    Require.shape(runningVar.spec(), channels, "batchNorm: running variance", "[C]");
+    return training
+        ? batchNormTraining(x, runningMean, runningVar, w, b, momentum, eps)
+        : batchNormFixed(x, runningMean, runningVar, w, b, eps);
+  }
+
+  /**
+   * A batch [N, C, ...] seen as one image [1, C, N ..., 1]; then a channel's statistics are those
+   * of a group of one channel. A view if the batch is channels-last, as convolutions leave it.
+   */
+  private static Tensor batchNormTraining(
+      Tensor x,
+      Tensor runningMean,
+      Tensor runningVar,
+      @Nullable Tensor w,
+      @Nullable Tensor b,
+      double momentum,
+      double eps) {
+    int channels = x.dim(1);
+    int n = Math.toIntExact(x.numel() / Math.max(1, channels));
+    if (n < 2) {
+      throw new ShapeException(
+          "batchNorm: training needs more than one value per channel; got " + x.spec());
+    }
+    Tensor last = x.permute(channelsLast(x.rank())); // [N, ..., C]
+    Tensor image = last.reshape(1, n, 1, channels).permute(0, 3, 1, 2); // [1, C, n, 1]
+    GroupNorm op = new GroupNorm(channels, eps, w != null, b != null, false);
+    Tensor[] out = Executor.current().execute(op, present(image, w, b));
+    follow(runningMean, out[1].reshape(channels), momentum);
+    Tensor rstd = out[2].reshape(channels);
+    Tensor var = Num.clamp(Num.reciprocal(rstd.mul(rstd)).sub(eps), 0, Double.POSITIVE_INFINITY);
+    follow(runningVar, var.mul(n / (n - 1.0)), momentum);
+    Tensor y = Shaping.reshape(out[0].permute(0, 2, 3, 1), last.shape()); // [N, ..., C]
+    return y.permute(channelsFirst(x.rank()));
+  }
+
+  private static void follow(Tensor running, Tensor value, double momentum) {
+    Tensor same = Num.cast(value, running.dtype());
+    Executor.current().execute(new RunningAverage(momentum), running, same);
+  }
+
+  private static Tensor batchNormFixed(
+      Tensor x, Tensor mean, Tensor var, @Nullable Tensor w, @Nullable Tensor b, double eps) {
+    Shape channels = channels(x.shape());
     Tensor factor = Num.rsqrt(var.add(eps));
-    Tensor y = centred.mul(w == null ? factor : factor.mul(Shaping.reshape(w, channels)));
+    factor = Shaping.reshape(w == null ? factor : factor.mul(w), channels);
+    Tensor y = x.sub(Shaping.reshape(mean, channels)).mul(factor);
     return b == null ? y : y.add(Shaping.reshape(b, channels));
+  }
+
+  /** 0, 2, 3, ..., 1: what makes [N, C, ...] [N, ..., C]. */
+  private static int[] channelsLast(int rank) {
+    return IntStream.range(0, rank).map(i -> i == 0 ? 0 : i == rank - 1 ? 1 : i + 1).toArray();
+  }
+
+  /** 0, rank - 1, 1, 2, ...: the inverse. */
+  private static int[] channelsFirst(int rank) {
+    return IntStream.range(0, rank).map(i -> i == 0 ? 0 : i == 1 ? rank - 1 : i - 1).toArray();
   }
 
   /** [1, C, 1, ...] for x [N, C, ...]. */
