@@ -4,7 +4,7 @@
 import torch
 import torch.nn.functional as F
 
-from cases_pointwise import inputs, normal
+from cases_pointwise import fixed, inputs, normal
 
 LOOSE = {"rtol": 2e-5, "atol": 1e-5}
 
@@ -13,6 +13,7 @@ def add_cases(suite):
     add_products(suite)
     add_convolutions(suite)
     add_attention(suite)
+    add_codes(suite)
 
 
 def add_products(suite):
@@ -188,3 +189,19 @@ def add_second_order(suite):
     suite.second("conv2d", convolve(2, [1, 1], [[1, 1], [1, 1]], [1, 1], 1),
                  inputs(x=normal((1, 2, 3, 4)), weight=normal((3, 2, 3, 3)), bias=normal((3,))),
                  {"stride": [1, 1], "padding": [[1, 1], [1, 1]], "dilation": [1, 1], "groups": 1})
+
+
+def add_codes(suite):
+    """The nearest code by torch.cdist and argmin, whose first of equal ones is the least."""
+    def nearest(x, codes):
+        distances = torch.cdist(x.reshape(-1, x.shape[-1]), codes,
+                                compute_mode="donot_use_mm_for_euclid_dist")
+        return distances.argmin(1).reshape(x.shape[:-1])
+
+    shapes = {"rows": ((5, 3), (7, 3)), "maps": ((2, 4, 3, 8), (32, 8)), "vector": ((4,), (6, 4)),
+              "one_code": ((3, 2), (1, 2)), "odd": ((37, 19), (67, 19)), "empty": ((0, 3), (4, 3))}
+    for label, (x, codes) in shapes.items():
+        suite.case(f"nearestCode_{label}", nearest, inputs(x=normal(x), codebook=normal(codes)))
+    suite.case("nearestCode_ties", nearest,
+               inputs(x=fixed([0.5, 0.0], [1.0, 0.5], [2.0, 2.0]),
+                      codebook=fixed([1.0, 1.0], [1.0, 0.0], [0.0, 0.0], [1.0, 0.0])))

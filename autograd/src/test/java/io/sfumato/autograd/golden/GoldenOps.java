@@ -155,6 +155,7 @@ final class GoldenOps {
               : Num.matmul(x[0], x[1]);
       case "einsum" -> Num.einsum(attrs.get("equation").asText(), x);
       case "linear" -> NN.linear(x[0], x[1], input(2));
+      case "nearestCode" -> NN.nearestCode(x[0], x[1]);
       case "conv1d" -> NN.conv1d(x[0], x[1], input(2), convolution());
       case "conv2d" -> NN.conv2d(x[0], x[1], input(2), convolution());
       case "conv3d" -> NN.conv3d(x[0], x[1], input(2), convolution());

@@ -10,6 +10,7 @@ import io.sfumato.tensor.cpu.launch.LayerNormLaunch;
 import io.sfumato.tensor.cpu.launch.LinearLaunch;
 import io.sfumato.tensor.cpu.launch.LowRankLaunch;
 import io.sfumato.tensor.cpu.launch.MatMulLaunch;
+import io.sfumato.tensor.cpu.launch.NearestCodeLaunch;
 import io.sfumato.tensor.cpu.launch.PointwiseKernels;
 import io.sfumato.tensor.cpu.launch.ShapingKernels;
 import io.sfumato.tensor.exec.KernelTable;
@@ -32,6 +33,7 @@ import io.sfumato.tensor.ops.Linear;
 import io.sfumato.tensor.ops.LowRank;
 import io.sfumato.tensor.ops.LowRankGradients;
 import io.sfumato.tensor.ops.MatMul;
+import io.sfumato.tensor.ops.NearestCode;
 import io.sfumato.tensor.ops.RmsNorm;
 import io.sfumato.tensor.ops.RmsNormBackward;
 
@@ -45,6 +47,7 @@ final class CpuKernels {
         .add(Linear.class, new LinearLaunch())
         .add(LowRank.class, new LowRankLaunch.Forward())
         .add(LowRankGradients.class, new LowRankLaunch.Gradients())
+        .add(NearestCode.class, new NearestCodeLaunch())
         .add(Conv2d.class, new Conv2dLaunch.Forward())
         .add(Conv2dBackwardInput.class, new Conv2dLaunch.BackwardInput())
         .add(Conv2dBackwardWeight.class, new Conv2dLaunch.BackwardWeight())

@@ -229,7 +229,7 @@ public final class Gemm {
     multiplySum(Simd.provider().gemmTile(), m, n, terms, c, accumulate, bias);
   }
 
-  private static void multiplySum(
+  static void multiplySum(
       GemmTile tile, int m, int n, List<Term> terms, Matrix c, boolean accumulate, long bias) {
     double work = 0;
     for (Term t : terms) {

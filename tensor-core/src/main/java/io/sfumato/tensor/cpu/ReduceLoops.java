@@ -19,6 +19,9 @@ public interface ReduceLoops {
   /** The largest element; NaN if any is NaN, negative infinity when {@code n = 0}. */
   float max(long x, int n);
 
+  /** The least {@code i >= from} with {@code x[i] >= bound}, or {@code n} if there is none. */
+  int firstAtLeast(long x, int from, int n, float bound);
+
   /** {@code out[j] += Σ_r x[r n + j]} for j in [0, n), over {@code rows} contiguous rows. */
   void addColumns(long x, long out, int rows, int n);
 

@@ -39,6 +39,15 @@ final class ScalarReduceLoops implements ReduceLoops {
   }
 
   @Override
+  public int firstAtLeast(long x, int from, int n, float bound) {
+    int i = from;
+    while (i < n && !(getFloat(x + i * 4L) >= bound)) {
+      i++;
+    }
+    return i;
+  }
+
+  @Override
   public void addColumns(long x, long out, int rows, int n) {
     for (int j = 0; j < n; j++) {
       double s = getFloat(out + j * 4L);

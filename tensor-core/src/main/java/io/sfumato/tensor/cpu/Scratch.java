@@ -45,6 +45,8 @@ public final class Scratch {
     TRANSFORMED_OUTPUT,
     /** Factors and sums of products of low rank. */
     LOW_RANK,
+    /** A codebook, rearranged, and what is known of its codes. */
+    CODES,
     /** Partial sums that are reduced in a fixed order. */
     PARTIAL_SUMS,
     /** One row of a kernel that works row by row. */

@@ -298,7 +298,7 @@ public final class NN extends Losses {
     return Executor.run(new LogSoftmax(axis), x);
   }
 
-  // ---- embedding, pooling, resampling, dropout
+  // ---- codebooks, pooling, resampling, dropout
 
   /**
    * Rows of a table.
@@ -318,6 +318,18 @@ public final class NN extends Losses {
   }
 
   /**
+   * Vector quantisation: for each vector the code at the least Euclidean distance. A constant for
+   * differentiation.
+   *
+   * @param x vectors [..., D]
+   * @param codebook codes [K, D]
+   * @return [...], numbers of codes as I64; of several codes at one distance, the least
+   */
+  public static Tensor nearestCode(Tensor x, Tensor codebook) {
+    return Executor.run(new NearestCode(), x, codebook);
+  }
+
+  /**
    * Enlarges every spatial axis by repeating elements.
    *
    * @param x [N, C, ...] with one to three spatial axes; channels-last stays so
@@ -325,7 +337,7 @@ public final class NN extends Losses {
    * @return [N, C, ...] with spatial sizes times {@code factor}
    */
   public static Tensor upsampleNearest(Tensor x, int factor) {
-    return resample(
+    return Resampling.apply(
         new UpsampleNearest(IntStream.range(2, x.rank()).mapToObj(i -> x.dim(i) * factor).toList()),
         x);
   }
@@ -338,12 +350,12 @@ public final class NN extends Losses {
    * @return [N, C, {@code height}, {@code width}]
    */
   public static Tensor upsampleNearest(Tensor x, int height, int width) {
-    return resample(new UpsampleNearest(List.of(height, width)), x);
+    return Resampling.apply(new UpsampleNearest(List.of(height, width)), x);
   }
 
   /** As {@link #upsampleNearest(Tensor, int, int)}, for any number of spatial axes. */
   public static Tensor upsampleNearest(Tensor x, int[] size) {
-    return resample(new UpsampleNearest(IntStream.of(size).boxed().toList()), x);
+    return Resampling.apply(new UpsampleNearest(IntStream.of(size).boxed().toList()), x);
   }
 
   /**
@@ -354,7 +366,7 @@ public final class NN extends Losses {
    * @return [N, C, {@code height}, {@code width}]
    */
   public static Tensor upsampleBilinear(Tensor x, int height, int width, boolean alignCorners) {
-    return resample(new UpsampleBilinear(List.of(height, width), alignCorners), x);
+    return Resampling.apply(new UpsampleBilinear(List.of(height, width), alignCorners), x);
   }
 
   /** Means over square windows of side {@code kernel}, without padding; x is [N, C, H, W]. */
@@ -374,7 +386,7 @@ public final class NN extends Losses {
    */
   public static Tensor avgPool2d(
       Tensor x, int[] kernel, int[] stride, int[] padding, boolean countIncludePad) {
-    return resample(
+    return Resampling.apply(
         new AvgPool2d(
             pair("kernel", kernel),
             pair("stride", stride),
@@ -390,7 +402,7 @@ public final class NN extends Losses {
    * @return [N, C, {@code height}, {@code width}]
    */
   public static Tensor adaptiveAvgPool2d(Tensor x, int height, int width) {
-    return resample(new AdaptiveAvgPool2d(List.of(height, width)), x);
+    return Resampling.apply(new AdaptiveAvgPool2d(List.of(height, width)), x);
   }
 
   /**
@@ -474,15 +486,6 @@ public final class NN extends Losses {
 
   static Tensor dropout(Tensor x, double p, long key) {
     return Executor.run(new Dropout(p, key), x);
-  }
-
-  static Tensor resample(Resampling map, Tensor x) {
-    return Executor.run(map, x);
-  }
-
-  static Tensor resampleBackward(Resampling map, Tensor g, Shape input) {
-    List<Integer> size = IntStream.range(2, input.rank()).mapToObj(input::dim).toList();
-    return Executor.run(new ResampleBackward(map, size), g);
   }
 
   private static int[] pair(int both) {

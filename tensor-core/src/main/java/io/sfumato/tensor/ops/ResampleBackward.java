@@ -67,6 +67,6 @@ public record ResampleBackward(Resampling forward, List<Integer> size) implement
 
   @Override
   public @Nullable Tensor[] backward(Backward c) {
-    return new @Nullable Tensor[] {NN.resample(forward, c.grad(0))};
+    return new @Nullable Tensor[] {Resampling.apply(forward, c.grad(0))};
   }
 }

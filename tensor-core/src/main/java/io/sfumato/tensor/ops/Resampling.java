@@ -10,8 +10,10 @@ import io.sfumato.tensor.TensorSpec;
 import io.sfumato.tensor.exec.Backward;
 import io.sfumato.tensor.exec.Dense;
 import io.sfumato.tensor.exec.Differentiable;
+import io.sfumato.tensor.exec.Executor;
 import io.sfumato.tensor.exec.Saved;
 import java.util.List;
+import java.util.stream.IntStream;
 import org.jspecify.annotations.Nullable;
 
 /**
@@ -21,6 +23,11 @@ import org.jspecify.annotations.Nullable;
  */
 public sealed interface Resampling extends Differentiable
     permits UpsampleNearest, UpsampleBilinear, AvgPool2d, AdaptiveAvgPool2d {
+  /** Runs a map. */
+  static Tensor apply(Resampling map, Tensor x) {
+    return Executor.run(map, x);
+  }
+
   /** The number of spatial axes. */
   int spatial();
 
@@ -91,6 +98,8 @@ public sealed interface Resampling extends Differentiable
 
   @Override
   default @Nullable Tensor[] backward(Backward c) {
-    return new @Nullable Tensor[] {NN.resampleBackward(this, c.grad(0), c.inputSpec(0).shape())};
+    Shape input = c.inputSpec(0).shape();
+    List<Integer> size = IntStream.range(2, input.rank()).mapToObj(input::dim).toList();
+    return new @Nullable Tensor[] {Executor.run(new ResampleBackward(this, size), c.grad(0))};
   }
 }

@@ -46,6 +46,26 @@ class ReduceAndCastLoopsTest {
   }
 
   @Test
+  void firstAtLeastFindsTheFirst() {
+    for (SimdProvider provider : NativeFloats.providers()) {
+      ReduceLoops loops = provider.loops().reduce();
+      for (int n : ElementwiseLoopsTest.SIZES) {
+        NativeFloats a = NativeFloats.random(n, n);
+        for (int from : new int[] {0, n / 3, n}) {
+          for (float bound : new float[] {-10, 0.5f, 1.5f, 10}) {
+            int i = from;
+            while (i < n && a.get(i) < bound) {
+              i++;
+            }
+            assertEquals(i, loops.firstAtLeast(a.address, from, n, bound));
+          }
+          assertEquals(n, loops.firstAtLeast(a.address, from, n, Float.NaN));
+        }
+      }
+    }
+  }
+
+  @Test
   void columnSumsAddEveryRow() {
     for (SimdProvider provider : NativeFloats.providers()) {
       for (int n : new int[] {1, 7, 16, 40, 100, 133}) {

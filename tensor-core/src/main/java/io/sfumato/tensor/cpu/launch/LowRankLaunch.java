@@ -1,8 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 package io.sfumato.tensor.cpu.launch;
 
-import io.sfumato.tensor.Layout;
-import io.sfumato.tensor.Shape;
 import io.sfumato.tensor.Tensor;
 import io.sfumato.tensor.cpu.Gemm.Matrix;
 import io.sfumato.tensor.cpu.LowRankKernel;
@@ -32,7 +30,7 @@ public final class LowRankLaunch {
             n,
             k,
             in[2].dim(0),
-            rows(staging, in[0]),
+            staging.rows(in[0]),
             matrix(in[1]),
             matrix(in[2]),
             matrix(in[3]),
@@ -60,8 +58,8 @@ public final class LowRankLaunch {
             n,
             k,
             in[2].dim(0),
-            rows(staging, in[0]),
-            rows(staging, in[1]),
+            staging.rows(in[0]),
+            staging.rows(in[1]),
             matrix(in[2]),
             matrix(in[3]),
             (float) op.scale(),
@@ -73,14 +71,5 @@ public final class LowRankLaunch {
 
   private static Matrix matrix(Tensor t) {
     return new Matrix(t.address(), t.layout().stride(0), t.layout().stride(1), 0);
-  }
-
-  /** A tensor [..., n] as a matrix with contiguous rows, copied if it does not lie so. */
-  private static Matrix rows(Staging staging, Tensor x) {
-    int n = x.dim(-1);
-    Layout rows = x.layout().reshape(Shape.of(Math.toIntExact(x.numel() / n), n));
-    return rows == null || (rows.stride(1) != 1 && n > 1)
-        ? Matrix.rowMajor(staging.rowMajor(x), n)
-        : new Matrix(x.address(), rows.stride(0), 1, 0);
   }
 }

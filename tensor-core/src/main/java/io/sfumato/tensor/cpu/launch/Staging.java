@@ -3,9 +3,11 @@ package io.sfumato.tensor.cpu.launch;
 
 import io.sfumato.tensor.DType;
 import io.sfumato.tensor.Layout;
+import io.sfumato.tensor.Shape;
 import io.sfumato.tensor.Storage;
 import io.sfumato.tensor.Tensor;
 import io.sfumato.tensor.cpu.CpuBackend;
+import io.sfumato.tensor.cpu.Gemm.Matrix;
 import io.sfumato.tensor.cpu.StridedCopy;
 import java.util.ArrayList;
 import java.util.List;
@@ -36,6 +38,15 @@ final class Staging implements AutoCloseable {
   /** Address of the elements in row-major order. */
   long rowMajor(Tensor t) {
     return t.layout().isContiguous() ? t.address() : copy(t, Layout.contiguous(t.shape()));
+  }
+
+  /** A tensor [..., n] as a matrix with contiguous rows, copied if it does not lie so. */
+  Matrix rows(Tensor x) {
+    int n = x.dim(-1);
+    Layout rows = x.layout().reshape(Shape.of(Math.toIntExact(x.numel() / n), n));
+    return rows == null || (rows.stride(1) != 1 && n > 1)
+        ? Matrix.rowMajor(rowMajor(x), n)
+        : new Matrix(x.address(), rows.stride(0), 1, 0);
   }
 
   /** Address of the elements in channels-last order. */

@@ -92,6 +92,22 @@ final class VectorReduceLoops implements ReduceLoops {
   }
 
   @Override
+  public int firstAtLeast(long x, int from, int n, float bound) {
+    FloatVector least = all(bound);
+    int i = from;
+    for (; i <= n - N; i += N) {
+      VectorMask<Float> m = load(x + i * 4L).compare(VectorOperators.GE, least);
+      if (m.anyTrue()) {
+        return i + m.firstTrue();
+      }
+    }
+    while (i < n && !(Memory.getFloat(x + i * 4L) >= bound)) {
+      i++;
+    }
+    return i;
+  }
+
+  @Override
   public void addColumns(long x, long out, int rows, int n) {
     int j = 0;
     for (; j <= n - 4 * N; j += 4 * N) {

@@ -10,6 +10,7 @@ import io.sfumato.tensor.ops.Linear;
 import io.sfumato.tensor.ops.LowRank;
 import io.sfumato.tensor.ops.LowRankGradients;
 import io.sfumato.tensor.ops.MatMul;
+import io.sfumato.tensor.ops.NearestCode;
 import java.util.ArrayList;
 import java.util.List;
 
@@ -45,7 +46,25 @@ final class ProductCases implements CaseTable {
     cases.add(OpCase.of("vector", biased, normal(4), normal(3, 4), normal(3)).noEmpty());
     cases.add(OpCase.of("no bias", new Linear(false), normal(2, 3, 4), normal(1, 4)));
     lowRank(cases);
+    nearestCode(cases);
     return cases;
+  }
+
+  /** Codes that are few and many, equal, far from the origin; vectors between two codes. */
+  private static void nearestCode(List<OpCase> cases) {
+    NearestCode op = new NearestCode();
+    cases.add(OpCase.of("rows", op, normal(5, 3), normal(7, 3)));
+    cases.add(OpCase.of("one vector", op, normal(4), normal(6, 4)).noEmpty());
+    cases.add(OpCase.of("one code", op, normal(3, 2, 4), normal(1, 4)));
+    cases.add(OpCase.of("maps", op, normal(2, 3, 5, 8), normal(33, 8)));
+    cases.add(OpCase.of("blocks", op, normal(131, 19), normal(70, 19)));
+    cases.add(OpCase.of("length one", op, normal(9, 1), normal(17, 1)));
+    cases.add(OpCase.of("equal codes", op, normal(6, 2), Input.values(new double[12], 6, 2)));
+    Input grid = Input.values(new double[] {2, 0, 1, 0, 0, 0, 1, 1, 1, 0}, 5, 2);
+    Input between = Input.values(new double[] {0.5, 0, 1.5, 0, 1, 0.5, 1, 0, 0, 1}, 5, 2);
+    cases.add(OpCase.of("ties", op, between, grid).noEmpty());
+    cases.add(OpCase.of("far", op, Input.uniform(100, 101, 40, 5), Input.uniform(100, 101, 50, 5)));
+    cases.add(OpCase.of("empty vectors", op, normal(4, 0), normal(3, 0)));
   }
 
   /** Few rows and many, which take different orders of the products; ranks about a vector. */
@@ -118,6 +137,17 @@ final class ProductCases implements CaseTable {
         ErrorCase.of(
             new LowRankGradients(1),
             List.of(f32(2, 4), f32(3, 3), f32(2, 3), f32(4, 2)),
-            "gradient and input must be equal but for the last axis"));
+            "gradient and input must be equal but for the last axis"),
+        ErrorCase.of(
+            new NearestCode(),
+            List.of(f32(2, 3), f32(4, 2)),
+            "the codebook must have shape [K, D] with D = 3"),
+        ErrorCase.of(new NearestCode(), List.of(f32(2, 3), f32(3)), "must have shape [K, D]"),
+        ErrorCase.of(new NearestCode(), List.of(f32(), f32(4, 2)), "must have shape [..., D]"),
+        ErrorCase.of(new NearestCode(), List.of(f32(2, 3), f32(0, 3)), "at least one code"),
+        ErrorCase.of(
+            new NearestCode(),
+            List.of(f32(2, 3), spec(DType.F64, 4, 3)),
+            "must have one floating type"));
   }
 }
