@@ -8,6 +8,8 @@ import io.sfumato.models.nn.GroupNorm;
 import io.sfumato.models.nn.Linear;
 import io.sfumato.models.nn.ModelConfig;
 import io.sfumato.models.nn.Module;
+import io.sfumato.models.nn.TimeFeatures;
+import io.sfumato.models.nn.TimestepEmbedding;
 import io.sfumato.tensor.Parameter;
 import io.sfumato.tensor.Shape;
 import io.sfumato.tensor.ShapeException;
