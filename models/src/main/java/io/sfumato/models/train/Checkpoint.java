@@ -2,12 +2,7 @@
 package io.sfumato.models.train;
 
 import com.fasterxml.jackson.databind.JsonNode;
-import io.sfumato.models.diffusion.SchedulerConfig;
 import io.sfumato.models.nn.ModelConfig;
-import io.sfumato.models.unet.UNet2D;
-import io.sfumato.models.unet.UNet2DConfig;
-import io.sfumato.tensor.Tensor;
-import io.sfumato.tensor.io.SafeTensors;
 import io.sfumato.tensor.io.TensorFileException;
 import java.io.IOException;
 import java.nio.file.FileVisitResult;
@@ -23,8 +18,9 @@ import java.util.TreeMap;
 import org.jspecify.annotations.Nullable;
 
 /**
- * A training run on disk: a pipeline folder as diffusers writes it, holding the averaged weights,
- * and beside it what is needed to go on.
+ * A training run on disk: what is trained, as others read it, and beside it what is needed to go
+ * on. Of a diffusion model it is a pipeline folder as diffusers writes it, holding the averaged
+ * weights:
  *
  * <pre>
  * model_index.json
@@ -71,37 +67,32 @@ public final class Checkpoint {
     }
   }
 
+  /** Writes a checkpoint's files. */
+  @FunctionalInterface
+  public interface Contents {
+    /**
+     * Writes everything but {@code training/state.json}.
+     *
+     * @param folder an existing, empty folder
+     */
+    void write(Path folder);
+  }
+
   /**
    * Replaces the checkpoint.
    *
    * @param folder the checkpoint's folder
-   * @param model gives configuration and the weights that are being trained
-   * @param averaged the averaged weights by name
-   * @param optimizer the optimiser's state by name
-   * @param scheduler the noise schedule
    * @param state where the run stands
+   * @param contents writes the rest
    * @throws TensorFileException if it cannot be written; the old one stays
    */
-  public static void save(
-      Path folder,
-      UNet2D model,
-      Map<String, Tensor> averaged,
-      Map<String, Tensor> optimizer,
-      SchedulerConfig scheduler,
-      State state) {
+  public static void save(Path folder, State state, Contents contents) {
     Path fresh = folder.resolveSibling(folder.getFileName() + ".new");
     Path old = folder.resolveSibling(folder.getFileName() + ".old");
     try {
       delete(fresh);
-      for (String part : List.of("unet", "scheduler", "training")) {
-        Files.createDirectories(fresh.resolve(part));
-      }
-      ModelConfig.write(fresh.resolve("model_index.json"), index(scheduler));
-      ModelConfig.write(fresh.resolve("scheduler/scheduler_config.json"), scheduler.toMap());
-      ModelConfig.write(fresh.resolve("unet/config.json"), model.config().toMap());
-      SafeTensors.save(fresh.resolve("unet/diffusion_pytorch_model.safetensors"), averaged);
-      SafeTensors.save(fresh.resolve("training/weights.safetensors"), model.stateDict());
-      SafeTensors.save(fresh.resolve("training/optimizer.safetensors"), optimizer);
+      Files.createDirectories(fresh.resolve("training"));
+      contents.write(fresh);
       ModelConfig.write(fresh.resolve("training/state.json"), toMap(state));
       if (Files.exists(folder)) { // else the old one is all there is, until the next line but two
         delete(old);
@@ -126,15 +117,6 @@ public final class Checkpoint {
     } catch (IOException e) {
       LOG.log(System.Logger.Level.WARNING, folder + " is left: it is not a whole checkpoint", e);
     }
-  }
-
-  private static Map<String, Object> index(SchedulerConfig scheduler) {
-    Map<String, Object> map = new TreeMap<>();
-    map.put("_class_name", "DDPMPipeline");
-    map.put("_diffusers_version", ModelConfig.DIFFUSERS_VERSION);
-    map.put("scheduler", List.of("diffusers", scheduler.className()));
-    map.put("unet", List.of("diffusers", "UNet2DModel"));
-    return map;
   }
 
   private static Map<String, Object> toMap(State state) {
@@ -180,11 +162,6 @@ public final class Checkpoint {
     }
     return new State(
         json.get("step").longValue(), json.get("seconds").doubleValue(), settings, names);
-  }
-
-  /** Reads the configuration of the model. */
-  public static UNet2DConfig readConfig(Path folder) {
-    return UNet2DConfig.read(folder.resolve("unet/config.json"));
   }
 
   private static void delete(Path folder) throws IOException {

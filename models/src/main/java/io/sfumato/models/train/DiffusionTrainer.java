@@ -8,26 +8,29 @@ import io.sfumato.models.diffusion.Denoiser;
 import io.sfumato.models.diffusion.NoiseSchedule;
 import io.sfumato.models.diffusion.SchedulerConfig;
 import io.sfumato.models.nn.Dropout;
+import io.sfumato.models.nn.ModelConfig;
+import io.sfumato.models.nn.Module;
 import io.sfumato.models.unet.UNet2D;
 import io.sfumato.tensor.Rng;
 import io.sfumato.tensor.Scope;
 import io.sfumato.tensor.Tensor;
 import io.sfumato.tensor.io.SafeTensors;
-import io.sfumato.tensor.io.Weights;
 import java.nio.file.Path;
-import java.util.LinkedHashMap;
+import java.util.List;
 import java.util.Map;
+import java.util.TreeMap;
+import java.util.function.Supplier;
 
 /**
- * Trains a class-conditional {@link UNet2D}: one call of {@link #step} per batch. The last class of
- * the model's table stands for "no class"; labels are replaced by it now and then, so that the
- * model can be guided when it samples.
+ * Trains a class-conditional network: one call of {@link #step} per batch. Labels are replaced by
+ * "no class" now and then, so that the model can be guided when it samples.
  */
-public final class DiffusionTrainer implements AutoCloseable {
+public final class DiffusionTrainer implements Trainee {
   private static final double LABEL_DROPOUT = 0.1;
   private static final double MAX_NORM = 1;
 
-  private final UNet2D model;
+  private final TrainedModel trained;
+  private final Module model;
   private final SchedulerConfig scheduler;
   private final Denoiser denoiser;
   private final BatchLoader loader;
@@ -45,23 +48,25 @@ public final class DiffusionTrainer implements AutoCloseable {
    * @param loader the batches
    * @param rng the source of timesteps, noise and dropout
    */
-  public DiffusionTrainer(UNet2D model, SchedulerConfig scheduler, BatchLoader loader, Rng rng) {
-    Integer classes = model.config().numClassEmbeds();
-    if (classes == null) {
-      throw new IllegalArgumentException("the model must have a table of classes");
-    }
-    this.model = model;
+  public DiffusionTrainer(
+      TrainedModel model, SchedulerConfig scheduler, BatchLoader loader, Rng rng) {
+    this.trained = model;
+    this.model = model.model();
     this.scheduler = scheduler;
-    this.denoiser =
-        new Denoiser((x, t, labels) -> model.call(x, t, labels), new NoiseSchedule(scheduler));
+    this.denoiser = new Denoiser(model.network(), new NoiseSchedule(scheduler));
     this.loader = loader;
-    this.optimizer = new AdamW(model.parameters(), AdamW.options().weightDecay(0));
-    this.ema = new Ema(model.parameters(), Ema.options());
+    this.optimizer = new AdamW(this.model.parameters(), AdamW.options().weightDecay(0));
+    this.ema = new Ema(this.model.parameters(), Ema.options());
     this.rng = rng;
-    this.noClass = classes - 1;
+    this.noClass = model.noClass();
   }
 
-  /** The number of steps done. */
+  /** A trainer of a U-Net, at step 0. */
+  public DiffusionTrainer(UNet2D model, SchedulerConfig scheduler, BatchLoader loader, Rng rng) {
+    this(TrainedModel.of(model), scheduler, loader, rng);
+  }
+
+  @Override
   public long steps() {
     return step;
   }
@@ -76,12 +81,7 @@ public final class DiffusionTrainer implements AutoCloseable {
     return noClass;
   }
 
-  /**
-   * One optimiser step.
-   *
-   * @param learningRate the learning rate of this step
-   * @return the loss
-   */
+  @Override
   public double step(double learningRate) {
     Rng draw = rng.step(step);
     Scope scope = Scope.open();
@@ -115,47 +115,39 @@ public final class DiffusionTrainer implements AutoCloseable {
     return Tensor.of(values, values.length);
   }
 
-  /** Runs {@code body} with the averaged weights in the model. */
-  public void withAverage(Runnable body) {
+  /** Computes {@code body} with the averaged weights in the model. */
+  public <T> T average(Supplier<T> body) {
     Ema.Swap averaged = ema.swap();
     try {
-      body.run();
+      return body.get();
     } finally {
       averaged.close();
     }
   }
 
-  /** Writes a checkpoint; see {@link Checkpoint#save}. */
-  public void save(Path folder, Checkpoint.State state) {
-    Scope.run(
-        () -> {
-          Map<String, Tensor> optimizerState = new LinkedHashMap<>(optimizer.state());
-          ema.state().forEach((name, tensor) -> optimizerState.put("ema." + name, tensor));
-          Map<String, Tensor> averaged = new LinkedHashMap<>();
-          ema.averages().forEach(p -> averaged.put(p.name(), p.value()));
-          Checkpoint.save(folder, model, averaged, optimizerState, scheduler, state);
-        });
+  /** Writes a pipeline of the averaged weights, and what is needed to go on beside it. */
+  @Override
+  public void save(Path folder) {
+    Map<String, Object> index = new TreeMap<>();
+    index.put("_class_name", trained.pipelineName());
+    index.put("_diffusers_version", ModelConfig.DIFFUSERS_VERSION);
+    index.put("scheduler", List.of("diffusers", scheduler.className()));
+    index.put(trained.role(), List.of("diffusers", trained.className()));
+    ModelConfig.write(folder.resolve("model_index.json"), index);
+    TrainingFiles.makeFolder(folder.resolve("scheduler"));
+    ModelConfig.write(folder.resolve("scheduler/scheduler_config.json"), scheduler.toMap());
+    Path own = folder.resolve(trained.role());
+    TrainingFiles.makeFolder(own);
+    ModelConfig.write(own.resolve("config.json"), trained.config());
+    SafeTensors.save(
+        own.resolve("diffusion_pytorch_model.safetensors"), TrainingFiles.averages(ema));
+    TrainingFiles.save(folder.resolve("training"), model, optimizer, ema);
   }
 
-  /** Goes on from a checkpoint. */
-  public void restore(Path folder, Checkpoint.State state) {
-    try (Weights weights = Weights.open(folder.resolve("training/weights.safetensors"));
-        SafeTensors saved = SafeTensors.open(folder.resolve("training/optimizer.safetensors"));
-        Scope scope = Scope.open()) {
-      weights.copyInto(model.parameters());
-      Map<String, Tensor> optimizerState = new LinkedHashMap<>();
-      Map<String, Tensor> emaState = new LinkedHashMap<>();
-      for (String name : saved.entries().keySet()) {
-        if (name.startsWith("ema.")) {
-          emaState.put(name.substring(4), saved.read(name));
-        } else {
-          optimizerState.put(name, saved.read(name));
-        }
-      }
-      optimizer.load(optimizerState);
-      ema.load(emaState);
-      step = state.step();
-    }
+  @Override
+  public void restore(Path folder, long stepsDone) {
+    TrainingFiles.restore(folder.resolve("training"), model, optimizer, ema);
+    step = stepsDone;
   }
 
   @Override

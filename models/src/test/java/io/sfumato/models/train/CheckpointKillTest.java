@@ -35,11 +35,11 @@ class CheckpointKillTest {
       Path found = Checkpoint.find(checkpoint);
       try (DiffusionTrainer trainer = trainer()) {
         if (found != null) {
-          trainer.restore(found, Checkpoint.readState(found));
+          trainer.restore(found, Checkpoint.readState(found).step());
         }
         for (; ; ) {
           trainer.step(1e-3);
-          trainer.save(checkpoint, state(trainer.steps()));
+          Checkpoint.save(checkpoint, state(trainer.steps()), trainer::save);
           System.out.println(trainer.steps());
         }
       }
@@ -97,7 +97,7 @@ class CheckpointKillTest {
         long step = Checkpoint.readState(found).step();
         assertTrue(step == said || step == said + 1, step + " is left after " + said);
         try (DiffusionTrainer read = trainer()) {
-          read.restore(found, Checkpoint.readState(found));
+          read.restore(found, Checkpoint.readState(found).step());
           while (expected.steps() < step) {
             expected.step(1e-3);
           }
@@ -111,8 +111,8 @@ class CheckpointKillTest {
   private void assertSame(DiffusionTrainer expected, DiffusionTrainer read) throws Exception {
     Path one = folder.resolve("one");
     Path two = folder.resolve("two");
-    expected.save(one, state(expected.steps()));
-    read.save(two, state(read.steps()));
+    Checkpoint.save(one, state(expected.steps()), expected::save);
+    Checkpoint.save(two, state(read.steps()), read::save);
     for (String file :
         List.of(
             "training/weights.safetensors",
@@ -130,11 +130,11 @@ class CheckpointKillTest {
   void theOldOneStaysUntilTheNewOneHasItsName() throws Exception {
     Path checkpoint = folder.resolve("checkpoint");
     try (DiffusionTrainer trainer = trainer()) {
-      trainer.save(checkpoint, state(7));
+      Checkpoint.save(checkpoint, state(7), trainer::save);
       Files.move(checkpoint, folder.resolve("checkpoint.old"));
       assertEquals(7, Checkpoint.readState(Checkpoint.find(checkpoint)).step());
       Files.writeString(folder.resolve("checkpoint.new"), "what a killed run left");
-      trainer.save(checkpoint, state(8));
+      Checkpoint.save(checkpoint, state(8), trainer::save);
       assertEquals(8, Checkpoint.readState(Checkpoint.find(checkpoint)).step());
       assertTrue(Files.notExists(folder.resolve("checkpoint.old")));
     }

@@ -26,7 +26,7 @@ import org.junit.jupiter.api.Test;
 import org.junit.jupiter.api.io.TempDir;
 
 /** The main job from its command line: what it leaves, and what it says to wrong input. */
-class TrainDiffusionTest {
+class TrainDdpmTest {
   @TempDir Path folder;
 
   /** Exit code and everything printed. */
@@ -39,7 +39,7 @@ class TrainDiffusionTest {
     try (PrintStream both = new PrintStream(bytes, true, StandardCharsets.UTF_8)) {
       System.setOut(both);
       System.setErr(both);
-      int code = TrainDiffusion.run(args);
+      int code = TrainDdpm.run(args);
       return new Outcome(code, bytes.toString(StandardCharsets.UTF_8));
     } finally {
       System.setOut(out);

@@ -24,7 +24,7 @@ import org.junit.jupiter.params.ParameterizedTest;
 import org.junit.jupiter.params.provider.ValueSource;
 
 /** The main job as a process: signals in the middle of it, and what they leave. */
-class TrainDiffusionProcessTest {
+class TrainDdpmProcessTest {
   @TempDir Path folder;
 
   @BeforeAll
@@ -46,11 +46,7 @@ class TrainDiffusionProcessTest {
     }
     args.addAll(given);
     return ChildJvm.start(
-        prefix,
-        options,
-        folder.resolve("output"),
-        TrainDiffusion.class,
-        args.toArray(String[]::new));
+        prefix, options, folder.resolve("output"), TrainDdpm.class, args.toArray(String[]::new));
   }
 
   private Path out() {

@@ -1,0 +1,134 @@
+// SPDX-License-Identifier: Apache-2.0
+package io.sfumato.models.examples;
+
+import static io.sfumato.models.examples.Program.require;
+
+import io.sfumato.models.data.Datasets;
+import io.sfumato.models.data.ImageDataset;
+import io.sfumato.models.data.InMemoryImageDataset;
+import io.sfumato.models.data.ShapesWorld;
+import io.sfumato.models.train.TrainingRun;
+import io.sfumato.tensor.Device;
+import io.sfumato.tensor.cpu.Parallel;
+import io.sfumato.tensor.exec.Backends;
+import java.nio.file.Path;
+import org.jspecify.annotations.Nullable;
+import picocli.CommandLine.Option;
+
+/** The options that all training examples have. */
+final class ExampleOptions {
+  @Option(
+      names = "--data",
+      description =
+          "Folder with MNIST, Fashion-MNIST or CIFAR-10 files, or pictures in one folder per class;"
+              + " the built-in shapes if absent.")
+  private @Nullable Path data;
+
+  @Option(names = "--out", description = "Folder for results.", defaultValue = "out")
+  private Path out = Path.of("out");
+
+  @Option(names = "--minutes", description = "Minutes of training; 1.5 if --steps is absent.")
+  private @Nullable Double minutes;
+
+  @Option(names = "--steps", description = "Training steps, instead of --minutes.")
+  private @Nullable Integer steps;
+
+  @Option(names = "--batch", description = "Pictures per step; 24 for shapes, else 32.")
+  private @Nullable Integer batch;
+
+  @Option(
+      names = "--size",
+      description = "Side of the pictures; 16 for shapes, the data's own for MNIST and CIFAR-10.")
+  private @Nullable Integer size;
+
+  @Option(names = "--seed", description = "Seed of everything random.", defaultValue = "0")
+  private long seed;
+
+  @Option(names = "--device", description = "cpu, cuda, cuda:1, …; the best there is if absent.")
+  private @Nullable String device;
+
+  @Option(names = "--threads", description = "Threads on the CPU; all cores if absent.")
+  private @Nullable Integer threads;
+
+  @Option(names = "--samples-per-class", description = "Pictures to draw.", defaultValue = "8")
+  private int samplesPerClass;
+
+  @Option(
+      names = "--checkpoint-seconds",
+      description = "Seconds from one checkpoint to the next; there is one at the end, too.",
+      defaultValue = "60")
+  private double checkpointSeconds;
+
+  @Option(
+      names = "--stop-after",
+      description = "Draw samples at this step already; --resume goes on from there.")
+  private @Nullable Integer stopAfter;
+
+  @Option(names = "--resume", description = "Go on from the checkpoint in --out.")
+  private boolean resume;
+
+  /** The seed of everything random. */
+  long seed() {
+    return seed;
+  }
+
+  /** Where results go. */
+  Path out() {
+    return out;
+  }
+
+  /** The data's folder; null for the built-in shapes. */
+  @Nullable Path data() {
+    return data;
+  }
+
+  /** Pictures to draw of each class. */
+  int samplesPerClass() {
+    return samplesPerClass;
+  }
+
+  /** Pictures per step. */
+  int batch() {
+    if (batch != null) {
+      return batch;
+    }
+    return data == null ? 24 : 32;
+  }
+
+  /**
+   * Checks all options, sets the number of threads and opens the data: everything that can be wrong
+   * is found before time is spent.
+   *
+   * @throws IllegalArgumentException about the first option that is wrong
+   */
+  Workbench open() {
+    require(minutes == null || steps == null, "--minutes and --steps exclude each other");
+    TrainingRun.Options run =
+        new TrainingRun.Options(
+            steps, minutes == null ? 1.5 : minutes, stopAfter, checkpointSeconds, resume);
+    require(batch == null || batch > 0, "--batch must be positive; got " + batch);
+    require(size == null || (size >= 8 && size <= 512), "--size must be 8 to 512; got " + size);
+    require(
+        threads == null || (threads > 0 && threads <= 1024),
+        "--threads must be 1 to 1024; got " + threads);
+    require(
+        samplesPerClass > 0 && samplesPerClass <= 1000,
+        "--samples-per-class must be 1 to 1000; got " + samplesPerClass);
+    if (threads != null) {
+      Parallel.setThreads(threads);
+    }
+    Device where = device == null ? Backends.best() : Device.parse(device);
+    Backends.of(where); // fails here, with the reason, if there is no such device
+    return new Workbench(this, run, openData(), where);
+  }
+
+  private ImageDataset openData() {
+    if (data == null) {
+      int side = size == null ? 16 : size;
+      ShapesWorld world =
+          new ShapesWorld(ShapesWorld.options().plain(true).resolution(side).seed(seed));
+      return side > 64 ? world : InMemoryImageDataset.copyOf(world); // else drawn when needed
+    }
+    return size == null ? Datasets.openNative(data, 32) : Datasets.open(data, size);
+  }
+}

@@ -1,0 +1,72 @@
+// SPDX-License-Identifier: Apache-2.0
+package io.sfumato.models.examples;
+
+import io.sfumato.models.data.DatasetException;
+import io.sfumato.tensor.TensorException;
+import io.sfumato.tensor.io.TensorFileException;
+import io.sfumato.tensor.io.WeightsException;
+import java.io.UncheckedIOException;
+import java.util.concurrent.Callable;
+import picocli.CommandLine;
+
+/**
+ * Runs an example from its command line. Exit codes: 0 when done, 1 after a failure, 2 after wrong
+ * options or input, 130 when interrupted; every failure is one line that says what and where.
+ */
+final class Program {
+  private Program() {}
+
+  /** Runs a command that picocli can read, and returns its exit code. */
+  static int run(Callable<Integer> program, String... args) {
+    CommandLine command = new CommandLine(program);
+    command.setExecutionExceptionHandler(
+        (e, c, result) -> {
+          c.getErr().println(e.getMessage() == null ? e.toString() : e.getMessage());
+          return isInputError(e) ? 2 : 1;
+        });
+    command.setExecutionStrategy(Program::execute);
+    command.setParameterExceptionHandler(
+        (e, a) -> {
+          e.getCommandLine().getErr().println(e.getMessage() + " (see --help)");
+          return 2;
+        });
+    return command.execute(args);
+  }
+
+  private static int execute(CommandLine.ParseResult parsed) {
+    try {
+      return new CommandLine.RunLast().execute(parsed);
+    } catch (OutOfMemoryError e) {
+      throw new CommandLine.ExecutionException(
+          parsed.commandSpec().commandLine(),
+          "out of memory (" + e.getMessage() + "); a smaller --batch or --size needs less",
+          new IllegalArgumentException(
+              "out of memory (" + e.getMessage() + "); a smaller --batch or --size needs less", e));
+    }
+  }
+
+  private static boolean isInputError(Exception e) {
+    return e instanceof IllegalArgumentException
+        || e instanceof DatasetException
+        || e instanceof TensorFileException
+        || e instanceof WeightsException
+        || e instanceof TensorException
+        || e instanceof UncheckedIOException;
+  }
+
+  /** Prints a line. */
+  static void say(String format, Object... arguments) {
+    System.out.printf(format + "%n", arguments);
+  }
+
+  /**
+   * Checks an option.
+   *
+   * @throws IllegalArgumentException with {@code message} if {@code ok} is false
+   */
+  static void require(boolean ok, String message) {
+    if (!ok) {
+      throw new IllegalArgumentException(message);
+    }
+  }
+}

@@ -1,0 +1,156 @@
+// SPDX-License-Identifier: Apache-2.0
+package io.sfumato.models.examples;
+
+import static io.sfumato.models.examples.Program.require;
+import static io.sfumato.models.examples.Program.say;
+
+import io.sfumato.models.data.ImageDataset;
+import io.sfumato.models.diffusion.Denoiser;
+import io.sfumato.models.diffusion.Guidance;
+import io.sfumato.models.diffusion.NoiseSource;
+import io.sfumato.models.diffusion.Prediction;
+import io.sfumato.models.diffusion.Samplers;
+import io.sfumato.models.diffusion.SchedulerConfig;
+import io.sfumato.models.train.BatchLoader;
+import io.sfumato.models.train.DiffusionTrainer;
+import io.sfumato.models.train.Interrupts;
+import io.sfumato.models.train.LearningRate;
+import io.sfumato.models.train.TrainingRun;
+import io.sfumato.models.unet.UNet2D;
+import io.sfumato.models.unet.UNet2DConfig;
+import io.sfumato.tensor.Rng;
+import io.sfumato.tensor.Tensor;
+import io.sfumato.tensor.io.Weights;
+import java.util.List;
+import java.util.concurrent.Callable;
+import java.util.function.IntConsumer;
+import picocli.CommandLine.Command;
+import picocli.CommandLine.Mixin;
+import picocli.CommandLine.Option;
+
+/**
+ * Trains a class-conditional diffusion model on pictures and samples it. Without {@code --data} it
+ * draws its own: shapes of many colours, sizes and places.
+ */
+@Command(
+    name = "train-ddpm",
+    mixinStandardHelpOptions = true,
+    sortOptions = false,
+    showDefaultValues = true,
+    description =
+        "Trains a class-conditional diffusion model and samples it. Writes samples.png,"
+            + " samples.safetensors, loss.png, loss.csv and a checkpoint in diffusers layout.")
+public final class TrainDdpm implements Callable<Integer> {
+  @Mixin private final ExampleOptions options = new ExampleOptions();
+
+  @Option(names = "--sampler", description = "ddpm or ddim.", defaultValue = "ddpm")
+  private String sampler = "ddpm";
+
+  @Option(
+      names = "--sampling-steps",
+      description = "Network calls per sample.",
+      defaultValue = "50")
+  private int samplingSteps;
+
+  @Option(
+      names = "--guidance",
+      description = "Strength of classifier-free guidance; 1 is none.",
+      defaultValue = "1.25")
+  private double guidance;
+
+  private TrainDdpm() {}
+
+  /**
+   * Runs the program and exits: 0 when done, 1 after a failure, 2 after wrong options or input, 130
+   * when interrupted (the checkpoint is kept).
+   *
+   * @param args command-line options; see {@code --help}
+   */
+  public static void main(String[] args) {
+    System.exit(run(args));
+  }
+
+  /** Runs the program and returns its exit code. */
+  static int run(String... args) {
+    return Program.run(new TrainDdpm(), args);
+  }
+
+  @Override
+  public Integer call() {
+    require(
+        sampler.equals("ddim") || sampler.equals("ddpm"),
+        "--sampler must be ddim or ddpm; got " + sampler);
+    require(
+        samplingSteps > 0 && samplingSteps <= 1000,
+        "--sampling-steps must be 1 to 1000; got " + samplingSteps);
+    require(guidance >= 0 && guidance <= 1000, "--guidance must be 0 to 1000; got " + guidance);
+    try (Workbench bench = options.open()) {
+      TrainingRun run = bench.run();
+      UNet2DConfig config = config(bench.images());
+      run.stateToResume(bench.settings(config.toMap()));
+      SchedulerConfig scheduler =
+          SchedulerConfig.ddpm()
+              .withBetas("squaredcos_cap_v2")
+              .with(Prediction.V_PREDICTION)
+              .withSpacing("trailing");
+      BatchLoader loader = bench.loader(4);
+      UNet2D model = new UNet2D(Weights.init(bench.rng("weights")).on(bench.device()), config);
+      bench.describe(model.parameterCount());
+      try (DiffusionTrainer trainer =
+          new DiffusionTrainer(model, scheduler, loader, bench.rng("training"))) {
+        LearningRate rate = LearningRate.cosine(2e-3, 50);
+        if (!bench.train(run, trainer, rate, config.toMap()) || !sample(bench, trainer, loader)) {
+          return Interrupts.EXIT_CODE;
+        }
+      }
+      say(
+          "wrote samples.png, samples.safetensors, loss.png, loss.csv and checkpoint to %s",
+          bench.out());
+      return 0;
+    }
+  }
+
+  private static UNet2DConfig config(ImageDataset images) {
+    return UNet2DConfig.builder()
+        .sampleSize(images.height())
+        .imageChannels(images.channels())
+        .levels(List.of(32, 64, 64), List.of(false, false, true))
+        .layersPerBlock(1)
+        .attentionHeadDim(16)
+        .normNumGroups(8)
+        .numClassEmbeds(images.classNames().size() + 1)
+        .build();
+  }
+
+  private boolean sample(Workbench bench, DiffusionTrainer trainer, BatchLoader loader) {
+    return trainer.average(
+        () ->
+            bench.sample(
+                samplingSteps,
+                (labels, rng, done) ->
+                    draw(trainer, loader, bench.images().channels(), labels, rng, done)));
+  }
+
+  private Tensor draw(
+      DiffusionTrainer trainer,
+      BatchLoader loader,
+      int channels,
+      long[] labels,
+      Rng rng,
+      IntConsumer done) {
+    Tensor condition = Tensor.of(labels, labels.length).to(loader.device());
+    Tensor none = Tensor.of(new long[] {trainer.noClass()}, 1).to(loader.device());
+    Denoiser denoiser = trainer.denoiser();
+    Denoiser guided = denoiser.with(new Guidance(denoiser.network(), none, guidance));
+    Tensor noise =
+        rng.fork("start")
+            .normal(labels.length, channels, loader.height(), loader.width())
+            .to(loader.device());
+    Samplers.Listener listener = (step, of, x) -> done.accept(labels.length);
+    NoiseSource source = NoiseSource.of(rng.fork("noise"));
+    return sampler.equals("ddpm")
+        ? Samplers.ddpm(guided, noise, condition, samplingSteps, source, listener)
+        : Samplers.ddim(
+            guided, noise, condition, samplingSteps, Samplers.DdimOptions.GUIDED, source, listener);
+  }
+}

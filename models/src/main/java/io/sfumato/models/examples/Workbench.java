@@ -1,0 +1,198 @@
+// SPDX-License-Identifier: Apache-2.0
+package io.sfumato.models.examples;
+
+import static io.sfumato.models.examples.Program.say;
+
+import io.sfumato.models.data.ImageDataset;
+import io.sfumato.models.train.BatchLoader;
+import io.sfumato.models.train.Checkpoint;
+import io.sfumato.models.train.Interrupts;
+import io.sfumato.models.train.LearningRate;
+import io.sfumato.models.train.Progress;
+import io.sfumato.models.train.SampleSheet;
+import io.sfumato.models.train.Trainee;
+import io.sfumato.models.train.TrainingRun;
+import io.sfumato.tensor.Device;
+import io.sfumato.tensor.Rng;
+import io.sfumato.tensor.Scope;
+import io.sfumato.tensor.Tensor;
+import io.sfumato.tensor.cpu.Parallel;
+import io.sfumato.tensor.io.TensorFileException;
+import io.sfumato.tensor.ops.Shaping;
+import java.io.UncheckedIOException;
+import java.nio.file.Path;
+import java.util.ArrayList;
+import java.util.Arrays;
+import java.util.List;
+import java.util.Map;
+import java.util.TreeMap;
+import java.util.function.IntConsumer;
+import org.jspecify.annotations.Nullable;
+
+/** What a training example works with: data, device, seeds, the run's folder and Ctrl-C. */
+final class Workbench implements AutoCloseable {
+  private static final int CHUNK = 64;
+
+  private final ExampleOptions options;
+  private final TrainingRun.Options runOptions;
+  private final ImageDataset images;
+  private final Device device;
+  private final Rng rng;
+  private final Interrupts interrupts = Interrupts.catchSignals();
+
+  Workbench(
+      ExampleOptions options, TrainingRun.Options runOptions, ImageDataset images, Device device) {
+    this.options = options;
+    this.runOptions = runOptions;
+    this.images = images;
+    this.device = device;
+    this.rng = Rng.seed(options.seed());
+  }
+
+  ImageDataset images() {
+    return images;
+  }
+
+  int classes() {
+    return images.classNames().size();
+  }
+
+  Device device() {
+    return device;
+  }
+
+  Path out() {
+    return options.out();
+  }
+
+  /** An independent source of randomness. */
+  Rng rng(String name) {
+    return rng.fork(name);
+  }
+
+  /** Shuffled batches of pictures, padded to multiples of {@code unit}. */
+  BatchLoader loader(int unit) {
+    return new BatchLoader(images, options.batch(), unit, rng("data"), device);
+  }
+
+  /** Prints what is trained on what. */
+  void describe(long parameters) {
+    say(
+        "%d pictures of %d classes, %d x %d x %d, on %s with %d threads",
+        images.size(),
+        classes(),
+        images.channels(),
+        images.height(),
+        images.width(),
+        device,
+        Parallel.threads());
+    say("%,d parameters", parameters);
+  }
+
+  /** What must be equal for a run to go on. */
+  Map<String, String> settings(Object model) {
+    Path data = options.data();
+    Map<String, String> settings = new TreeMap<>();
+    settings.put("data", data == null ? "shapes" : data.toAbsolutePath().normalize().toString());
+    settings.put("pictures", images.size() + " x " + images.bytesPerImage() + " bytes");
+    settings.put("classes", String.join(",", images.classNames()));
+    settings.put("batch", Integer.toString(options.batch()));
+    settings.put("seed", Long.toString(options.seed()));
+    settings.put("model", model.toString());
+    return settings;
+  }
+
+  /** A run in {@code --out} itself. */
+  TrainingRun run() {
+    return new TrainingRun(out(), runOptions, interrupts);
+  }
+
+  /** A stage in a folder of its own, with its share of the time or steps. */
+  TrainingRun stage(String name, double share) {
+    return new TrainingRun(out().resolve(name), runOptions.share(share), interrupts);
+  }
+
+  /**
+   * Trains, and says from where it goes on.
+   *
+   * @param model the model's configuration; must be equal when a later run goes on
+   * @return false if a signal ended it
+   */
+  boolean train(TrainingRun run, Trainee trainee, LearningRate rate, Object model) {
+    Map<String, String> settings = settings(model);
+    Checkpoint.@Nullable State from = run.stateToResume(settings);
+    if (from != null) {
+      say("going on from step %d", from.step());
+    }
+    boolean whole = run.train(trainee, rate, settings, images.classNames());
+    if (!whole) {
+      say("interrupted at step %d; the checkpoint is in %s", trainee.steps(), run.checkpoint());
+    }
+    return whole;
+  }
+
+  /** Draws pictures of given classes. */
+  @FunctionalInterface
+  interface Sampler {
+    /**
+     * Pictures, in the current scope.
+     *
+     * @param labels one per picture
+     * @param rng the source of everything random
+     * @param done to be told of each part of the work, in pictures times calls
+     * @return [n, C, H, W] in [-1, 1]
+     */
+    Tensor draw(long[] labels, Rng rng, IntConsumer done);
+  }
+
+  /** Leaves the sampling loop. */
+  private static final class StopSampling extends RuntimeException {
+    private static final long serialVersionUID = 1;
+  }
+
+  /**
+   * Draws {@code --samples-per-class} pictures of each class and writes {@code samples.png} and
+   * {@code samples.safetensors}.
+   *
+   * @param calls how often {@code sampler} tells of each picture
+   * @return false if a signal ended it
+   */
+  boolean sample(int calls, Sampler sampler) {
+    int perClass = options.samplesPerClass();
+    long[] labels = new long[classes() * perClass];
+    Arrays.setAll(labels, i -> i / perClass);
+    try (Scope scope = Scope.open();
+        Progress bar = Progress.open("sampling", (long) labels.length * calls)) {
+      IntConsumer done =
+          pictures -> {
+            bar.advance(pictures);
+            if (interrupts.requested()) {
+              throw new StopSampling();
+            }
+          };
+      List<Tensor> parts = new ArrayList<>();
+      for (int at = 0; at < labels.length; at += CHUNK) {
+        long[] some = Arrays.copyOfRange(labels, at, Math.min(labels.length, at + CHUNK));
+        Rng draw = rng("samples").step(at);
+        parts.add(
+            Scope.run(
+                () ->
+                    SampleSheet.toPixels(
+                        sampler.draw(some, draw, done), images.height(), images.width())));
+      }
+      SampleSheet.write(
+          out(), Shaping.concat(0, parts.toArray(Tensor[]::new)), labels, images.classNames());
+      return true;
+    } catch (StopSampling e) {
+      say("interrupted while sampling; the checkpoint is in %s", out());
+      return false;
+    } catch (TensorFileException | UncheckedIOException e) {
+      throw new IllegalStateException(e.getMessage(), e); // a full disk is no wrong input
+    }
+  }
+
+  @Override
+  public void close() {
+    interrupts.close();
+  }
+}

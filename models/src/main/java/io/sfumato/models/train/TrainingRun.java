@@ -1,0 +1,211 @@
+// SPDX-License-Identifier: Apache-2.0
+package io.sfumato.models.train;
+
+import io.sfumato.models.data.LossCsv;
+import io.sfumato.models.data.LossPlot;
+import io.sfumato.tensor.io.TensorFileException;
+import java.io.IOException;
+import java.io.UncheckedIOException;
+import java.nio.file.FileSystemException;
+import java.nio.file.Files;
+import java.nio.file.Path;
+import java.util.List;
+import java.util.Map;
+import org.jspecify.annotations.Nullable;
+
+/**
+ * The loop of a training run in a folder of its own: steps until the budget is spent or a signal
+ * comes, a line of {@code loss.csv} per step, {@code checkpoint/} from time to time and at the end,
+ * {@code loss.png}. A loss that is not finite ends the run and leaves the last good checkpoint.
+ */
+public final class TrainingRun {
+  /**
+   * How a run goes.
+   *
+   * @param steps optimiser steps, or null for a time
+   * @param minutes minutes of training, if {@code steps} is null
+   * @param stopAfter a step at which the loop ends early; a later run may go on
+   * @param checkpointSeconds seconds from one checkpoint to the next
+   * @param resume whether to go on from the checkpoint in the folder
+   */
+  public record Options(
+      @Nullable Integer steps,
+      double minutes,
+      @Nullable Integer stopAfter,
+      double checkpointSeconds,
+      boolean resume) {
+    /** Says what is wrong with the values. */
+    public Options {
+      require(steps == null || steps > 0, "--steps must be positive; got " + steps);
+      require(
+          minutes > 0 && minutes <= 1e6,
+          "--minutes must be positive, and 1e6 at most; got " + minutes);
+      require(
+          stopAfter == null || stopAfter > 0, "--stop-after must be positive; got " + stopAfter);
+      require(
+          checkpointSeconds >= 0,
+          "--checkpoint-seconds must not be negative; got " + checkpointSeconds);
+    }
+
+    /** The same with {@code share} of the time or steps, for one of several stages. */
+    public Options share(double share) {
+      Integer some = steps == null ? null : (Integer) (int) Math.max(1, Math.round(steps * share));
+      return new Options(some, minutes * share, stopAfter, checkpointSeconds, resume);
+    }
+  }
+
+  private final Path folder;
+  private final Options options;
+  private final Interrupts interrupts;
+
+  /**
+   * A run.
+   *
+   * @param folder where it writes; made if missing
+   * @param options how it goes
+   * @param interrupts a signal ends the loop after its step
+   * @throws UncheckedIOException if the folder cannot be written
+   */
+  public TrainingRun(Path folder, Options options, Interrupts interrupts) {
+    this.folder = folder;
+    this.options = options;
+    this.interrupts = interrupts;
+    prepare();
+  }
+
+  /** The folder of the checkpoint. */
+  public Path checkpoint() {
+    return folder.resolve("checkpoint");
+  }
+
+  /**
+   * Whether a checkpoint shall be restored, after checking that it fits.
+   *
+   * @param settings what must be as it was
+   * @return where that run stood, or null for a new run
+   * @throws IllegalArgumentException if there is no checkpoint, or it is of another configuration
+   */
+  public Checkpoint.@Nullable State stateToResume(Map<String, String> settings) {
+    if (!options.resume) {
+      return null;
+    }
+    Checkpoint.State state = Checkpoint.readState(checkpointToRead());
+    List<String> differences = state.differences(settings);
+    require(
+        differences.isEmpty(),
+        "--resume: the checkpoint is of another configuration: " + String.join("; ", differences));
+    return state;
+  }
+
+  /**
+   * Trains.
+   *
+   * @param trainee what is trained
+   * @param rate its learning rate
+   * @param settings what must be equal when a later run goes on from the checkpoint
+   * @param classNames the names of the classes, kept in the checkpoint
+   * @return false if a signal ended it
+   * @throws IllegalStateException if the loss is not finite, or a file cannot be written
+   */
+  public boolean train(
+      Trainee trainee, LearningRate rate, Map<String, String> settings, List<String> classNames) {
+    Checkpoint.State from = stateToResume(settings);
+    if (from != null) {
+      trainee.restore(checkpointToRead(), from.step());
+    }
+    try {
+      loop(trainee, rate, settings, classNames, from == null ? 0 : from.seconds());
+      LossPlot.write(
+          folder.resolve("loss.png"), LossCsv.read(folder.resolve("loss.csv")), LossPlot.options());
+    } catch (TensorFileException | UncheckedIOException e) {
+      throw new IllegalStateException(e.getMessage(), e); // a full disk is no wrong input
+    }
+    return !interrupts.requested();
+  }
+
+  private void loop(
+      Trainee trainee,
+      LearningRate rate,
+      Map<String, String> settings,
+      List<String> classNames,
+      double before) {
+    long start = System.nanoTime();
+    double budget = 60 * options.minutes;
+    long total = options.steps == null ? 0 : options.steps;
+    double saved = before;
+    double seconds = before;
+    try (LossCsv csv = LossCsv.resume(folder.resolve("loss.csv"), trainee.steps() + 1);
+        Progress bar = Progress.open("training", total > 0 ? total : Math.round(budget))) {
+      while (!interrupts.requested()) {
+        seconds = before + (System.nanoTime() - start) * 1e-9;
+        double progress =
+            total > 0 ? (double) trainee.steps() / total : Math.min(1, seconds / budget);
+        if (progress >= 1 || (options.stopAfter != null && trainee.steps() >= options.stopAfter)) {
+          break;
+        }
+        double now = rate.at(trainee.steps(), progress);
+        double loss = trainee.step(now);
+        if (!Double.isFinite(loss)) {
+          throw new IllegalStateException(
+              "the loss became "
+                  + loss
+                  + " at step "
+                  + trainee.steps()
+                  + "; the last good checkpoint is in "
+                  + checkpoint());
+        }
+        csv.append(new LossCsv.Row(trainee.steps(), loss, now, seconds));
+        bar.at(
+            total > 0 ? trainee.steps() : Math.round(seconds),
+            String.format("step %d loss %.4f", trainee.steps(), loss));
+        if (seconds - saved > options.checkpointSeconds) {
+          saved = seconds;
+          save(trainee, new Checkpoint.State(trainee.steps(), seconds, settings, classNames));
+        }
+      }
+    }
+    save(trainee, new Checkpoint.State(trainee.steps(), seconds, settings, classNames));
+  }
+
+  private void save(Trainee trainee, Checkpoint.State state) {
+    Checkpoint.save(checkpoint(), state, trainee::save);
+  }
+
+  private Path checkpointToRead() {
+    Path found = Checkpoint.find(checkpoint());
+    if (found == null) {
+      throw new IllegalArgumentException("--resume: there is no checkpoint in " + checkpoint());
+    }
+    return found;
+  }
+
+  private void prepare() {
+    try {
+      Files.createDirectories(folder);
+      Files.delete(Files.createTempFile(folder, ".writable", ""));
+    } catch (IOException e) {
+      String reason = e instanceof FileSystemException f ? f.getReason() : e.getMessage();
+      throw new UncheckedIOException(
+          "--out "
+              + folder
+              + ": cannot be written: "
+              + (Files.isRegularFile(folder)
+                  ? "is a file"
+                  : e.getClass().getSimpleName() + (reason == null ? "" : ": " + reason)),
+          e);
+    }
+    if (!options.resume) {
+      try {
+        Files.deleteIfExists(folder.resolve("loss.csv"));
+      } catch (IOException e) {
+        throw new UncheckedIOException(folder.resolve("loss.csv") + ": cannot be replaced", e);
+      }
+    }
+  }
+
+  private static void require(boolean ok, String message) {
+    if (!ok) {
+      throw new IllegalArgumentException(message);
+    }
+  }
+}
