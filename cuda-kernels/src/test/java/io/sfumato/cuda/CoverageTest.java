@@ -44,9 +44,6 @@ final class CoverageTest {
       Set.of(
           "attention_backward bf16: [Backward needs logarithms in f32]",
           "attention_backward f16: [Backward needs logarithms in f32]",
-          "nearest_code bf16: [none is registered]",
-          "nearest_code f16: [none is registered]",
-          "nearest_code f32: [none is registered]",
           "prod_backward bf16: [none is registered]",
           "prod_backward f16: [none is registered]",
           "prod_backward f32: [none is registered]");

@@ -21,6 +21,7 @@ public final class CudaKernels {
     UpdateLaunch.addTo(table);
     IndexLaunch.addTo(table);
     SortLaunch.addTo(table);
+    CodesLaunch.addTo(table);
     ResampleLaunch.addTo(table);
     ElementwiseLaunch.addTo(table);
     ChoiceLaunch.addTo(table);

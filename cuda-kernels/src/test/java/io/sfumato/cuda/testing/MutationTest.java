@@ -38,6 +38,7 @@ class MutationTest {
     TESTS.put("conv.*", List.of("ConvKernelsTest", "launch.ConvTilesTest"));
     TESTS.put(".*norm.*", List.of("NormKernelsTest"));
     TESTS.put("reduce|softmax|statistics|losses", List.of("ReduceKernelsTest"));
+    TESTS.put("codes", List.of("CodeKernelsTest"));
     TESTS.put("index|sort", List.of("IndexKernelsTest"));
     TESTS.put("resample", List.of("ResampleKernelsTest"));
     TESTS.put("optimizers", List.of("UpdateKernelsTest"));
