@@ -74,6 +74,32 @@ def optimizers():
                             f.write(f"{name}.{label}.{t}.{k} {row}\n")
 
 
+def limited():
+    """clip_grad_norm_, AdamW and diffusers' EMAModel (decay (1 + s) / (10 + s), at most 0.6), one after the other."""
+    with open(OUT + "limited.txt", "w") as f:
+        for label, dtype in (("f64", torch.float64), ("f32", torch.float32)):
+            ps = [
+                torch.nn.Parameter(start(s, k, dtype))
+                for k, s in enumerate([(4, 6), (5,), (2, 3, 4)])
+            ]
+            averages = [p.detach().clone() for p in ps]
+            optimizer = OPTIMIZERS["adamw"](ps)
+            for t in range(1, 13):
+                for k, p in enumerate(ps):
+                    p.grad = None if k == 1 and t % 3 == 0 else gradient(p, t, k)
+                # norms are 4 to 6: every second step is limited
+                torch.nn.utils.clip_grad_norm_(ps, 1.5 if t % 2 == 0 else 100)
+                optimizer.step()
+                s = t - 1
+                decay = 0 if s == 0 else min((1 + s) / (10 + s), 0.6)
+                for a, p in zip(averages, ps):
+                    a.sub_((1 - decay) * (a - p.detach()))
+                if t in (1, 2, 12):
+                    for k, p in enumerate(ps):
+                        f.write(f"p.{label}.{t}.{k} {numbers(p.detach().flatten())}\n")
+                        f.write(f"a.{label}.{t}.{k} {numbers(averages[k].flatten())}\n")
+
+
 def schedules():
     with open(OUT + "schedules.txt", "w") as f:
         f.write("linear " + numbers(
@@ -128,5 +154,6 @@ def penalty():
 
 
 optimizers()
+limited()
 schedules()
 penalty()

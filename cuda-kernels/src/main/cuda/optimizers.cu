@@ -7,11 +7,11 @@
 
 // ---- Table -------------------------------------------------------------------------------------------------------------------------------------------
 
-enum { CHUNK = 8192, SLOTS = 80, F32 = 0, BF16 = 1, F16 = 2, F64 = 3 };
+enum { CHUNK = 8192, SLOTS = 70, WORDS = 7, F32 = 0, BF16 = 1, F16 = 2, F64 = 3 };
 
-/** Per parameter six words: addresses of up to four tensors, the number of elements, and first block << 8 | types, two bits each, tensor 0 lowest. */
+/** Per parameter seven words: addresses of up to five tensors, the number of elements, and first block << 16 | types, two bits each, tensor 0 lowest. */
 struct Table {
-    i64 word[SLOTS * 6];
+    i64 word[SLOTS * WORDS];
 };
 
 struct Chunk {
@@ -25,18 +25,18 @@ DEV Chunk find_chunk(const Table& t, int count) {
     int low = 0, high = count;   // first block of low <= this one < first block of high
     while (high - low > 1) {
         int middle = (low + high) / 2;
-        if ((t.word[middle * 6 + 5] >> 8) <= (i64)blockIdx.x) {
+        if ((t.word[middle * WORDS + 6] >> 16) <= (i64)blockIdx.x) {
             low = middle;
         } else {
             high = middle;
         }
     }
     Chunk c;
-    c.word = t.word + low * 6;
-    c.types = (int)(c.word[5] & 255);
-    c.begin = ((i64)blockIdx.x - (c.word[5] >> 8)) * CHUNK;
-    c.end = c.begin + CHUNK < c.word[4] ? c.begin + CHUNK : c.word[4];
-    c.aligned = ((c.word[0] | c.word[1] | c.word[2] | c.word[3]) & 15) == 0;
+    c.word = t.word + low * WORDS;
+    c.types = (int)(c.word[6] & 0xffff);
+    c.begin = ((i64)blockIdx.x - (c.word[6] >> 16)) * CHUNK;
+    c.end = c.begin + CHUNK < c.word[5] ? c.begin + CHUNK : c.word[5];
+    c.aligned = ((c.word[0] | c.word[1] | c.word[2] | c.word[3] | c.word[4]) & 15) == 0;
     return c;
 }
 
@@ -102,9 +102,20 @@ DEV double root(double x) { return sqrt(x); }
 
 // ---- Steps -------------------------------------------------------------------------------------------------------------------------------------------
 
-/** Tensors p, g, m, v. rate = learning rate / (1 - beta1^t), inverse = 1 / sqrt(1 - beta2^t); kept: what decoupled decay leaves of p. */
-template <class F, bool MIXED> struct AdamW {
-    F rate, beta1, rest1, beta2, rest2, eps, decay, kept, inverse, scale;
+/** The factor on gradients: scale, less if that leaves a norm above max. squared_norm [1]: of the gradients as they come, f64 if wide, else f32; null:
+    no limit. */
+template <class F> DEV F limited(F scale, const void* squared_norm, int wide, F max) {
+    if (!squared_norm) return scale;
+    F square = wide ? (F) * (const double*)squared_norm : (F) * (const float*)squared_norm;
+    F norm = (scale < 0 ? -scale : scale) * root(square);
+    F factor = max / (norm + F(1e-6));
+    return factor < 1 && norm - norm == 0 ? scale * factor : scale;   // infinite or NaN: no limit
+}
+
+/** Tensors p, g, m, v and, AVERAGED, an average of p. rate = learning rate / (1 - beta1^t), inverse = 1 / sqrt(1 - beta2^t); kept: what decoupled decay
+    leaves of p; follow: of p in the average. */
+template <class F, bool MIXED, bool AVERAGED> struct AdamW {
+    F rate, beta1, rest1, beta2, rest2, eps, decay, kept, inverse, scale, follow;
     template <int V> DEVM void at(const Chunk& c, i64 i) const {
         Vec<F, V> p = get<F, MIXED, V>(c, 0, i), g = get<F, MIXED, V>(c, 1, i), m = get<F, MIXED, V>(c, 2, i), v = get<F, MIXED, V>(c, 3, i);
 #pragma unroll
@@ -117,6 +128,12 @@ template <class F, bool MIXED> struct AdamW {
         put<F, MIXED, V>(c, 0, i, p);
         put<F, MIXED, V>(c, 2, i, m);
         put<F, MIXED, V>(c, 3, i, v);
+        if (AVERAGED) {
+            Vec<F, V> a = get<F, MIXED, V>(c, 4, i);
+#pragma unroll
+            for (int j = 0; j < V; j++) a[j] += follow * (p[j] - a[j]);
+            put<F, MIXED, V>(c, 4, i, a);
+        }
     }
 };
 
@@ -207,9 +224,16 @@ template <class F> DEV void norm_total(const F* partial, F* y, i64 n) {
 // ---- Kernels -----------------------------------------------------------------------------------------------------------------------------------------
 
 #define STEPS(suffix, F, MIXED)                                                                                                                         \
-    KERNEL_BOUNDS(adamw_##suffix, 256, 4)(Table t, int count, double rate, double beta1, double rest1, double beta2, double rest2, double eps,          \
-                                          double decay, double kept, double inverse, double scale) {                                                   \
-        AdamW<F, MIXED> step = {(F)rate, (F)beta1, (F)rest1, (F)beta2, (F)rest2, (F)eps, (F)decay, (F)kept, (F)inverse, (F)scale};                      \
+    KERNEL_BOUNDS(adamw_##suffix, 256, 4)(Table t, int count, double rate, double beta1, double rest1, double beta2, double rest2, double eps,         \
+                                          double decay, double kept, double inverse, double scale, double max, const void* squared_norm, int wide) {   \
+        AdamW<F, MIXED, false> step = {(F)rate, (F)beta1, (F)rest1, (F)beta2, (F)rest2, (F)eps, (F)decay, (F)kept, (F)inverse,                         \
+                                       limited((F)scale, squared_norm, wide, (F)max), 0};                                                              \
+        run(step, t, count);                                                                                                                           \
+    }                                                                                                                                                  \
+    KERNEL_BOUNDS(adamw_averaged_##suffix, 256, 4)(Table t, int count, double rate, double beta1, double rest1, double beta2, double rest2, double eps,\
+                                          double decay, double kept, double inverse, double scale, double max, const void* squared_norm, int wide, double follow) {\
+        AdamW<F, MIXED, true> step = {(F)rate, (F)beta1, (F)rest1, (F)beta2, (F)rest2, (F)eps, (F)decay, (F)kept, (F)inverse,                          \
+                                       limited((F)scale, squared_norm, wide, (F)max), (F)follow};                                                      \
         run(step, t, count);                                                                                                                           \
     }                                                                                                                                                  \
     KERNEL_BOUNDS(sgd_##suffix, 256, 4)(Table t, int count, double rate, double momentum, double decay, double scale, int nesterov) {                   \
@@ -239,6 +263,7 @@ KERNEL(norm_total_f64)(const double* partial, double* y, i64 n) { norm_total(par
 
 #define EXPORT(suffix)           \
     EMU_EXPORT(adamw_##suffix)   \
+    EMU_EXPORT(adamw_averaged_##suffix) \
     EMU_EXPORT(sgd_##suffix)     \
     EMU_EXPORT(lion_##suffix)    \
     EMU_EXPORT(average_##suffix) \

@@ -129,7 +129,9 @@ final class CudaGraphTest {
         List.of(g),
         List.of(m),
         List.of(v),
-        new Updates.Adam(rate, 0.9, 0.99, 1e-8, 0.01, true, step, 1));
+        new Updates.Adam(rate, 0.9, 0.99, 1e-8, 0.01, true, step, 1),
+        new Updates.Limit(2, Updates.squaredNorm(List.of(g))),
+        null);
   }
 
   @Test

@@ -5,6 +5,7 @@ import static io.sfumato.cuda.DeviceAgreement.check;
 import static io.sfumato.cuda.DeviceAgreement.normal;
 
 import io.sfumato.tensor.DType;
+import io.sfumato.tensor.Device;
 import io.sfumato.tensor.Scope;
 import io.sfumato.tensor.Tensor;
 import io.sfumato.tensor.ops.AdamWStep;
@@ -15,7 +16,9 @@ import io.sfumato.tensor.ops.RunningAverage;
 import io.sfumato.tensor.ops.SgdStep;
 import io.sfumato.tensor.ops.SquaredNorm;
 import java.util.ArrayList;
+import java.util.Arrays;
 import java.util.List;
+import org.jspecify.annotations.Nullable;
 import org.junit.jupiter.api.Test;
 
 /** Optimiser steps over more tensors than one table takes, of many sizes and types. */
@@ -63,6 +66,49 @@ class UpdateKernelsTest {
       Tensor[] f16 = tensors(4, true, f, DType.F16, f, h);
       check(F32, new AdamWStep(count, 1e-2, 0.9, 0.99, 1e-6, 0.1, true, 1, 1), f16);
     }
+  }
+
+  @Test
+  void adamwWithLimitAndAverages() throws Throwable {
+    try (Scope scope = Scope.open()) {
+      DType f = DType.F32;
+      DType h = DType.BF16;
+      for (double norm : new double[] {4e4, 1e-4, Double.POSITIVE_INFINITY}) {
+        for (DType[] types :
+            new DType[][] {{f, f, f, f, f}, {f, h, f, f, h}, {DType.F64, DType.F64}}) {
+          DType p = types[0];
+          DType[] five = types.length == 5 ? types : new DType[] {p, p, p, p, p};
+          Tensor square = Tensor.of(new double[] {norm}, p, Device.CPU).reshape();
+          double tolerance = p == f ? F32 : 1e-14;
+          Tensor[] averaged = positive(tensors(5, false, five), 3);
+          int count = averaged.length / 5;
+          check(tolerance, step(count, 7.0, 0.9), with(averaged, square));
+          check(tolerance, step(count, null, 0.9), averaged);
+          check(
+              tolerance, step(count, 7.0, null), with(Arrays.copyOf(averaged, 4 * count), square));
+        }
+      }
+      Tensor one = normal(f, 1, 40);
+      check(F32, step(1, 1.0, null), one, normal(f, 2, 40), one, one.square(), Tensor.scalar(9));
+    }
+  }
+
+  private static AdamWStep step(int count, @Nullable Double maxNorm, @Nullable Double decay) {
+    return new AdamWStep(count, 1e-2, 0.9, 0.99, 1e-6, 0.1, true, 3, 0.5, maxNorm, decay);
+  }
+
+  private static Tensor[] positive(Tensor[] lists, int which) {
+    int count = lists.length / 5;
+    for (int k = which * count; k < (which + 1) * count; k++) {
+      lists[k] = lists[k].square();
+    }
+    return lists;
+  }
+
+  private static Tensor[] with(Tensor[] lists, Tensor last) {
+    Tensor[] all = Arrays.copyOf(lists, lists.length + 1);
+    all[lists.length] = last;
+    return all;
   }
 
   @Test

@@ -96,9 +96,9 @@ public final class Adafactor extends StatefulOptimizer {
   }
 
   @Override
-  void update(List<Item> items, double rate, double decay, long step, double scale) {
+  void update(List<Item> items, double rate, double decay, long step, Pass pass) {
     for (Item item : items) {
-      update(item, rate, decay, step, scale);
+      update(item, rate, decay, step, pass.scale());
     }
   }
 

@@ -1,10 +1,13 @@
 // SPDX-License-Identifier: Apache-2.0
 package io.sfumato.autograd.optim;
 
+import io.sfumato.tensor.Tensor;
 import io.sfumato.tensor.TensorSpec;
 import io.sfumato.tensor.ops.Updates;
+import java.util.ArrayList;
 import java.util.List;
 import java.util.Map;
+import org.jspecify.annotations.Nullable;
 
 /** What Adam and AdamW share. */
 abstract sealed class AdamFamily extends StatefulOptimizer permits Adam, AdamW {
@@ -25,13 +28,43 @@ abstract sealed class AdamFamily extends StatefulOptimizer permits Adam, AdamW {
   }
 
   @Override
-  final void update(List<Item> items, double rate, double decay, long step, double scale) {
+  final boolean takesOnePass() {
+    return true;
+  }
+
+  @Override
+  final void update(List<Item> items, double rate, double decay, long step, Pass pass) {
+    Updates.Adam constants =
+        new Updates.Adam(
+            rate,
+            options.beta1(),
+            options.beta2(),
+            options.eps(),
+            decay,
+            decoupled,
+            step,
+            pass.scale());
+    update(items.stream().filter(i -> i.average() == null).toList(), constants, pass, null);
+    List<Item> averaged = new ArrayList<>();
+    List<Tensor> averages = new ArrayList<>();
+    for (Item item : items) {
+      if (item.average() != null) {
+        averaged.add(item);
+        averages.add(item.average());
+      }
+    }
+    update(averaged, constants, pass, new Updates.Averages(averages, pass.averageDecay()));
+  }
+
+  private static void update(
+      List<Item> items, Updates.Adam constants, Pass pass, Updates.@Nullable Averages averages) {
     Updates.adamW(
         all(items, Item::value),
         all(items, Item::grad),
         all(items, FIRST),
         all(items, SECOND),
-        new Updates.Adam(
-            rate, options.beta1(), options.beta2(), options.eps(), decay, decoupled, step, scale));
+        constants,
+        pass.limit(),
+        averages);
   }
 }

@@ -11,10 +11,13 @@ import io.sfumato.tensor.exec.Varying;
 import io.sfumato.tensor.ops.Updates;
 import java.util.ArrayList;
 import java.util.Collection;
+import java.util.IdentityHashMap;
 import java.util.LinkedHashMap;
 import java.util.List;
 import java.util.Map;
+import java.util.Objects;
 import java.util.TreeSet;
+import org.jspecify.annotations.Nullable;
 
 /**
  * An exponential moving average of parameters, {@code a = a - (1 - decay) (a - p)}, with a decay
@@ -26,6 +29,7 @@ import java.util.TreeSet;
 public final class Ema implements AutoCloseable {
   private final List<Parameter> parameters;
   private final List<Parameter> averages = new ArrayList<>();
+  private final Map<Parameter, Parameter> byParameter = new IdentityHashMap<>();
   private final Options options;
   private long updates;
 
@@ -84,7 +88,9 @@ public final class Ema implements AutoCloseable {
     this.options = options;
     try (Scope scope = Scope.open()) {
       for (Parameter p : this.parameters) {
-        averages.add(copy(p.value(), p.name()));
+        Parameter average = copy(p.value(), p.name());
+        averages.add(average);
+        byParameter.put(p, average);
       }
     }
   }
@@ -112,10 +118,36 @@ public final class Ema implements AutoCloseable {
     Varying.run(
         List.of(),
         () -> {
-          updates++;
-          Updates.ema(values(averages), values(parameters), decay(updates));
+          update(begin(), parameters);
           return new Tensor[0];
         });
+  }
+
+  /** Counts an update and gives its decay; the caller moves all averages. */
+  double begin() {
+    updates++;
+    return decay(updates);
+  }
+
+  /** Moves the averages of some of the parameters. */
+  void update(double decay, List<Parameter> some) {
+    List<Tensor> moved = some.stream().map(p -> average(p)).toList();
+    Updates.ema(moved, values(some), decay);
+  }
+
+  /** All parameters with an average. */
+  List<Parameter> parameters() {
+    return parameters;
+  }
+
+  /** The average of a parameter; null if there is none. */
+  @Nullable Tensor averageOf(Parameter p) {
+    Parameter average = byParameter.get(p);
+    return average == null ? null : average.value();
+  }
+
+  private Tensor average(Parameter p) {
+    return Objects.requireNonNull(byParameter.get(p), p.name()).value();
   }
 
   /** The averages, with the names of the parameters. */
@@ -221,5 +253,6 @@ public final class Ema implements AutoCloseable {
   public void close() {
     averages.forEach(Parameter::close);
     averages.clear();
+    byParameter.clear();
   }
 }

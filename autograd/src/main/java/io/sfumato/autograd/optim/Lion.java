@@ -71,7 +71,7 @@ public final class Lion extends StatefulOptimizer {
   }
 
   @Override
-  void update(List<Item> items, double rate, double decay, long step, double scale) {
+  void update(List<Item> items, double rate, double decay, long step, Pass pass) {
     Updates.lion(
         all(items, Item::value),
         all(items, Item::grad),
@@ -80,6 +80,6 @@ public final class Lion extends StatefulOptimizer {
         options.beta1(),
         options.beta2(),
         decay,
-        scale);
+        pass.scale());
   }
 }

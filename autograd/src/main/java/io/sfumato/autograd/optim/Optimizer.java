@@ -10,6 +10,12 @@ import java.util.Map;
  * state and step count too, as in PyTorch. For BF16 and F16 parameters the optimizer keeps f32
  * master weights, updates those, and rounds them into the parameters.
  *
+ * <p>{@link StepOptions} limits the gradients' norm and moves averages in the same call:
+ *
+ * {@snippet :
+ * optimizer.step(gradients, StepOptions.limit(1).average(ema));
+ * }
+ *
  * <p>Gradients are not searched for NaN: one that is not finite spoils the parameter. Ask {@link
  * Gradients#isFinite} (or look at what {@link Gradients#clipByNorm} returns) before stepping, and
  * skip the step.
@@ -19,14 +25,24 @@ import java.util.Map;
 public interface Optimizer extends AutoCloseable {
   /** One step. */
   default void step(Gradients gradients) {
-    step(gradients, 1);
+    step(gradients, StepOptions.NONE);
   }
 
   /**
    * One step with all gradients multiplied by a factor, for unscaling and clipping without a pass
    * of their own.
    */
-  void step(Gradients gradients, double gradientScale);
+  default void step(Gradients gradients, double gradientScale) {
+    step(gradients, StepOptions.NONE.scale(gradientScale));
+  }
+
+  /**
+   * One step, and what belongs to it: scaling, limiting the norm of the gradients, averages. The
+   * gradients stay as they are. Nothing is read back from the device. Adam and AdamW do all of it
+   * in the pass of the step, after one over the gradients for their norm; other optimizers take
+   * passes of their own.
+   */
+  void step(Gradients gradients, StepOptions options);
 
   /** The learning rate of groups that have none of their own, before the factor. */
   double learningRate();

@@ -80,14 +80,21 @@ public final class Sgd extends StatefulOptimizer {
   }
 
   @Override
-  void update(List<Item> items, double rate, double decay, long step, double scale) {
+  void update(List<Item> items, double rate, double decay, long step, Pass pass) {
     List<Tensor> p = all(items, Item::value);
     List<Tensor> g = all(items, Item::grad);
     if (options.momentum() == 0) {
-      Updates.sgd(p, g, rate, decay, scale);
+      Updates.sgd(p, g, rate, decay, pass.scale());
     } else {
       Updates.sgdMomentum(
-          p, g, all(items, VELOCITY), rate, options.momentum(), options.nesterov(), decay, scale);
+          p,
+          g,
+          all(items, VELOCITY),
+          rate,
+          options.momentum(),
+          options.nesterov(),
+          decay,
+          pass.scale());
     }
   }
 }

@@ -10,6 +10,7 @@ import io.sfumato.tensor.Scope;
 import io.sfumato.tensor.Tensor;
 import io.sfumato.tensor.TensorSpec;
 import io.sfumato.tensor.exec.Varying;
+import io.sfumato.tensor.ops.Num;
 import io.sfumato.tensor.ops.Updates;
 import java.util.ArrayList;
 import java.util.Collections;
@@ -42,8 +43,9 @@ abstract sealed class StatefulOptimizer implements Optimizer
    * @param value what to update: the parameter, or its f32 master
    * @param grad its gradient
    * @param state its state by name
+   * @param average its average, if the step moves it in the same pass
    */
-  record Item(Tensor value, Tensor grad, Map<String, Parameter> state) {
+  record Item(Tensor value, Tensor grad, Map<String, Parameter> state, @Nullable Tensor average) {
     Tensor state(String name) {
       Parameter p = state.get(name);
       if (p == null) {
@@ -52,6 +54,15 @@ abstract sealed class StatefulOptimizer implements Optimizer
       return p.value();
     }
   }
+
+  /**
+   * What all parameters of one step share.
+   *
+   * @param scale factor on the gradients
+   * @param limit the limit of their norm, if the step applies it while it reads them
+   * @param averageDecay decay of the averages of items that have one
+   */
+  record Pass(double scale, Updates.@Nullable Limit limit, double averageDecay) {}
 
   private final List<ParameterGroup> groups;
   private final double defaultDecay;
@@ -86,23 +97,77 @@ abstract sealed class StatefulOptimizer implements Optimizer
 
   /** Updates parameters that are at the same step, 1 for the first. */
   abstract void update(
-      List<Item> items, double learningRate, double weightDecay, long step, double gradientScale);
+      List<Item> items, double learningRate, double weightDecay, long step, Pass pass);
+
+  /** Whether {@link #update} heeds the limit and moves averages itself. */
+  boolean takesOnePass() {
+    return false;
+  }
 
   @Override
-  public final void step(Gradients gradients, double gradientScale) {
+  public final void step(Gradients gradients, StepOptions options) {
     Varying.run(
         gradients.asMap().values(),
         () -> {
           steps++;
           return Autograd.noGrad(
               () -> {
-                Scope.run(() -> groups.forEach(g -> step(g, gradients, gradientScale)));
+                Scope.run(() -> stepAll(gradients, options));
                 return new Tensor[0];
               });
         });
   }
 
-  private void step(ParameterGroup group, Gradients gradients, double gradientScale) {
+  private void stepAll(Gradients gradients, StepOptions options) {
+    Ema ema = options.ema();
+    double averageDecay = ema == null ? 0 : ema.begin();
+    Pass pass = new Pass(options.gradientScale(), limit(gradients, options), averageDecay);
+    Gradients used = gradients;
+    if (pass.limit() != null && !takesOnePass()) {
+      used = limited(gradients, pass.scale(), pass.limit());
+      pass = new Pass(1, null, averageDecay);
+    }
+    Set<Parameter> averaged = Collections.newSetFromMap(new IdentityHashMap<>());
+    for (ParameterGroup group : groups) {
+      step(group, used, pass, takesOnePass() ? ema : null, averaged);
+    }
+    if (ema != null) {
+      ema.update(
+          averageDecay, ema.parameters().stream().filter(p -> !averaged.contains(p)).toList());
+    }
+  }
+
+  private static Updates.@Nullable Limit limit(Gradients gradients, StepOptions options) {
+    Double maxNorm = options.maxNorm();
+    List<Tensor> all = List.copyOf(gradients.asMap().values());
+    return maxNorm == null || all.isEmpty()
+        ? null
+        : new Updates.Limit(maxNorm, Updates.squaredNorm(all));
+  }
+
+  /** The gradients scaled and limited, in new tensors; the factor stays on the device. */
+  private static Gradients limited(Gradients gradients, double scale, Updates.Limit limit) {
+    Tensor norm = Num.sqrt(limit.squaredNorm()).mul(Math.abs(scale));
+    Tensor fits = Num.reciprocal(norm.add(1e-6)).mul(limit.maxNorm());
+    Tensor factor = Num.clamp(fits, 0, 1).mul(scale);
+    Tensor safe = Num.where(Num.isFinite(norm), factor, Tensor.full(factor.spec(), scale));
+    Map<Parameter, Tensor> scaled = new LinkedHashMap<>();
+    gradients
+        .asMap()
+        .forEach(
+            (p, g) -> {
+              Tensor wide = g.dtype().isHalf() ? Num.cast(g, DType.F32) : g;
+              scaled.put(p, wide.mul(Num.cast(safe, wide.dtype())));
+            });
+    return Gradients.of(scaled);
+  }
+
+  private void step(
+      ParameterGroup group,
+      Gradients gradients,
+      Pass pass,
+      @Nullable Ema ema,
+      Set<Parameter> averaged) {
     Map<Long, List<Item>> bySteps = new TreeMap<>();
     List<Tensor> halves = new ArrayList<>();
     List<Tensor> masters = new ArrayList<>();
@@ -115,7 +180,13 @@ abstract sealed class StatefulOptimizer implements Optimizer
       s.step++;
       Parameter master = s.tensors.get(MASTER);
       Tensor value = master == null ? p.value() : master.value();
-      bySteps.computeIfAbsent(s.step, k -> new ArrayList<>()).add(new Item(value, grad, s.tensors));
+      Tensor average = ema == null ? null : ema.averageOf(p);
+      if (average != null) {
+        averaged.add(p);
+      }
+      bySteps
+          .computeIfAbsent(s.step, k -> new ArrayList<>())
+          .add(new Item(value, grad, s.tensors, average));
       if (master != null) {
         halves.add(p.value());
         masters.add(value);
@@ -123,7 +194,7 @@ abstract sealed class StatefulOptimizer implements Optimizer
     }
     double own = group.learningRate() == null ? rate : group.learningRate();
     double decay = group.weightDecay() == null ? defaultDecay : group.weightDecay();
-    bySteps.forEach((t, items) -> update(items, own * factor, decay, t, gradientScale));
+    bySteps.forEach((t, items) -> update(items, own * factor, decay, t, pass));
     Updates.copy(halves, masters);
   }
 

@@ -126,6 +126,107 @@ class OptimizerTest {
     }
   }
 
+  @Test
+  void limitedWithAveragesItIsPyTorchs() {
+    Golden golden = new Golden("limited.txt");
+    for (DType dtype : new DType[] {DType.F64, DType.F32}) {
+      List<Parameter> ps = parameters(dtype);
+      try (Optimizer optimizer = Kind.ADAMW.make.apply(ps);
+          Ema ema = new Ema(ps, Ema.options().decay(0.6))) {
+        for (int t = 1; t <= 12; t++) {
+          StepOptions options = StepOptions.limit(t % 2 == 0 ? 1.5 : 100).average(ema);
+          int step = t;
+          Scope.run(() -> optimizer.step(gradients(ps, step), options));
+          for (int k = 0; (t <= 2 || t == 12) && k < ps.size(); k++) {
+            String at = dtype.label() + "." + t + "." + k;
+            double tolerance = dtype == DType.F64 ? 1e-11 : 2e-6;
+            double[] average = ema.averages().get(k).value().toDoubleArray();
+            assertArrayEquals(golden.get("a." + at), average, tolerance, at);
+            double[] p = ps.get(k).value().toDoubleArray();
+            assertArrayEquals(golden.get("p." + at), p, tolerance, at);
+          }
+        }
+      }
+    }
+  }
+
+  /** In f64, where rounding hides nothing; averages also of a parameter that gets no gradient. */
+  @ParameterizedTest
+  @EnumSource
+  void limitAndAveragesEqualPassesOfTheirOwn(Kind kind) {
+    List<Parameter> apart = parameters(DType.F64);
+    List<Parameter> together = parameters(DType.F64);
+    List<Parameter> some = together.subList(1, 3);
+    try (Optimizer a = kind.make.apply(apart);
+        Optimizer b = kind.make.apply(together);
+        Ema apartEma = new Ema(apart.subList(1, 3), Ema.options().decay(0.6));
+        Ema togetherEma = new Ema(some, Ema.options().decay(0.6))) {
+      for (int t = 1; t <= 7; t++) {
+        int step = t;
+        Scope.run(
+            () -> {
+              Gradients g = gradients(apart, step);
+              g.scale(0.5);
+              g.clipByNorm(2);
+              a.step(g);
+              apartEma.update();
+            });
+        StepOptions options = StepOptions.limit(2).scale(0.5).average(togetherEma);
+        Scope.run(() -> b.step(gradients(together, step), options));
+      }
+      for (int k = 0; k < apart.size(); k++) {
+        double[] expected = apart.get(k).value().toDoubleArray();
+        assertArrayEquals(expected, together.get(k).value().toDoubleArray(), 1e-12);
+      }
+      for (int k = 0; k < 2; k++) {
+        double[] expected = apartEma.averages().get(k).value().toDoubleArray();
+        assertArrayEquals(expected, togetherEma.averages().get(k).value().toDoubleArray(), 1e-12);
+      }
+    }
+  }
+
+  /** An infinite norm limits nothing, as {@link Gradients#clipByNorm} does. */
+  @ParameterizedTest
+  @EnumSource
+  void normsThatAreNotFiniteLimitNothing(Kind kind) {
+    for (DType dtype : new DType[] {DType.F32, DType.F64}) {
+      List<Parameter> free = parameters(dtype);
+      List<Parameter> limited = parameters(dtype);
+      try (Optimizer a = kind.make.apply(free);
+          Optimizer b = kind.make.apply(limited)) {
+        Scope.run(() -> a.step(withInfinity(free)));
+        Scope.run(() -> b.step(withInfinity(limited), StepOptions.limit(1)));
+        for (int k = 0; k < free.size(); k++) {
+          double[] expected = free.get(k).value().toDoubleArray();
+          assertArrayEquals(expected, limited.get(k).value().toDoubleArray(), 0);
+        }
+      }
+    }
+  }
+
+  private static Gradients withInfinity(List<Parameter> ps) {
+    Map<Parameter, Tensor> grads = new LinkedHashMap<>(gradients(ps, 1).asMap());
+    Tensor p = ps.get(1).value();
+    double[] values = {1, Double.POSITIVE_INFINITY, 3, 4, 5};
+    grads.put(ps.get(1), Tensor.of(values, p.dtype(), Device.CPU, 5));
+    return Gradients.of(grads);
+  }
+
+  /** Averages of 16-bit parameters follow the masters. */
+  @Test
+  void averagesOfSixteenBitParametersFollowTheirMasters() {
+    List<Parameter> ps = parameters(DType.BF16);
+    try (Optimizer optimizer = Kind.ADAMW.make.apply(ps);
+        Ema ema = new Ema(ps, Ema.options())) {
+      Scope.run(() -> optimizer.step(gradients(ps, 1), StepOptions.NONE.average(ema)));
+      Map<String, Tensor> state = optimizer.state();
+      for (Parameter average : ema.averages()) { // the first update copies
+        Tensor master = state.get(average.name() + ".master");
+        assertArrayEquals(master.toDoubleArray(), average.value().toDoubleArray(), 2e-7);
+      }
+    }
+  }
+
   @ParameterizedTest
   @EnumSource
   void savedAndLoadedItGoesOnBitIdentically(Kind kind) {
@@ -235,6 +336,7 @@ class OptimizerTest {
     assertThrows(IllegalArgumentException.class, () -> Adafactor.options().clip(0.5));
     assertThrows(IllegalArgumentException.class, () -> Adafactor.options().beta2Decay(1));
     assertThrows(IllegalArgumentException.class, () -> Lion.options().weightDecay(-0.1));
+    assertThrows(IllegalArgumentException.class, () -> StepOptions.limit(0));
     assertThrows(
         IllegalArgumentException.class,
         () -> {

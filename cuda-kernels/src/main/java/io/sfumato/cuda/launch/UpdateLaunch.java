@@ -25,12 +25,12 @@ import java.util.function.ToIntFunction;
 import org.jspecify.annotations.Nullable;
 
 /**
- * Optimiser steps and averages over many tensors: a table of up to 80 parameters is passed with
+ * Optimiser steps and averages over many tensors: a table of up to 70 parameters is passed with
  * each launch. What is written and does not lie dense is copied there and back.
  */
 final class UpdateLaunch {
-  private static final int SLOTS = 80; // as in optimizers.cu
-  private static final int WORDS = 6;
+  private static final int SLOTS = 70; // as in optimizers.cu
+  private static final int WORDS = 7;
   private static final int CHUNK = 8192;
   private static final int THREADS = 256;
 
@@ -38,7 +38,7 @@ final class UpdateLaunch {
 
   static KernelTable addTo(KernelTable table) {
     return table
-        .add(AdamWStep.class, new Step<>("adamw_", AdamWStep::count, UpdateLaunch::adamw))
+        .add(AdamWStep.class, new AdamW())
         .add(SgdStep.class, new Step<>("sgd_", SgdStep::count, UpdateLaunch::sgd))
         .add(LionStep.class, new Step<>("lion_", LionStep::count, UpdateLaunch::lion))
         .add(
@@ -51,9 +51,34 @@ final class UpdateLaunch {
         .add(SquaredNorm.class, new Norm());
   }
 
-  private static Launch adamw(AdamWStep op, Launch launch) {
+  /** {@link AdamWStep}: the squared norm, if there is one, is no part of the table. */
+  private static final class AdamW implements Kernel<AdamWStep> {
+    private static final Step<AdamWStep> CHECKS =
+        new Step<>("adamw_", AdamWStep::count, (op, launch) -> launch);
+
+    @Override
+    public @Nullable String refuse(AdamWStep op, Tensor[] in, Tensor[] out) {
+      return CHECKS.refuse(op, lists(op, in), out);
+    }
+
+    @Override
+    public void launch(AdamWStep op, Tensor[] in, Tensor[] out) {
+      Tensor norm = op.maxNorm() == null ? null : in[in.length - 1];
+      String name = op.averageDecay() == null ? "adamw_" : "adamw_averaged_";
+      new Step<>(name, AdamWStep::count, (AdamWStep o, Launch launch) -> adamw(o, launch, norm))
+          .launch(op, lists(op, in), out);
+    }
+
+    private static Tensor[] lists(AdamWStep op, Tensor[] in) {
+      return Arrays.copyOf(in, op.count() * op.lists());
+    }
+  }
+
+  private static Launch adamw(AdamWStep op, Launch launch, @Nullable Tensor norm) {
     double wd = op.weightDecay();
-    return launch
+    Double maxNorm = op.maxNorm();
+    Double averageDecay = op.averageDecay();
+    launch
         .f64(op.learningRate() / (1 - Math.pow(op.beta1(), op.step())))
         .f64(op.beta1())
         .f64(1 - op.beta1())
@@ -63,7 +88,11 @@ final class UpdateLaunch {
         .f64(op.decoupled() ? 0 : wd)
         .f64(op.decoupled() ? 1 - op.learningRate() * wd : 1)
         .f64(1 / Math.sqrt(1 - Math.pow(op.beta2(), op.step())))
-        .f64(op.gradScale());
+        .f64(op.gradScale())
+        .f64(maxNorm == null ? 0 : maxNorm)
+        .pointer(norm == null ? 0 : norm.address())
+        .i32(norm != null && norm.dtype() == DType.F64 ? 1 : 0);
+    return averageDecay == null ? launch : launch.f64(1 - averageDecay);
   }
 
   private static Launch sgd(SgdStep op, Launch launch) {
@@ -98,7 +127,7 @@ final class UpdateLaunch {
       return count == SLOTS;
     }
 
-    /** Adds the parameter of tensors k, k + step, …, up to four, that lie at these addresses. */
+    /** Adds the parameter of tensors k, k + step, …, up to five, that lie at these addresses. */
     void add(long[] addresses, Tensor[] in, int k, int step) {
       long n = in[k].numel();
       if (n == 0) {
@@ -110,8 +139,8 @@ final class UpdateLaunch {
         words[at + i] = addresses[i];
         codes |= (long) code(in[k + i * step].dtype()) << (2 * i);
       }
-      words[at + 4] = n;
-      words[at + 5] = blocks << 8 | codes;
+      words[at + 5] = n;
+      words[at + 6] = blocks << 16 | codes;
       blocks += Blocks.ceil(n, CHUNK);
     }
 

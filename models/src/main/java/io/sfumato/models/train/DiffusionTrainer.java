@@ -4,6 +4,7 @@ package io.sfumato.models.train;
 import io.sfumato.autograd.Autograd;
 import io.sfumato.autograd.optim.AdamW;
 import io.sfumato.autograd.optim.Ema;
+import io.sfumato.autograd.optim.StepOptions;
 import io.sfumato.models.diffusion.Denoiser;
 import io.sfumato.models.diffusion.NoiseSchedule;
 import io.sfumato.models.diffusion.SchedulerConfig;
@@ -95,10 +96,8 @@ public final class DiffusionTrainer implements Trainee {
                   Dropout.active(
                       draw.fork("dropout"),
                       () -> denoiser.loss(batch.images(), labels, draw.fork("loss"))));
-      result.gradients().clipByNorm(MAX_NORM);
       optimizer.setLearningRate(learningRate);
-      optimizer.step(result.gradients());
-      ema.update();
+      optimizer.step(result.gradients(), StepOptions.limit(MAX_NORM).average(ema));
       step++;
       return result.value().item();
     } finally {

@@ -3,6 +3,7 @@ package io.sfumato.models.train;
 
 import io.sfumato.autograd.Autograd;
 import io.sfumato.autograd.optim.Optimizer;
+import io.sfumato.autograd.optim.StepOptions;
 import io.sfumato.tensor.Device;
 import io.sfumato.tensor.Parameter;
 import io.sfumato.tensor.Tensor;
@@ -65,11 +66,29 @@ public final class GraphedStep implements AutoCloseable {
    */
   public static GraphedStep training(
       Device device, Optimizer optimizer, List<Parameter> parameters, Supplier<Tensor> loss) {
+    return training(device, optimizer, parameters, StepOptions.NONE, loss);
+  }
+
+  /**
+   * A training step with what belongs to it: a limit of the gradients' norm, averages.
+   *
+   * @param device where it runs
+   * @param optimizer updates the parameters
+   * @param parameters what to train
+   * @param options of the optimizer's step
+   * @param loss computes the loss
+   */
+  public static GraphedStep training(
+      Device device,
+      Optimizer optimizer,
+      List<Parameter> parameters,
+      StepOptions options,
+      Supplier<Tensor> loss) {
     return new GraphedStep(
         device,
         () -> {
           Autograd.Result result = Autograd.valueAndGrad(parameters, loss);
-          optimizer.step(result.gradients());
+          optimizer.step(result.gradients(), options);
           return new Tensor[] {result.value()};
         });
   }

@@ -6,6 +6,8 @@ import static org.junit.jupiter.api.Assertions.assertNotEquals;
 
 import io.sfumato.autograd.Autograd;
 import io.sfumato.autograd.optim.AdamW;
+import io.sfumato.autograd.optim.Ema;
+import io.sfumato.autograd.optim.StepOptions;
 import io.sfumato.models.nn.Linear;
 import io.sfumato.tensor.Device;
 import io.sfumato.tensor.Rng;
@@ -34,12 +36,18 @@ final class GraphedStepTest {
     List<Double> losses = new ArrayList<>();
     try (Scope scope = Scope.open();
         Linear model = new Linear(Weights.init(Rng.seed(1)), 5, 3);
-        AdamW optimizer = new AdamW(model.parameters(), AdamW.options().learningRate(0.1))) {
+        AdamW optimizer = new AdamW(model.parameters(), AdamW.options().learningRate(0.1));
+        Ema ema = new Ema(model.parameters(), Ema.options())) {
+      StepOptions options = StepOptions.limit(0.5).average(ema);
       Tensor x = Tensor.zeros(4, 5);
       Tensor target = Rng.seed(2).normal(4, 3);
       try (GraphedStep step =
           GraphedStep.training(
-              Device.CPU, optimizer, model.parameters(), () -> NN.mse(model.call(x), target))) {
+              Device.CPU,
+              optimizer,
+              model.parameters(),
+              options,
+              () -> NN.mse(model.call(x), target))) {
         ToDoubleFunction<Integer> run =
             i -> {
               if (graphed) {
@@ -47,7 +55,7 @@ final class GraphedStepTest {
               }
               var result =
                   Autograd.valueAndGrad(model.parameters(), () -> NN.mse(model.call(x), target));
-              optimizer.step(result.gradients());
+              optimizer.step(result.gradients(), options);
               return result.value().item();
             };
         for (int i = 0; i < STEPS; i++) {

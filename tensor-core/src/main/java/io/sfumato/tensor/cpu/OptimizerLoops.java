@@ -50,6 +50,12 @@ public interface OptimizerLoops {
    */
   void adam(long p, long g, long m, long v, int n, AdamStep step);
 
+  /**
+   * {@link #adam}, and then {@code average += rate (p - average)} with the new p, while it is at
+   * hand.
+   */
+  void adamAverage(long p, long g, long m, long v, long average, int n, AdamStep step, float rate);
+
   /** {@code p -= lr (g + wd p)}. */
   void sgd(long p, long g, int n, SgdStep step);
 

@@ -45,6 +45,33 @@ public final class Optimizers {
         });
   }
 
+  /**
+   * {@link #adam(long[], long[], long[], long[], long[], AdamStep)} and {@link #ema(long[], long[],
+   * long[], float)} of the new parameters in one pass, with the same bits.
+   *
+   * @param average addresses of averages, updated
+   * @param decay how much of the averages stays
+   */
+  public static void adamAverage(
+      long[] p,
+      long[] g,
+      long[] m,
+      long[] v,
+      long[] average,
+      long[] n,
+      AdamStep step,
+      float decay) {
+    OptimizerLoops loops = Loops.leaf().optimizer();
+    float rate = 1 - decay;
+    Loops.forArrays(
+        n,
+        (k, from, count) -> {
+          long at = from * 4;
+          loops.adamAverage(
+              p[k] + at, g[k] + at, m[k] + at, v[k] + at, average[k] + at, count, step, rate);
+        });
+  }
+
   /** {@code p -= lr (scale g + wd p)}; momentum is not used. */
   public static void sgd(long p, long g, long n, SgdStep step) {
     OptimizerLoops loops = Loops.leaf().optimizer();

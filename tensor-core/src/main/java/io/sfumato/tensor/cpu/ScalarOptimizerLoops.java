@@ -26,6 +26,13 @@ final class ScalarOptimizerLoops implements OptimizerLoops {
   }
 
   @Override
+  public void adamAverage(
+      long p, long g, long m, long v, long average, int n, AdamStep step, float rate) {
+    adam(p, g, m, v, n, step);
+    average(average, p, n, rate);
+  }
+
+  @Override
   public void sgd(long p, long g, int n, SgdStep s) {
     for (int i = 0; i < n; i++) {
       double parameter = getFloat(p + i * 4L);
@@ -49,9 +56,13 @@ final class ScalarOptimizerLoops implements OptimizerLoops {
 
   @Override
   public void ema(long average, long p, int n, float decay) {
+    average(average, p, n, 1 - decay);
+  }
+
+  private static void average(long average, long p, int n, float rate) {
     for (int i = 0; i < n; i++) {
       float a = getFloat(average + i * 4L);
-      putFloat(average + i * 4L, Math.fma(1 - decay, getFloat(p + i * 4L) - a, a));
+      putFloat(average + i * 4L, Math.fma(rate, getFloat(p + i * 4L) - a, a));
     }
   }
 }

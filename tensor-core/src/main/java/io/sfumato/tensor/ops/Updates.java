@@ -4,7 +4,9 @@ package io.sfumato.tensor.ops;
 import io.sfumato.tensor.Tensor;
 import io.sfumato.tensor.exec.Executor;
 import io.sfumato.tensor.exec.InPlaceOp;
+import java.util.ArrayList;
 import java.util.List;
+import org.jspecify.annotations.Nullable;
 
 /**
  * Updates in place: optimiser steps, moving averages, accumulation. Lists go together: element i of
@@ -35,9 +37,43 @@ public final class Updates {
       long step,
       double gradScale) {}
 
+  /**
+   * A limit of the norm of all gradients together.
+   *
+   * @param maxNorm the largest norm
+   * @param squaredNorm what {@link Updates#squaredNorm} gives for all gradients
+   */
+  public record Limit(double maxNorm, Tensor squaredNorm) {}
+
+  /**
+   * Moving averages of parameters.
+   *
+   * @param tensors an average for each parameter
+   * @param decay how much of it stays
+   */
+  public record Averages(List<Tensor> tensors, double decay) {}
+
   /** One step of Adam or AdamW, {@link AdamWStep}; p, m and v are overwritten. */
   public static void adamW(
       List<Tensor> p, List<Tensor> grads, List<Tensor> m, List<Tensor> v, Adam a) {
+    adamW(p, grads, m, v, a, null, null);
+  }
+
+  /**
+   * {@link #adamW(List, List, List, List, Adam)} that also limits the gradients' norm and moves
+   * averages of the parameters, in the same pass.
+   *
+   * @param limit the largest norm and the norm that there is; null without a limit
+   * @param averages the averages, which are overwritten, and their decay; null without
+   */
+  public static void adamW(
+      List<Tensor> p,
+      List<Tensor> grads,
+      List<Tensor> m,
+      List<Tensor> v,
+      Adam a,
+      @Nullable Limit limit,
+      @Nullable Averages averages) {
     AdamWStep op =
         new AdamWStep(
             p.size(),
@@ -48,8 +84,17 @@ public final class Updates {
             a.weightDecay(),
             a.decoupled(),
             a.step(),
-            a.gradScale());
-    run(op, List.of(p, grads, m, v));
+            a.gradScale(),
+            limit == null ? null : limit.maxNorm(),
+            averages == null ? null : averages.decay());
+    List<List<Tensor>> lists = new ArrayList<>(List.of(p, grads, m, v));
+    if (averages != null) {
+      lists.add(averages.tensors());
+    }
+    if (limit != null && !p.isEmpty()) {
+      lists.add(List.of(limit.squaredNorm()));
+    }
+    run(op, lists);
   }
 
   /** One step of Lion, {@link LionStep}; p and m are overwritten. */

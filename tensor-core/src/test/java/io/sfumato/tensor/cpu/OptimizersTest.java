@@ -123,11 +123,21 @@ class OptimizersTest {
           Optimizers.ema(expected[4][k].address, p, n[k], 0.75f);
         }
         assertEquals(total, Reductions.sumOfSquares(addresses[1], n));
+        long[][] both = new long[5][count]; // the same in one pass
+        NativeFloats[][] fused = new NativeFloats[5][count];
+        for (int k = 0; k < count; k++) {
+          for (int i = 0; i < 5; i++) {
+            fused[i][k] = got[i][k].copy();
+            both[i][k] = fused[i][k].address;
+          }
+        }
+        Optimizers.adamAverage(both[0], both[1], both[2], both[3], both[4], n, s, 0.75f);
         Optimizers.adam(addresses[0], addresses[1], addresses[2], addresses[3], n, s);
         Optimizers.ema(addresses[4], addresses[0], n, 0.75f);
         for (int k = 0; k < count; k++) {
           for (int i = 0; i < 5; i++) {
             assertArrayEquals(expected[i][k].toArray(), got[i][k].toArray());
+            assertArrayEquals(expected[i][k].toArray(), fused[i][k].toArray());
           }
         }
       }

@@ -83,6 +83,10 @@ public final class UpdateLaunch {
 
     @Override
     public void launch(AdamWStep op, Tensor[] in, Tensor[] out) {
+      double scale =
+          op.maxNorm() == null
+              ? op.gradScale()
+              : op.factor(Memory.getFloat(in[in.length - 1].address()));
       AdamStep step =
           new AdamStep(
               op.learningRate(),
@@ -93,16 +97,21 @@ public final class UpdateLaunch {
               op.decoupled(),
               1 - Math.pow(op.beta1(), op.step()),
               1 - Math.pow(op.beta2(), op.step()),
-              op.gradScale());
+              scale);
       int count = op.count();
+      long[] p = addresses(in, 0, count);
+      long[] m = addresses(in, 2 * count, count);
+      long[] v = addresses(in, 3 * count, count);
+      long[] n = sizes(in, count);
+      Double decay = op.averageDecay();
       try (Staging staging = new Staging()) {
-        Optimizers.adam(
-            addresses(in, 0, count),
-            read(staging, in, count, count),
-            addresses(in, 2 * count, count),
-            addresses(in, 3 * count, count),
-            sizes(in, count),
-            step);
+        long[] g = read(staging, in, count, count);
+        if (decay == null) {
+          Optimizers.adam(p, g, m, v, n, step);
+        } else {
+          long[] averages = addresses(in, 4 * count, count);
+          Optimizers.adamAverage(p, g, m, v, averages, n, step, decay.floatValue());
+        }
       }
     }
   }

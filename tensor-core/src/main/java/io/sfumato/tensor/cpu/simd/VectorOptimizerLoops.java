@@ -62,6 +62,50 @@ final class VectorOptimizerLoops implements OptimizerLoops {
   }
 
   @Override
+  public void adamAverage(
+      long p, long g, long m, long v, long average, int n, AdamStep step, float rate) {
+    int whole = whole(n);
+    adamAverageVectors(p, g, m, v, average, whole, step, rate);
+    int rest = n - whole;
+    if (rest > 0) {
+      long at = whole * 4L;
+      adam(p + at, g + at, m + at, v + at, rest, step);
+      averageRest(average + at, p + at, rest, all(rate));
+    }
+  }
+
+  // Once more, rather than a branch in the loop that most steps take.
+  private static void adamAverageVectors(
+      long p, long g, long m, long v, long average, int n, AdamStep s, float averageRate) {
+    FloatVector beta1 = all((float) s.beta1());
+    FloatVector rest1 = all((float) (1 - s.beta1()));
+    FloatVector beta2 = all((float) s.beta2());
+    FloatVector rest2 = all((float) (1 - s.beta2()));
+    FloatVector l2 = all(s.decoupled() ? 0f : (float) s.weightDecay());
+    FloatVector gradientScale = all((float) s.gradientScale());
+    FloatVector epsilon = all((float) s.epsilon());
+    FloatVector root = all((float) (1 / Math.sqrt(s.biasCorrection2())));
+    float keep = s.decoupled() ? (float) (1 - s.learningRate() * s.weightDecay()) : 1f;
+    float rate = (float) (s.learningRate() / s.biasCorrection1());
+    FloatVector averageStep = all(averageRate);
+    for (int i = 0; i < n; i += N) {
+      long at = i * 4L;
+      FloatVector parameter = load(p + at);
+      FloatVector gradient = load(g + at).mul(gradientScale);
+      gradient = parameter.fma(l2, gradient);
+      FloatVector first = load(m + at).fma(beta1, gradient.mul(rest1));
+      FloatVector second = load(v + at).fma(beta2, gradient.mul(gradient).mul(rest2));
+      store(first, m + at);
+      store(second, v + at);
+      FloatVector update = first.mul(rate).div(second.sqrt().fma(root, epsilon));
+      parameter = parameter.mul(keep).sub(update);
+      store(parameter, p + at);
+      FloatVector a = load(average + at);
+      store(parameter.sub(a).fma(averageStep, a), average + at);
+    }
+  }
+
+  @Override
   public void sgd(long p, long g, int n, SgdStep s) {
     int whole = whole(n);
     FloatVector keep = all((float) (1 - s.learningRate() * s.weightDecay()));
@@ -121,10 +165,13 @@ final class VectorOptimizerLoops implements OptimizerLoops {
       store(load(p + i * 4L).sub(a).fma(step, a), average + i * 4L);
     }
     if (whole < n) {
-      VectorMask<Float> m = first(n - whole);
-      long at = whole * 4L;
-      FloatVector a = load(average + at, m);
-      store(load(p + at, m).sub(a).fma(step, a), average + at, m);
+      averageRest(average + whole * 4L, p + whole * 4L, n - whole, step);
     }
+  }
+
+  private static void averageRest(long average, long p, int rest, FloatVector step) {
+    VectorMask<Float> m = first(rest);
+    FloatVector a = load(average, m);
+    store(load(p, m).sub(a).fma(step, a), average, m);
   }
 }

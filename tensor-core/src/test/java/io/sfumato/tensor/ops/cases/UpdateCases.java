@@ -5,6 +5,7 @@ import static io.sfumato.tensor.ops.cases.ErrorCase.f32;
 import static io.sfumato.tensor.ops.cases.ErrorCase.spec;
 
 import io.sfumato.tensor.DType;
+import io.sfumato.tensor.TensorSpec;
 import io.sfumato.tensor.ops.AdamWStep;
 import io.sfumato.tensor.ops.AddInPlace;
 import io.sfumato.tensor.ops.CopyAll;
@@ -15,6 +16,7 @@ import io.sfumato.tensor.ops.SgdStep;
 import io.sfumato.tensor.ops.SquaredNorm;
 import java.util.ArrayList;
 import java.util.List;
+import org.jspecify.annotations.Nullable;
 
 /** Updates in place and the norm of all gradients. */
 final class UpdateCases implements CaseTable {
@@ -30,6 +32,19 @@ final class UpdateCases implements CaseTable {
       cases.add(
           OpCase.of("decoupled " + decoupled, op, a, b, a, b, a, b, va, vb).seed(7).noEmpty());
     }
+    Input square = Input.positive().as(DType.F32);
+    for (double maxNorm : new double[] {0.05, 1000}) {
+      cases.add(
+          OpCase.of("limit " + maxNorm, adam(2, maxNorm, null), a, b, a, b, a, b, va, vb, square)
+              .seed(7)
+              .noEmpty());
+    }
+    cases.add(
+        OpCase.of("averages", adam(2, null, 0.9), a, b, a, b, a, b, va, vb, a, b)
+            .seed(7)
+            .noEmpty());
+    cases.add(
+        OpCase.of("limit, averages", adam(1, 0.05, 0.9), a, a, a, va, a, square).seed(7).noEmpty());
     cases.add(
         OpCase.of("two", new LionStep(2, 0.01, 0.9, 0.99, 0.1, 0.5), a, b, a, b, a, b).noEmpty());
     cases.add(OpCase.of("plain", new SgdStep(2, 0.1, 0, false, 0.01, 0.5), a, b, a, b).noEmpty());
@@ -52,12 +67,22 @@ final class UpdateCases implements CaseTable {
     return cases;
   }
 
+  private static AdamWStep adam(int count, @Nullable Double maxNorm, @Nullable Double decay) {
+    return new AdamWStep(count, 0.01, 0.9, 0.99, 1e-6, 0.1, true, 3, 0.5, maxNorm, decay);
+  }
+
   @Override
   public List<ErrorCase> errors() {
-    AdamWStep adam = new AdamWStep(1, 0.01, 0.9, 0.99, 1e-6, 0.1, true, 1, 1);
+    AdamWStep adam = adam(1, null, null);
+    TensorSpec x = f32(2);
+    TensorSpec one = spec(DType.F32);
     return List.of(
         ErrorCase.of(adam, List.of(f32(2), f32(2), f32(2)), "4 lists of 1"),
         ErrorCase.of(adam, List.of(f32(2), f32(2), f32(2), f32(3)), "one shape"),
+        ErrorCase.of(adam(1, 1.0, null), List.of(x, x, x, x), "4 lists of 1"),
+        ErrorCase.of(adam(1, null, 0.9), List.of(x, x, x, x, one), "one shape"),
+        ErrorCase.of(adam(1, 1.0, null), List.of(x, x, x, x, x), "a scalar in f32"),
+        ErrorCase.of(adam(1, 1.0, 0.9), List.of(x, x, x, x, one), "5 lists of 1"),
         ErrorCase.of(new EmaStep(1, 0.9), List.of(f32(2), spec(DType.I64, 2)), "must be floating"),
         ErrorCase.of(new LionStep(1, 0.1, 0.9, 0.9, 0, 1), List.of(f32(2)), "3 lists of 1"),
         ErrorCase.of(new SgdStep(1, 0.1, 0, false, 0, 1), List.of(f32(2)), "2 lists of 1"),
