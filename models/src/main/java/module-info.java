@@ -14,7 +14,9 @@ module io.sfumato.models {
 
   exports io.sfumato.models.data;
   exports io.sfumato.models.examples;
+  exports io.sfumato.models.gan;
   exports io.sfumato.models.unet;
+  exports io.sfumato.models.vae;
   exports io.sfumato.models.train;
   exports io.sfumato.models.nn;
   exports io.sfumato.models.diffusion;

@@ -16,7 +16,9 @@ public enum Activation {
   /** max(x, 0). */
   RELU,
   /** x tanh(ln(1 + eˣ)). */
-  MISH;
+  MISH,
+  /** The hyperbolic tangent. */
+  TANH;
 
   /**
    * The activation of a configuration.
@@ -28,7 +30,7 @@ public enum Activation {
       return valueOf(name.toUpperCase(Locale.ROOT));
     } catch (IllegalArgumentException e) {
       throw new IllegalArgumentException(
-          "act_fn must be one of silu, swish, gelu, relu, mish; got '" + name + "'", e);
+          "act_fn must be one of silu, swish, gelu, relu, mish, tanh; got '" + name + "'", e);
     }
   }
 
@@ -48,6 +50,7 @@ public enum Activation {
       case SILU, SWISH -> NN.silu(x);
       case GELU -> NN.gelu(x);
       case RELU -> NN.relu(x);
+      case TANH -> io.sfumato.tensor.ops.Num.tanh(x);
       case MISH -> x.mul(io.sfumato.tensor.ops.Num.tanh(NN.softplus(x)));
     };
   }

@@ -9,21 +9,17 @@ import io.sfumato.tensor.io.Init;
 import io.sfumato.tensor.io.Weights;
 import io.sfumato.tensor.ops.NN;
 import io.sfumato.tensor.ops.Updates;
-import java.util.function.Supplier;
 
 /**
  * Batch normalisation (Ioffe and Szegedy 2015) of [N, C, ...] with affine weight and bias [C],
  * PyTorch's nn.BatchNorm2d and its names: {@code weight}, {@code bias}, and the buffers {@code
  * running_mean}, {@code running_var}, {@code num_batches_tracked}.
  *
- * <p>Training is a property of a region of code, not of the model: inside {@link #training} the
- * statistics are the batch's, and the running ones follow them; elsewhere they are the running
- * ones, and nothing changes. A region that is computed twice (gradient checkpointing) follows its
- * statistics twice.
+ * <p>Inside {@link Module#training} the statistics are the batch's, and the running ones follow
+ * them; elsewhere they are the running ones, and nothing changes. A region that is computed twice
+ * (gradient checkpointing) follows its statistics twice.
  */
 public final class BatchNorm2d extends Layer {
-  private static final ScopedValue<Boolean> TRAINING = ScopedValue.newInstance();
-
   private final Parameter weight;
   private final Parameter bias;
   private final Parameter runningMean;
@@ -67,14 +63,9 @@ public final class BatchNorm2d extends Layer {
             "num_batches_tracked", Shape.of(), (spec, rng) -> Tensor.zeros(spec.with(DType.I64)));
   }
 
-  /** Runs a training forward: every batch normalisation inside uses its batch's statistics. */
-  public static <R> R training(Supplier<R> body) {
-    return ScopedValue.where(TRAINING, true).call(body::get);
-  }
-
   @Override
   protected Tensor forward(Tensor x) {
-    boolean training = TRAINING.isBound();
+    boolean training = isTraining();
     Tensor y =
         NN.batchNorm(
             x,

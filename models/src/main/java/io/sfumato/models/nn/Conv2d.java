@@ -9,14 +9,15 @@ import io.sfumato.tensor.io.Weights;
 import io.sfumato.tensor.ops.ConvOptions;
 import io.sfumato.tensor.ops.NN;
 import java.util.Optional;
+import org.jspecify.annotations.Nullable;
 
 /**
- * 2-D convolution with bias; x is [B, in, H, W], the weight [out, in/groups, k, k]. Initialised as
- * PyTorch's nn.Conv2d.
+ * 2-D convolution; x is [B, in, H, W], the weight [out, in/groups, k, k]. Initialised as PyTorch's
+ * nn.Conv2d.
  */
 public final class Conv2d extends WeightLayer {
   private final Parameter weight;
-  private final Parameter bias;
+  private final @Nullable Parameter bias;
   private final ConvOptions options;
 
   /** A square kernel of odd size that keeps the picture's size. */
@@ -31,17 +32,24 @@ public final class Conv2d extends WeightLayer {
 
   /** As before, with own initial values of weight and bias (PyTorch's if null). */
   public Conv2d(
+      Weights weights, int in, int out, int kernel, ConvOptions options, @Nullable Init init) {
+    this(weights, in, out, kernel, options, init, true);
+  }
+
+  /** As before, with or without bias. */
+  public Conv2d(
       Weights weights,
       int in,
       int out,
       int kernel,
       ConvOptions options,
-      @org.jspecify.annotations.Nullable Init init) {
+      @Nullable Init init,
+      boolean bias) {
     super(weights);
     int perGroup = in / options.groups();
     Init values = init == null ? Init.fanIn((long) perGroup * kernel * kernel) : init;
     this.weight = parameter("weight", Shape.of(out, perGroup, kernel, kernel), values);
-    this.bias = parameter("bias", Shape.of(out), values);
+    this.bias = bias ? parameter("bias", Shape.of(out), values) : null;
     this.options = options;
   }
 
@@ -52,7 +60,7 @@ public final class Conv2d extends WeightLayer {
 
   @Override
   public Optional<Parameter> bias() {
-    return Optional.of(bias);
+    return Optional.ofNullable(bias);
   }
 
   /** Stride, padding, dilation and groups. */
@@ -62,6 +70,6 @@ public final class Conv2d extends WeightLayer {
 
   @Override
   protected Tensor base(Tensor x) {
-    return NN.conv2d(x, weight.value(), bias.value(), options);
+    return NN.conv2d(x, weight.value(), bias == null ? null : bias.value(), options);
   }
 }

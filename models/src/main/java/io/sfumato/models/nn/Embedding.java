@@ -14,8 +14,13 @@ public final class Embedding extends Layer {
 
   /** A table of {@code count} vectors. */
   public Embedding(Weights weights, int count, int width) {
+    this(weights, count, width, Init.normal(1));
+  }
+
+  /** A table of {@code count} vectors with own initial values. */
+  public Embedding(Weights weights, int count, int width, Init init) {
     super(weights);
-    this.weight = parameter("weight", Shape.of(count, width), Init.normal(1));
+    this.weight = parameter("weight", Shape.of(count, width), init);
   }
 
   /** The table [count, width]. */

@@ -25,6 +25,8 @@ import java.util.function.Supplier;
  * returns, and errors name the module's path.
  */
 public abstract class Module implements AutoCloseable {
+  private static final ScopedValue<Boolean> TRAINING = ScopedValue.newInstance();
+
   private final Weights weights;
   private final Map<String, Module> children = new LinkedHashMap<>();
   private final Map<String, Parameter> own = new LinkedHashMap<>();
@@ -37,6 +39,21 @@ public abstract class Module implements AutoCloseable {
    */
   protected Module(Weights weights) {
     this.weights = weights;
+  }
+
+  /**
+   * Runs a training forward. Training is a property of a region of code, not of the model: inside,
+   * {@link BatchNorm2d} uses its batch's statistics and {@link SpectralNorm} moves its vectors;
+   * elsewhere both take what they have. ({@link Dropout#active} is the same for dropout, which
+   * needs a source of randomness.)
+   */
+  public static <R> R training(Supplier<R> body) {
+    return ScopedValue.where(TRAINING, true).call(body::get);
+  }
+
+  /** Whether this runs inside {@link #training}. */
+  protected static boolean isTraining() {
+    return TRAINING.isBound();
   }
 
   /** The path of this module in the model, empty for the model itself. */

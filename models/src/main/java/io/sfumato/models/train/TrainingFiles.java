@@ -4,6 +4,7 @@ package io.sfumato.models.train;
 import io.sfumato.autograd.optim.Ema;
 import io.sfumato.autograd.optim.Optimizer;
 import io.sfumato.models.nn.Module;
+import io.sfumato.tensor.Parameter;
 import io.sfumato.tensor.Scope;
 import io.sfumato.tensor.Tensor;
 import io.sfumato.tensor.io.SafeTensors;
@@ -12,7 +13,9 @@ import io.sfumato.tensor.io.Weights;
 import java.io.IOException;
 import java.nio.file.Files;
 import java.nio.file.Path;
+import java.util.ArrayList;
 import java.util.LinkedHashMap;
+import java.util.List;
 import java.util.Map;
 import org.jspecify.annotations.Nullable;
 
@@ -52,7 +55,9 @@ public final class TrainingFiles {
     try (Weights weights = Weights.open(folder.resolve("weights.safetensors"));
         SafeTensors saved = SafeTensors.open(folder.resolve("optimizer.safetensors"));
         Scope scope = Scope.open()) {
-      weights.copyInto(model.parameters());
+      List<Parameter> all = new ArrayList<>(model.parameters());
+      all.addAll(model.buffers());
+      weights.copyInto(all);
       Map<String, Tensor> optimizerState = new LinkedHashMap<>();
       Map<String, Tensor> averages = new LinkedHashMap<>();
       for (String name : saved.entries().keySet()) {

@@ -31,6 +31,17 @@ final class Golden {
     }
   }
 
+  /** Cases of this project's own scripts, whatever {@code golden.dir} is. */
+  static Stream<Path> own(String kind) {
+    try (Stream<Path> all = Files.list(Path.of("src/test/resources/golden", kind))) {
+      List<Path> found = all.filter(Files::isDirectory).sorted().toList();
+      assertTrue(!found.isEmpty(), "no cases of " + kind);
+      return found.stream();
+    } catch (IOException e) {
+      throw new UncheckedIOException(e);
+    }
+  }
+
   /** Folders below {@code kind} whose configuration is of a class; fails if there is none. */
   static List<Path> modelsOf(String kind, String className) {
     try (Stream<Path> all = Files.list(folder().resolve(kind))) {

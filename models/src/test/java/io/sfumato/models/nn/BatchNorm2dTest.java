@@ -53,7 +53,7 @@ class BatchNorm2dTest {
     try (Scope scope = Scope.open();
         BatchNorm2d bn = layer()) {
       Tensor x = Rng.seed(2).normal(4, 3, 5, 2).mul(3).add(1);
-      Tensor y = BatchNorm2d.training(() -> bn.call(x));
+      Tensor y = Module.training(() -> bn.call(x));
       assertArrayEquals(new double[3], Num.mean(y, 0, 2, 3).toDoubleArray(), 1e-6);
       assertArrayEquals(new double[] {1, 1, 1}, Num.mean(y.mul(y), 0, 2, 3).toDoubleArray(), 1e-5);
       Tensor mean = Num.mean(x, 0, 2, 3);
@@ -88,7 +88,7 @@ class BatchNorm2dTest {
     try (Scope scope = Scope.open();
         BatchNorm2d bn = layer()) {
       Tensor x = Rng.seed(2).normal(4, 3, 5, 2).add(2);
-      BatchNorm2d.training(() -> bn.call(x));
+      Module.training(() -> bn.call(x));
       SafeTensors.save(file, bn.stateDict());
       try (Weights weights = Weights.open(file);
           BatchNorm2d same = new BatchNorm2d(weights.at("bn"), 3, 1e-5, 0.25)) {
@@ -106,8 +106,8 @@ class BatchNorm2dTest {
       Tensor x = Rng.seed(2).normal(4, 3, 5, 2);
       Tensor last = x.permute(0, 2, 3, 1).contiguous().permute(0, 3, 1, 2);
       assertEquals(Layout.channelsLast(x.shape()), last.layout());
-      Tensor a = BatchNorm2d.training(() -> bn.call(x));
-      Tensor b = BatchNorm2d.training(() -> bn.call(last));
+      Tensor a = Module.training(() -> bn.call(x));
+      Tensor b = Module.training(() -> bn.call(last));
       assertArrayEquals(a.toDoubleArray(), b.toDoubleArray());
       assertTrue(b.layout().isChannelsLast());
     }
@@ -120,7 +120,7 @@ class BatchNorm2dTest {
       Tensor x = Rng.seed(2).normal(4, 3, 5, 2);
       // a shift and a scale of a channel change nothing, so their gradients vanish
       Tensor g = Rng.seed(3).normal(4, 3, 5, 2);
-      Tensor dx = Autograd.grad(v -> Num.sum(BatchNorm2d.training(() -> bn.call(v)).mul(g)), x);
+      Tensor dx = Autograd.grad(v -> Num.sum(Module.training(() -> bn.call(v)).mul(g)), x);
       assertArrayEquals(new double[3], Num.sum(dx, 0, 2, 3).toDoubleArray(), 1e-5);
       Tensor centred = x.sub(Num.mean(x, 0, 2, 3).reshape(1, 3, 1, 1));
       assertArrayEquals(new double[3], Num.sum(dx.mul(centred), 0, 2, 3).toDoubleArray(), 1e-3);
@@ -134,7 +134,7 @@ class BatchNorm2dTest {
         BatchNorm2d bn = layer()) {
       Tensor x = Tensor.ones(1, 3, 1, 1);
       bn.call(x);
-      assertThrows(ShapeException.class, () -> BatchNorm2d.training(() -> bn.call(x)));
+      assertThrows(ShapeException.class, () -> Module.training(() -> bn.call(x)));
     }
   }
 }

@@ -1,0 +1,409 @@
+// SPDX-License-Identifier: Apache-2.0
+package io.sfumato.models.train;
+
+import io.sfumato.autograd.Autograd;
+import io.sfumato.autograd.optim.Adam;
+import io.sfumato.autograd.optim.Ema;
+import io.sfumato.autograd.optim.Optimizer;
+import io.sfumato.models.gan.Discriminator;
+import io.sfumato.models.gan.Gan;
+import io.sfumato.models.gan.GanLoss;
+import io.sfumato.models.gan.Generator;
+import io.sfumato.models.nn.Module;
+import io.sfumato.tensor.Parameter;
+import io.sfumato.tensor.Rng;
+import io.sfumato.tensor.Scope;
+import io.sfumato.tensor.Tensor;
+import io.sfumato.tensor.ops.Updates;
+import java.nio.file.Path;
+import java.util.ArrayList;
+import java.util.List;
+import java.util.function.Supplier;
+import org.jspecify.annotations.Nullable;
+
+/**
+ * Trains a {@link Gan}: in each step one or more updates of the discriminator, then one of the
+ * generator, whose averaged weights are what is saved and sampled.
+ */
+public final class GanTrainer implements Trainee {
+  /** Batches from which the averaged generator's batch statistics are taken. */
+  private static final int STATISTICS_BATCHES = 40;
+
+  private final Gan gan;
+  private final Options options;
+  private final BatchLoader loader;
+  private final Adam discriminatorOptimizer;
+  private final Adam generatorOptimizer;
+  private final Ema ema;
+  private final Rng rng;
+  private long step;
+
+  /**
+   * How to train.
+   *
+   * @param loss what both networks minimise
+   * @param gradientPenalty weight of {@link GanLoss#gradientPenalty}; 0 for none
+   * @param r1 weight γ of {@link GanLoss#r1}, which counts γ/2 times; 0 for none
+   * @param r1Interval R1 is added, times this, to every n-th update only (Karras et al. 2020)
+   * @param discriminatorSteps updates of the discriminator for one of the generator
+   * @param discriminatorRate the discriminator's learning rate, as a multiple of the generator's
+   *     (two time scales: Heusel et al. 2017)
+   * @param beta1 of Adam
+   * @param beta2 of Adam
+   * @param emaDecay the largest decay of the average of the generator's weights
+   */
+  public record Options(
+      GanLoss loss,
+      double gradientPenalty,
+      double r1,
+      int r1Interval,
+      int discriminatorSteps,
+      double discriminatorRate,
+      double beta1,
+      double beta2,
+      double emaDecay) {
+    /** Checks the values together; the message lists everything wrong. */
+    public Options {
+      List<String> wrong = new ArrayList<>();
+      check(wrong, gradientPenalty >= 0, "gradientPenalty must not be negative", gradientPenalty);
+      check(wrong, r1 >= 0, "r1 must not be negative", r1);
+      check(wrong, r1Interval > 0, "r1Interval must be positive", r1Interval);
+      check(
+          wrong, discriminatorSteps > 0, "discriminatorSteps must be positive", discriminatorSteps);
+      check(wrong, discriminatorRate > 0, "discriminatorRate must be positive", discriminatorRate);
+      check(wrong, beta1 >= 0 && beta1 < 1, "beta1 must be in [0, 1)", beta1);
+      check(wrong, beta2 >= 0 && beta2 < 1, "beta2 must be in [0, 1)", beta2);
+      check(wrong, emaDecay >= 0 && emaDecay <= 1, "emaDecay must be in [0, 1]", emaDecay);
+      check(
+          wrong,
+          loss != GanLoss.WGAN_GP || gradientPenalty > 0,
+          "gradientPenalty must be positive for wgan-gp",
+          gradientPenalty);
+      if (!wrong.isEmpty()) {
+        throw new IllegalArgumentException("GAN training: " + String.join("; ", wrong));
+      }
+    }
+
+    private static void check(List<String> wrong, boolean ok, String requirement, double value) {
+      if (!ok) {
+        wrong.add(requirement + "; got " + value);
+      }
+    }
+
+    /**
+     * What the paper of a loss recommends: Adam's β 0.5 and 0.999 (Radford et al. 2016), for
+     * wgan-gp a penalty of 10, five updates of the discriminator and β 0 and 0.9.
+     */
+    public static Options of(GanLoss loss) {
+      return loss == GanLoss.WGAN_GP
+          ? new Options(loss, 10, 0, 1, 5, 1, 0, 0.9, 0.999)
+          : new Options(loss, 0, 0, 1, 1, 1, 0.5, 0.999, 0.999);
+    }
+
+    /** R1 of weight γ in every update. */
+    public Options r1(double gamma) {
+      return r1(gamma, 1);
+    }
+
+    /** R1 of weight γ in every {@code interval}-th update. */
+    public Options r1(double gamma, int interval) {
+      return new Options(
+          loss,
+          gradientPenalty,
+          gamma,
+          interval,
+          discriminatorSteps,
+          discriminatorRate,
+          beta1,
+          beta2,
+          emaDecay);
+    }
+
+    /** Another weight of the gradient penalty. */
+    public Options gradientPenalty(double weight) {
+      return new Options(
+          loss,
+          weight,
+          r1,
+          r1Interval,
+          discriminatorSteps,
+          discriminatorRate,
+          beta1,
+          beta2,
+          emaDecay);
+    }
+
+    /** Updates of the discriminator per step, and its learning rate by the generator's. */
+    public Options discriminator(int steps, double rate) {
+      return new Options(
+          loss, gradientPenalty, r1, r1Interval, steps, rate, beta1, beta2, emaDecay);
+    }
+
+    /** Other decays of Adam's averages. */
+    public Options betas(double first, double second) {
+      return new Options(
+          loss,
+          gradientPenalty,
+          r1,
+          r1Interval,
+          discriminatorSteps,
+          discriminatorRate,
+          first,
+          second,
+          emaDecay);
+    }
+
+    /** Another largest decay of the generator's average. */
+    public Options emaDecay(double decay) {
+      return new Options(
+          loss,
+          gradientPenalty,
+          r1,
+          r1Interval,
+          discriminatorSteps,
+          discriminatorRate,
+          beta1,
+          beta2,
+          decay);
+    }
+  }
+
+  /**
+   * A trainer at step 0.
+   *
+   * @param gan the model; closed with this object
+   * @param options how to train
+   * @param loader the batches, of the model's size
+   * @param rng the source of noise
+   * @throws IllegalArgumentException if a penalty of each picture's gradient meets a discriminator
+   *     that normalises over the batch
+   */
+  public GanTrainer(Gan gan, Options options, BatchLoader loader, Rng rng) {
+    boolean batchNorm = gan.config().discriminatorNorm().equals("batch");
+    if (batchNorm && (options.gradientPenalty > 0 || options.r1 > 0)) {
+      throw new IllegalArgumentException(
+          "a gradient penalty or R1 needs scores that depend on one picture alone; the"
+              + " discriminator_norm must be group or none, got batch");
+    }
+    this.gan = gan;
+    this.options = options;
+    this.loader = loader;
+    this.rng = rng;
+    var adam = Adam.options().betas(options.beta1, options.beta2);
+    this.discriminatorOptimizer = new Adam(gan.discriminator().parameters(), adam);
+    this.generatorOptimizer = new Adam(gan.generator().parameters(), adam);
+    this.ema = new Ema(gan.generator().parameters(), Ema.options().decay(options.emaDecay));
+  }
+
+  /** The model. */
+  public Gan gan() {
+    return gan;
+  }
+
+  @Override
+  public long steps() {
+    return step;
+  }
+
+  /**
+   * The updates of one step. Where a loss is not finite nothing is changed.
+   *
+   * @return the sum of the last two losses, discriminator's and generator's
+   */
+  @Override
+  public double step(double learningRate) {
+    Scope scope = Scope.open();
+    try {
+      Rng draw = rng.step(step);
+      double loss = 0;
+      Tensor labels = null;
+      int batch = 0;
+      for (int i = 0; i < options.discriminatorSteps; i++) {
+        BatchLoader.Batch real = loader.batch(step * options.discriminatorSteps + i);
+        labels = labels(real);
+        batch = real.images().dim(0);
+        Rng own = draw.fork("discriminator").step(i);
+        Tensor mix = own.fork("mix").uniform(batch, 1, 1, 1).to(loader.device());
+        loss = discriminatorStep(real.images(), labels, noise(own, batch), mix, learningRate);
+      }
+      loss += generatorStep(labels, noise(draw.fork("generator"), batch), learningRate);
+      step++;
+      return loss;
+    } finally {
+      scope.close();
+    }
+  }
+
+  private Tensor noise(Rng draw, int batch) {
+    return draw.fork("noise").normal(batch, gan.config().latentDim()).to(loader.device());
+  }
+
+  private @Nullable Tensor labels(BatchLoader.Batch batch) {
+    return gan.config().numClasses() == null ? null : batch.labels().to(loader.device());
+  }
+
+  /**
+   * The discriminator's loss, with its penalties.
+   *
+   * @param real pictures [B, C, H, W] in [-1, 1]
+   * @param generated the generator's, of the same shape
+   * @param labels of both, I64 [B], or null if the model has no classes
+   * @param mix uniform in [0, 1), [B, 1, 1, 1]; where the gradient is penalised
+   */
+  public Tensor discriminatorLoss(
+      Tensor real, Tensor generated, @Nullable Tensor labels, Tensor mix) {
+    Discriminator d = gan.discriminator();
+    Tensor realScores = d.call(real, labels); // [B]
+    Tensor generatedScores = d.call(generated, labels);
+    Tensor loss = options.loss.discriminator(realScores, generatedScores);
+    if (options.gradientPenalty > 0) {
+      Tensor penalty = GanLoss.gradientPenalty(d, real, generated, labels, mix);
+      loss = loss.add(penalty.mul(options.gradientPenalty));
+    }
+    if (options.r1 > 0 && step % options.r1Interval == 0) {
+      loss = loss.add(GanLoss.r1(d, real, labels).mul(options.r1 / 2 * options.r1Interval));
+    }
+    return loss;
+  }
+
+  /** The generator's loss for noise [B, latent] and labels, or null if the model has none. */
+  public Tensor generatorLoss(@Nullable Tensor labels, Tensor noise) {
+    Tensor pictures = gan.generator().call(noise, labels);
+    return options.loss.generator(gan.discriminator().call(pictures, labels));
+  }
+
+  /**
+   * One update of the discriminator; for the parameters see {@link #discriminatorLoss}.
+   *
+   * @param noise of the generated pictures, [B, latent]
+   * @param learningRate the generator's
+   * @return the loss
+   */
+  public double discriminatorStep(
+      Tensor real, @Nullable Tensor labels, Tensor noise, Tensor mix, double learningRate) {
+    return Module.training(
+        () -> {
+          Generator g = gan.generator();
+          Tensor generated = g.call(noise, labels);
+          return update(
+              gan.discriminator(),
+              discriminatorOptimizer,
+              learningRate * options.discriminatorRate,
+              () -> discriminatorLoss(real, generated, labels, mix));
+        });
+  }
+
+  /**
+   * One update of the generator and its average; for the parameters see {@link #generatorLoss}.
+   *
+   * @return the loss
+   */
+  public double generatorStep(@Nullable Tensor labels, Tensor noise, double learningRate) {
+    double loss =
+        Module.training(
+            () ->
+                update(
+                    gan.generator(),
+                    generatorOptimizer,
+                    learningRate,
+                    () -> generatorLoss(labels, noise)));
+    ema.update();
+    return loss;
+  }
+
+  private static double update(
+      Module network, Optimizer optimizer, double rate, Supplier<Tensor> loss) {
+    Scope scope = Scope.open();
+    try {
+      var result = Autograd.valueAndGrad(network.parameters(), loss);
+      double value = result.value().item();
+      if (Double.isFinite(value)) {
+        optimizer.setLearningRate(rate);
+        optimizer.step(result.gradients());
+      }
+      return value;
+    } finally {
+      scope.close();
+    }
+  }
+
+  /**
+   * Computes {@code body} with the averaged weights in the generator. Running statistics are those
+   * of the weights before averaging, so they are taken anew (Izmailov et al. 2018).
+   */
+  public <T> T average(Supplier<T> body) {
+    List<Parameter> buffers = gan.generator().buffers();
+    List<Parameter> kept = copies(buffers);
+    Ema.Swap averaged = ema.swap();
+    try {
+      if (!buffers.isEmpty()) {
+        takeStatistics();
+      }
+      return body.get();
+    } finally {
+      averaged.close();
+      Updates.copy(values(buffers), values(kept));
+      kept.forEach(Parameter::close);
+    }
+  }
+
+  private void takeStatistics() {
+    Rng draw = rng.fork("statistics");
+    for (int i = 0; i < STATISTICS_BATCHES; i++) {
+      int index = i;
+      Scope.run(
+          () -> {
+            BatchLoader.Batch batch = loader.batch(index);
+            Tensor z = noise(draw.step(index), batch.images().dim(0));
+            Module.training(() -> gan.generator().call(z, labels(batch)));
+          });
+    }
+  }
+
+  private static List<Parameter> copies(List<Parameter> list) {
+    List<Parameter> copies = new ArrayList<>();
+    try (Scope scope = Scope.open()) {
+      for (Parameter p : list) {
+        Tensor t = Tensor.empty(p.value().spec());
+        Updates.copy(t, p.value());
+        copies.add(new Parameter(p.name(), t));
+      }
+    }
+    return copies;
+  }
+
+  private static List<Tensor> values(List<Parameter> list) {
+    return list.stream().map(Parameter::value).toList();
+  }
+
+  /** Writes the averaged model's folder ({@link Gan#open}), and what is needed to go on in it. */
+  @Override
+  public void save(Path folder) {
+    average(
+        () -> {
+          gan.save(folder);
+          return folder;
+        });
+    Path training = folder.resolve("training");
+    TrainingFiles.save(
+        training.resolve("discriminator"), gan.discriminator(), discriminatorOptimizer, null);
+    TrainingFiles.save(training.resolve("generator"), gan.generator(), generatorOptimizer, ema);
+  }
+
+  @Override
+  public void restore(Path folder, long stepsDone) {
+    Path training = folder.resolve("training");
+    TrainingFiles.restore(
+        training.resolve("discriminator"), gan.discriminator(), discriminatorOptimizer, null);
+    TrainingFiles.restore(training.resolve("generator"), gan.generator(), generatorOptimizer, ema);
+    step = stepsDone;
+  }
+
+  @Override
+  public void close() {
+    ema.close();
+    generatorOptimizer.close();
+    discriminatorOptimizer.close();
+    gan.close();
+  }
+}
