@@ -16,6 +16,7 @@ import java.util.Collection;
 import java.util.LinkedHashSet;
 import java.util.List;
 import java.util.Set;
+import java.util.function.BiFunction;
 import java.util.function.UnaryOperator;
 import org.jspecify.annotations.Nullable;
 
@@ -42,6 +43,7 @@ public final class Weights implements AutoCloseable {
   private final List<Parameter> given;
   private final @Nullable DType dtype;
   private final @Nullable Device device;
+  private final BiFunction<String, Init, Init> chooser;
 
   private Weights(
       WeightProvider provider,
@@ -49,18 +51,27 @@ public final class Weights implements AutoCloseable {
       Set<String> asked,
       List<Parameter> given,
       @Nullable DType dtype,
-      @Nullable Device device) {
+      @Nullable Device device,
+      BiFunction<String, Init, Init> chooser) {
     this.provider = provider;
     this.path = path;
     this.asked = asked;
     this.given = given;
     this.dtype = dtype;
     this.device = device;
+    this.chooser = chooser;
   }
 
   private static Weights root(
       WeightProvider provider, @Nullable DType dtype, @Nullable Device device) {
-    return new Weights(provider, "", new LinkedHashSet<>(), new ArrayList<>(), dtype, device);
+    return new Weights(
+        provider,
+        "",
+        new LinkedHashSet<>(),
+        new ArrayList<>(),
+        dtype,
+        device,
+        (name, init) -> init);
   }
 
   /** Fresh F32 parameters on the CPU; each depends on {@code rng} and its own name only. */
@@ -103,12 +114,23 @@ public final class Weights implements AutoCloseable {
     if (!type.isFloating()) {
       throw new IllegalArgumentException("weights must be floating; got " + type.label());
     }
-    return new Weights(provider, path, asked, given, type, device);
+    return new Weights(provider, path, asked, given, type, device, chooser);
   }
 
   /** These weights on a device. */
   public Weights on(Device target) {
-    return new Weights(provider, path, asked, given, dtype, target);
+    return new Weights(provider, path, asked, given, dtype, target, chooser);
+  }
+
+  /**
+   * These weights with other first values: models whose paper prescribes them say so here, in one
+   * place, instead of in each layer. Stored values are not affected.
+   *
+   * @param init gives the initialisation of a parameter for its full name and what its layer asks
+   *     for
+   */
+  public Weights initialised(BiFunction<String, Init, Init> init) {
+    return new Weights(provider, path, asked, given, dtype, device, init);
   }
 
   /**
@@ -127,12 +149,12 @@ public final class Weights implements AutoCloseable {
       throw new IllegalStateException("rename weights before anything else is done with them");
     }
     WeightProvider renamed = new WeightProvider.Stored(stored.source().rename(rule));
-    return new Weights(renamed, "", asked, given, dtype, device);
+    return new Weights(renamed, "", asked, given, dtype, device, chooser);
   }
 
   /** The weights below a name: {@code at("conv1").get("weight", …)} is {@code conv1.weight}. */
   public Weights at(String name) {
-    return new Weights(provider, full(name), asked, given, dtype, device);
+    return new Weights(provider, full(name), asked, given, dtype, device, chooser);
   }
 
   /** The path of this view, empty at the root. */
@@ -183,7 +205,7 @@ public final class Weights implements AutoCloseable {
     if (problem != null) {
       throw new WeightsException(description() + ": " + problem);
     }
-    Tensor value = provider.provide(name, shape, init, dtype, device);
+    Tensor value = provider.provide(name, shape, chooser.apply(name, init), dtype, device);
     asked.add(name);
     return new Parameter(name, value);
   }
