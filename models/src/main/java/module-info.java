@@ -20,6 +20,7 @@ module io.sfumato.models {
   exports io.sfumato.models.train;
   exports io.sfumato.models.nn;
   exports io.sfumato.models.diffusion;
+  exports io.sfumato.models.dit;
 
   opens io.sfumato.models.examples to
       info.picocli;
