@@ -18,6 +18,8 @@ import java.util.List;
 import java.util.Map;
 import java.util.Set;
 import java.util.TreeMap;
+import java.util.TreeSet;
+import java.util.function.Supplier;
 import org.jspecify.annotations.Nullable;
 
 /**
@@ -296,6 +298,69 @@ public final class ModelConfig {
       return values;
     }
 
+    /** A list of numbers or null; the default if the key is missing. */
+    public @Nullable List<Double> numbersOrNull(String key, @Nullable List<Double> byDefault) {
+      used.add(key);
+      if (!json.has(key)) {
+        return byDefault;
+      }
+      JsonNode node = json.get(key);
+      if (node.isNull()) {
+        return null;
+      }
+      List<Double> values = new ArrayList<>();
+      for (JsonNode n : node) {
+        if (n.isNumber()) {
+          values.add(n.doubleValue());
+        }
+      }
+      if (!node.isArray() || values.size() != node.size()) {
+        wrong(key, "a list of numbers or null", node);
+        return byDefault;
+      }
+      return values;
+    }
+
+    /**
+     * Builds a configuration from the keys, and demands that each be known, but for those that
+     * start with an underscore, which are the writer's own.
+     *
+     * @param configuration reads the keys and checks their values together
+     * @throws IllegalArgumentException listing everything wrong: values of another type, what the
+     *     configuration refuses, and unknown keys
+     */
+    public <T> T build(Supplier<T> configuration) {
+      T built = null;
+      String refusal = null;
+      try {
+        built = configuration.get();
+      } catch (IllegalArgumentException e) {
+        refusal = e.getMessage();
+      }
+      if (refusal != null) {
+        wrong.add(refusal);
+      }
+      List<String> unknown = unread();
+      if (!unknown.isEmpty()) {
+        wrong.add("unknown keys " + unknown + "; those known are " + new TreeSet<>(used));
+      }
+      if (built == null || !wrong.isEmpty()) {
+        throw new IllegalArgumentException(where + ": " + String.join("; ", wrong));
+      }
+      return built;
+    }
+
+    private List<String> unread() {
+      List<String> names = new ArrayList<>();
+      for (Iterator<String> all = json.fieldNames(); all.hasNext(); ) {
+        String name = all.next();
+        if (!used.contains(name) && !name.startsWith("_")) {
+          names.add(name);
+        }
+      }
+      return names;
+    }
+
     /**
      * Reports what was wrong, and logs keys that nobody read; those that start with an underscore
      * are the writer's own.
@@ -306,13 +371,7 @@ public final class ModelConfig {
       if (!wrong.isEmpty()) {
         throw new IllegalArgumentException(where + ": " + String.join("; ", wrong));
       }
-      List<String> ignored = new ArrayList<>();
-      for (Iterator<String> names = json.fieldNames(); names.hasNext(); ) {
-        String name = names.next();
-        if (!used.contains(name) && !name.startsWith("_")) {
-          ignored.add(name);
-        }
-      }
+      List<String> ignored = unread();
       if (!ignored.isEmpty()) {
         LOG.log(
             System.Logger.Level.WARNING,

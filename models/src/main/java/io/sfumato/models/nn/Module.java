@@ -182,6 +182,16 @@ public abstract class Module implements AutoCloseable {
     }
   }
 
+  /** As {@link #call(Supplier)}, for a forward with several results. */
+  protected final Tensor[] callAll(Supplier<Tensor[]> forward) {
+    ModulePath.push(path());
+    try {
+      return Scope.runAll(forward);
+    } finally {
+      ModulePath.pop();
+    }
+  }
+
   /**
    * Runs a forward that leaves more than its result in the caller's scope: under this module's
    * path, without a scope of its own.

@@ -17,6 +17,7 @@ import org.jspecify.annotations.Nullable;
  */
 public final class AttentionBlock extends Layer {
   private final @Nullable GroupNorm groupNorm;
+  private final @Nullable SpatialNorm spatialNorm;
   private final Linear toQ;
   private final Linear toK;
   private final Linear toV;
@@ -41,6 +42,17 @@ public final class AttentionBlock extends Layer {
       @Nullable Integer groups,
       double eps,
       double outputScale) {
+    this(weights, channels, headDim, groups, eps, outputScale, 0);
+  }
+
+  private AttentionBlock(
+      Weights weights,
+      int channels,
+      int headDim,
+      @Nullable Integer groups,
+      double eps,
+      double outputScale,
+      int latentChannels) {
     super(weights);
     if (channels % headDim != 0) {
       throw new IllegalArgumentException(
@@ -54,20 +66,54 @@ public final class AttentionBlock extends Layer {
     this.outputScale = outputScale;
     groupNorm =
         groups == null ? null : child("group_norm", w -> new GroupNorm(w, groups, channels, eps));
+    spatialNorm =
+        latentChannels == 0
+            ? null
+            : child("spatial_norm", w -> new SpatialNorm(w, channels, latentChannels));
     toQ = child("to_q", w -> new Linear(w, channels, channels));
     toK = child("to_k", w -> new Linear(w, channels, channels));
     toV = child("to_v", w -> new Linear(w, channels, channels));
     toOut = child("to_out.0", w -> new Linear(w, channels, channels));
   }
 
+  /**
+   * A block with one head whose normalisation a quantised latent modulates.
+   *
+   * @param weights the source of its parameters
+   * @param channels C
+   * @param latentChannels channels of the quantised latent
+   */
+  public static AttentionBlock spatial(Weights weights, int channels, int latentChannels) {
+    return new AttentionBlock(weights, channels, channels, null, 0, 1, latentChannels);
+  }
+
+  /**
+   * Runs a block made by {@link #spatial}.
+   *
+   * @param x [B, C, H, W]
+   * @param zq the quantised latent [B, latentChannels, h, w]
+   */
+  public Tensor call(Tensor x, Tensor zq) {
+    if (spatialNorm == null) {
+      throw new IllegalStateException(path() + ": has no spatial_norm that takes a latent");
+    }
+    return call(() -> forward(x, spatialNorm.call(x, zq)));
+  }
+
   @Override
   protected Tensor forward(Tensor x) {
+    if (spatialNorm != null) {
+      throw new IllegalStateException(path() + ": its spatial_norm needs the quantised latent");
+    }
+    return forward(x, groupNorm == null ? x : groupNorm.call(x));
+  }
+
+  private Tensor forward(Tensor x, Tensor normalised) {
     int b = x.dim(0);
     int c = x.dim(1);
     int h = x.dim(2);
     int w = x.dim(3);
-    Tensor y = groupNorm == null ? x : groupNorm.call(x);
-    y = y.permute(0, 2, 3, 1).reshape(b, h * w, c); // [B, HW, C]
+    Tensor y = normalised.permute(0, 2, 3, 1).reshape(b, h * w, c); // [B, HW, C]
     List<Tensor> qkv = Linear.callAll(y, toQ, toK, toV);
     Tensor q = split(qkv.get(0)); // [B, heads, HW, D]
     Tensor k = split(qkv.get(1));

@@ -94,6 +94,11 @@ public final class ResnetBlock2D extends Module {
     return call(x, temb == null ? null : TimeProjections.of(temb));
   }
 
+  /** Runs a block without time embedding: [B, in, H, W] to [B, out, H', W']. */
+  public Tensor call(Tensor x) {
+    return call(x, (TimeProjections) null);
+  }
+
   /** The same with an embedding that may have been projected. */
   Tensor call(Tensor x, @Nullable TimeProjections time) {
     return call(() -> forward(x, time));
@@ -128,6 +133,12 @@ public final class ResnetBlock2D extends Module {
   }
 
   private @Nullable Tensor timeShift(@Nullable TimeProjections time) {
+    if ((timeEmbProj == null) != (time == null)) {
+      throw new IllegalArgumentException(
+          path()
+              + ": a time embedding must be given exactly when the block projects one; this one"
+              + (time == null ? " does" : " does not"));
+    }
     if (timeEmbProj == null || time == null) {
       return null;
     }

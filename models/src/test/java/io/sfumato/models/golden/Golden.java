@@ -24,8 +24,13 @@ final class Golden {
     if (given != null && !given.isEmpty()) {
       return Path.of(given);
     }
+    return resource("/golden");
+  }
+
+  /** A file or folder of the test resources. */
+  static Path resource(String name) {
     try {
-      return Path.of(Golden.class.getResource("/golden").toURI());
+      return Path.of(Golden.class.getResource(name).toURI());
     } catch (URISyntaxException e) {
       throw new IllegalStateException(e);
     }
@@ -44,13 +49,18 @@ final class Golden {
 
   /** Folders below {@code kind} whose configuration is of a class; fails if there is none. */
   static List<Path> modelsOf(String kind, String className) {
-    try (Stream<Path> all = Files.list(folder().resolve(kind))) {
+    return modelsIn(folder().resolve(kind), className);
+  }
+
+  /** Folders in {@code parent} whose configuration is of a class; fails if there is none. */
+  static List<Path> modelsIn(Path parent, String className) {
+    try (Stream<Path> all = Files.list(parent)) {
       List<Path> found =
           all.filter(p -> Files.exists(p.resolve("config.json")))
               .filter(p -> className(p.resolve("config.json")).equals(className))
               .sorted()
               .toList();
-      assertTrue(!found.isEmpty(), "no " + className + " in " + folder().resolve(kind));
+      assertTrue(!found.isEmpty(), "no " + className + " in " + parent);
       return found;
     } catch (IOException e) {
       throw new UncheckedIOException(e);
