@@ -194,6 +194,84 @@ class VQ(nn.Module):
         return z, index, q, loss, self.decoder(self.post_quant_conv(q), q if self.spatial else None)
 
 
+class Patch(nn.Module):
+    """The discriminator of pix2pix and taming-transformers."""
+
+    def __init__(self, i, c, n):
+        super().__init__()
+        layers = [nn.Conv2d(i, c, 4, 2, 1), nn.LeakyReLU(0.2)]
+        for k in range(1, n + 1):
+            a, b = c * min(2 ** (k - 1), 8), c * min(2 ** k, 8)
+            layers += [nn.Conv2d(a, b, 4, 2 if k < n else 1, 1, bias=False), nn.BatchNorm2d(b), nn.LeakyReLU(0.2)]
+        self.main = nn.Sequential(*layers, nn.Conv2d(c * min(2 ** n, 8), 1, 4, 1, 1))
+
+    def forward(self, x):
+        return self.main(x)
+
+
+class Features(nn.Module):
+    def __init__(self):
+        super().__init__()
+        self.conv1, self.conv2 = nn.Conv2d(3, 4, 3, padding=1), nn.Conv2d(4, 6, 3, 2, 1)
+
+    def forward(self, x):
+        a = F.relu(self.conv1(x))
+        return [a, F.relu(self.conv2(a))]
+
+
+def lpips(net, weights, x, y):
+    total = 0
+    for w, a, b in zip(weights, net(x), net(y)):
+        a, b = (f / ((f ** 2).sum(1, keepdim=True).sqrt() + 1e-10) for f in (a, b))
+        total = total + F.conv2d((a - b) ** 2, w).mean((2, 3), keepdim=True)
+    return total
+
+
+def autoencoder_loss(io, name, hinge, per_picture, logvar, weight, factor, perceptual):
+    """LPIPSWithDiscriminator and VQLPIPSWithDiscriminator of LDM and taming-transformers."""
+    torch.manual_seed(7)
+    last = nn.Conv2d(4, 3, 3, padding=1)
+    judge = randomize(Patch(3, 4, 2), 8).train()
+    features = randomize(Features(), 9)
+    lins = [torch.rand(1, 4, 1, 1), torch.rand(1, 6, 1, 1)]
+    h = torch.randn(2, 4, 20, 16, requires_grad=True)
+    x = torch.randn(2, 3, 20, 16)
+    io.update({"x": x, "h": h, "lin0": lins[0], "lin1": lins[1]})
+    io.update({"last." + k: v for k, v in last.state_dict().items()})
+    io.update({"features." + k: v for k, v in features.state_dict().items()})
+    io.update({"judge." + k: v.clone() for k, v in judge.state_dict().items()})
+    y = last(h)
+    rec = (x - y).abs()
+    if perceptual:
+        p = lpips(features, lins, x, y)
+        io[name + ".distance"] = p
+        rec = rec + perceptual * p
+    if per_picture:
+        nll = rec / torch.exp(torch.tensor(logvar)) + logvar
+        nll = nll.sum() / nll.shape[0]
+    else:
+        nll = rec.mean()
+    g = -judge(y).mean()
+    a, b = (torch.autograd.grad(v, last.weight, retain_graph=True)[0].norm() for v in (nll, g))
+    lam = (a / (b + 1e-4)).clamp(0, 1e4).detach() * weight
+    total = nll + 0.25 + lam * factor * g
+    grads = torch.autograd.grad(total, [h, last.weight, last.bias])
+    real, fake = judge(x), judge(y.detach())
+    if hinge:
+        d = 0.5 * (F.relu(1 - real).mean() + F.relu(1 + fake).mean())
+    else:
+        d = 0.5 * (F.softplus(-real).mean() + F.softplus(fake).mean())
+    names, params = zip(*judge.named_parameters())
+    dgrads = torch.autograd.grad(factor * d, params)
+    values = {"total": total, "nll": nll, "g": g, "weight": lam * factor, "grad.h": grads[0],
+              "grad.last.weight": grads[1], "grad.last.bias": grads[2], "d": factor * d}
+    values.update({"grad.judge." + n: v for n, v in zip(names, dgrads)})
+    values.update({"after." + k: v.clone() for k, v in judge.state_dict().items() if "running" in k or "tracked" in k})
+    judge.eval()
+    values["scores"] = judge(x)
+    io.update({name + "." + k: v for k, v in values.items()})
+
+
 def randomize(model, seed):
     torch.manual_seed(seed)
     with torch.no_grad():
@@ -290,6 +368,13 @@ def main():
                   latent_channels=4, vq_embed_dim=4, norm_num_groups=16)
     model = randomize(VQ(config), 3)
     write("vq_model_spatial", model, config, vq_io(model, torch.randn(2, 3, 8, 12, requires_grad=True)))
+
+    io = {}
+    autoencoder_loss(io, "kl", True, True, 0.5, 0.8, 0.5, 0.7)
+    autoencoder_loss(io, "vq", False, False, 0.0, 1.0, 1.0, 0)
+    folder = RESOURCES / "torch" / "loss"
+    folder.mkdir(parents=True, exist_ok=True)
+    save_file({k: v.detach().contiguous() for k, v in io.items()}, folder / "io.safetensors")
 
 
 if __name__ == "__main__":

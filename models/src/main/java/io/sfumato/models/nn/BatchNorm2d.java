@@ -41,6 +41,11 @@ public final class BatchNorm2d extends Layer {
    * @param momentum weight of a batch's statistics in the running ones
    */
   public BatchNorm2d(Weights weights, int channels, double eps, double momentum) {
+    this(weights, channels, eps, momentum, Init.ones());
+  }
+
+  /** As before, with own initial values of the weight. */
+  public BatchNorm2d(Weights weights, int channels, double eps, double momentum, Init weightInit) {
     super(weights);
     if (channels < 1 || !(eps >= 0) || !(momentum >= 0 && momentum <= 1)) {
       throw new IllegalArgumentException(
@@ -54,7 +59,7 @@ public final class BatchNorm2d extends Layer {
     }
     this.eps = eps;
     this.momentum = momentum;
-    this.weight = parameter("weight", Shape.of(channels), Init.ones());
+    this.weight = parameter("weight", Shape.of(channels), weightInit);
     this.bias = parameter("bias", Shape.of(channels), Init.zeros());
     this.runningMean = buffer("running_mean", Shape.of(channels), Init.zeros());
     this.runningVar = buffer("running_var", Shape.of(channels), Init.ones());

@@ -192,6 +192,18 @@ public final class AutoencoderKL extends Module {
     return call(() -> perSample(z, this::decodeTiled));
   }
 
+  /**
+   * What the decoder's last layer gets, for losses that balance gradients by it; neither sliced nor
+   * tiled.
+   *
+   * @param z [B, L, h, w]
+   * @return [B, C0, f h, f w]
+   */
+  public Tensor features(Tensor z) {
+    Decoder.requireLatents(z, config.latentChannels());
+    return call(() -> decoder.features(postQuantConv == null ? z : postQuantConv.call(z), null));
+  }
+
   private Tensor decodeTiled(Tensor z) {
     Tiling tiles = tiling;
     return tiles != null && tiles.splitsLatent(z)

@@ -103,6 +103,29 @@ public record AutoencoderKLConfig(
     return 1 << (blockOutChannels.size() - 1);
   }
 
+  /** The same with another factor of latents for diffusion. */
+  public AutoencoderKLConfig withScalingFactor(double factor) {
+    return new AutoencoderKLConfig(
+        inChannels,
+        outChannels,
+        downBlockTypes,
+        upBlockTypes,
+        blockOutChannels,
+        layersPerBlock,
+        actFn,
+        latentChannels,
+        normNumGroups,
+        sampleSize,
+        factor,
+        shiftFactor,
+        latentsMean,
+        latentsStd,
+        forceUpcast,
+        useQuantConv,
+        usePostQuantConv,
+        midBlockAddAttention);
+  }
+
   /** A configuration to be refined: diffusers' defaults. */
   public static Builder builder() {
     return new Builder();

@@ -90,7 +90,7 @@ public final class Decoder extends Module {
     recompute = on;
   }
 
-  /** The weight of the last convolution, by which adversarial losses are balanced. */
+  /** The last convolution, by whose gradients adversarial losses are balanced. */
   public Conv2d lastLayer() {
     return convOut;
   }
@@ -104,6 +104,11 @@ public final class Decoder extends Module {
    * @return [B, out, f h, f w]
    */
   public Tensor call(Tensor z, @Nullable Tensor zq) {
+    return call(() -> convOut.call(features(z, zq)));
+  }
+
+  /** What the last layer gets: [B, C0, f h, f w]; see {@link #call(Tensor, Tensor)}. */
+  public Tensor features(Tensor z, @Nullable Tensor zq) {
     requireLatents(z, in);
     if ((zq == null) != (spatialNormOut == null)) {
       throw new IllegalArgumentException(
@@ -127,8 +132,7 @@ public final class Decoder extends Module {
     for (Up block : up) {
       h = block.call(h, zq, recompute);
     }
-    h = normOut(h, zq); // [B, C0, f h, f w]
-    return convOut.call(h); // [B, out, f h, f w]
+    return normOut(h, zq); // [B, C0, f h, f w]
   }
 
   private Tensor normOut(Tensor h, @Nullable Tensor zq) {

@@ -175,6 +175,19 @@ public final class VQModel extends Module {
     return call(() -> decodeQuantized(quantizer.lookUp(indices)));
   }
 
+  /**
+   * What the decoder's last layer gets, for losses that balance gradients by it.
+   *
+   * @param quantized codes [B, d, h, w]
+   * @return [B, C0, f h, f w]
+   */
+  public Tensor features(Tensor quantized) {
+    Decoder.requireLatents(quantized, config.codeWidth());
+    return call(
+        () ->
+            decoder.features(postQuantConv.call(quantized), config.isSpatial() ? quantized : null));
+  }
+
   private Tensor decodeQuantized(Tensor quantized) {
     Tensor h = postQuantConv.call(quantized); // [B, latent, h, w]
     return decoder.call(h, config.isSpatial() ? quantized : null); // [B, out, f h, f w]
