@@ -16,6 +16,8 @@ public final class Guidance implements Network {
   private final Tensor unconditional;
   private final double scale;
   private final double rescale;
+  private final double least;
+  private final double most;
 
   /**
    * A guided network.
@@ -35,10 +37,34 @@ public final class Guidance implements Network {
    * @param rescale φ: 0 for none, 1 for all of it
    */
   public Guidance(Network network, Tensor unconditional, double scale, double rescale) {
+    this(network, unconditional, scale, rescale, 0, Double.POSITIVE_INFINITY);
+  }
+
+  private Guidance(
+      Network network,
+      Tensor unconditional,
+      double scale,
+      double rescale,
+      double least,
+      double most) {
     this.network = network;
     this.unconditional = unconditional;
     this.scale = scale;
     this.rescale = rescale;
+    this.least = least;
+    this.most = most;
+  }
+
+  /**
+   * The same guidance at times from {@code least} to {@code most} alone; elsewhere the network runs
+   * once, with the condition (Kynkäänniemi et al., 2024).
+   */
+  public Guidance between(double least, double most) {
+    if (!(least <= most)) {
+      throw new IllegalArgumentException(
+          "guidance must go from a time to a later one; got " + least + " to " + most);
+    }
+    return new Guidance(network, unconditional, scale, rescale, least, most);
   }
 
   @Override
@@ -46,7 +72,7 @@ public final class Guidance implements Network {
     if (condition == null) {
       throw new IllegalArgumentException("guidance needs a condition");
     }
-    if (scale == 1) {
+    if (scale == 1 || !guided(timesteps)) {
       return network.call(x, timesteps, condition);
     }
     int batch = x.dim(0);
@@ -59,6 +85,22 @@ public final class Guidance implements Network {
     Tensor c = both.slice(0, batch, 2 * batch);
     Tensor guided = u.add(c.sub(u).mul(scale));
     return rescale == 0 ? guided : rescaled(guided, c);
+  }
+
+  private boolean guided(double[] timesteps) {
+    boolean inside = timesteps[0] >= least && timesteps[0] <= most;
+    for (double t : timesteps) {
+      if ((t >= least && t <= most) != inside) {
+        throw new IllegalArgumentException(
+            "guidance from time "
+                + least
+                + " to "
+                + most
+                + " needs a batch that is all inside or all outside; got "
+                + Arrays.toString(timesteps));
+      }
+    }
+    return inside;
   }
 
   private Tensor rescaled(Tensor guided, Tensor conditional) {

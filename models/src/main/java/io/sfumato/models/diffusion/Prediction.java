@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 package io.sfumato.models.diffusion;
 
+import io.sfumato.tensor.Tensor;
 import java.util.Locale;
 
 /** What a network predicts. With a = √ᾱ and s = √(1 - ᾱ), a noisy sample is x = a x₀ + s ε. */
@@ -34,5 +35,43 @@ public enum Prediction {
         "prediction_type must be epsilon, sample, v_prediction or flow_prediction; got '"
             + name
             + "'");
+  }
+
+  /**
+   * The clean sample that an output implies.
+   *
+   * @param x the noisy sample a x₀ + s ε
+   * @param output what the network said
+   * @param a √ᾱ, or 1 - σ for a flow
+   * @param s √(1 - ᾱ), or σ for a flow
+   */
+  Tensor x0(Tensor x, Tensor output, float a, float s) {
+    return switch (this) {
+      case EPSILON -> x.sub(output.mul(s)).div(a);
+      case SAMPLE -> output;
+      case V_PREDICTION -> x.mul(a).sub(output.mul(s));
+      case FLOW -> x.sub(output.mul(s));
+    };
+  }
+
+  /** The noise that an output implies; parameters as for {@link #x0}. */
+  Tensor epsilon(Tensor x, Tensor output, float a, float s) {
+    return switch (this) {
+      case EPSILON -> output;
+      case SAMPLE -> x.sub(output.mul(a)).div(s);
+      case V_PREDICTION -> output.mul(a).add(x.mul(s));
+      case FLOW -> x.add(output.mul(a));
+    };
+  }
+
+  /** The clean sample that an output implies for x = x₀ + σ ε. */
+  Tensor x0AtSigma(Tensor x, Tensor output, float sigma) {
+    float square = sigma * sigma + 1;
+    return switch (this) {
+      case EPSILON -> x.sub(output.mul(sigma));
+      case SAMPLE -> output;
+      case V_PREDICTION -> output.mul(-sigma / F32.sqrt(square)).add(x.div(square));
+      case FLOW -> throw new IllegalStateException("a flow has no such noise levels");
+    };
   }
 }

@@ -5,179 +5,223 @@ import com.fasterxml.jackson.databind.JsonNode;
 import io.sfumato.models.nn.ModelConfig;
 import java.nio.file.Path;
 import java.util.ArrayList;
+import java.util.Collections;
+import java.util.LinkedHashMap;
 import java.util.List;
 import java.util.Map;
+import java.util.TreeMap;
 import org.jspecify.annotations.Nullable;
 
 /**
- * The configuration of diffusers' DDPMScheduler and DDIMScheduler ({@code scheduler_config.json}):
- * the noise schedule, what the network predicts, and how its x₀ is limited.
+ * The configuration of one of diffusers' schedulers ({@code scheduler_config.json}): a class name
+ * and the values of that class's keys. {@link Samplers} knows the classes; {@code docs/samplers.md}
+ * lists their keys. What is read is written back unchanged, byte for byte.
  *
- * @param className {@code DDPMScheduler} or {@code DDIMScheduler}
- * @param numTrainTimesteps T
- * @param betaStart first β
- * @param betaEnd last β
- * @param betaSchedule {@code linear}, {@code scaled_linear}, {@code squaredcos_cap_v2} or {@code
- *     sigmoid}
- * @param trainedBetas the βs themselves, or null
- * @param prediction what the network predicts
- * @param varianceType {@code fixed_small}, {@code fixed_small_log}, {@code fixed_large}, {@code
- *     learned} or {@code learned_range} (DDPM)
- * @param clipSample whether x₀ is clipped to ±clipSampleRange
- * @param clipSampleRange the range
- * @param thresholding whether x₀ is limited by its own quantile instead (Saharia et al., 2022)
- * @param dynamicThresholdingRatio the quantile
- * @param sampleMaxValue the most the quantile may be
- * @param timestepSpacing {@code leading}, {@code trailing} or {@code linspace}
- * @param stepsOffset added to leading timesteps
- * @param rescaleBetasZeroSnr whether the last ᾱ is made 0 (Lin et al., 2023)
- * @param setAlphaToOne whether the step below t = 0 has ᾱ = 1 rather than ᾱ₀ (DDIM)
+ * @param className the scheduler's class, such as {@code DDIMScheduler}
+ * @param values all keys: those of the class, and others that were read and are only kept
  */
-public record SchedulerConfig(
-    String className,
-    int numTrainTimesteps,
-    double betaStart,
-    double betaEnd,
-    String betaSchedule,
-    @Nullable List<Double> trainedBetas,
-    Prediction prediction,
-    String varianceType,
-    boolean clipSample,
-    double clipSampleRange,
-    boolean thresholding,
-    double dynamicThresholdingRatio,
-    double sampleMaxValue,
-    String timestepSpacing,
-    int stepsOffset,
-    boolean rescaleBetasZeroSnr,
-    boolean setAlphaToOne) {
+public record SchedulerConfig(String className, Map<String, @Nullable Object> values) {
+  private static final System.Logger LOG = System.getLogger("io.sfumato.models");
+  private static final String VERSION = "_diffusers_version";
 
-  private static final List<String> CLASSES = List.of("DDPMScheduler", "DDIMScheduler");
-  private static final List<String> SCHEDULES =
-      List.of("linear", "scaled_linear", "squaredcos_cap_v2", "sigmoid");
-  private static final List<String> VARIANCES =
-      List.of("fixed_small", "fixed_small_log", "fixed_large", "learned", "learned_range");
-  private static final List<String> SPACINGS = List.of("leading", "trailing", "linspace");
-
-  /** Checks the values together; the message lists everything wrong. */
+  /** Fills in defaults and checks all values together; the message lists everything wrong. */
   public SchedulerConfig {
-    trainedBetas = trainedBetas == null ? null : List.copyOf(trainedBetas);
+    Samplers table = Samplers.of(className);
+    TreeMap<String, @Nullable Object> all = new TreeMap<>(values);
+    all.putIfAbsent(VERSION, ModelConfig.DIFFUSERS_VERSION);
     List<String> wrong = new ArrayList<>();
-    oneOf(wrong, "_class_name", className, CLASSES);
-    oneOf(wrong, "beta_schedule", betaSchedule, SCHEDULES);
-    oneOf(wrong, "variance_type", varianceType, VARIANCES);
-    oneOf(wrong, "timestep_spacing", timestepSpacing, SPACINGS);
-    if (numTrainTimesteps < 1) {
-      wrong.add("num_train_timesteps must be positive; got " + numTrainTimesteps);
-    }
-    if (trainedBetas != null && trainedBetas.size() != numTrainTimesteps) {
-      wrong.add(
-          "trained_betas must number num_train_timesteps; got "
-              + trainedBetas.size()
-              + " for "
-              + numTrainTimesteps);
-    }
-    if (rescaleBetasZeroSnr && prediction == Prediction.EPSILON) {
-      wrong.add(
-          "rescale_betas_zero_snr needs v_prediction or sample: at ᾱ = 0, ε says nothing of x₀");
+    table
+        .keys()
+        .forEach(
+            (name, key) -> {
+              Object value = all.get(name);
+              if (!all.containsKey(name)) {
+                all.put(name, key.byDefault());
+              } else if (value != null && !key.kind().accepts(value)) {
+                wrong.add(name + " must be " + key.kind().words + "; got " + value);
+              } else if (value instanceof String s
+                  && !key.choices().isEmpty()
+                  && !key.choices().contains(s)) {
+                wrong.add(name + " must be of " + key.choices() + "; got '" + s + "'");
+              }
+            });
+    values = Collections.unmodifiableMap(all);
+    if (wrong.isEmpty()) {
+      // The rules may now take the types for granted.
+      Reading reading = new Reading(table, values);
+      SchedulerRules.check(reading, wrong);
+      table.check(reading, wrong);
+    } else {
+      SchedulerRules.count(values, wrong);
     }
     if (!wrong.isEmpty()) {
-      throw new IllegalArgumentException("scheduler config: " + String.join("; ", wrong));
+      throw new IllegalArgumentException(className + " config: " + String.join("; ", wrong));
     }
   }
 
-  private static void oneOf(List<String> wrong, String key, String value, List<String> known) {
-    if (!known.contains(value)) {
-      wrong.add(key + " must be of " + known + "; got '" + value + "'");
+  /** Typed access to values, with defaults where a key is null. */
+  record Reading(Samplers table, Map<String, @Nullable Object> values) {
+    boolean has(String key) {
+      return table.keys().containsKey(key);
     }
+
+    @Nullable Object value(String key) {
+      Keys.Key known = table.keys().get(key);
+      if (known == null) {
+        throw new IllegalArgumentException(table.className() + " has no key " + key);
+      }
+      Object value = values.get(key);
+      return value == null ? known.byDefault() : value;
+    }
+
+    private Object needed(String key) {
+      Object value = value(key);
+      if (value == null) {
+        throw new IllegalStateException(table.className() + "." + key + " is null");
+      }
+      return value;
+    }
+
+    int integer(String key) {
+      return ((Number) needed(key)).intValue();
+    }
+
+    double number(String key) {
+      return ((Number) needed(key)).doubleValue();
+    }
+
+    @Nullable Double optionalNumber(String key) {
+      return has(key) && value(key) instanceof Number n ? n.doubleValue() : null;
+    }
+
+    /** False also for a class without the key. */
+    boolean flag(String key) {
+      return has(key) && (Boolean) needed(key);
+    }
+
+    String text(String key) {
+      return (String) needed(key);
+    }
+
+    boolean is(String key, String value) {
+      return has(key) && value.equals(value(key));
+    }
+
+    Prediction prediction() {
+      if (!has("prediction_type")) {
+        return Prediction.FLOW;
+      }
+      String name = text("prediction_type");
+      return name.equals("original_sample") ? Prediction.SAMPLE : Prediction.parse(name);
+    }
+
+    @Nullable List<?> list(String key) {
+      return (List<?>) value(key);
+    }
+  }
+
+  private Reading reading() {
+    return new Reading(Samplers.of(className), values);
+  }
+
+  /** The defaults of a class. */
+  public static SchedulerConfig of(String className) {
+    return new SchedulerConfig(className, Map.of());
   }
 
   /** The defaults of DDPMScheduler. */
   public static SchedulerConfig ddpm() {
-    return new SchedulerConfig(
-        "DDPMScheduler",
-        1000,
-        1e-4,
-        0.02,
-        "linear",
-        null,
-        Prediction.EPSILON,
-        "fixed_small",
-        true,
-        1,
-        false,
-        0.995,
-        1,
-        "leading",
-        0,
-        false,
-        true);
+    return of("DDPMScheduler");
+  }
+
+  /** This configuration with another value of one key. */
+  public SchedulerConfig with(String key, @Nullable Object value) {
+    if (!has(key)) {
+      throw new IllegalArgumentException(className + " has no key " + key);
+    }
+    TreeMap<String, @Nullable Object> changed = new TreeMap<>(values);
+    changed.put(key, value);
+    return new SchedulerConfig(className, changed);
   }
 
   /** This configuration for another prediction. */
   public SchedulerConfig with(Prediction other) {
-    return new SchedulerConfig(
-        className,
-        numTrainTimesteps,
-        betaStart,
-        betaEnd,
-        betaSchedule,
-        trainedBetas,
-        other,
-        varianceType,
-        clipSample,
-        clipSampleRange,
-        thresholding,
-        dynamicThresholdingRatio,
-        sampleMaxValue,
-        timestepSpacing,
-        stepsOffset,
-        rescaleBetasZeroSnr,
-        setAlphaToOne);
+    return with("prediction_type", other.configName());
   }
 
   /** This configuration with another β schedule. */
   public SchedulerConfig withBetas(String schedule) {
-    return new SchedulerConfig(
-        className,
-        numTrainTimesteps,
-        betaStart,
-        betaEnd,
-        schedule,
-        trainedBetas,
-        prediction,
-        varianceType,
-        clipSample,
-        clipSampleRange,
-        thresholding,
-        dynamicThresholdingRatio,
-        sampleMaxValue,
-        timestepSpacing,
-        stepsOffset,
-        rescaleBetasZeroSnr,
-        setAlphaToOne);
+    return with("beta_schedule", schedule);
   }
 
   /** This configuration with another spacing of the timesteps. */
   public SchedulerConfig withSpacing(String spacing) {
-    return new SchedulerConfig(
-        className,
-        numTrainTimesteps,
-        betaStart,
-        betaEnd,
-        betaSchedule,
-        trainedBetas,
-        prediction,
-        varianceType,
-        clipSample,
-        clipSampleRange,
-        thresholding,
-        dynamicThresholdingRatio,
-        sampleMaxValue,
-        spacing,
-        stepsOffset,
-        rescaleBetasZeroSnr,
-        setAlphaToOne);
+    return with("timestep_spacing", spacing);
+  }
+
+  /**
+   * The configuration of another class for the same network: keys that both classes have keep their
+   * values, all others take the defaults of the new class.
+   */
+  public SchedulerConfig as(String otherClass) {
+    TreeMap<String, @Nullable Object> shared = new TreeMap<>(values);
+    shared.keySet().retainAll(Samplers.of(otherClass).keys().keySet());
+    return new SchedulerConfig(otherClass, shared);
+  }
+
+  /** Whether the class has a key. */
+  public boolean has(String key) {
+    return reading().has(key);
+  }
+
+  /** An integer key; its default if it is null. */
+  public int integer(String key) {
+    return reading().integer(key);
+  }
+
+  /** A number; its default if it is null. */
+  public double number(String key) {
+    return reading().number(key);
+  }
+
+  /** A number, or null if it is null or the class lacks the key. */
+  public @Nullable Double optionalNumber(String key) {
+    return reading().optionalNumber(key);
+  }
+
+  /** A truth value; false if the class lacks the key. */
+  public boolean flag(String key) {
+    return reading().flag(key);
+  }
+
+  /** A text; its default if it is null. */
+  public String text(String key) {
+    return reading().text(key);
+  }
+
+  /** Whether the class has a text key with this value. */
+  public boolean is(String key, String value) {
+    return reading().is(key, value);
+  }
+
+  /** Whether a key has a value that is not null. */
+  public boolean isSet(String key) {
+    return values.get(key) != null;
+  }
+
+  /** A list, or null. */
+  public @Nullable List<?> list(String key) {
+    return reading().list(key);
+  }
+
+  /** What the network predicts; a class without the key is one of rectified flows. */
+  public Prediction prediction() {
+    return reading().prediction();
+  }
+
+  /** T. */
+  public int trainTimesteps() {
+    return integer("num_train_timesteps");
   }
 
   /**
@@ -189,64 +233,63 @@ public record SchedulerConfig(
     return fromJson(ModelConfig.read(file), file.toString());
   }
 
-  /** The configuration of a JSON object; see {@link #read}. */
+  /**
+   * The configuration of a JSON object; see {@link #read}. Keys that the class does not have are
+   * named in one log line, and kept.
+   */
   public static SchedulerConfig fromJson(JsonNode json, String where) {
-    var r = new ModelConfig.Reader(json, where);
-    SchedulerConfig d = ddpm();
-    JsonNode betas = json.get("trained_betas");
-    List<Double> trained = null;
-    if (betas != null && betas.isArray()) {
-      trained = new ArrayList<>();
-      for (JsonNode b : betas) {
-        trained.add(b.doubleValue());
+    String className = json.path("_class_name").asText("DDPMScheduler");
+    TreeMap<String, @Nullable Object> values = new TreeMap<>();
+    List<String> unknown = new ArrayList<>();
+    try {
+      var known = Samplers.of(className).keys().keySet();
+      for (Map.Entry<String, JsonNode> e : json.properties()) {
+        if (e.getKey().equals("_class_name")) {
+          continue;
+        }
+        values.put(e.getKey(), plain(e.getValue()));
+        if (!known.contains(e.getKey()) && !e.getKey().startsWith("_")) {
+          unknown.add(e.getKey());
+        }
       }
+      SchedulerConfig config = new SchedulerConfig(className, values);
+      if (!unknown.isEmpty()) {
+        LOG.log(
+            System.Logger.Level.WARNING,
+            "{0}: {1} has no such keys, they are ignored: {2}",
+            where,
+            className,
+            unknown);
+      }
+      return config;
+    } catch (IllegalArgumentException e) {
+      throw new IllegalArgumentException(where + ": " + e.getMessage(), e);
     }
-    SchedulerConfig config =
-        new SchedulerConfig(
-            r.text("_class_name", d.className),
-            r.integer("num_train_timesteps", d.numTrainTimesteps),
-            r.number("beta_start", d.betaStart),
-            r.number("beta_end", d.betaEnd),
-            r.text("beta_schedule", d.betaSchedule),
-            trained,
-            Prediction.parse(r.text("prediction_type", d.prediction.configName())),
-            r.text("variance_type", d.varianceType),
-            r.bool("clip_sample", d.clipSample),
-            r.number("clip_sample_range", d.clipSampleRange),
-            r.bool("thresholding", d.thresholding),
-            r.number("dynamic_thresholding_ratio", d.dynamicThresholdingRatio),
-            r.number("sample_max_value", d.sampleMaxValue),
-            r.text("timestep_spacing", d.timestepSpacing),
-            r.integer("steps_offset", d.stepsOffset),
-            r.bool("rescale_betas_zero_snr", d.rescaleBetasZeroSnr),
-            r.bool("set_alpha_to_one", d.setAlphaToOne));
-    r.textOrNull("trained_betas", null);
-    r.finish();
-    return config;
+  }
+
+  private static @Nullable Object plain(JsonNode node) {
+    return switch (node.getNodeType()) {
+      case NUMBER -> node.isInt() ? (Object) node.intValue() : node.numberValue();
+      case BOOLEAN -> node.booleanValue();
+      case ARRAY -> {
+        List<@Nullable Object> items = new ArrayList<>();
+        node.forEach(n -> items.add(plain(n)));
+        yield Collections.unmodifiableList(items);
+      }
+      case OBJECT -> {
+        Map<String, @Nullable Object> fields = new LinkedHashMap<>();
+        node.properties().forEach(e -> fields.put(e.getKey(), plain(e.getValue())));
+        yield Collections.unmodifiableMap(fields);
+      }
+      case STRING -> node.textValue();
+      default -> null;
+    };
   }
 
   /** All keys as diffusers writes them. */
   public Map<String, @Nullable Object> toMap() {
-    var m = ModelConfig.start(className);
-    m.put("beta_end", betaEnd);
-    m.put("beta_schedule", betaSchedule);
-    m.put("beta_start", betaStart);
-    m.put("clip_sample", clipSample);
-    m.put("clip_sample_range", clipSampleRange);
-    m.put("dynamic_thresholding_ratio", dynamicThresholdingRatio);
-    m.put("num_train_timesteps", numTrainTimesteps);
-    m.put("prediction_type", prediction.configName());
-    m.put("rescale_betas_zero_snr", rescaleBetasZeroSnr);
-    m.put("sample_max_value", sampleMaxValue);
-    m.put("steps_offset", stepsOffset);
-    m.put("thresholding", thresholding);
-    m.put("timestep_spacing", timestepSpacing);
-    m.put("trained_betas", trainedBetas);
-    if (className.equals("DDPMScheduler")) {
-      m.put("variance_type", varianceType);
-    } else {
-      m.put("set_alpha_to_one", setAlphaToOne);
-    }
-    return m;
+    TreeMap<String, @Nullable Object> map = new TreeMap<>(values);
+    map.put("_class_name", className);
+    return map;
   }
 }

@@ -5,12 +5,15 @@ import static io.sfumato.models.examples.Program.require;
 import static io.sfumato.models.examples.Program.say;
 
 import io.sfumato.models.data.ImageDataset;
+import io.sfumato.models.diffusion.Ddim;
 import io.sfumato.models.diffusion.Denoiser;
 import io.sfumato.models.diffusion.Guidance;
+import io.sfumato.models.diffusion.Listener;
 import io.sfumato.models.diffusion.NoiseSource;
 import io.sfumato.models.diffusion.Prediction;
-import io.sfumato.models.diffusion.Samplers;
+import io.sfumato.models.diffusion.Sampler;
 import io.sfumato.models.diffusion.SchedulerConfig;
+import io.sfumato.models.diffusion.Steps;
 import io.sfumato.models.train.BatchLoader;
 import io.sfumato.models.train.DiffusionTrainer;
 import io.sfumato.models.train.Interrupts;
@@ -88,16 +91,11 @@ public final class TrainDdpm implements Callable<Integer> {
       TrainingRun run = bench.run();
       UNet2DConfig config = config(bench.images());
       run.stateToResume(bench.settings(config.toMap()));
-      SchedulerConfig scheduler =
-          SchedulerConfig.ddpm()
-              .withBetas("squaredcos_cap_v2")
-              .with(Prediction.V_PREDICTION)
-              .withSpacing("trailing");
       BatchLoader loader = bench.loader(4);
       UNet2D model = new UNet2D(Weights.init(bench.rng("weights")).on(bench.device()), config);
       bench.describe(model.parameterCount());
       try (DiffusionTrainer trainer =
-          new DiffusionTrainer(model, scheduler, loader, bench.rng("training"))) {
+          new DiffusionTrainer(model, scheduler(), loader, bench.rng("training"))) {
         LearningRate rate = LearningRate.cosine(2e-3, 50);
         if (!bench.train(run, trainer, rate, config.toMap()) || !sample(bench, trainer, loader)) {
           return Interrupts.EXIT_CODE;
@@ -146,11 +144,24 @@ public final class TrainDdpm implements Callable<Integer> {
         rng.fork("start")
             .normal(labels.length, channels, loader.height(), loader.width())
             .to(loader.device());
-    Samplers.Listener listener = (step, of, x) -> done.accept(labels.length);
+    Listener listener = Listener.watching(progress -> done.accept(labels.length));
     NoiseSource source = NoiseSource.of(rng.fork("noise"));
+    return sampler()
+        .sample(guided.given(condition), noise, Steps.of(samplingSteps), source, listener);
+  }
+
+  /** DDPM, or DDIM with steps that suit guided models: ε from the limited x₀, exact steps. */
+  private Sampler sampler() {
+    SchedulerConfig config = scheduler();
     return sampler.equals("ddpm")
-        ? Samplers.ddpm(guided, noise, condition, samplingSteps, source, listener)
-        : Samplers.ddim(
-            guided, noise, condition, samplingSteps, Samplers.DdimOptions.GUIDED, source, listener);
+        ? Sampler.of(config)
+        : Ddim.of(config.as("DDIMScheduler")).clippedEpsilon(true).exactSteps(true);
+  }
+
+  private static SchedulerConfig scheduler() {
+    return SchedulerConfig.ddpm()
+        .withBetas("squaredcos_cap_v2")
+        .with(Prediction.V_PREDICTION)
+        .withSpacing("trailing");
   }
 }

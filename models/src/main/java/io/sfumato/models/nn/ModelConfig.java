@@ -154,7 +154,8 @@ public final class ModelConfig {
       int exponent = Integer.parseInt(s.substring(e + 1));
       return digits + (exponent < 0 ? "e-" : "e+") + String.format("%02d", Math.abs(exponent));
     }
-    String plain = new java.math.BigDecimal(Double.toString(d)).toPlainString();
+    String plain =
+        new java.math.BigDecimal(Double.toString(d)).stripTrailingZeros().toPlainString();
     return plain.contains(".") ? plain : plain + ".0";
   }
 

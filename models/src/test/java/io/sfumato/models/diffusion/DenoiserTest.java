@@ -28,19 +28,6 @@ class DenoiserTest {
     assertEquals(2.428735e-09, cosine.alphaBar(999), 1e-13);
   }
 
-  @Test
-  void timestepsAreSpacedAsTheReferencesAre() {
-    assertArrayEquals(
-        new int[] {852, 710, 568, 426, 284, 142, 0},
-        new NoiseSchedule(SchedulerConfig.ddpm()).timesteps(7));
-    assertArrayEquals(
-        new int[] {999, 832, 666, 500, 333, 166, 0},
-        new NoiseSchedule(SchedulerConfig.ddpm().withSpacing("linspace")).timesteps(7));
-    assertArrayEquals(
-        new int[] {999, 856, 713, 570, 428, 285, 142},
-        new NoiseSchedule(SchedulerConfig.ddpm().withSpacing("trailing")).timesteps(7));
-  }
-
   /** A network that knows the answer makes every parameterisation return it. */
   @Test
   void theEstimateInvertsTheNoising() {
@@ -59,7 +46,7 @@ class DenoiserTest {
             };
         Denoiser denoiser = new Denoiser((x, times, y) -> answer, s);
         Tensor noisy = s.addNoise(x0, noise, t);
-        Denoiser.Estimate e = denoiser.estimate(noisy, 300, null);
+        Denoiser.Estimate e = denoiser.estimate(noisy, 300);
         assertArrayEquals(x0.toFloatArray(), e.x0().toFloatArray(), 1e-5f, p.name());
         assertArrayEquals(noise.toFloatArray(), e.epsilon().toFloatArray(), 1e-5f, p.name());
         assertEquals(0, denoiser.loss(x0, noise, t, null).item(), 1e-10, p.name());
@@ -73,22 +60,15 @@ class DenoiserTest {
       Tensor x0 = Rng.seed(1).uniform(2, 1, 4, 4);
       Tensor start = Rng.seed(2).normal(2, 1, 4, 4);
       Tensor direction = start.sub(x0);
-      Denoiser denoiser = new Denoiser((x, t, y) -> direction, schedule(Prediction.FLOW));
-      int[] seen = {0};
-      Tensor end =
-          Samplers.flow(denoiser, start, null, 5, (step, of, x) -> seen[0] += step == of ? 100 : 1);
+      Sampler sampler = Sampler.of(SchedulerConfig.of("FlowMatchEulerDiscreteScheduler"));
+      Denoiser denoiser = new Denoiser((x, t, y) -> direction, new NoiseSchedule(sampler.config()));
+      Tensor end = sampler.sample(denoiser, start, Steps.of(5), NoiseSources.none(), Listener.NONE);
       assertArrayEquals(x0.toFloatArray(), end.toFloatArray(), 1e-5f);
-      assertEquals(104, seen[0]);
       assertTrue(denoiser.loss(x0, null, Rng.seed(3)).item() > 0);
+      Denoiser wrong = new Denoiser((x, t, y) -> x, schedule(Prediction.EPSILON));
       assertThrows(
           IllegalArgumentException.class,
-          () ->
-              Samplers.flow(
-                  new Denoiser((x, t, y) -> x, schedule(Prediction.EPSILON)),
-                  start,
-                  null,
-                  5,
-                  Samplers.Listener.NONE));
+          () -> sampler.sample(wrong, start, Steps.of(5), NoiseSources.none(), Listener.NONE));
     }
   }
 
@@ -97,21 +77,13 @@ class DenoiserTest {
     try (Scope scope = Scope.open()) {
       Tensor x0 = Rng.seed(1).uniform(2, 1, 4, 4);
       Tensor start = Rng.seed(2).normal(2, 1, 4, 4);
-      NoiseSchedule s =
-          new NoiseSchedule(SchedulerConfig.ddpm().with(Prediction.SAMPLE).withSpacing("trailing"));
-      Denoiser denoiser = new Denoiser((x, t, y) -> x0, s);
+      SchedulerConfig config =
+          SchedulerConfig.of("DDIMScheduler").with(Prediction.SAMPLE).withSpacing("trailing");
+      Denoiser denoiser = new Denoiser((x, t, y) -> x0, new NoiseSchedule(config));
+      Sampler ddim = Ddim.of(config).clippedEpsilon(true).exactSteps(true);
       for (int steps : new int[] {1, 7, 30}) {
         Tensor end =
-            Samplers.ddim(
-                denoiser,
-                start,
-                null,
-                steps,
-                Samplers.DdimOptions.GUIDED,
-                spec -> {
-                  throw new AssertionError("no noise is needed");
-                },
-                Samplers.Listener.NONE);
+            ddim.sample(denoiser, start, Steps.of(steps), NoiseSources.none(), Listener.NONE);
         assertArrayEquals(x0.toFloatArray(), end.toFloatArray(), 1e-5f);
       }
     }
