@@ -118,7 +118,8 @@ public final class Ddim implements Sampler {
     float s = F32.sqrt(1 - bar);
     Tensor said = output.onlyValue("DDIM");
     Tensor x0 = limit.apply(prediction.x0(x, said, a, s));
-    Tensor epsilon = clippedEpsilon ? x.sub(x0.mul(a)).div(s) : prediction.epsilon(x, said, a, s);
+    Tensor epsilon =
+        clippedEpsilon ? F32.quotient(x.sub(x0.mul(a)), s) : prediction.epsilon(x, said, a, s);
     float variance = (1 - barPrevious) / (1 - bar) * (1 - bar / barPrevious);
     float std = (float) eta * F32.sqrt(variance);
     float ofEpsilon = F32.sqrt(Math.max(1 - barPrevious - std * std, 0));

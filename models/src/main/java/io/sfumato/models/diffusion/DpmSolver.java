@@ -207,7 +207,7 @@ public final class DpmSolver implements Sampler {
       if (formulas.data()) {
         models.push(x0);
       } else if (limit.dynamic()) {
-        models.push(x.sub(x0.mul(alpha)).div(sigma));
+        models.push(F32.quotient(x.sub(x0.mul(alpha)), sigma));
       } else {
         models.push(prediction.epsilon(x, said, alpha, sigma));
       }

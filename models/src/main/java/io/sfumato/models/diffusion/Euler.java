@@ -114,7 +114,7 @@ public final class Euler implements Sampler {
         // ε is taken at the churned level and v at the level before, as in the reference.
         float level = prediction == Prediction.EPSILON ? hat : sigma;
         Tensor x0 = prediction.x0AtSigma(at, said, level);
-        Tensor derivative = at.sub(x0).div(hat);
+        Tensor derivative = F32.quotient(at.sub(x0), hat);
         return new Stepped(at.add(derivative.mul(plan.sigma(i + 1) - hat)), () -> x0);
       }
     };

@@ -54,7 +54,7 @@ public final class EulerAncestral implements Sampler {
         float up = F32.sqrt(square * (from * from - square) / (from * from));
         float down = F32.sqrt(Math.max(square - up * up, 0));
         Tensor x0 = prediction.x0AtSigma(x, output.onlyValue("ancestral Euler"), from);
-        Tensor derivative = x.sub(x0).div(from);
+        Tensor derivative = F32.quotient(x.sub(x0), from);
         Tensor lower = x.add(derivative.mul(down - from));
         return new Stepped(lower.add(source.next(x.spec()).mul(up)), () -> x0);
       }

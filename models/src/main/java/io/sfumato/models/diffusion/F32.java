@@ -1,6 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 package io.sfumato.models.diffusion;
 
+import io.sfumato.tensor.Tensor;
+
 /** Functions of 32-bit floats, rounded once: the reference computes its coefficients so. */
 final class F32 {
   private F32() {}
@@ -56,5 +58,13 @@ final class F32 {
       q = Math.fma(q, y, c);
     }
     return Math.fma(exponent, (float) Math.log(2), p / q);
+  }
+
+  /**
+   * {@code x / by}, rounded once. Multiplying by the reciprocal is rounded twice, which shows where
+   * noise levels are large.
+   */
+  static Tensor quotient(Tensor x, float by) {
+    return x.div(Tensor.of(new double[] {by}, x.dtype(), x.device(), 1));
   }
 }

@@ -65,7 +65,7 @@ public final class Heun implements Sampler {
         boolean first = (i - plan.begin()) % 2 == 0;
         float level = plan.sigma(i);
         Tensor x0 = limit.apply(prediction.x0AtSigma(x, output.onlyValue("Heun"), level));
-        Tensor derivative = x.sub(x0).div(level);
+        Tensor derivative = F32.quotient(x.sub(x0), level);
         if (first) {
           origin.push(x);
           slope.push(derivative);

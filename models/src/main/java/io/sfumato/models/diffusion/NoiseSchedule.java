@@ -9,6 +9,9 @@ import java.util.Arrays;
  * a rectified flow, which has no β, only T is known here.
  */
 public final class NoiseSchedule {
+  /** ᾱ of the last timestep where it should be 0 and must be finite in σ. */
+  private static final float ALMOST_NONE = 0x1p-24f;
+
   private final SchedulerConfig config;
   private final float[] alphasCumprod;
 
@@ -50,7 +53,8 @@ public final class NoiseSchedule {
     float[] sigmas = new float[steps()];
     for (int t = 0; t < sigmas.length; t++) {
       float bar = bar(t, finite);
-      sigmas[t] = F32.sqrt((1 - bar) / bar);
+      // √(2²⁴ - 1) lies halfway between two floats; PyTorch's vector library gives the upper one.
+      sigmas[t] = bar == ALMOST_NONE ? 4096 : F32.sqrt((1 - bar) / bar);
     }
     return sigmas;
   }
@@ -58,7 +62,7 @@ public final class NoiseSchedule {
   /** ᾱ_t, where the last is 2⁻²⁴ if it was rescaled to 0 and must be finite in σ. */
   float bar(int t, boolean finite) {
     boolean last = t == alphasCumprod.length - 1;
-    return finite && last && config.flag("rescale_betas_zero_snr") ? 0x1p-24f : bar(t);
+    return finite && last && config.flag("rescale_betas_zero_snr") ? ALMOST_NONE : bar(t);
   }
 
   /** The signal-to-noise ratio ᾱ / (1 - ᾱ). */

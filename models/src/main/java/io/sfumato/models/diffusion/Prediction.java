@@ -47,7 +47,7 @@ public enum Prediction {
    */
   Tensor x0(Tensor x, Tensor output, float a, float s) {
     return switch (this) {
-      case EPSILON -> x.sub(output.mul(s)).div(a);
+      case EPSILON -> F32.quotient(x.sub(output.mul(s)), a);
       case SAMPLE -> output;
       case V_PREDICTION -> x.mul(a).sub(output.mul(s));
       case FLOW -> x.sub(output.mul(s));
@@ -58,7 +58,7 @@ public enum Prediction {
   Tensor epsilon(Tensor x, Tensor output, float a, float s) {
     return switch (this) {
       case EPSILON -> output;
-      case SAMPLE -> x.sub(output.mul(a)).div(s);
+      case SAMPLE -> F32.quotient(x.sub(output.mul(a)), s);
       case V_PREDICTION -> output.mul(a).add(x.mul(s));
       case FLOW -> x.add(output.mul(a));
     };
@@ -70,7 +70,7 @@ public enum Prediction {
     return switch (this) {
       case EPSILON -> x.sub(output.mul(sigma));
       case SAMPLE -> output;
-      case V_PREDICTION -> output.mul(-sigma / F32.sqrt(square)).add(x.div(square));
+      case V_PREDICTION -> output.mul(-sigma / F32.sqrt(square)).add(F32.quotient(x, square));
       case FLOW -> throw new IllegalStateException("a flow has no such noise levels");
     };
   }

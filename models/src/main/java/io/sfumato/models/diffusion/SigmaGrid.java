@@ -67,7 +67,7 @@ record SigmaGrid(double[] times, float[] sigmas) {
 
   /** What the network is given: x / √(σ² + 1). */
   static Tensor scaled(Tensor x, float sigma) {
-    return x.div(F32.sqrt(sigma * sigma + 1));
+    return F32.quotient(x, F32.sqrt(sigma * sigma + 1));
   }
 
   /** Checks {@code sigma_min} and {@code sigma_max} together. */
