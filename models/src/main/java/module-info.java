@@ -12,6 +12,7 @@ module io.sfumato.models {
   requires transitive io.sfumato.tensor;
   requires static transitive org.jspecify;
 
+  exports io.sfumato.models.adapter;
   exports io.sfumato.models.data;
   exports io.sfumato.models.examples;
   exports io.sfumato.models.gan;

@@ -15,7 +15,8 @@ public interface Adapter {
    *
    * @param layer the layer whose slot this is in
    * @param x its input
-   * @param base the layer's own computation
+   * @param base the layer's own computation, or that with the adapters before this one; see {@link
+   *     WeightLayer#isBase}
    */
   Tensor apply(WeightLayer layer, Tensor x, UnaryOperator<Tensor> base);
 }

@@ -69,7 +69,7 @@ public final class Conv2d extends WeightLayer {
   }
 
   @Override
-  protected Tensor base(Tensor x) {
-    return NN.conv2d(x, weight.value(), bias == null ? null : bias.value(), options);
+  public Tensor compute(Tensor x, Tensor w, @Nullable Tensor b) {
+    return NN.conv2d(x, w, b, options);
   }
 }

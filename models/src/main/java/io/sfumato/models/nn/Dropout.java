@@ -5,6 +5,7 @@ import io.sfumato.tensor.Rng;
 import io.sfumato.tensor.Tensor;
 import io.sfumato.tensor.io.Weights;
 import io.sfumato.tensor.ops.NN;
+import java.util.Optional;
 import java.util.function.Supplier;
 
 /**
@@ -32,6 +33,16 @@ public final class Dropout extends Layer {
    */
   public static <R> R active(Rng rng, Supplier<R> body) {
     return ScopedValue.where(ACTIVE, rng).call(body::get);
+  }
+
+  /** Whether this is a region of training. */
+  public static boolean isActive() {
+    return ACTIVE.isBound();
+  }
+
+  /** The source of what is dropped in this region of training; empty elsewhere. */
+  public static Optional<Rng> current() {
+    return ACTIVE.isBound() ? Optional.of(ACTIVE.get()) : Optional.empty();
   }
 
   @Override

@@ -7,9 +7,11 @@ import io.sfumato.tensor.Tensor;
 import io.sfumato.tensor.io.Init;
 import io.sfumato.tensor.io.Weights;
 import io.sfumato.tensor.ops.NN;
+import java.util.Optional;
+import org.jspecify.annotations.Nullable;
 
 /** A table of vectors looked up by index: [...] I64 to [..., width]. Initialised N(0, 1). */
-public final class Embedding extends Layer {
+public final class Embedding extends WeightLayer {
   private final Parameter weight;
 
   /** A table of {@code count} vectors. */
@@ -24,12 +26,18 @@ public final class Embedding extends Layer {
   }
 
   /** The table [count, width]. */
+  @Override
   public Parameter weight() {
     return weight;
   }
 
   @Override
-  protected Tensor forward(Tensor indices) {
-    return NN.embedding(indices, weight.value());
+  public Optional<Parameter> bias() {
+    return Optional.empty();
+  }
+
+  @Override
+  public Tensor compute(Tensor indices, Tensor table, @Nullable Tensor bias) {
+    return NN.embedding(indices, table);
   }
 }

@@ -49,7 +49,7 @@ public final class Linear extends WeightLayer {
   public static List<Tensor> callAll(Tensor x, Linear... layers) {
     boolean plain = !x.device().isCpu();
     for (Linear layer : layers) {
-      plain &= layer.adapter().isEmpty() && (layer.bias == null) == (layers[0].bias == null);
+      plain &= layer.adapters().isEmpty() && (layer.bias == null) == (layers[0].bias == null);
     }
     if (plain) {
       return joined(x, layers);
@@ -83,7 +83,7 @@ public final class Linear extends WeightLayer {
   }
 
   @Override
-  protected Tensor base(Tensor x) {
-    return NN.linear(x, weight.value(), bias == null ? null : bias.value());
+  public Tensor compute(Tensor x, Tensor w, @Nullable Tensor b) {
+    return NN.linear(x, w, b);
   }
 }

@@ -73,14 +73,20 @@ class ModuleTest {
       Tensor x = Rng.seed(1).normal(2, 3);
       float[] plain = mlp.call(x).toFloatArray();
       List<Parameter> parameters = mlp.parameters();
-      mlp.first.attach((layer, input, base) -> base.apply(input).mul(2));
+      Adapter doubled = (layer, input, base) -> base.apply(input).mul(2);
+      mlp.first.attach(doubled);
       float[] adapted = mlp.first.call(x).toFloatArray();
-      assertThrows(IllegalStateException.class, () -> mlp.first.attach((l, i, b) -> i));
       assertEquals(parameters, mlp.parameters());
-      mlp.first.detach();
+      Adapter shifted = (layer, input, base) -> base.apply(input).add(1);
+      mlp.first.attach(shifted);
+      float[] both = mlp.first.call(x).toFloatArray();
+      mlp.first.detach(shifted);
+      mlp.first.detach(doubled);
+      assertThrows(IllegalStateException.class, () -> mlp.first.detach(doubled));
       float[] base = mlp.first.call(x).toFloatArray();
       for (int i = 0; i < base.length; i++) {
         assertEquals(2 * base[i], adapted[i]);
+        assertEquals(adapted[i] + 1, both[i]);
       }
       assertArrayEquals(plain, mlp.call(x).toFloatArray());
     }

@@ -6,6 +6,7 @@ import static io.sfumato.tensor.ops.cases.ErrorCase.spec;
 import static io.sfumato.tensor.ops.cases.Input.normal;
 
 import io.sfumato.tensor.DType;
+import io.sfumato.tensor.ops.Inverse;
 import io.sfumato.tensor.ops.Linear;
 import io.sfumato.tensor.ops.LowRank;
 import io.sfumato.tensor.ops.LowRankGradients;
@@ -47,7 +48,23 @@ final class ProductCases implements CaseTable {
     cases.add(OpCase.of("no bias", new Linear(false), normal(2, 3, 4), normal(1, 4)));
     lowRank(cases);
     nearestCode(cases);
+    inverse(cases);
     return cases;
+  }
+
+  /** Matrices that need their rows exchanged, and batches. */
+  private static void inverse(List<OpCase> cases) {
+    Inverse op = new Inverse();
+    Input exchanged = Input.values(new double[] {0, 2, 1, 1, 0.5, 0, 0, 1, 3}, 3, 3);
+    cases.add(OpCase.of("exchange", op, exchanged).withSecondOrder().noEmpty());
+    cases.add(OpCase.of("number", op, Input.values(new double[] {2}, 1, 1)).noEmpty());
+    double[] two = {4, 1, -1, 3, 1, -2, 0.5, 2};
+    cases.add(OpCase.of("batch", op, Input.values(two, 2, 2, 2)));
+    double[] six = new double[2 * 6 * 6];
+    for (int i = 0; i < six.length; i++) {
+      six[i] = Math.sin(7 * i + 1) + (i / 6 % 6 == i % 6 ? 4 : 0);
+    }
+    cases.add(OpCase.of("two of six", op, Input.values(six, 2, 1, 6, 6)));
   }
 
   /** Codes that are few and many, equal, far from the origin; vectors between two codes. */
@@ -115,6 +132,7 @@ final class ProductCases implements CaseTable {
         ErrorCase.of(PLAIN, List.of(f32(2, 3), f32(4, 5)), "left has 3, right has 4"),
         ErrorCase.of(new MatMul(true, false), List.of(f32(2, 3), f32(3, 5)), "left is transposed"),
         ErrorCase.of(PLAIN, List.of(f32(3), f32(3, 5)), "must be matrices"),
+        ErrorCase.of(new Inverse(), List.of(f32(2, 3)), "must be square"),
         ErrorCase.of(PLAIN, List.of(f32(2, 3, 4), f32(3, 4, 5)), "must broadcast"),
         ErrorCase.of(
             PLAIN, List.of(f32(2, 3), spec(DType.F64, 3, 2)), "must have one floating type"),

@@ -1,0 +1,391 @@
+// SPDX-License-Identifier: Apache-2.0
+package io.sfumato.models.adapter;
+
+import io.sfumato.models.nn.Adapter;
+import io.sfumato.models.nn.Module;
+import io.sfumato.models.nn.WeightLayer;
+import io.sfumato.tensor.DType;
+import io.sfumato.tensor.Parameter;
+import io.sfumato.tensor.Rng;
+import io.sfumato.tensor.Scope;
+import io.sfumato.tensor.Tensor;
+import io.sfumato.tensor.io.Weights;
+import io.sfumato.tensor.ops.Updates;
+import java.util.ArrayList;
+import java.util.Collections;
+import java.util.LinkedHashMap;
+import java.util.List;
+import java.util.Map;
+import java.util.Objects;
+import java.util.function.Function;
+import java.util.function.Predicate;
+import java.util.function.Supplier;
+import java.util.function.ToDoubleFunction;
+import java.util.function.UnaryOperator;
+import org.jspecify.annotations.Nullable;
+
+/**
+ * One adapter of a model: its parts in the slots of several layers, with parameters, strength and
+ * an on/off switch of their own. The model's code, names and weights stay as they are; training
+ * {@link #parameters} alone trains the adapter.
+ *
+ * {@snippet :
+ * var lora = AdapterSet.attach(unet, Targets.glob("**.to_q", "**.to_v"), Lora.rank(8), Rng.seed(0));
+ * var result = Autograd.valueAndGrad(lora.parameters(), () -> denoiser.loss(images, labels, draw));
+ * }
+ *
+ * <p>Several sets may be attached to one model; they act in the order of attachment. While a set is
+ * off, or its strength in a layer is 0, the layer computes what it would without it, bit for bit.
+ */
+public final class AdapterSet implements AutoCloseable {
+  private final Map<String, LayerAdapter> parts = new LinkedHashMap<>();
+  private final Map<String, Adapter> slots = new LinkedHashMap<>();
+  private final Map<String, Saved> pristine = new LinkedHashMap<>();
+  private @Nullable Module shared;
+  private volatile double strength = 1;
+  private volatile Map<String, Double> factors = Map.of();
+  private volatile boolean on = true;
+  private boolean closed;
+
+  /** What a layer was before merging. */
+  private record Saved(Parameter weight, @Nullable Parameter bias) {}
+
+  private final Map<String, Integer> versions = new LinkedHashMap<>();
+
+  private AdapterSet() {}
+
+  /**
+   * Attaches fresh adapters of one kind.
+   *
+   * @param model the model
+   * @param targets which layers, by path: see {@link Targets}
+   * @param kind what is attached
+   * @param rng the source of first values; each depends on its own name only
+   * @throws IllegalArgumentException if no layer is meant, or listing those that the kind refuses
+   */
+  public static AdapterSet attach(
+      Module model, Predicate<String> targets, AdapterKind kind, Rng rng) {
+    return attach(model, targets, layer -> kind, rng);
+  }
+
+  /**
+   * Attaches fresh adapters whose settings depend on the layer: other ranks here and there, say.
+   *
+   * @param kinds gives the kind for a layer
+   */
+  public static AdapterSet attach(
+      Module model, Predicate<String> targets, Function<WeightLayer, AdapterKind> kinds, Rng rng) {
+    return attach(
+        model,
+        targets,
+        kinds,
+        layer ->
+            Weights.init(rng, layer.weight().value().dtype(), layer.weight().value().device()));
+  }
+
+  /**
+   * Attaches adapters with stored parameters, under the names that {@link #stateDict} gives.
+   *
+   * @param weights the parameters
+   * @throws io.sfumato.tensor.io.WeightsException if one is missing or of another shape; the model
+   *     stays as it was
+   */
+  public static AdapterSet attach(
+      Module model,
+      Predicate<String> targets,
+      Function<WeightLayer, AdapterKind> kinds,
+      Weights weights) {
+    return attach(model, targets, kinds, layer -> weights.on(layer.weight().value().device()));
+  }
+
+  private static AdapterSet attach(
+      Module model,
+      Predicate<String> targets,
+      Function<WeightLayer, AdapterKind> kinds,
+      Function<WeightLayer, Weights> weights) {
+    Map<WeightLayer, AdapterKind> chosen = choose(model, targets, kinds);
+    AdapterSet set = new AdapterSet();
+    try {
+      List<WeightLayer> layers = List.copyOf(chosen.keySet());
+      WeightLayer first = layers.getFirst();
+      Module shared = kindOf(chosen, first).shared(layers, weights.apply(first));
+      set.shared = shared;
+      chosen.forEach(
+          (layer, kind) ->
+              set.parts.put(
+                  layer.path(), kind.build(layer, weights.apply(layer).at(layer.path()), shared)));
+    } catch (RuntimeException | Error e) {
+      set.close();
+      throw e;
+    }
+    set.parts.forEach(
+        (path, part) -> {
+          Adapter adapter = (layer, x, base) -> set.apply(part, x, base);
+          part.layer().attach(adapter);
+          set.slots.put(path, adapter);
+        });
+    return set;
+  }
+
+  private static AdapterKind kindOf(Map<WeightLayer, AdapterKind> chosen, WeightLayer layer) {
+    return Objects.requireNonNull(chosen.get(layer));
+  }
+
+  private static Map<WeightLayer, AdapterKind> choose(
+      Module model, Predicate<String> targets, Function<WeightLayer, AdapterKind> kinds) {
+    Map<WeightLayer, AdapterKind> chosen = new LinkedHashMap<>();
+    List<String> paths = new ArrayList<>();
+    List<String> problems = new ArrayList<>();
+    model
+        .modules()
+        .forEach(
+            (path, module) -> {
+              if (!(module instanceof WeightLayer layer)) {
+                return;
+              }
+              paths.add(path);
+              if (targets.test(path)) {
+                AdapterKind kind = kinds.apply(layer);
+                String reason = kind.refuses(layer);
+                if (reason != null) {
+                  problems.add(path + ": " + reason);
+                }
+                chosen.put(layer, kind);
+              }
+            });
+    if (!problems.isEmpty()) {
+      throw new IllegalArgumentException("cannot adapt " + String.join("; ", problems));
+    }
+    if (chosen.isEmpty()) {
+      throw new IllegalArgumentException(
+          "the targets match none of the model's "
+              + paths.size()
+              + " layers: "
+              + String.join(", ", paths.subList(0, Math.min(20, paths.size())))
+              + (paths.size() > 20 ? ", …" : ""));
+    }
+    return chosen;
+  }
+
+  private Tensor apply(LayerAdapter part, Tensor x, UnaryOperator<Tensor> base) {
+    double now = strengthIn(part.path());
+    return now == 0 ? base.apply(x) : part.apply(x, base, now);
+  }
+
+  private double strengthIn(String path) {
+    return on && pristine.isEmpty() ? strength * factors.getOrDefault(path, 1.0) : 0;
+  }
+
+  // ---- what it holds
+
+  /** The parts by the path of their layer. */
+  public Map<String, LayerAdapter> parts() {
+    return Collections.unmodifiableMap(parts);
+  }
+
+  /** What trains. */
+  public List<Parameter> parameters() {
+    List<Parameter> all = new ArrayList<>();
+    parts.values().forEach(part -> all.addAll(part.parameters()));
+    return all;
+  }
+
+  /** The number of values that train. */
+  public long parameterCount() {
+    return parameters().stream().mapToLong(p -> p.value().numel()).sum();
+  }
+
+  /** All parameters by name: the layer's path and PEFT's name of the factor. */
+  public Map<String, Tensor> stateDict() {
+    Map<String, Tensor> dict = new LinkedHashMap<>();
+    if (shared != null) {
+      dict.putAll(shared.stateDict());
+    }
+    parts.values().forEach(part -> dict.putAll(part.stateDict()));
+    return dict;
+  }
+
+  // ---- strength
+
+  /** Sets the factor of the change in all layers: 1 as trained, 0 none. */
+  public void setStrength(double value) {
+    requireNotMerged("the strength");
+    strength = finite(value);
+  }
+
+  /**
+   * Sets further factors, layer by layer; block weights are {@code path ->
+   * path.startsWith("down_blocks.0.") ? 0.5 : 1}.
+   */
+  public void setStrengths(ToDoubleFunction<String> factorOf) {
+    requireNotMerged("the strength");
+    Map<String, Double> fresh = new LinkedHashMap<>();
+    parts.keySet().forEach(path -> fresh.put(path, finite(factorOf.applyAsDouble(path))));
+    factors = fresh;
+  }
+
+  /** Switches the adapter on or off. */
+  public void setOn(boolean value) {
+    requireNotMerged("the switch");
+    on = value;
+  }
+
+  /** Whether it is on. */
+  public boolean isOn() {
+    return on;
+  }
+
+  /** Computes {@code body} without this adapter. */
+  public <T> T without(Supplier<T> body) {
+    boolean before = on;
+    setOn(false);
+    try {
+      return body.get();
+    } finally {
+      on = before;
+    }
+  }
+
+  private static double finite(double value) {
+    if (!Double.isFinite(value)) {
+      throw new IllegalArgumentException("the strength must be finite; got " + value);
+    }
+    return value;
+  }
+
+  private void requireNotMerged(String what) {
+    if (!pristine.isEmpty()) {
+      throw new IllegalStateException("the adapter is merged: unmerge it before changing " + what);
+    }
+  }
+
+  // ---- merging
+
+  /**
+   * Writes the adapter into the layers' weights, computed in f32 and rounded once. The weights as
+   * they were are kept, so {@link #unmerge} gives them back bit for bit; until then they take
+   * memory twice.
+   *
+   * @throws IllegalStateException if it is merged already, or a result is not finite; then nothing
+   *     was changed
+   */
+  public void merge() {
+    requireNotMerged("it again");
+    Map<String, Saved> saved = new LinkedHashMap<>();
+    try (Scope scope = Scope.open()) {
+      Map<Tensor, Tensor> changes = new LinkedHashMap<>();
+      for (LayerAdapter part : parts.values()) {
+        double now = strengthIn(part.path());
+        WeightLayer layer = part.layer();
+        Tensor weight = layer.weight().value();
+        Tensor bias = layer.bias().map(Parameter::value).orElse(null);
+        saved.put(part.path(), new Saved(copy(weight), bias == null ? null : copy(bias)));
+        if (now != 0) {
+          changes.put(weight, checked(part, part.merged(wide(weight), now), weight));
+          if (bias != null) {
+            changes.put(bias, checked(part, part.mergedBias(wide(bias), now), bias));
+          }
+        }
+      }
+      changes.forEach(Updates::copy);
+      pristine.putAll(saved);
+      parts.forEach((path, part) -> versions.put(path, version(part)));
+    } catch (RuntimeException | Error e) {
+      saved.values().forEach(AdapterSet::close);
+      throw e;
+    }
+  }
+
+  /** Whether {@link #merge} is in effect. */
+  public boolean isMerged() {
+    return !pristine.isEmpty();
+  }
+
+  /**
+   * Gives the layers the weights they had before {@link #merge}.
+   *
+   * @throws IllegalStateException if it is not merged, or a weight was changed since: by another
+   *     adapter, say, which must be unmerged first
+   */
+  public void unmerge() {
+    if (pristine.isEmpty()) {
+      throw new IllegalStateException("the adapter is not merged");
+    }
+    parts.forEach(
+        (path, part) -> {
+          if (!Objects.equals(versions.get(path), version(part))) {
+            throw new IllegalStateException(
+                path + ": the weight was changed after merging; undo that first");
+          }
+        });
+    pristine.forEach(
+        (path, saved) -> {
+          WeightLayer layer = part(path).layer();
+          Updates.copy(layer.weight().value(), saved.weight.value());
+          if (saved.bias != null) {
+            Updates.copy(layer.bias().orElseThrow().value(), saved.bias.value());
+          }
+        });
+    dropPristine();
+  }
+
+  private static int version(LayerAdapter part) {
+    return part.layer().weight().value().storage().version();
+  }
+
+  private LayerAdapter part(String path) {
+    LayerAdapter part = parts.get(path);
+    if (part == null) {
+      throw new IllegalArgumentException("there is no adapter at " + path);
+    }
+    return part;
+  }
+
+  private static Tensor wide(Tensor x) {
+    return x.dtype() == DType.F64 ? x : x.to(DType.F32);
+  }
+
+  private static Parameter copy(Tensor x) {
+    Tensor copy = Tensor.zeros(x.spec());
+    Updates.copy(copy, x);
+    return new Parameter("", copy);
+  }
+
+  private static Tensor checked(LayerAdapter part, Tensor merged, Tensor like) {
+    Tensor rounded = merged.to(like.dtype());
+    if (!Double.isFinite(Updates.squaredNorm(List.of(rounded)).item())) {
+      throw new IllegalStateException(
+          part.path() + ": the merged weight is not finite; nothing was merged");
+    }
+    return rounded;
+  }
+
+  private static void close(Saved saved) {
+    saved.weight.close();
+    if (saved.bias != null) {
+      saved.bias.close();
+    }
+  }
+
+  private void dropPristine() {
+    pristine.values().forEach(AdapterSet::close);
+    pristine.clear();
+  }
+
+  /**
+   * Takes the adapter out of its slots and lets go of its parameters. What was merged stays merged.
+   */
+  @Override
+  public void close() {
+    if (closed) {
+      return;
+    }
+    closed = true;
+    dropPristine();
+    slots.forEach((path, adapter) -> part(path).layer().detach(adapter));
+    parts.values().forEach(Module::close);
+    if (shared != null) {
+      shared.close();
+    }
+  }
+}

@@ -1,0 +1,66 @@
+// SPDX-License-Identifier: Apache-2.0
+package io.sfumato.models.adapter;
+
+import io.sfumato.models.nn.Module;
+import io.sfumato.models.nn.WeightLayer;
+import io.sfumato.tensor.Parameter;
+import io.sfumato.tensor.Tensor;
+import io.sfumato.tensor.io.Weights;
+import java.util.function.UnaryOperator;
+import org.jspecify.annotations.Nullable;
+
+/**
+ * The part of an adapter in one layer. Its parameters have the layer's path and the names that PEFT
+ * gives them, for example {@code to_q.lora_A.weight}.
+ */
+public abstract class LayerAdapter extends Module {
+  private final WeightLayer layer;
+
+  /**
+   * A part whose parameters come from {@code weights}.
+   *
+   * @param layer the adapted layer; stays its owner's
+   * @param weights the source, at the layer's path
+   */
+  protected LayerAdapter(WeightLayer layer, Weights weights) {
+    super(weights);
+    this.layer = layer;
+  }
+
+  /** The adapted layer. */
+  public final WeightLayer layer() {
+    return layer;
+  }
+
+  /**
+   * The layer's output with this adapter.
+   *
+   * @param x the layer's input
+   * @param base the layer, perhaps with other adapters; see {@link WeightLayer#isBase}
+   * @param strength factor of the change; 1 as trained, never 0
+   */
+  public abstract Tensor apply(Tensor x, UnaryOperator<Tensor> base, double strength);
+
+  /**
+   * The weight that gives, without adapter, the output of {@link #apply}.
+   *
+   * @param weight the layer's weight, perhaps with other adapters in it
+   * @param strength as above
+   */
+  public abstract Tensor merged(Tensor weight, double strength);
+
+  /** The bias that goes with {@link #merged}: as it was, for most kinds. */
+  public Tensor mergedBias(Tensor bias, double strength) {
+    return bias;
+  }
+
+  /** The layer's weight. */
+  protected final Tensor weight() {
+    return layer.weight().value();
+  }
+
+  /** The layer's bias, or null. */
+  protected final @Nullable Tensor bias() {
+    return layer.bias().map(Parameter::value).orElse(null);
+  }
+}

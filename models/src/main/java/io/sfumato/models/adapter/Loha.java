@@ -1,0 +1,190 @@
+// SPDX-License-Identifier: Apache-2.0
+package io.sfumato.models.adapter;
+
+import io.sfumato.models.nn.Conv2d;
+import io.sfumato.models.nn.Linear;
+import io.sfumato.models.nn.Module;
+import io.sfumato.models.nn.WeightLayer;
+import io.sfumato.tensor.Parameter;
+import io.sfumato.tensor.Shape;
+import io.sfumato.tensor.Tensor;
+import io.sfumato.tensor.io.Init;
+import io.sfumato.tensor.io.Weights;
+import io.sfumato.tensor.ops.NN;
+import io.sfumato.tensor.ops.Num;
+import java.util.Map;
+import java.util.function.Function;
+import java.util.function.UnaryOperator;
+import org.jspecify.annotations.Nullable;
+
+/**
+ * LoHa: the elementwise product of two changes of low rank, {@code ΔW = s (B₁A₁ ⊙ B₂A₂)}, so rank
+ * up to r² from 2 r (in + out) numbers (FedPara, Hyeon-Woo et al. 2022, <a
+ * href="https://arxiv.org/abs/2108.06098">arXiv:2108.06098</a>; LyCORIS). s = α/r. The factors are
+ * {@code hada_w1_a} [out, r], {@code hada_w1_b} [r, in · kh · kw] and the same of 2. With {@code
+ * effectiveConv} a kernel larger than 1 x 1 has cores {@code hada_t1}, {@code hada_t2} [r, r, kh,
+ * kw] and factors [r, out], [r, in]: {@code Σᵢⱼ t[i,j,k,l] b[j,c] a[i,o]}.
+ *
+ * <p>A linear layer never forms ΔW where that is dearer than a change of rank r²: {@code ΔW = U V}
+ * with U [out, r²] the products of the columns of the left factors and V [r², in] those of the rows
+ * of the right ones.
+ *
+ * @param rank the rank r of each factor
+ * @param alpha the numerator α of the scale
+ * @param effectiveConv whether convolutions have cores
+ * @param rankDropout probability with which an output row of ΔW is dropped in training
+ * @param moduleDropout probability with which a layer goes without its adapter in training
+ */
+public record Loha(
+    int rank, double alpha, boolean effectiveConv, double rankDropout, double moduleDropout)
+    implements AdapterKind {
+  /** Checks the values. */
+  public Loha {
+    if (rank < 1 || !Double.isFinite(alpha)) {
+      throw new IllegalArgumentException(
+          "the rank must be positive and alpha finite; got " + rank + " and " + alpha);
+    }
+    new DeltaDropout(rankDropout, true, moduleDropout); // checks
+  }
+
+  /** Rank {@code r}, α = r, no cores. */
+  public static Loha rank(int r) {
+    return new Loha(r, r, false, 0, 0);
+  }
+
+  /** The same with another α. */
+  public Loha alpha(double value) {
+    return new Loha(rank, value, effectiveConv, rankDropout, moduleDropout);
+  }
+
+  /** The same with another rank; α stays. */
+  public Loha withRank(int r) {
+    return new Loha(r, alpha, effectiveConv, rankDropout, moduleDropout);
+  }
+
+  /** The same with cores for convolutions larger than 1 x 1. */
+  public Loha effectiveConv(boolean value) {
+    return new Loha(rank, alpha, value, rankDropout, moduleDropout);
+  }
+
+  /** Reads PEFT's settings. */
+  static Function<WeightLayer, AdapterKind> fromPeft(PeftConfig config) {
+    int r = config.integer("r", 8);
+    double alpha = config.number("alpha", 8);
+    Map<String, Double> ranks = config.patterns("rank_pattern");
+    Map<String, Double> alphas = config.patterns("alpha_pattern");
+    config.flag("init_weights", true); // of a fresh adapter
+    Loha loha =
+        new Loha(
+            Math.max(1, r),
+            alpha,
+            config.flag("use_effective_conv2d", false),
+            config.number("rank_dropout", 0),
+            config.number("module_dropout", 0));
+    return layer ->
+        loha.withRank((int) PeftConfig.patternFor(ranks, layer.path(), r))
+            .alpha(PeftConfig.patternFor(alphas, layer.path(), alpha));
+  }
+
+  @Override
+  public @Nullable String refuses(WeightLayer layer) {
+    return layer instanceof Linear || layer instanceof Conv2d
+        ? null
+        : "LoHa is defined for Linear and Conv2d";
+  }
+
+  @Override
+  public LayerAdapter build(WeightLayer layer, Weights weights, @Nullable Module shared) {
+    return new Part(this, layer, weights);
+  }
+
+  private static final class Part extends AdditiveAdapter {
+    private final double scale;
+    private final DeltaDropout dropout;
+    private final Parameter a1;
+    private final Parameter b1;
+    private final Parameter a2;
+    private final Parameter b2;
+    private final @Nullable Parameter t1;
+    private final @Nullable Parameter t2;
+
+    Part(Loha kind, WeightLayer layer, Weights weights) {
+      super(layer, weights);
+      scale = kind.alpha / kind.rank;
+      dropout = new DeltaDropout(kind.rankDropout, true, kind.moduleDropout);
+      Shape w = weight().shape();
+      int r = kind.rank;
+      int out = w.dim(0);
+      boolean cores = kind.effectiveConv && w.rank() == 4 && w.dim(2) * w.dim(3) > 1;
+      Shape left = cores ? Shape.of(r, out) : Shape.of(out, r);
+      Shape right = cores ? Shape.of(r, w.dim(1)) : Shape.of(r, (int) (w.numel() / out));
+      Init ofLeft = Init.fanIn(left.dim(1));
+      Init ofRight = Init.fanIn(right.dim(1));
+      a1 = parameter("hada_w1_a", left, ofLeft);
+      b1 = parameter("hada_w1_b", right, ofRight);
+      a2 = parameter("hada_w2_a", left, ofLeft);
+      b2 = parameter("hada_w2_b", right, Init.zeros());
+      if (cores) {
+        Shape core = Shape.of(r, r, w.dim(2), w.dim(3));
+        Init ofCore = Init.fanIn((long) r * w.dim(2) * w.dim(3));
+        t1 = parameter("hada_t1", core, ofCore);
+        t2 = parameter("hada_t2", core, ofCore);
+      } else {
+        t1 = null;
+        t2 = null;
+      }
+    }
+
+    @Override
+    public Tensor apply(Tensor x, UnaryOperator<Tensor> base, double strength) {
+      if (dropout.skips(path())) {
+        return base.apply(x);
+      }
+      if (layer() instanceof Linear && layer().isBase(base) && dropout.rows() == 0 && isThin()) {
+        return NN.lowRank(x, weight(), bias(), right(), left(), scale * strength);
+      }
+      return super.apply(x, base, strength);
+    }
+
+    /** Whether a change of rank r² takes less work than a third of a full one. */
+    private boolean isThin() {
+      long out = weight().dim(0);
+      long in = weight().dim(1);
+      long r2 = (long) b1.value().dim(0) * b1.value().dim(0);
+      return 3 * r2 * (in + out) < in * out;
+    }
+
+    /** U [out, r²]: column p r + q is the product of columns p and q. */
+    private Tensor left() {
+      int out = a1.value().dim(0);
+      return a1.value().reshape(out, -1, 1).mul(a2.value().reshape(out, 1, -1)).reshape(out, -1);
+    }
+
+    /** V [r², in]. */
+    private Tensor right() {
+      int r = b1.value().dim(0);
+      return b1.value().reshape(r, 1, -1).mul(b2.value().reshape(1, r, -1)).reshape(r * r, -1);
+    }
+
+    @Override
+    protected Tensor change(Tensor x) {
+      if (layer() instanceof Linear && dropout.rows() == 0 && isThin()) {
+        return NN.linear(NN.linear(x, right(), null), left(), null).mul(scale);
+      }
+      return layer().compute(x, dropout.apply(delta(), 0, path()), null);
+    }
+
+    @Override
+    protected Tensor delta() {
+      Tensor one = factor(t1, a1, b1);
+      Tensor two = factor(t2, a2, b2);
+      return one.mul(two).mul(scale).reshape(weight().shape().dims());
+    }
+
+    private static Tensor factor(@Nullable Parameter core, Parameter a, Parameter b) {
+      return core == null
+          ? a.value().matmul(b.value())
+          : Num.einsum("ijkl,jc,io->ockl", core.value(), b.value(), a.value());
+    }
+  }
+}

@@ -1,0 +1,147 @@
+// SPDX-License-Identifier: Apache-2.0
+package io.sfumato.models.adapter;
+
+import io.sfumato.models.nn.Conv2d;
+import io.sfumato.models.nn.Linear;
+import io.sfumato.models.nn.Module;
+import io.sfumato.models.nn.WeightLayer;
+import io.sfumato.tensor.Parameter;
+import io.sfumato.tensor.Shape;
+import io.sfumato.tensor.Tensor;
+import io.sfumato.tensor.io.Init;
+import io.sfumato.tensor.io.Weights;
+import io.sfumato.tensor.ops.Shaping;
+import java.util.function.Function;
+import java.util.function.UnaryOperator;
+import org.jspecify.annotations.Nullable;
+
+/**
+ * OFT in PEFT's form: blocks of inputs are rotated before the layer, {@code y = W R(x) + b} (Qiu et
+ * al. 2023, <a href="https://arxiv.org/abs/2306.07280">arXiv:2306.07280</a>; version 2, Qiu et al.
+ * 2025, <a href="https://arxiv.org/abs/2506.19847">arXiv:2506.19847</a>). {@code oft_R.weight} is
+ * [blocks, b (b - 1) / 2], the strict upper triangles, row by row, of skew matrices Q = U - Uᵀ. A
+ * convolution's inputs are its patches, in · kh · kw.
+ *
+ * <p>{@code R = (I - Q)(I + Q)⁻¹} exactly, or by the Neumann series {@code I + 2Q + 2Q² + … +
+ * Qⁿ⁻¹}, which tends to {@code (I + Q)(I - Q)⁻¹}: the two turn opposite ways, in PEFT as here, so
+ * the choice belongs to the meaning of a file.
+ *
+ * <p>At strength μ, {@code I + μ (R - I)} takes R's place.
+ *
+ * @param blockSize the width b of a block; must divide the inputs
+ * @param share whether all blocks turn the same way
+ * @param neumannTerms terms of the series, or 0 for the exact transform
+ */
+public record Oft(int blockSize, boolean share, int neumannTerms) implements AdapterKind {
+  /** Checks the values. */
+  public Oft {
+    if (blockSize < 2 || neumannTerms < 0) {
+      throw new IllegalArgumentException(
+          "the block size must be 2 at least and the terms not negative; got "
+              + blockSize
+              + " and "
+              + neumannTerms);
+    }
+  }
+
+  /** Blocks of width {@code b}, five terms of the series: PEFT's defaults. */
+  public static Oft blocks(int b) {
+    return new Oft(b, false, 5);
+  }
+
+  /** Reads PEFT's settings. */
+  static Function<WeightLayer, AdapterKind> fromPeft(PeftConfig config) {
+    int size = config.integer("oft_block_size", 32);
+    int blocks = config.integer("r", 0);
+    boolean share = config.flag("block_share", false);
+    boolean neumann = config.flag("use_cayley_neumann", true);
+    int terms = config.integer("num_cayley_neumann_terms", 5);
+    config.number("eps", 6e-5); // of coft alone
+    config.flag("init_weights", true); // of a fresh adapter
+    if (config.number("module_dropout", 0) != 0) {
+      config.wrong("module_dropout", "0", "another number", 0);
+    }
+    if (size <= 0 == blocks <= 0) {
+      config.wrong("oft_block_size or r", "positive, one of them", size + " and " + blocks, 0);
+    }
+    return layer ->
+        new Oft(
+            Math.max(2, size > 0 ? size : inputs(layer) / Math.max(1, blocks)),
+            share,
+            neumann ? terms : 0);
+  }
+
+  private static int inputs(WeightLayer layer) {
+    Shape w = layer.weight().value().shape();
+    return (int) (w.numel() / w.dim(0));
+  }
+
+  @Override
+  public @Nullable String refuses(WeightLayer layer) {
+    if (!(layer instanceof Linear || (layer instanceof Conv2d c && c.options().groups() == 1))) {
+      return "OFT is defined for Linear and Conv2d of one group";
+    }
+    int in = inputs(layer);
+    return in % blockSize == 0 ? null : in + " inputs are no multiple of the block " + blockSize;
+  }
+
+  @Override
+  public LayerAdapter build(WeightLayer layer, Weights weights, @Nullable Module shared) {
+    return new Part(this, layer, weights);
+  }
+
+  private static final class Part extends LayerAdapter {
+    private final Oft kind;
+    private final int blocks;
+    private final Parameter triangles;
+
+    Part(Oft kind, WeightLayer layer, Weights weights) {
+      super(layer, weights);
+      this.kind = kind;
+      int b = kind.blockSize;
+      blocks = inputs(layer) / b;
+      triangles =
+          parameter(
+              "oft_R.weight", Shape.of(kind.share ? 1 : blocks, b * (b - 1) / 2), Init.zeros());
+    }
+
+    /** The rotations R, [blocks or 1, b, b]. */
+    private Tensor rotations(double strength) {
+      Tensor q = Rotations.skew(triangles.value(), kind.blockSize);
+      Tensor r =
+          kind.neumannTerms == 0 ? Rotations.cayley(q) : Rotations.neumann(q, kind.neumannTerms);
+      Tensor eye = Shaping.eye(kind.blockSize).to(r.dtype()).to(r.device());
+      return strength == 1 ? r : r.sub(eye).mul(strength).add(eye);
+    }
+
+    @Override
+    public Tensor apply(Tensor x, UnaryOperator<Tensor> base, double strength) {
+      if (layer() instanceof Linear) {
+        return base.apply(rotate(x, rotations(strength)));
+      }
+      // Patches overlap, so a convolution turns the weight instead of what it sees.
+      Tensor changed = layer().compute(x, merged(weight(), strength), null);
+      return layer().isBase(base)
+          ? withBias(changed)
+          : base.apply(x).add(changed.sub(layer().compute(x, weight(), null)));
+    }
+
+    private Tensor withBias(Tensor y) {
+      Tensor bias = bias();
+      return bias == null ? y : y.add(bias.reshape(-1, 1, 1));
+    }
+
+    /** Each block of the last axis times its R. */
+    private Tensor rotate(Tensor x, Tensor r) {
+      Tensor split = x.reshape(-1, blocks, kind.blockSize).transpose(0, 1); // [blocks, T, b]
+      return split.matmul(r).transpose(0, 1).reshape(x.shape().dims());
+    }
+
+    @Override
+    public Tensor merged(Tensor weight, double strength) {
+      Tensor flat = weight.reshape(weight.dim(0), -1); // W Rᵀ, block by block
+      Tensor turned = rotate(flat, rotations(strength).transpose(-1, -2).to(flat.dtype()));
+      return turned.reshape(weight.shape().dims());
+    }
+  }
+}

@@ -1,0 +1,221 @@
+// SPDX-License-Identifier: Apache-2.0
+package io.sfumato.models.adapter;
+
+import com.fasterxml.jackson.databind.JsonNode;
+import io.sfumato.models.nn.ModelConfig;
+import java.nio.file.Path;
+import java.util.ArrayList;
+import java.util.HashSet;
+import java.util.LinkedHashMap;
+import java.util.List;
+import java.util.Map;
+import java.util.Set;
+import java.util.function.Predicate;
+import org.jspecify.annotations.Nullable;
+
+/**
+ * An {@code adapter_config.json} of PEFT while it is read. Every key must be asked for, be one that
+ * describes only where the file comes from, or be at the value that means nothing; else {@link
+ * #requireUnderstood} tells.
+ */
+final class PeftConfig {
+  /** Keys that say nothing about the computation. */
+  private static final Set<String> DESCRIPTIVE =
+      Set.of(
+          "auto_mapping",
+          "base_model_name_or_path",
+          "ensure_weight_tying",
+          "inference_mode",
+          "megatron_core",
+          "peft_type",
+          "peft_version",
+          "qalora_group_size",
+          "revision",
+          "task_type");
+
+  private final Path file;
+  private final JsonNode json;
+  private final Set<String> asked = new HashSet<>();
+  private final List<String> problems = new ArrayList<>();
+
+  PeftConfig(Path file) {
+    this.file = file;
+    this.json = ModelConfig.read(file);
+  }
+
+  /** The kind's name in PEFT: LORA, LOHA, … */
+  String type() {
+    JsonNode type = json.get("peft_type");
+    if (type == null || !type.isTextual()) {
+      throw new IllegalArgumentException(file + ": peft_type must say which kind of adapter it is");
+    }
+    return type.asText();
+  }
+
+  int integer(String key, int otherwise) {
+    JsonNode node = ask(key);
+    if (node == null) {
+      return otherwise;
+    }
+    if (!node.isIntegralNumber() || !node.canConvertToInt()) {
+      return wrong(key, "a whole number", node, otherwise);
+    }
+    return node.intValue();
+  }
+
+  double number(String key, double otherwise) {
+    JsonNode node = ask(key);
+    if (node == null) {
+      return otherwise;
+    }
+    return node.isNumber() ? node.doubleValue() : wrong(key, "a number", node, otherwise);
+  }
+
+  boolean flag(String key, boolean otherwise) {
+    JsonNode node = ask(key);
+    if (node == null) {
+      return otherwise;
+    }
+    return node.isBoolean() ? node.booleanValue() : wrong(key, "true or false", node, otherwise);
+  }
+
+  String text(String key, String otherwise) {
+    JsonNode node = ask(key);
+    if (node == null) {
+      return otherwise;
+    }
+    return node.isTextual() ? node.asText() : wrong(key, "a string", node, otherwise);
+  }
+
+  /** Numbers by pattern, as in {@code rank_pattern}; in the file's order. */
+  Map<String, Double> patterns(String key) {
+    Map<String, Double> patterns = new LinkedHashMap<>();
+    JsonNode node = ask(key);
+    if (node != null) {
+      node.properties()
+          .forEach(
+              e -> {
+                if (e.getValue().isNumber()) {
+                  patterns.put(e.getKey(), e.getValue().doubleValue());
+                } else {
+                  wrong(key + "." + e.getKey(), "a number", e.getValue(), 0);
+                }
+              });
+    }
+    return patterns;
+  }
+
+  /** The value whose pattern is the first to fit a path. */
+  static double patternFor(Map<String, Double> patterns, String path, double otherwise) {
+    for (Map.Entry<String, Double> e : patterns.entrySet()) {
+      if (Targets.pattern(e.getKey()).test(path)) {
+        return e.getValue();
+      }
+    }
+    return otherwise;
+  }
+
+  /**
+   * How many entries of each list of truth values are true: AdaLoRA's {@code rank_pattern}.
+   *
+   * @param suffix what each key ends with behind the layer's path
+   */
+  Map<String, Integer> keptRanks(String key, String suffix) {
+    Map<String, Integer> kept = new LinkedHashMap<>();
+    JsonNode node = ask(key);
+    if (node == null) {
+      return kept;
+    }
+    node.properties()
+        .forEach(
+            e -> {
+              int count = 0;
+              for (JsonNode flag : e.getValue()) {
+                count += flag.asBoolean() ? 1 : 0;
+              }
+              String name = e.getKey();
+              kept.put(
+                  name.endsWith(suffix) ? name.substring(0, name.length() - suffix.length()) : name,
+                  count);
+            });
+    return kept;
+  }
+
+  /** The rule in a list or regular expression; nothing fits a missing one. */
+  Predicate<String> rule(String key) {
+    JsonNode node = ask(key);
+    return node == null ? path -> false : rule(key, node);
+  }
+
+  /** The rule of {@code target_modules} and {@code exclude_modules}. */
+  Predicate<String> targets() {
+    JsonNode wanted = ask("target_modules");
+    JsonNode excluded = ask("exclude_modules");
+    Predicate<String> targets = wanted == null ? path -> false : rule("target_modules", wanted);
+    return excluded == null ? targets : targets.and(rule("exclude_modules", excluded).negate());
+  }
+
+  /** The names in a list. */
+  List<String> names(String key) {
+    JsonNode node = ask(key);
+    List<String> names = new ArrayList<>();
+    if (node != null) {
+      if (node.isTextual()) {
+        names.add(node.asText());
+      }
+      node.forEach(n -> names.add(n.asText()));
+    }
+    return names;
+  }
+
+  private Predicate<String> rule(String key, JsonNode node) {
+    if (node.isTextual()) {
+      return node.asText().equals("all-linear") ? Targets.all() : Targets.regex(node.asText());
+    }
+    if (!node.isArray()) {
+      return wrong(key, "a list or a regular expression", node, path -> false);
+    }
+    List<String> names = new ArrayList<>();
+    node.forEach(n -> names.add(n.asText()));
+    return Targets.suffixes(names);
+  }
+
+  /** Marks a problem with a value. */
+  <T> T wrong(String key, String required, Object got, T instead) {
+    problems.add(key + " must be " + required + "; got " + got);
+    return instead;
+  }
+
+  private @Nullable JsonNode ask(String key) {
+    asked.add(key);
+    JsonNode node = json.get(key);
+    return node == null || node.isNull() ? null : node;
+  }
+
+  /**
+   * Checks that nothing was wrong and no key with a meaning was left unasked.
+   *
+   * @throws IllegalArgumentException listing everything
+   */
+  void requireUnderstood() {
+    json.properties()
+        .forEach(
+            e -> {
+              String key = e.getKey();
+              if (!asked.contains(key) && !DESCRIPTIVE.contains(key) && means(e.getValue())) {
+                problems.add(key + " = " + e.getValue() + " is not supported");
+              }
+            });
+    if (!problems.isEmpty()) {
+      throw new IllegalArgumentException(file + ": " + String.join("; ", problems));
+    }
+  }
+
+  /** Whether a value asks for something: not null, false, none, empty. */
+  private static boolean means(JsonNode value) {
+    return !(value.isNull()
+        || (value.isBoolean() && !value.booleanValue())
+        || (value.isContainerNode() && value.isEmpty())
+        || (value.isTextual() && value.asText().equals("none")));
+  }
+}
