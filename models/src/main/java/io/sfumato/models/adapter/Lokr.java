@@ -176,6 +176,24 @@ public record Lokr(
   /** How the channels are divided, and which factors are decomposed. */
   record Plan(int[] outs, int[] ins, int rank, boolean full1, boolean full2, boolean core) {}
 
+  /**
+   * An adapter that a file describes by its factors' shapes.
+   *
+   * @param plan how the channels are divided
+   * @param scale the factor s
+   */
+  record Stored(Plan plan, double scale) implements AdapterKind {
+    @Override
+    public @Nullable String refuses(WeightLayer layer) {
+      return Lokr.rank(1).refuses(layer);
+    }
+
+    @Override
+    public LayerAdapter build(WeightLayer layer, Weights weights, @Nullable Module shared) {
+      return new Part(layer, weights, plan, scale, DeltaDropout.NONE);
+    }
+  }
+
   /** The adapter in one layer. */
   static final class Part extends AdditiveAdapter {
     private final double scale;

@@ -1,0 +1,106 @@
+// SPDX-License-Identifier: Apache-2.0
+package io.sfumato.models.adapter;
+
+import io.sfumato.models.nn.Conv2d;
+import io.sfumato.models.nn.Linear;
+import io.sfumato.models.nn.Module;
+import io.sfumato.models.nn.WeightLayer;
+import io.sfumato.tensor.Parameter;
+import io.sfumato.tensor.Shape;
+import io.sfumato.tensor.Tensor;
+import io.sfumato.tensor.io.Init;
+import io.sfumato.tensor.io.Weights;
+import io.sfumato.tensor.ops.Linalg;
+import io.sfumato.tensor.ops.Num;
+import java.util.Arrays;
+import java.util.function.UnaryOperator;
+import org.jspecify.annotations.Nullable;
+
+/**
+ * OFT in LyCORIS's form (diag-oft): blocks of output rows are rotated, {@code W'[k, m] = Σₙ R[k, n,
+ * m] W[k, n]} with {@code R = (I + Q)(I - Q)⁻¹} and Q = B - Bᵀ of {@code oft_blocks} [blocks, b, b].
+ * A constraint c bounds ‖Q‖. {@code rescale} [out, 1, …] multiplies rows. Not to be mixed up with
+ * PEFT's {@link Oft}, which turns inputs. At strength μ, {@code I + μ (R - I)} takes R's place.
+ *
+ * @param blocks the number of blocks
+ * @param blockSize the width b; blocks · b = out
+ * @param constraint the bound of ‖Q‖; 0 for none
+ * @param rescale whether rows have a factor, too
+ */
+public record DiagOft(int blocks, int blockSize, double constraint, boolean rescale)
+    implements AdapterKind {
+  /** Checks the values. */
+  public DiagOft {
+    if (blocks < 1 || blockSize < 1 || !(constraint >= 0)) {
+      throw new IllegalArgumentException(
+          "blocks and their size must be positive, the constraint not negative; got "
+              + blocks
+              + ", "
+              + blockSize
+              + " and "
+              + constraint);
+    }
+  }
+
+  @Override
+  public @Nullable String refuses(WeightLayer layer) {
+    if (!(layer instanceof Linear || layer instanceof Conv2d)) {
+      return "diag-OFT is defined for Linear and Conv2d";
+    }
+    int out = layer.weight().value().dim(0);
+    return out == blocks * blockSize
+        ? null
+        : blocks + " blocks of " + blockSize + " are not the " + out + " outputs";
+  }
+
+  @Override
+  public LayerAdapter build(WeightLayer layer, Weights weights, @Nullable Module shared) {
+    return new Part(this, layer, weights);
+  }
+
+  private static final class Part extends LayerAdapter {
+    private final DiagOft kind;
+    private final Parameter oftBlocks;
+    private final @Nullable Parameter rescale;
+
+    Part(DiagOft kind, WeightLayer layer, Weights weights) {
+      super(layer, weights);
+      this.kind = kind;
+      int b = kind.blockSize;
+      oftBlocks = parameter("oft_blocks", Shape.of(kind.blocks, b, b), Init.zeros());
+      int[] rows = new int[weight().rank()];
+      Arrays.fill(rows, 1);
+      rows[0] = weight().dim(0);
+      rescale = kind.rescale ? parameter("rescale", Shape.of(rows), Init.ones()) : null;
+    }
+
+    private Tensor rotations(double strength) {
+      Tensor raw = oftBlocks.value();
+      Tensor q = raw.sub(raw.transpose(1, 2));
+      if (kind.constraint > 0) {
+        Tensor norm = Num.sqrt(Num.sum(Num.square(q))).add(1e-8);
+        q = q.mul(Num.clamp(norm, 0, kind.constraint).div(norm));
+      }
+      Tensor eye = Rotations.eye(q);
+      Tensor r = eye.add(q).matmul(Linalg.inverse(eye.sub(q)));
+      return strength == 1 ? r : r.sub(eye).mul(strength).add(eye);
+    }
+
+    @Override
+    public Tensor merged(Tensor weight, double strength) {
+      int b = kind.blockSize;
+      Tensor rows = weight.reshape(kind.blocks, b, -1); // [blocks, b, in …]
+      Tensor turned = rotations(strength).transpose(1, 2).to(weight.dtype()).matmul(rows);
+      Tensor result = turned.reshape(weight.shape().dims());
+      return rescale == null ? result : result.mul(rescale.value().to(weight.dtype()));
+    }
+
+    @Override
+    public Tensor apply(Tensor x, UnaryOperator<Tensor> base, double strength) {
+      Tensor changed = merged(weight(), strength);
+      return layer().isBase(base)
+          ? layer().compute(x, changed, bias())
+          : base.apply(x).add(layer().compute(x, changed.sub(weight()), null));
+    }
+  }
+}
