@@ -28,11 +28,17 @@ public final class Context {
   private final Tensor states;
   private final @Nullable Tensor mask;
   private final Map<Attention, List<Tensor>> known;
+  private final @Nullable Module owner;
 
-  private Context(Tensor states, @Nullable Tensor mask, Map<Attention, List<Tensor>> known) {
+  private Context(
+      Tensor states,
+      @Nullable Tensor mask,
+      Map<Attention, List<Tensor>> known,
+      @Nullable Module owner) {
     this.states = states;
     this.mask = mask;
     this.known = known;
+    this.owner = owner;
   }
 
   /**
@@ -59,7 +65,7 @@ public final class Context {
       throw new ShapeException("Context: states must be [B, L, D]; got " + states.spec());
     }
     if (keep == null) {
-      return new Context(states, null, Map.of());
+      return new Context(states, null, Map.of(), null);
     }
     int b = states.dim(0);
     int l = states.dim(1);
@@ -73,7 +79,7 @@ public final class Context {
               + keep.spec());
     }
     Tensor mask = Scope.run(() -> Num.cast(keep, states.dtype()).sub(1).mul(10000));
-    return new Context(states, mask.reshape(b, 1, 1, l), Map.of());
+    return new Context(states, mask.reshape(b, 1, 1, l), Map.of(), null);
   }
 
   /**
@@ -88,7 +94,34 @@ public final class Context {
         computed.put(a, a.keysAndValues(states));
       }
     }
-    return new Context(states, mask, computed);
+    return new Context(states, mask, computed, model);
+  }
+
+  /** The same with other states of the same length, and nothing computed yet. */
+  public Context withStates(Tensor other) {
+    if (other.rank() != 3
+        || other.dim(0) != states.dim(0)
+        || (mask != null && other.dim(1) != states.dim(1))) {
+      throw new ShapeException(
+          "Context: states must stay [B, L, D] of the same B and L; got "
+              + other.spec()
+              + " for "
+              + states.spec());
+    }
+    return new Context(other, mask, Map.of(), null);
+  }
+
+  /**
+   * Whether keys and values were computed for this model.
+   *
+   * @throws IllegalArgumentException if they were computed for another one
+   */
+  public boolean isPreparedFor(Module model) {
+    if (owner != null && owner != model) {
+      throw new IllegalArgumentException(
+          "this context was prepared for another model; prepare one for each");
+    }
+    return owner != null;
   }
 
   /** The states [B, L, D]. */

@@ -19,6 +19,7 @@ import java.util.Map;
 import java.util.Set;
 import java.util.TreeMap;
 import java.util.TreeSet;
+import java.util.function.Function;
 import java.util.function.Supplier;
 import org.jspecify.annotations.Nullable;
 
@@ -237,6 +238,78 @@ public final class ModelConfig {
         return byDefault;
       }
       return node.booleanValue();
+    }
+
+    /** A value for all levels or one for each, of integers; the default if the key is missing. */
+    public OneOrEach<Integer> integerOrEach(String key, OneOrEach<Integer> byDefault) {
+      return oneOrEach(
+          key, byDefault, "an integer or a list of them", n -> n.isInt() ? n.intValue() : null);
+    }
+
+    /** A value for all levels or one for each, of truth values. */
+    public OneOrEach<Boolean> boolOrEach(String key, OneOrEach<Boolean> byDefault) {
+      return oneOrEach(
+          key,
+          byDefault,
+          "true, false or a list of them",
+          n -> n.isBoolean() ? n.booleanValue() : null);
+    }
+
+    /**
+     * A value for all levels or one for each, where each may again be one or one for each layer.
+     */
+    public OneOrEach<OneOrEach<Integer>> integerOrEachOfEach(
+        String key, OneOrEach<OneOrEach<Integer>> byDefault) {
+      return oneOrEach(
+          key,
+          byDefault,
+          "an integer or a list of integers and lists of integers",
+          n -> elements(n, e -> e.isInt() ? e.intValue() : null));
+    }
+
+    private <T> OneOrEach<T> oneOrEach(
+        String key,
+        OneOrEach<T> byDefault,
+        String expected,
+        Function<JsonNode, @Nullable T> element) {
+      used.add(key);
+      JsonNode node = json.get(key);
+      if (node == null) {
+        return byDefault;
+      }
+      OneOrEach<T> result = elements(node, element);
+      if (result == null) {
+        wrong(key, expected, node);
+        return byDefault;
+      }
+      return result;
+    }
+
+    private static <T> @Nullable OneOrEach<T> elements(
+        JsonNode node, Function<JsonNode, @Nullable T> element) {
+      T single = element.apply(node);
+      if (single != null && !node.isArray()) {
+        return OneOrEach.one(single);
+      }
+      List<T> each = new ArrayList<>();
+      for (JsonNode n : node) {
+        T value = element.apply(n);
+        if (value == null) {
+          return null;
+        }
+        each.add(value);
+      }
+      return node.isArray() && !each.isEmpty() ? OneOrEach.each(each) : null;
+    }
+
+    /** Whether a key has a value that is not null. */
+    public boolean has(String key) {
+      return node(key) != null;
+    }
+
+    /** Adds to what {@link #finish} reports. */
+    public void problem(String message) {
+      wrong.add(message);
     }
 
     /** A string; the default if the key is missing or null. */

@@ -49,5 +49,12 @@ public final class Resampling {
     protected Tensor forward(Tensor x) {
       return conv.call(NN.upsampleNearest(x, 2));
     }
+
+    /** The same to a given size, for pictures whose halves were rounded up. */
+    public Tensor call(Tensor x, int height, int width) {
+      return 2 * x.dim(2) == height && 2 * x.dim(3) == width
+          ? call(x)
+          : call(() -> conv.call(NN.upsampleNearest(x, height, width)));
+    }
   }
 }

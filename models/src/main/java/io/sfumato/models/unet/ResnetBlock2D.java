@@ -45,7 +45,12 @@ public final class ResnetBlock2D extends Module {
       Activation activation,
       double dropout,
       boolean scaleShift,
-      double outputScale) {}
+      double outputScale) {
+    /** The same with another divisor of the residual sum. */
+    Options scaledBy(double scale) {
+      return new Options(timeChannels, groups, eps, activation, dropout, scaleShift, scale);
+    }
+  }
 
   private final Options options;
   private final Resample resample;

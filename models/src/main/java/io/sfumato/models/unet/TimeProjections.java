@@ -34,6 +34,12 @@ final class TimeProjections {
     return projections;
   }
 
+  /** What a block reads of this: the embedding, and its projection if it is known already. */
+  List<Tensor> of(ResnetBlock2D block) {
+    Tensor result = block.timeProjection().map(known::get).orElse(null);
+    return result == null ? List.of(embedding) : List.of(embedding, result);
+  }
+
   /** The projection by a layer: [B, out]. */
   Tensor by(Linear layer) {
     Tensor result = known.get(layer);

@@ -6,7 +6,6 @@ import io.sfumato.models.nn.Conv2d;
 import io.sfumato.models.nn.Embedding;
 import io.sfumato.models.nn.GroupNorm;
 import io.sfumato.models.nn.Linear;
-import io.sfumato.models.nn.ModelConfig;
 import io.sfumato.models.nn.Module;
 import io.sfumato.models.nn.TimeFeatures;
 import io.sfumato.models.nn.TimestepEmbedding;
@@ -15,10 +14,8 @@ import io.sfumato.tensor.Shape;
 import io.sfumato.tensor.ShapeException;
 import io.sfumato.tensor.Tensor;
 import io.sfumato.tensor.io.Init;
-import io.sfumato.tensor.io.SafeTensors;
 import io.sfumato.tensor.io.ShardedTensors;
 import io.sfumato.tensor.io.Weights;
-import io.sfumato.tensor.io.WeightsException;
 import io.sfumato.tensor.ops.Num;
 import io.sfumato.tensor.ops.Shaping;
 import java.nio.file.Path;
@@ -40,6 +37,13 @@ import org.jspecify.annotations.Nullable;
  * }
  */
 public final class UNet2D extends Module {
+  /** Kinds of levels on the way down. */
+  static final List<String> DOWN =
+      List.of("DownBlock2D", "AttnDownBlock2D", "ResnetDownsampleBlock2D");
+
+  /** Kinds of levels on the way up. */
+  static final List<String> UP = List.of("UpBlock2D", "AttnUpBlock2D", "ResnetUpsampleBlock2D");
+
   private final UNet2DConfig config;
   private final Conv2d convIn;
   private final @Nullable Parameter fourier;
@@ -47,9 +51,9 @@ public final class UNet2D extends Module {
   private final TimestepEmbedding timeEmbedding;
   private final @Nullable Embedding classTable;
   private final @Nullable TimestepEmbedding classTimestep;
-  private final List<UNet2DBlocks.DownBlock> down = new ArrayList<>();
-  private final UNet2DBlocks.@Nullable MidBlock mid;
-  private final List<UNet2DBlocks.UpBlock> up = new ArrayList<>();
+  private final List<UNetBlocks.DownBlock> down = new ArrayList<>();
+  private final UNetBlocks.@Nullable MidBlock mid;
+  private final List<UNetBlocks.UpBlock> up = new ArrayList<>();
   private final Linear[] timeProjections;
   private final GroupNorm convNormOut;
   private final Conv2d convOut;
@@ -100,29 +104,23 @@ public final class UNet2D extends Module {
       int in = channels.get(Math.max(0, i - 1));
       int out = channels.get(i);
       String type = config.downBlockTypes().get(i);
-      boolean last = i == levels - 1;
-      down.add(
-          child(
-              "down_blocks." + i,
-              w -> new UNet2DBlocks.DownBlock(w, config, options, in, out, type, !last)));
+      UNetBlocks.Level level =
+          level(type, config.layersPerBlock(), in, in, out, options, i == levels - 1);
+      down.add(child("down_blocks." + i, w -> new UNetBlocks.DownBlock(w, level)));
     }
-    mid =
-        config.midBlockType() == null
-            ? null
-            : child(
-                "mid_block",
-                w -> new UNet2DBlocks.MidBlock(w, config, options, channels.getLast()));
     for (int i = 0; i < levels; i++) {
       int previous = channels.get(levels - 1 - Math.max(0, i - 1));
       int out = channels.get(levels - 1 - i);
       int in = channels.get(levels - 1 - Math.min(i + 1, levels - 1));
       String type = config.upBlockTypes().get(i);
-      boolean last = i == levels - 1;
-      up.add(
-          child(
-              "up_blocks." + i,
-              w -> new UNet2DBlocks.UpBlock(w, config, options, in, previous, out, type, !last)));
+      UNetBlocks.Level level =
+          level(type, config.layersPerBlock() + 1, in, previous, out, options, i == levels - 1);
+      up.add(child("up_blocks." + i, w -> new UNetBlocks.UpBlock(w, level)));
     }
+    mid =
+        config.midBlockType() == null
+            ? null
+            : child("mid_block", w -> mid(w, options, channels.getLast()));
     timeProjections =
         modules().values().stream()
             .flatMap(m -> m instanceof ResnetBlock2D b ? b.timeProjection().stream() : Stream.of())
@@ -132,30 +130,64 @@ public final class UNet2D extends Module {
     convOut = child("conv_out", w -> new Conv2d(w, c0, config.outChannels(), 3));
   }
 
+  private UNetBlocks.Level level(
+      String type,
+      int layers,
+      int in,
+      int previous,
+      int out,
+      ResnetBlock2D.Options options,
+      boolean last) {
+    boolean attention = type.startsWith("Attn");
+    String resampling = type.contains("Up") ? config.upsampleType() : config.downsampleType();
+    boolean byResnet = type.startsWith("Resnet") || (attention && resampling.equals("resnet"));
+    UNetBlocks.Resampler resampler =
+        last
+            ? UNetBlocks.Resampler.NONE
+            : byResnet ? UNetBlocks.Resampler.RESNET : UNetBlocks.Resampler.CONV;
+    UNetBlocks.AttentionBuilder builder = (w, i) -> attention(w, out, config.normNumGroups(), 1);
+    return new UNetBlocks.Level(
+        layers,
+        in,
+        previous,
+        out,
+        options,
+        attention ? builder : null,
+        resampler,
+        config.downsamplePadding());
+  }
+
+  private UNetBlocks.MidBlock mid(Weights weights, ResnetBlock2D.Options common, int channels) {
+    double scale = config.midBlockScaleFactor();
+    Integer given = config.attnNormNumGroups();
+    Integer groups =
+        given == null && !common.scaleShift() ? Integer.valueOf(common.groups()) : given;
+    UNetBlocks.AttentionBuilder builder = (w, i) -> attention(w, channels, groups, scale);
+    return new UNetBlocks.MidBlock(
+        weights, channels, common.scaledBy(scale), 2, config.addAttention() ? builder : null);
+  }
+
+  private AttentionBlock attention(
+      Weights w, int channels, @Nullable Integer groups, double outputScale) {
+    Integer head = config.attentionHeadDim();
+    return new AttentionBlock(
+        w, channels, head == null ? channels : head, groups, config.normEps(), outputScale);
+  }
+
   /**
    * Reads a model folder of diffusers: {@code config.json} and {@code
-   * diffusion_pytorch_model.safetensors}.
+   * diffusion_pytorch_model.safetensors}, in one file or in shards, under present or old names.
    *
    * @throws RuntimeException naming what is missing, unused or does not fit
    */
   public static UNet2D open(Path folder) {
-    UNet2DConfig config = UNet2DConfig.read(folder.resolve("config.json"));
-    try (Weights weights = Weights.open(folder)) {
-      UNet2D model = new UNet2D(weights, config);
-      try {
-        weights.requireAllUsed();
-      } catch (WeightsException e) {
-        model.close();
-        throw e;
-      }
-      return model;
-    }
+    UNet2DConfig config = UNet2DConfig.read(UNetFiles.config(folder));
+    return UNetFiles.open(folder, w -> new UNet2D(w, config));
   }
 
   /** Writes the model as a folder that diffusers reads. */
   public void save(Path folder) {
-    ModelConfig.write(folder.resolve("config.json"), config.toMap());
-    SafeTensors.save(folder.resolve("diffusion_pytorch_model.safetensors"), stateDict());
+    UNetFiles.save(folder, config.toMap(), this);
   }
 
   /**
@@ -163,8 +195,7 @@ public final class UNet2D extends Module {
    * maxShardBytes} of values; see {@link ShardedTensors#save}.
    */
   public void save(Path folder, long maxShardBytes) {
-    ModelConfig.write(folder.resolve("config.json"), config.toMap());
-    ShardedTensors.save(folder, "diffusion_pytorch_model", stateDict(), maxShardBytes);
+    UNetFiles.save(folder, config.toMap(), this, maxShardBytes);
   }
 
   /** The configuration. */
@@ -207,14 +238,14 @@ public final class UNet2D extends Module {
     Tensor h = convIn.call(x); // [B, C0, H, W]
     Deque<Tensor> skips = new ArrayDeque<>();
     skips.push(h);
-    for (UNet2DBlocks.DownBlock block : down) {
-      h = block.call(h, time, skips);
+    for (UNetBlocks.DownBlock block : down) {
+      h = block.call(h, time, null, skips);
     }
     if (mid != null) {
-      h = mid.call(h, time);
+      h = mid.call(h, time, null);
     }
-    for (UNet2DBlocks.UpBlock block : up) {
-      h = block.call(h, time, skips);
+    for (UNetBlocks.UpBlock block : up) {
+      h = block.call(h, time, null, skips);
     }
     h = activation.afterNorm(convNormOut, h); // [B, C0, H, W]
     h = convOut.call(h); // [B, out, H, W]

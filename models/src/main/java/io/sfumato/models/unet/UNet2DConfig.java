@@ -22,9 +22,9 @@ import org.jspecify.annotations.Nullable;
  * @param timeEmbeddingDim width of the time embedding, or null for four times the first level
  * @param freqShift downscale_freq_shift of the positional features
  * @param flipSinToCos whether the positional features are [cos, sin]
- * @param downBlockTypes one of {@link UNet2DBlocks#DOWN} per level
+ * @param downBlockTypes one of {@link UNet2D#DOWN} per level
  * @param midBlockType {@code UNetMidBlock2D}, or null for none
- * @param upBlockTypes one of {@link UNet2DBlocks#UP} per level, deepest first
+ * @param upBlockTypes one of {@link UNet2D#UP} per level, deepest first
  * @param blockOutChannels channels per level
  * @param layersPerBlock residual blocks per level going down; one more going up
  * @param midBlockScaleFactor divisor of the residual sums in the middle
@@ -85,8 +85,8 @@ public record UNet2DConfig(
         wrong,
         downBlockTypes.size() == levels && upBlockTypes.size() == levels,
         "down_block_types and up_block_types must have one entry per level of block_out_channels");
-    oneOf(wrong, "down_block_types", downBlockTypes, UNet2DBlocks.DOWN);
-    oneOf(wrong, "up_block_types", upBlockTypes, UNet2DBlocks.UP);
+    oneOf(wrong, "down_block_types", downBlockTypes, UNet2D.DOWN);
+    oneOf(wrong, "up_block_types", upBlockTypes, UNet2D.UP);
     oneOf(
         wrong,
         "time_embedding_type",
