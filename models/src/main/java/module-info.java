@@ -3,6 +3,8 @@
 /** Layers, diffusion models, samplers, data sets and training. */
 module io.sfumato.models {
   requires com.fasterxml.jackson.databind;
+  requires ejml.core;
+  requires ejml.ddense;
   requires info.picocli;
   requires java.desktop;
   requires jdk.unsupported;
@@ -14,6 +16,7 @@ module io.sfumato.models {
 
   exports io.sfumato.models.adapter;
   exports io.sfumato.models.data;
+  exports io.sfumato.models.eval;
   exports io.sfumato.models.examples;
   exports io.sfumato.models.gan;
   exports io.sfumato.models.unet;

@@ -59,7 +59,17 @@ public record ShapeScene(
     /** A crescent, open to the right. */
     MOON,
     /** An arrow pointing right. */
-    ARROW
+    ARROW;
+
+    /**
+     * {@return whether a point lies in this shape, drawn with radius 1 around the origin}
+     *
+     * @param u to the right of the centre, in radii
+     * @param v down from the centre, in radii
+     */
+    public boolean contains(double u, double v) {
+      return ShapesRaster.inside(this, u, v);
+    }
   }
 
   /** The colours of shapes, with their 24-bit sRGB values. */

@@ -79,7 +79,7 @@ final class ShapesRaster {
   }
 
   /** Whether the point (u right, v down) lies in the shape of radius about 1. */
-  private static boolean inside(ShapeScene.Shape shape, double u, double v) {
+  static boolean inside(ShapeScene.Shape shape, double u, double v) {
     double a = Math.abs(u);
     double b = Math.abs(v);
     return switch (shape) {

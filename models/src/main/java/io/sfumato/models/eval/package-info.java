@@ -1,0 +1,8 @@
+// SPDX-License-Identifier: Apache-2.0
+
+/**
+ * Measures of generated pictures: distances between sets of features, likeness of pictures, and a
+ * check that pictures of the shapes world show what was asked for.
+ */
+@org.jspecify.annotations.NullMarked
+package io.sfumato.models.eval;
