@@ -22,6 +22,7 @@ module io.sfumato.models {
   exports io.sfumato.models.unet;
   exports io.sfumato.models.vae;
   exports io.sfumato.models.text;
+  exports io.sfumato.models.vqvae;
   exports io.sfumato.models.train;
   exports io.sfumato.models.nn;
   exports io.sfumato.models.diffusion;

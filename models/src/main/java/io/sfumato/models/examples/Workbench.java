@@ -107,9 +107,16 @@ final class Workbench implements AutoCloseable {
     return new TrainingRun(out(), runOptions, interrupts);
   }
 
-  /** A stage in a folder of its own, with its share of the time or steps. */
+  /** A first stage in a folder of its own, with its share of the time or steps. */
   TrainingRun stage(String name, double share) {
     return new TrainingRun(out().resolve(name), runOptions.share(share), interrupts);
+  }
+
+  /** The last of several stages, in {@code --out} itself; {@code --resume} may find it unbegun. */
+  TrainingRun lastStage(double share) {
+    TrainingRun.Options part = runOptions.share(share);
+    boolean begun = Checkpoint.find(out().resolve("checkpoint")) != null;
+    return new TrainingRun(out(), begun ? part : part.fromTheStart(), interrupts);
   }
 
   /**

@@ -27,7 +27,6 @@ import java.util.function.Supplier;
  * "no class" now and then, so that the model can be guided when it samples.
  */
 public final class DiffusionTrainer implements Trainee {
-  private static final double LABEL_DROPOUT = 0.1;
   private static final double MAX_NORM = 1;
 
   private final TrainedModel trained;
@@ -88,7 +87,9 @@ public final class DiffusionTrainer implements Trainee {
     Scope scope = Scope.open();
     try {
       BatchLoader.Batch batch = loader.batch(step);
-      Tensor labels = dropLabels(batch.labels(), draw.fork("labels")).to(batch.images().device());
+      Tensor labels =
+          LabelDropout.apply(batch.labels(), noClass, draw.fork("labels"))
+              .to(batch.images().device());
       var result =
           Autograd.valueAndGrad(
               model.parameters(),
@@ -103,15 +104,6 @@ public final class DiffusionTrainer implements Trainee {
     } finally {
       scope.close();
     }
-  }
-
-  private Tensor dropLabels(Tensor labels, Rng draw) {
-    long[] values = labels.toLongArray();
-    float[] u = draw.uniform(values.length).toFloatArray();
-    for (int i = 0; i < values.length; i++) {
-      values[i] = u[i] < LABEL_DROPOUT ? noClass : values[i];
-    }
-    return Tensor.of(values, values.length);
   }
 
   /** Computes {@code body} with the averaged weights in the model. */

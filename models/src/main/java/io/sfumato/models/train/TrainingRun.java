@@ -47,6 +47,11 @@ public final class TrainingRun {
           "--checkpoint-seconds must not be negative; got " + checkpointSeconds);
     }
 
+    /** The same without going on from a checkpoint. */
+    public Options fromTheStart() {
+      return new Options(steps, minutes, stopAfter, checkpointSeconds, false);
+    }
+
     /** The same with {@code share} of the time or steps, for one of several stages. */
     public Options share(double share) {
       Integer some = steps == null ? null : (Integer) (int) Math.max(1, Math.round(steps * share));

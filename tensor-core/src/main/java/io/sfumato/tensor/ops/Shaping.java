@@ -263,8 +263,17 @@ public final class Shaping {
     return Executor.run(new IndexSelect(axis), x, index);
   }
 
-  /** Zeros of {@code size} slices along one axis, with slice k of x added to {@code index[k]}. */
-  static Tensor indexAdd(Tensor x, int axis, Tensor index, int size) {
+  /**
+   * Zeros of {@code size} slices along one axis, with slice k of x added to {@code index[k]}, in
+   * the order of k.
+   *
+   * @param x any shape
+   * @param axis the axis
+   * @param index [n], I64 or I32, n being the size of the axis
+   * @param size of the axis in the result
+   * @throws ShapeException if an index is out of range; negative ones are
+   */
+  public static Tensor indexAdd(Tensor x, int axis, Tensor index, int size) {
     return Executor.run(new IndexAdd(axis, size), x, index);
   }
 
