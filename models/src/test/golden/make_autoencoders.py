@@ -341,9 +341,28 @@ def check(name, cls, make):
     return model, config
 
 
+def keys(cls, config):
+    with torch.device("meta"):
+        state = cls(config).state_dict()
+    return {k: "[" + ",".join(map(str, v.shape)) + "]" for k, v in state.items()}
+
+
+def write_keys(kl, vq):
+    """The names of Stable Diffusion's autoencoder; those of a VQModel are the reference's, and judge this script."""
+    def config(base, channels):
+        n = len(channels)
+        return dict(base, block_out_channels=channels, layers_per_block=2, norm_num_groups=32,
+                    down_block_types=["DownEncoderBlock2D"] * n, up_block_types=["UpDecoderBlock2D"] * n)
+    folder = RESOURCES / "keys"
+    known = dict(line.split("\t") for line in (folder / "vq_model.txt").read_text().splitlines())
+    assert keys(VQ, dict(config(vq, [128, 256, 512]), num_vq_embeddings=8192)) == known
+    names = keys(KL, config(kl, [128, 256, 512, 512]))
+    (folder / "autoencoder_kl.txt").write_text("".join(k + "\t" + v + "\n" for k, v in names.items()))
+
+
 def main():
     model, config = check("autoencoder_kl", KL, kl_io)
-    check("vq_model", VQ, vq_io)
+    write_keys(config, check("vq_model", VQ, vq_io)[1])
     torch.manual_seed(1)
     with torch.no_grad():
         x = torch.randn(2, 3, 58, 42)
