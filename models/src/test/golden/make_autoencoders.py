@@ -272,6 +272,28 @@ def autoencoder_loss(io, name, hinge, per_picture, logvar, weight, factor, perce
     io.update({name + "." + k: v for k, v in values.items()})
 
 
+def gaussian():
+    """DiagonalGaussianDistribution, by torch.distributions."""
+    torch.manual_seed(11)
+    p, q = torch.randn(2, 4, 3, 2), torch.randn(2, 4, 3, 2)
+    p[0, 2, 0, 0], p[1, 3, 2, 1] = -45, 33  # beyond the limits of logvar
+    x, noise = torch.randn(2, 2, 3, 2), torch.randn(2, 2, 3, 2)
+    io = {"p": p, "q": q, "x": x, "noise": noise}
+    p.requires_grad_()
+
+    def normal(t):
+        mean, logvar = t.chunk(2, 1)
+        return torch.distributions.Normal(mean, logvar.clamp(-30, 20).div(2).exp())
+
+    a, b = normal(p), normal(q)
+    kl = torch.distributions.kl_divergence(a, torch.distributions.Normal(0.0, 1.0)).sum((1, 2, 3))
+    other = torch.distributions.kl_divergence(b, a).sum((1, 2, 3))
+    nll = -b.log_prob(x).sum((1, 2, 3))
+    io.update({"kl": kl, "kl_of_q_and_p": other, "nll": nll, "sample": b.mean + b.stddev * noise,
+               "grad.kl": torch.autograd.grad(kl.sum(), p)[0]})
+    return io
+
+
 def randomize(model, seed):
     torch.manual_seed(seed)
     with torch.no_grad():
@@ -394,6 +416,9 @@ def main():
     folder = RESOURCES / "torch" / "loss"
     folder.mkdir(parents=True, exist_ok=True)
     save_file({k: v.detach().contiguous() for k, v in io.items()}, folder / "io.safetensors")
+    folder = RESOURCES / "torch" / "gaussian"
+    folder.mkdir(parents=True, exist_ok=True)
+    save_file({k: v.detach().contiguous() for k, v in gaussian().items()}, folder / "io.safetensors")
 
 
 if __name__ == "__main__":
