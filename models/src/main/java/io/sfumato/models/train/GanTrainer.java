@@ -342,8 +342,10 @@ public final class GanTrainer implements Trainee {
       return body.get();
     } finally {
       averaged.close();
-      Updates.copy(values(buffers), values(kept));
-      kept.forEach(Parameter::close);
+      for (int i = 0; i < kept.size(); i++) {
+        Updates.copy(buffers.get(i).value(), kept.get(i).value());
+        kept.get(i).close();
+      }
     }
   }
 
@@ -370,10 +372,6 @@ public final class GanTrainer implements Trainee {
       }
     }
     return copies;
-  }
-
-  private static List<Tensor> values(List<Parameter> list) {
-    return list.stream().map(Parameter::value).toList();
   }
 
   /** Writes the averaged model's folder ({@link Gan#open}), and what is needed to go on in it. */
