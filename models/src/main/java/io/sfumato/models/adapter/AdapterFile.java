@@ -22,8 +22,8 @@ import org.jspecify.annotations.Nullable;
 /**
  * Adapters in one safetensors file, in whichever dialect it is written: diffusers (today's and that
  * of 2023), kohya, LyCORIS, HCP-Diffusion, microsoft/LoRA, or PEFT without its folder. The layers
- * are found from the model's side, since names with underscores cannot be taken apart otherwise.
- * No tensor is dropped silently: what has no place is an error that lists it.
+ * are found from the model's side, since names with underscores cannot be taken apart otherwise. No
+ * tensor is dropped silently: what has no place is an error that lists it.
  */
 public final class AdapterFile {
   private static final System.Logger LOG = System.getLogger("io.sfumato.models");

@@ -18,9 +18,10 @@ import org.jspecify.annotations.Nullable;
 
 /**
  * OFT in LyCORIS's form (diag-oft): blocks of output rows are rotated, {@code W'[k, m] = Σₙ R[k, n,
- * m] W[k, n]} with {@code R = (I + Q)(I - Q)⁻¹} and Q = B - Bᵀ of {@code oft_blocks} [blocks, b, b].
- * A constraint c bounds ‖Q‖. {@code rescale} [out, 1, …] multiplies rows. Not to be mixed up with
- * PEFT's {@link Oft}, which turns inputs. At strength μ, {@code I + μ (R - I)} takes R's place.
+ * m] W[k, n]} with {@code R = (I + Q)(I - Q)⁻¹} and Q = B - Bᵀ of {@code oft_blocks} [blocks, b,
+ * b]. A constraint c bounds ‖Q‖. {@code rescale} [out, 1, …] multiplies rows. Not to be mixed up
+ * with PEFT's {@link Oft}, which turns inputs. At strength μ, {@code I + μ (R - I)} takes R's
+ * place.
  *
  * @param blocks the number of blocks
  * @param blockSize the width b; blocks · b = out

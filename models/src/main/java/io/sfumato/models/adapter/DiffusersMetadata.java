@@ -20,8 +20,7 @@ final class DiffusersMetadata {
     try {
       root = JsonMapper.builder().build().readTree(json);
     } catch (JsonProcessingException e) {
-      throw new IllegalArgumentException(
-          KEY + " is not valid JSON: " + e.getOriginalMessage(), e);
+      throw new IllegalArgumentException(KEY + " is not valid JSON: " + e.getOriginalMessage(), e);
     }
     String prefix = root.has(component + ".lora_alpha") ? component + "." : "";
     JsonNode alpha = root.get(prefix + "lora_alpha");

@@ -15,8 +15,8 @@ import org.jspecify.annotations.Nullable;
 /**
  * GLoRA: a low-rank change made of the weight itself and one beside it, {@code ΔW = s (W A₁ A₂ + B₁
  * B₂)} (Chavan et al. 2023, <a href="https://arxiv.org/abs/2306.07967">arXiv:2306.07967</a>;
- * LyCORIS), of linear layers. {@code a1} is [in, r], {@code a2} [r, in], {@code b1} [out, r], {@code
- * b2} [r, in]; a2 and b2 start at zero. s = α/r.
+ * LyCORIS), of linear layers. {@code a1} is [in, r], {@code a2} [r, in], {@code b1} [out, r],
+ * {@code b2} [r, in]; a2 and b2 start at zero. s = α/r.
  *
  * @param rank the rank r
  * @param alpha the numerator α of the scale

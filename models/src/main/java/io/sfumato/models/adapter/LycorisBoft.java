@@ -18,8 +18,8 @@ import org.jspecify.annotations.Nullable;
 /**
  * BOFT in LyCORIS's form: output rows are turned by m factors of block rotations, {@code R = (I +
  * Q)(I - Q)⁻¹} with Q = B - Bᵀ of {@code oft_blocks} [m, blocks, b, b]. In factor i rows are
- * exchanged within groups of 2 at a stride of 2ⁱ b / 2, turned ({@code y = R x}, not transposed, unlike
- * {@link DiagOft}) and put back. At strength μ, {@code I + μ (R - I)} takes R's place.
+ * exchanged within groups of 2 at a stride of 2ⁱ b / 2, turned ({@code y = R x}, not transposed,
+ * unlike {@link DiagOft}) and put back. At strength μ, {@code I + μ (R - I)} takes R's place.
  *
  * @param factors the number m of factors
  * @param blocks blocks of each
@@ -51,7 +51,9 @@ public record LycorisBoft(int factors, int blocks, int blockSize, boolean rescal
       return blocks + " blocks of " + blockSize + " are not the " + out + " outputs";
     }
     int group = (1 << (factors - 1)) * (blockSize / 2) * 2;
-    return out % group == 0 ? null : out + " outputs cannot be exchanged by " + factors + " factors";
+    return out % group == 0
+        ? null
+        : out + " outputs cannot be exchanged by " + factors + " factors";
   }
 
   @Override
@@ -68,8 +70,7 @@ public record LycorisBoft(int factors, int blocks, int blockSize, boolean rescal
       super(layer, weights);
       this.kind = kind;
       int b = kind.blockSize;
-      oftBlocks =
-          parameter("oft_blocks", Shape.of(kind.factors, kind.blocks, b, b), Init.zeros());
+      oftBlocks = parameter("oft_blocks", Shape.of(kind.factors, kind.blocks, b, b), Init.zeros());
       int[] rows = new int[weight().rank()];
       Arrays.fill(rows, 1);
       rows[0] = weight().dim(0);

@@ -12,8 +12,9 @@ import java.util.Arrays;
 import org.jspecify.annotations.Nullable;
 
 /**
- * (IA)³ in LyCORIS's form: {@code ΔW = W ⊙ weight} with {@code weight} [out, 1, …] or, on the input,
- * [1, in, …], so it starts at zero where PEFT's {@link Ia3} starts at one. The bias is left alone.
+ * (IA)³ in LyCORIS's form: {@code ΔW = W ⊙ weight} with {@code weight} [out, 1, …] or, on the
+ * input, [1, in, …], so it starts at zero where PEFT's {@link Ia3} starts at one. The bias is left
+ * alone.
  *
  * @param ofInput whether inputs are multiplied
  */

@@ -86,7 +86,10 @@ final class StoredKinds {
       return new LycorisIa3(number("on_input") != 0);
     }
     throw new IllegalArgumentException(
-        source.description() + ": the tensors of " + layer.path() + " are of no known kind: "
+        source.description()
+            + ": the tensors of "
+            + layer.path()
+            + " are of no known kind: "
             + factors.values());
   }
 

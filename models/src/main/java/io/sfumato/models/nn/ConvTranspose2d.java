@@ -47,7 +47,7 @@ public final class ConvTranspose2d extends WeightLayer {
   }
 
   @Override
-  protected Tensor base(Tensor x) {
-    return NN.convTranspose2d(x, weight.value(), bias == null ? null : bias.value(), options);
+  public Tensor compute(Tensor x, Tensor w, @Nullable Tensor b) {
+    return NN.convTranspose2d(x, w, b, options);
   }
 }
