@@ -78,7 +78,8 @@ public final class Denoiser {
    * The training loss of one batch at random timesteps: the mean squared error of the prediction,
    * weighted as the {@link LossOptions} say. The timesteps of a batch are spread evenly from one
    * random start, which lowers the variance of the loss (Kingma et al., 2021, appendix I.1); each
-   * alone is uniform.
+   * alone is uniform. A network with a learned variance gets the hybrid loss (Nichol and Dhariwal,
+   * 2021): the variational bound, for the variance alone, is added.
    *
    * @param x0 clean samples [B, C, ...], scaled to about [-1, 1]
    * @param labels labels or another conditioning; null if there is none
@@ -124,13 +125,22 @@ public final class Denoiser {
           case V_PREDICTION -> schedule.velocity(x0, noise, t);
           case FLOW -> throw new IllegalStateException("a flow has continuous times");
         };
-    return weighted(output, target, Arrays.stream(t).mapToDouble(schedule::snr).toArray());
+    double[] snr = Arrays.stream(t).mapToDouble(schedule::snr).toArray();
+    int channels = x0.dim(1);
+    if (output.dim(1) != 2 * channels) {
+      return weighted(output, target, snr);
+    }
+    Tensor value = output.slice(1, 0, channels);
+    Tensor variance = output.slice(1, channels, 2 * channels);
+    return weighted(value, target, snr)
+        .add(VariationalBound.of(schedule, x0, noisy, t, value, variance));
   }
 
   /**
-   * The rectified-flow loss: x = (1 - σ) x₀ + σ ε, target ε - x₀, the network sees t = 1000 σ.
+   * The loss of a flow. On the linear path x = (1 - σ) x₀ + σ ε, and the target is ε - x₀; {@link
+   * LossOptions#path()} names another. The network sees t = 1000 σ.
    *
-   * @param sigma noise levels in [0, 1], one per sample
+   * @param sigma places on the path in [0, 1], one per sample
    */
   public Tensor flowLoss(Tensor x0, Tensor noise, double[] sigma, @Nullable Tensor labels) {
     return flowLoss(x0, noise, noise, sigma, labels);
@@ -138,11 +148,11 @@ public final class Denoiser {
 
   private Tensor flowLoss(
       Tensor x0, Tensor noise, Tensor added, double[] sigma, @Nullable Tensor labels) {
-    Tensor s = NoiseSchedule.perSample(sigma, x0);
-    Tensor noisy = x0.add(added.sub(x0).mul(s));
+    FlowPath path = training.path();
+    Tensor noisy = path.mix(x0, added, sigma);
     double[] t = Arrays.stream(sigma).map(v -> v * schedule.steps()).toArray();
-    double[] snr = Arrays.stream(sigma).map(v -> (1 - v) * (1 - v) / (v * v)).toArray();
-    return weighted(network.call(noisy, t, labels), noise.sub(x0), snr);
+    double[] snr = Arrays.stream(sigma).map(path::snr).toArray();
+    return weighted(network.call(noisy, t, labels), path.velocity(x0, noise, sigma), snr);
   }
 
   private Tensor weighted(Tensor output, Tensor target, double[] snr) {

@@ -9,7 +9,8 @@ import org.jspecify.annotations.Nullable;
 
 /**
  * Classifier-free guidance (Ho and Salimans, 2022): the network runs once on a doubled batch,
- * unconditional half first, and the outputs are combined to u + g (c - u).
+ * unconditional half first, and the outputs are combined to u + g (c - u). A learned variance, the
+ * second half of the channels, stays the conditional one (as in diffusers' DiTPipeline).
  */
 public final class Guidance implements Network {
   private final Network network;
@@ -83,6 +84,15 @@ public final class Guidance implements Network {
     Tensor both = network.call(Shaping.concat(0, x, x), twice, Shaping.concat(0, none, condition));
     Tensor u = both.slice(0, 0, batch);
     Tensor c = both.slice(0, batch, 2 * batch);
+    int channels = x.dim(1);
+    if (c.dim(1) != 2 * channels) {
+      return combined(u, c);
+    }
+    Tensor guided = combined(u.slice(1, 0, channels), c.slice(1, 0, channels));
+    return Shaping.concat(1, guided, c.slice(1, channels, 2 * channels));
+  }
+
+  private Tensor combined(Tensor u, Tensor c) {
     Tensor guided = u.add(c.sub(u).mul(scale));
     return rescale == 0 ? guided : rescaled(guided, c);
   }

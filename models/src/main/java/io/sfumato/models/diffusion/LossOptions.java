@@ -11,10 +11,12 @@ import io.sfumato.tensor.Shape;
  *     that the model learns very bright and very dark samples; 0 for none, usually 0.1
  * @param inputPerturbation the standard deviation of noise that the input gets and the target does
  *     not (Ning et al., 2023); 0 for none, usually 0.1
+ * @param path the way from data to noise, for flows
  */
-public record LossOptions(LossWeight weight, double offsetNoise, double inputPerturbation) {
+public record LossOptions(
+    LossWeight weight, double offsetNoise, double inputPerturbation, FlowPath path) {
   /** The mean squared error of the prediction. */
-  public static final LossOptions PLAIN = new LossOptions(LossWeight.NONE, 0, 0);
+  public static final LossOptions PLAIN = new LossOptions(LossWeight.NONE, 0, 0, FlowPath.LINEAR);
 
   /** Checks the values together. */
   public LossOptions {
@@ -29,17 +31,22 @@ public record LossOptions(LossWeight weight, double offsetNoise, double inputPer
 
   /** These options with another weight. */
   public LossOptions weighted(LossWeight other) {
-    return new LossOptions(other, offsetNoise, inputPerturbation);
+    return new LossOptions(other, offsetNoise, inputPerturbation, path);
   }
 
   /** These options with offset noise. */
   public LossOptions offsetNoise(double value) {
-    return new LossOptions(weight, value, inputPerturbation);
+    return new LossOptions(weight, value, inputPerturbation, path);
   }
 
   /** These options with input perturbation. */
   public LossOptions inputPerturbation(double value) {
-    return new LossOptions(weight, offsetNoise, value);
+    return new LossOptions(weight, offsetNoise, value, path);
+  }
+
+  /** These options on another path. */
+  public LossOptions path(FlowPath other) {
+    return new LossOptions(weight, offsetNoise, inputPerturbation, other);
   }
 
   /** [B, C, 1, 1, …]. */

@@ -6,6 +6,7 @@ import io.sfumato.autograd.optim.AdamW;
 import io.sfumato.autograd.optim.Ema;
 import io.sfumato.autograd.optim.StepOptions;
 import io.sfumato.models.diffusion.Denoiser;
+import io.sfumato.models.diffusion.LossOptions;
 import io.sfumato.models.diffusion.NoiseSchedule;
 import io.sfumato.models.diffusion.SchedulerConfig;
 import io.sfumato.models.nn.Dropout;
@@ -50,10 +51,28 @@ public final class DiffusionTrainer implements Trainee {
    */
   public DiffusionTrainer(
       TrainedModel model, SchedulerConfig scheduler, BatchLoader loader, Rng rng) {
+    this(model, scheduler, LossOptions.PLAIN, loader, rng);
+  }
+
+  /**
+   * A trainer at step 0.
+   *
+   * @param model the model; closed with this object
+   * @param scheduler noise schedule and parameterisation
+   * @param loss what is minimised
+   * @param loader the batches
+   * @param rng the source of timesteps, noise and dropout
+   */
+  public DiffusionTrainer(
+      TrainedModel model,
+      SchedulerConfig scheduler,
+      LossOptions loss,
+      BatchLoader loader,
+      Rng rng) {
     this.trained = model;
     this.model = model.model();
     this.scheduler = scheduler;
-    this.denoiser = new Denoiser(model.network(), new NoiseSchedule(scheduler));
+    this.denoiser = new Denoiser(model.network(), new NoiseSchedule(scheduler)).with(loss);
     this.loader = loader;
     this.optimizer = new AdamW(this.model.parameters(), AdamW.options().weightDecay(0));
     this.ema = new Ema(this.model.parameters(), Ema.options());
@@ -130,8 +149,11 @@ public final class DiffusionTrainer implements Trainee {
     Path own = folder.resolve(trained.role());
     TrainingFiles.makeFolder(own);
     ModelConfig.write(own.resolve("config.json"), trained.config());
-    SafeTensors.save(
-        own.resolve("diffusion_pytorch_model.safetensors"), TrainingFiles.averages(ema));
+    Scope.run(
+        () ->
+            SafeTensors.save(
+                own.resolve("diffusion_pytorch_model.safetensors"),
+                trained.export().apply(TrainingFiles.averages(ema))));
     TrainingFiles.save(folder.resolve("training"), model, optimizer, ema);
   }
 

@@ -1,0 +1,99 @@
+// SPDX-License-Identifier: Apache-2.0
+package io.sfumato.models.examples;
+
+import static io.sfumato.models.examples.Program.require;
+
+import io.sfumato.models.data.ImageDataset;
+import io.sfumato.models.diffusion.Denoiser;
+import io.sfumato.models.diffusion.Guidance;
+import io.sfumato.models.diffusion.Listener;
+import io.sfumato.models.diffusion.NoiseSource;
+import io.sfumato.models.train.BatchLoader;
+import io.sfumato.models.train.DiffusionTrainer;
+import io.sfumato.tensor.Rng;
+import io.sfumato.tensor.Tensor;
+import java.util.function.IntConsumer;
+import picocli.CommandLine.Option;
+
+/** How the examples draw pictures of classes with a trained network. */
+final class GuidedDraw {
+  @Option(names = "--sampling-steps", description = "Steps per sample.", defaultValue = "50")
+  private int steps;
+
+  @Option(
+      names = "--guidance",
+      description = "Strength of classifier-free guidance; 1 is none.",
+      defaultValue = "2")
+  private double guidance;
+
+  /** Steps per sample. */
+  int steps() {
+    return steps;
+  }
+
+  /**
+   * Checks the options.
+   *
+   * @throws IllegalArgumentException about the first that is wrong
+   */
+  void check() {
+    require(steps > 0 && steps <= 1000, "--sampling-steps must be 1 to 1000; got " + steps);
+    require(guidance >= 0 && guidance <= 1000, "--guidance must be 0 to 1000; got " + guidance);
+  }
+
+  /**
+   * What a sampler needs.
+   *
+   * @param denoiser guided, for the labels
+   * @param condition the labels, on the device
+   * @param noise the starting point
+   * @param source more noise
+   * @param listener tells the progress bar
+   */
+  record Parts(
+      Denoiser denoiser, Tensor condition, Tensor noise, NoiseSource source, Listener listener) {}
+
+  /** Draws one batch with a sampler. */
+  @FunctionalInterface
+  interface Drawing {
+    /** The samples, in the current scope. */
+    Tensor draw(Parts parts);
+  }
+
+  /**
+   * Draws all pictures with the averaged weights, and writes them.
+   *
+   * @return false if a signal ended it
+   */
+  boolean sample(Workbench bench, DiffusionTrainer trainer, BatchLoader loader, Drawing drawing) {
+    return trainer.average(
+        () ->
+            bench.sample(
+                steps,
+                (labels, rng, done) ->
+                    drawing.draw(parts(trainer, loader, bench.images(), labels, rng, done))));
+  }
+
+  private Parts parts(
+      DiffusionTrainer trainer,
+      BatchLoader loader,
+      ImageDataset images,
+      long[] labels,
+      Rng rng,
+      IntConsumer done) {
+    Tensor condition = Tensor.of(labels, labels.length).to(loader.device());
+    Tensor none = Tensor.of(new long[] {trainer.noClass()}, 1).to(loader.device());
+    Denoiser denoiser = trainer.denoiser();
+    Denoiser guided = denoiser.with(new Guidance(denoiser.network(), none, guidance));
+    Tensor noise =
+        rng.fork("start")
+            .normal(labels.length, images.channels(), loader.height(), loader.width())
+            .to(loader.device());
+    return new Parts(
+        guided.given(condition),
+        condition,
+        noise,
+        NoiseSource.of(rng.fork("noise")),
+        Listener.watching(progress -> done.accept(labels.length)));
+  }
+}
