@@ -12,6 +12,7 @@ import io.sfumato.tensor.Device;
 import io.sfumato.tensor.cpu.Parallel;
 import io.sfumato.tensor.exec.Backends;
 import java.nio.file.Path;
+import java.util.function.UnaryOperator;
 import org.jspecify.annotations.Nullable;
 import picocli.CommandLine.Option;
 
@@ -38,7 +39,9 @@ final class ExampleOptions {
 
   @Option(
       names = "--size",
-      description = "Side of the pictures; 16 for shapes, the data's own for MNIST and CIFAR-10.")
+      description =
+          "Side of the pictures; 16 (latent: 32) for shapes, the data's own for MNIST and"
+              + " CIFAR-10.")
   private @Nullable Integer size;
 
   @Option(names = "--seed", description = "Seed of everything random.", defaultValue = "0")
@@ -102,6 +105,11 @@ final class ExampleOptions {
    * @throws IllegalArgumentException about the first option that is wrong
    */
   Workbench open() {
+    return open(world -> world.plain(true).resolution(16));
+  }
+
+  /** The same with another kind of built-in shapes. */
+  Workbench open(UnaryOperator<ShapesWorld.Options> shapes) {
     require(minutes == null || steps == null, "--minutes and --steps exclude each other");
     TrainingRun.Options run =
         new TrainingRun.Options(
@@ -119,14 +127,14 @@ final class ExampleOptions {
     }
     Device where = device == null ? Backends.best() : Device.parse(device);
     Backends.of(where); // fails here, with the reason, if there is no such device
-    return new Workbench(this, run, openData(), where);
+    return new Workbench(this, run, openData(shapes), where);
   }
 
-  private ImageDataset openData() {
+  private ImageDataset openData(UnaryOperator<ShapesWorld.Options> shapes) {
     if (data == null) {
-      int side = size == null ? 16 : size;
-      ShapesWorld world =
-          new ShapesWorld(ShapesWorld.options().plain(true).resolution(side).seed(seed));
+      ShapesWorld.Options usual = shapes.apply(ShapesWorld.options()).seed(seed);
+      int side = size == null ? usual.resolution() : size;
+      ShapesWorld world = new ShapesWorld(usual.resolution(side));
       return side > 64 ? world : InMemoryImageDataset.copyOf(world); // else drawn when needed
     }
     return size == null ? Datasets.openNative(data, 32) : Datasets.open(data, size);

@@ -107,9 +107,12 @@ final class Workbench implements AutoCloseable {
     return new TrainingRun(out(), runOptions, interrupts);
   }
 
-  /** A first stage in a folder of its own, with its share of the time or steps. */
+  /**
+   * A first stage in a folder of its own, with its share of the time or steps; {@code --stop-after}
+   * is for the last stage.
+   */
   TrainingRun stage(String name, double share) {
-    return new TrainingRun(out().resolve(name), runOptions.share(share), interrupts);
+    return new TrainingRun(out().resolve(name), runOptions.share(share).whole(), interrupts);
   }
 
   /** The last of several stages, in {@code --out} itself; {@code --resume} may find it unbegun. */

@@ -22,6 +22,7 @@ import java.util.List;
 import java.util.Map;
 import java.util.TreeMap;
 import java.util.function.Supplier;
+import org.jspecify.annotations.Nullable;
 
 /**
  * Trains a class-conditional network: one call of {@link #step} per batch. Labels are replaced by
@@ -39,6 +40,7 @@ public final class DiffusionTrainer implements Trainee {
   private final Ema ema;
   private final Rng rng;
   private final int noClass;
+  private final @Nullable FirstStage firstStage;
   private long step;
 
   /**
@@ -69,6 +71,27 @@ public final class DiffusionTrainer implements Trainee {
       LossOptions loss,
       BatchLoader loader,
       Rng rng) {
+    this(model, scheduler, loss, loader, rng, null);
+  }
+
+  /**
+   * A trainer of a network on latents, at step 0.
+   *
+   * @param model the model; closed with this object
+   * @param scheduler noise schedule and parameterisation
+   * @param loss what is minimised
+   * @param loader the batches
+   * @param rng the source of latents, timesteps, noise and dropout
+   * @param firstStage gives latents and writes the pipeline; null for pictures as they are
+   */
+  public DiffusionTrainer(
+      TrainedModel model,
+      SchedulerConfig scheduler,
+      LossOptions loss,
+      BatchLoader loader,
+      Rng rng,
+      @Nullable FirstStage firstStage) {
+    this.firstStage = firstStage;
     this.trained = model;
     this.model = model.model();
     this.scheduler = scheduler;
@@ -109,13 +132,16 @@ public final class DiffusionTrainer implements Trainee {
       Tensor labels =
           LabelDropout.apply(batch.labels(), noClass, draw.fork("labels"))
               .to(batch.images().device());
+      Tensor x =
+          firstStage == null
+              ? batch.images()
+              : firstStage.encode(batch.images(), draw.fork("first stage"));
       var result =
           Autograd.valueAndGrad(
               model.parameters(),
               () ->
                   Dropout.active(
-                      draw.fork("dropout"),
-                      () -> denoiser.loss(batch.images(), labels, draw.fork("loss"))));
+                      draw.fork("dropout"), () -> denoiser.loss(x, labels, draw.fork("loss"))));
       optimizer.setLearningRate(learningRate);
       optimizer.step(result.gradients(), StepOptions.limit(MAX_NORM).average(ema));
       step++;
@@ -138,6 +164,19 @@ public final class DiffusionTrainer implements Trainee {
   /** Writes a pipeline of the averaged weights, and what is needed to go on beside it. */
   @Override
   public void save(Path folder) {
+    if (firstStage == null) {
+      savePipeline(folder);
+    } else {
+      average(
+          () -> {
+            firstStage.save(folder);
+            return firstStage;
+          });
+    }
+    TrainingFiles.save(folder.resolve("training"), model, optimizer, ema);
+  }
+
+  private void savePipeline(Path folder) {
     Map<String, Object> index = new TreeMap<>();
     index.put("_class_name", trained.pipelineName());
     index.put("_diffusers_version", ModelConfig.DIFFUSERS_VERSION);
@@ -154,7 +193,6 @@ public final class DiffusionTrainer implements Trainee {
             SafeTensors.save(
                 own.resolve("diffusion_pytorch_model.safetensors"),
                 trained.export().apply(TrainingFiles.averages(ema))));
-    TrainingFiles.save(folder.resolve("training"), model, optimizer, ema);
   }
 
   @Override

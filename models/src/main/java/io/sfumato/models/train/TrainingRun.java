@@ -57,6 +57,11 @@ public final class TrainingRun {
       Integer some = steps == null ? null : (Integer) (int) Math.max(1, Math.round(steps * share));
       return new Options(some, minutes * share, stopAfter, checkpointSeconds, resume);
     }
+
+    /** The same without an early end: for a stage that another one builds on. */
+    public Options whole() {
+      return new Options(steps, minutes, null, checkpointSeconds, resume);
+    }
   }
 
   private final Path folder;

@@ -1,0 +1,96 @@
+// SPDX-License-Identifier: Apache-2.0
+package io.sfumato.models.pipeline;
+
+import io.sfumato.models.diffusion.Network;
+import io.sfumato.models.nn.Module;
+import io.sfumato.models.train.FirstStage;
+import io.sfumato.models.train.TrainedModel;
+import io.sfumato.tensor.Rng;
+import io.sfumato.tensor.Tensor;
+import io.sfumato.tensor.io.Weights;
+import java.nio.file.Path;
+import java.util.ArrayList;
+import java.util.List;
+import java.util.Map;
+
+/** A pipeline as {@link io.sfumato.models.train.DiffusionTrainer} sees it. */
+public final class Trainable {
+  private Trainable() {}
+
+  /** Network and text encoder, with the names that each has by itself. */
+  private static final class Jointly extends Module {
+    Jointly(Backbone backbone, Conditioner conditioner) {
+      super(Weights.meta());
+      child("network", w -> backbone.module());
+      conditioner.encoder().ifPresent(e -> child("text_encoder", w -> e));
+    }
+  }
+
+  /**
+   * The network of a pipeline, and its text encoder, trained together on the classes of a data set.
+   *
+   * @param pipeline its autoencoder is not trained
+   * @param classNames the classes; their names are the prompts
+   * @throws IllegalArgumentException if the network cannot be conditioned on them
+   */
+  public static TrainedModel of(LatentDiffusion pipeline, List<String> classNames) {
+    Backbone backbone = pipeline.backbone();
+    Conditioner conditioner = pipeline.conditioner();
+    Network network =
+        switch (conditioner) {
+          case Conditioner.None none ->
+              throw new IllegalArgumentException("the network takes no classes");
+          case Conditioner.Classes classes -> {
+            if (classes.noClass() == null || classes.noClass() != classNames.size()) {
+              throw new IllegalArgumentException(
+                  "the network must have a table of "
+                      + classNames.size()
+                      + " classes and one row more");
+            }
+            yield backbone.network();
+          }
+          default -> onNames(backbone.network(), conditioner, classNames);
+        };
+    return new TrainedModel(
+        new Jointly(backbone, conditioner),
+        network,
+        classNames.size(),
+        backbone.role(),
+        backbone.className(),
+        "LatentDiffusion",
+        Map.of());
+  }
+
+  /** Labels become the names of their classes; "no class" becomes the empty text. */
+  private static Network onNames(
+      Network network, Conditioner conditioner, List<String> classNames) {
+    List<String> prompts = new ArrayList<>(classNames);
+    prompts.add("");
+    return (x, t, labels) -> {
+      if (labels == null) {
+        throw new IllegalArgumentException("labels are missing");
+      }
+      List<String> texts = new ArrayList<>();
+      for (long label : labels.toLongArray()) {
+        texts.add(prompts.get((int) label));
+      }
+      Tensor states = conditioner.condition(texts);
+      return network.call(x, t, states == null ? null : states.to(x.device()));
+    };
+  }
+
+  /** Gives the latents of a pipeline and writes it. */
+  public static FirstStage firstStage(LatentDiffusion pipeline) {
+    return new FirstStage() {
+      @Override
+      public Tensor encode(Tensor images, Rng rng) {
+        return pipeline.encode(images, rng);
+      }
+
+      @Override
+      public void save(Path folder) {
+        pipeline.save(folder);
+      }
+    };
+  }
+}
