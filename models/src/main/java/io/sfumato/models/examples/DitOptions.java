@@ -12,7 +12,7 @@ import picocli.CommandLine.Option;
 
 /** The size of the transformers that the examples train, and what suits them. */
 final class DitOptions {
-  static final double LEARNING_RATE = 1.5e-3;
+  static final double LEARNING_RATE = 2.5e-3;
   static final double WARM_UP = 100;
   private static final int HEAD_WIDTH = 32;
 
