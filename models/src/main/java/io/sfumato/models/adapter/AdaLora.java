@@ -68,6 +68,17 @@ public record AdaLora(int rank, int initialRank, double alpha) implements Adapte
   }
 
   @Override
+  public @Nullable PeftForm peft() {
+    return new PeftForm(
+        "ADALORA",
+        Map.of("init_r", initialRank, "init_lora_weights", true),
+        "rank_pattern", // of its own form: see PeftFolder
+        rank,
+        "lora_alpha",
+        alpha);
+  }
+
+  @Override
   public @Nullable String refuses(WeightLayer layer) {
     return layer instanceof Linear ? null : "AdaLoRA is defined for Linear";
   }

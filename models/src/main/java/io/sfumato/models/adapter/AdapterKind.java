@@ -34,4 +34,9 @@ public interface AdapterKind {
    * @param shared what {@link #shared} gave for all layers
    */
   LayerAdapter build(WeightLayer layer, Weights weights, @Nullable Module shared);
+
+  /** The settings as PEFT writes them; null if PEFT has no such kind. */
+  default @Nullable PeftForm peft() {
+    return null;
+  }
 }

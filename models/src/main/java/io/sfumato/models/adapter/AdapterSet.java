@@ -39,6 +39,7 @@ import org.jspecify.annotations.Nullable;
  */
 public final class AdapterSet implements AutoCloseable {
   private final Map<String, LayerAdapter> parts = new LinkedHashMap<>();
+  private final Map<String, AdapterKind> kinds = new LinkedHashMap<>();
   private final Map<String, Adapter> slots = new LinkedHashMap<>();
   private final Map<String, Saved> pristine = new LinkedHashMap<>();
   private @Nullable Module shared;
@@ -111,9 +112,11 @@ public final class AdapterSet implements AutoCloseable {
       Module shared = kindOf(chosen, first).shared(layers, weights.apply(first));
       set.shared = shared;
       chosen.forEach(
-          (layer, kind) ->
-              set.parts.put(
-                  layer.path(), kind.build(layer, weights.apply(layer).at(layer.path()), shared)));
+          (layer, kind) -> {
+            Weights source = weights.apply(layer).at(layer.path());
+            set.parts.put(layer.path(), kind.build(layer, source, shared));
+            set.kinds.put(layer.path(), kind);
+          });
     } catch (RuntimeException | Error e) {
       set.close();
       throw e;
@@ -181,6 +184,11 @@ public final class AdapterSet implements AutoCloseable {
   /** The parts by the path of their layer. */
   public Map<String, LayerAdapter> parts() {
     return Collections.unmodifiableMap(parts);
+  }
+
+  /** The kind of each part, by the path of its layer. */
+  public Map<String, AdapterKind> kinds() {
+    return Collections.unmodifiableMap(kinds);
   }
 
   /** What trains. */

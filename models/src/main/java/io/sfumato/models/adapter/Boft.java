@@ -11,6 +11,7 @@ import io.sfumato.tensor.Tensor;
 import io.sfumato.tensor.io.Init;
 import io.sfumato.tensor.io.Weights;
 import io.sfumato.tensor.ops.Shaping;
+import java.util.Map;
 import java.util.function.Function;
 import java.util.function.UnaryOperator;
 import org.jspecify.annotations.Nullable;
@@ -59,6 +60,27 @@ public record Boft(int blockSize, int factors) implements AdapterKind {
   private static int inputs(WeightLayer layer) {
     Shape w = layer.weight().value().shape();
     return (int) (w.numel() / w.dim(0));
+  }
+
+  @Override
+  public @Nullable PeftForm peft() {
+    return new PeftForm(
+        "BOFT",
+        Map.of(
+            "boft_block_size",
+            blockSize,
+            "boft_block_num",
+            0,
+            "boft_n_butterfly_factor",
+            factors,
+            "boft_dropout",
+            0.0,
+            "init_weights",
+            true),
+        "",
+        0,
+        "",
+        0);
   }
 
   @Override

@@ -12,6 +12,8 @@ import io.sfumato.tensor.Tensor;
 import io.sfumato.tensor.io.Weights;
 import io.sfumato.tensor.ops.Num;
 import java.util.Arrays;
+import java.util.HashMap;
+import java.util.Map;
 import java.util.function.UnaryOperator;
 import org.jspecify.annotations.Nullable;
 
@@ -27,6 +29,18 @@ import org.jspecify.annotations.Nullable;
  * @param lora rank, scale and dropout of ΔW
  */
 public record Dora(Lora lora) implements AdapterKind {
+  @Override
+  public @Nullable PeftForm peft() {
+    PeftForm form = lora.peft();
+    if (form == null) {
+      return null;
+    }
+    Map<String, Object> settings = new HashMap<>(form.settings());
+    settings.put("use_dora", true);
+    return new PeftForm(
+        form.type(), settings, form.rankKey(), form.rank(), form.alphaKey(), form.alpha());
+  }
+
   @Override
   public @Nullable String refuses(WeightLayer layer) {
     return switch (layer) {

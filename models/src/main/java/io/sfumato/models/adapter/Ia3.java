@@ -10,6 +10,7 @@ import io.sfumato.tensor.Shape;
 import io.sfumato.tensor.Tensor;
 import io.sfumato.tensor.io.Init;
 import io.sfumato.tensor.io.Weights;
+import java.util.Map;
 import java.util.function.Function;
 import java.util.function.Predicate;
 import java.util.function.UnaryOperator;
@@ -25,11 +26,25 @@ import org.jspecify.annotations.Nullable;
  * @param ofInput whether inputs are multiplied, as PEFT does in feed-forward modules
  */
 public record Ia3(boolean ofInput) implements AdapterKind {
+  /** Marks, in {@link #peft}, the layers of PEFT's {@code feedforward_modules}. */
+  static final String OF_INPUT = "of_input";
+
   /** Reads PEFT's settings. */
   static Function<WeightLayer, AdapterKind> fromPeft(PeftConfig config) {
     config.flag("init_ia3_weights", true); // of a fresh adapter
     Predicate<String> feedForward = config.rule("feedforward_modules");
     return layer -> new Ia3(feedForward.test(layer.path()));
+  }
+
+  @Override
+  public @Nullable PeftForm peft() {
+    return new PeftForm(
+        "IA3",
+        Map.of("init_ia3_weights", true, "fan_in_fan_out", false, OF_INPUT, ofInput),
+        "",
+        0,
+        "",
+        0);
   }
 
   @Override

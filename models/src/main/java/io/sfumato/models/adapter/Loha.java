@@ -87,6 +87,21 @@ public record Loha(
   }
 
   @Override
+  public @Nullable PeftForm peft() {
+    return new PeftForm(
+        "LOHA",
+        Map.of(
+            "use_effective_conv2d", effectiveConv,
+            "rank_dropout", rankDropout,
+            "module_dropout", moduleDropout,
+            "init_weights", true),
+        "r",
+        rank,
+        "alpha",
+        alpha);
+  }
+
+  @Override
   public @Nullable String refuses(WeightLayer layer) {
     return layer instanceof Linear || layer instanceof Conv2d
         ? null

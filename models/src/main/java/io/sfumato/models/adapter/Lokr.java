@@ -148,6 +148,24 @@ public record Lokr(
   }
 
   @Override
+  public @Nullable PeftForm peft() {
+    return new PeftForm(
+        "LOKR",
+        Map.of(
+            "decompose_both", decomposeBoth,
+            "decompose_factor", factor,
+            "use_effective_conv2d", effectiveConv,
+            "rank_dropout", rankDropout,
+            "rank_dropout_scale", rescaleDropout,
+            "module_dropout", moduleDropout,
+            "init_weights", true),
+        "r",
+        rank,
+        "alpha",
+        alpha);
+  }
+
+  @Override
   public @Nullable String refuses(WeightLayer layer) {
     return layer instanceof Linear || (layer instanceof Conv2d c && c.options().groups() == 1)
         ? null
@@ -252,6 +270,16 @@ public record Lokr(
     @Override
     public Tensor apply(Tensor x, UnaryOperator<Tensor> base, double strength) {
       return dropout.skips(path()) ? base.apply(x) : super.apply(x, base, strength);
+    }
+
+    /** Whether neither factor is decomposed. */
+    boolean isFull() {
+      return plan.full1 && plan.full2;
+    }
+
+    /** The factor s. */
+    double scale() {
+      return scale;
     }
 
     /** W₁ [out₁, in₁]. */

@@ -6,6 +6,7 @@ import io.sfumato.models.nn.Embedding;
 import io.sfumato.models.nn.Linear;
 import io.sfumato.models.nn.Module;
 import io.sfumato.models.nn.WeightLayer;
+import io.sfumato.tensor.DType;
 import io.sfumato.tensor.Parameter;
 import io.sfumato.tensor.Shape;
 import io.sfumato.tensor.Tensor;
@@ -105,9 +106,37 @@ public record Lora(
   }
 
   @Override
+  public @Nullable PeftForm peft() {
+    if (tucker || rankDropout > 0) {
+      return null; // LyCORIS's alone
+    }
+    return new PeftForm(
+        "LORA",
+        Map.of(
+            "use_rslora",
+            rankStabilized,
+            "lora_dropout",
+            dropout,
+            "lora_bias",
+            bias,
+            "use_dora",
+            false,
+            "init_lora_weights",
+            true,
+            "fan_in_fan_out",
+            false),
+        "r",
+        rank,
+        "lora_alpha",
+        alpha);
+  }
+
+  @Override
   public @Nullable String refuses(WeightLayer layer) {
     return switch (layer) {
+      case Linear l when bias && l.bias().isEmpty() -> "the layer has no bias to add B's to";
       case Linear l -> null;
+      case Conv2d c when bias && c.bias().isEmpty() -> "the layer has no bias to add B's to";
       case Conv2d c -> null;
       case Embedding e when bias -> "an embedding has no bias";
       case Embedding e when dropout > 0 || rankDropout > 0 -> "indices cannot be dropped";
@@ -147,7 +176,22 @@ public record Lora(
     };
   }
 
-  private static final class OfLinear extends AdditiveAdapter {
+  /**
+   * {@code ΔW = scale · B A} of a layer, flattened to matrices.
+   *
+   * @param a [r, in · kh · kw]
+   * @param b [out, r]
+   * @param scale the factor
+   */
+  record Product(Tensor a, Tensor b, double scale) {}
+
+  /** An adapter whose change is a plain product. */
+  interface HasProduct {
+    /** Its factors, in f64. */
+    Product product();
+  }
+
+  private static final class OfLinear extends AdditiveAdapter implements HasProduct {
     private final double scale;
     private final Parameter a;
     private final Parameter b;
@@ -186,6 +230,11 @@ public record Lora(
     }
 
     @Override
+    public Product product() {
+      return new Product(a.value().to(DType.F64), b.value().to(DType.F64), scale);
+    }
+
+    @Override
     protected Tensor delta() {
       return b.value().matmul(a.value()).mul(scale);
     }
@@ -196,7 +245,7 @@ public record Lora(
     }
   }
 
-  private static final class OfConv2d extends AdditiveAdapter {
+  private static final class OfConv2d extends AdditiveAdapter implements HasProduct {
     private final double scale;
     private final ConvOptions options;
     private final Parameter a;
@@ -246,6 +295,16 @@ public record Lora(
                   options);
       Tensor bias = biasOfB == null ? null : biasOfB.value();
       return NN.conv2d(dropout.ofRank(h, 1), b.value(), bias, ConvOptions.of()).mul(scale);
+    }
+
+    @Override
+    public Product product() {
+      if (core != null) {
+        throw new IllegalArgumentException(path() + ": has a core between its factors; use SVD");
+      }
+      Tensor down = a.value().reshape(a.value().dim(0), -1);
+      Tensor up = b.value().reshape(b.value().dim(0), -1);
+      return new Product(down.to(DType.F64), up.to(DType.F64), scale);
     }
 
     @Override

@@ -11,6 +11,7 @@ import io.sfumato.tensor.Tensor;
 import io.sfumato.tensor.io.Init;
 import io.sfumato.tensor.io.Weights;
 import io.sfumato.tensor.ops.Shaping;
+import java.util.Map;
 import java.util.function.Function;
 import java.util.function.UnaryOperator;
 import org.jspecify.annotations.Nullable;
@@ -74,6 +75,35 @@ public record Oft(int blockSize, boolean share, int neumannTerms) implements Ada
   private static int inputs(WeightLayer layer) {
     Shape w = layer.weight().value().shape();
     return (int) (w.numel() / w.dim(0));
+  }
+
+  @Override
+  public @Nullable PeftForm peft() {
+    return new PeftForm(
+        "OFT",
+        Map.of(
+            "oft_block_size",
+            blockSize,
+            "r",
+            0,
+            "block_share",
+            share,
+            "use_cayley_neumann",
+            neumannTerms > 0,
+            "num_cayley_neumann_terms",
+            neumannTerms > 0 ? neumannTerms : 5,
+            "coft",
+            false,
+            "eps",
+            6e-5,
+            "module_dropout",
+            0.0,
+            "init_weights",
+            true),
+        "",
+        0,
+        "",
+        0);
   }
 
   @Override

@@ -1,11 +1,22 @@
 // SPDX-License-Identifier: Apache-2.0
 package io.sfumato.models.adapter;
 
+import io.sfumato.models.nn.ModelConfig;
 import io.sfumato.models.nn.Module;
 import io.sfumato.models.nn.WeightLayer;
+import io.sfumato.tensor.Tensor;
+import io.sfumato.tensor.io.SafeTensors;
+import io.sfumato.tensor.io.TensorFileException;
 import io.sfumato.tensor.io.Weights;
+import java.io.IOException;
+import java.nio.file.Files;
 import java.nio.file.Path;
+import java.util.ArrayList;
+import java.util.Collections;
+import java.util.LinkedHashMap;
+import java.util.List;
 import java.util.Map;
+import java.util.TreeMap;
 import java.util.TreeSet;
 import java.util.function.Function;
 import java.util.function.Predicate;
@@ -77,5 +88,110 @@ public final class PeftFolder {
     return key.startsWith(MODEL)
         ? key.substring(MODEL.length())
         : key.startsWith(ROOT) ? key.substring(ROOT.length()) : key;
+  }
+
+  /**
+   * Writes an adapter so that PEFT reads it: for {@code PeftModel.from_pretrained}.
+   *
+   * @param set parts of one kind
+   * @param folder made if missing
+   * @throws IllegalArgumentException if PEFT has no such kind, or kinds are mixed
+   * @throws io.sfumato.tensor.io.TensorFileException if it cannot be written
+   */
+  public static void save(AdapterSet set, Path folder) {
+    Map<String, PeftForm> forms = new LinkedHashMap<>();
+    set.kinds()
+        .forEach(
+            (path, kind) -> {
+              PeftForm form = kind.peft();
+              if (form == null) {
+                throw new IllegalArgumentException(path + ": PEFT has no such adapter: " + kind);
+              }
+              forms.put(path, form);
+            });
+    Map<String, Object> config = config(forms);
+    Map<String, Tensor> tensors = new LinkedHashMap<>();
+    set.stateDict()
+        .forEach(
+            (name, value) -> tensors.put((name.startsWith("vera_") ? ROOT : MODEL) + name, value));
+    try {
+      Files.createDirectories(folder);
+    } catch (IOException e) {
+      throw new TensorFileException(folder, "cannot be made: " + e.getMessage(), e);
+    }
+    ModelConfig.write(folder.resolve("adapter_config.json"), config);
+    SafeTensors.save(folder.resolve("adapter_model.safetensors"), tensors, Map.of("format", "pt"));
+  }
+
+  private static Map<String, Object> config(Map<String, PeftForm> forms) {
+    PeftForm first = forms.values().iterator().next();
+    List<String> inputs = new ArrayList<>();
+    Map<String, Object> ranks = new TreeMap<>();
+    Map<String, Object> alphas = new TreeMap<>();
+    forms.forEach(
+        (path, form) -> {
+          boolean ofInput = Boolean.TRUE.equals(form.settings().get(Ia3.OF_INPUT));
+          if (ofInput) {
+            inputs.add(path);
+          }
+          if (!form.type().equals(first.type())
+              || !without(form.settings()).equals(without(first.settings()))) {
+            throw new IllegalArgumentException(
+                path
+                    + ": PEFT wants all layers of one kind and one setting; got "
+                    + form
+                    + " beside "
+                    + first);
+          }
+          // Anchored, since PEFT takes keys for the ends of paths.
+          String key = "^" + path.replace(".", "\\.");
+          if (form.rank() != first.rank() && !form.type().equals("ADALORA")) {
+            ranks.put(key, form.rank());
+          }
+          if (form.alpha() != first.alpha()) {
+            alphas.put(key, ModelConfig.wholeIfPossible(form.alpha()));
+          }
+        });
+    Map<String, Object> config = new TreeMap<>(without(first.settings()));
+    config.put("peft_type", first.type());
+    config.put("inference_mode", true);
+    config.put("target_modules", new ArrayList<>(forms.keySet()));
+    if (first.type().equals("IA3")) {
+      config.put("feedforward_modules", inputs);
+    }
+    if (first.type().equals("ADALORA")) {
+      keptRanks(forms, config);
+    } else if (!first.rankKey().isEmpty()) {
+      config.put(first.rankKey(), first.rank());
+      config.put("rank_pattern", ranks);
+      config.put("alpha_pattern", alphas);
+    }
+    if (!first.alphaKey().isEmpty()) {
+      config.put(first.alphaKey(), ModelConfig.wholeIfPossible(first.alpha()));
+    }
+    return config;
+  }
+
+  /** AdaLoRA's pruned ranks are lists of truth values; those that are left are all true. */
+  private static void keptRanks(Map<String, PeftForm> forms, Map<String, Object> config) {
+    int initial = ((Number) config.getOrDefault("init_r", 12)).intValue();
+    Map<String, Object> kept = new TreeMap<>();
+    forms.forEach(
+        (path, form) -> {
+          if (form.rank() != initial) {
+            kept.put(path + ".lora_E", Collections.nCopies(form.rank(), true));
+          }
+        });
+    config.put("target_r", forms.values().stream().mapToInt(PeftForm::rank).sum() / forms.size());
+    config.put("total_step", 1); // PEFT demands one; it is read for nothing but training
+    if (!kept.isEmpty()) {
+      config.put("rank_pattern", kept);
+    }
+  }
+
+  private static Map<String, Object> without(Map<String, Object> settings) {
+    Map<String, Object> rest = new TreeMap<>(settings);
+    rest.remove(Ia3.OF_INPUT);
+    return rest;
   }
 }

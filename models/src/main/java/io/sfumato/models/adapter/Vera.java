@@ -16,6 +16,7 @@ import io.sfumato.tensor.io.Init;
 import io.sfumato.tensor.io.Weights;
 import io.sfumato.tensor.ops.NN;
 import java.util.List;
+import java.util.Map;
 import java.util.function.Function;
 import java.util.function.UnaryOperator;
 import org.jspecify.annotations.Nullable;
@@ -58,6 +59,29 @@ public record Vera(int rank, double initialD, long key) implements AdapterKind {
       config.wrong("vera_dropout", "0", "another number", 0);
     }
     return layer -> vera;
+  }
+
+  @Override
+  public @Nullable PeftForm peft() {
+    return new PeftForm(
+        "VERA",
+        Map.of(
+            "r",
+            rank,
+            "d_initial",
+            initialD,
+            "projection_prng_key",
+            key,
+            "save_projection",
+            true,
+            "vera_dropout",
+            0.0,
+            "init_weights",
+            true),
+        "",
+        0,
+        "",
+        0);
   }
 
   @Override

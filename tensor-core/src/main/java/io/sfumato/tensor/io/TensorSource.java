@@ -40,6 +40,15 @@ public interface TensorSource extends AutoCloseable {
   }
 
   /**
+   * Tensors in memory. Reading copies them; they must live as long as the source is read.
+   *
+   * @param tensors by name
+   */
+  static TensorSource of(Map<String, Tensor> tensors) {
+    return new MemoryTensors(tensors);
+  }
+
+  /**
    * Opens a safetensors file, a sharded checkpoint ({@code *.json}), or a folder that holds one of
    * them under a name that diffusers or transformers uses. Files without a variant in their name
    * come before those of the variant {@code fp16}, and single files before shards.

@@ -1,0 +1,169 @@
+// SPDX-License-Identifier: Apache-2.0
+package io.sfumato.models.adapter;
+
+import com.fasterxml.jackson.core.JsonProcessingException;
+import com.fasterxml.jackson.databind.json.JsonMapper;
+import io.sfumato.tensor.DType;
+import io.sfumato.tensor.Scope;
+import io.sfumato.tensor.Tensor;
+import io.sfumato.tensor.io.SafeTensors;
+import java.nio.file.Path;
+import java.util.LinkedHashMap;
+import java.util.Map;
+import java.util.TreeMap;
+import java.util.function.UnaryOperator;
+
+/**
+ * Adapters as one safetensors file in the dialects of diffusers and kohya. PEFT's folders are
+ * {@link PeftFolder}'s business. Every file says with which α it was trained.
+ */
+public final class AdapterWriter {
+  private AdapterWriter() {}
+
+  /**
+   * Writes {@code pytorch_lora_weights.safetensors} as diffusers does: {@code
+   * unet.<layer>.lora_A.weight}, and the settings, α among them, in the metadata.
+   *
+   * @param set LoRA or DoRA without Tucker cores
+   * @param component the model's name in diffusers
+   * @param file where to
+   * @throws IllegalArgumentException if diffusers has no form for the kind
+   */
+  public static void saveDiffusers(AdapterSet set, AdapterFile.Component component, Path file) {
+    Map<String, Tensor> tensors = new LinkedHashMap<>();
+    set.stateDict().forEach((name, value) -> tensors.put(component.dotted() + "." + name, value));
+    Map<String, Object> settings = new TreeMap<>();
+    Map<String, Object> ranks = new TreeMap<>();
+    Map<String, Object> alphas = new TreeMap<>();
+    Lora first = null;
+    for (Map.Entry<String, AdapterKind> e : set.kinds().entrySet()) {
+      Lora lora = loraOf(e.getKey(), e.getValue(), "diffusers");
+      if (lora.tucker()) {
+        throw new IllegalArgumentException(e.getKey() + ": diffusers has no Tucker cores");
+      }
+      if (first == null) {
+        first = lora;
+        settings.put("r", lora.rank());
+        settings.put("lora_alpha", lora.alpha());
+        settings.put("use_rslora", lora.rankStabilized());
+        settings.put("use_dora", e.getValue() instanceof Dora);
+      } else if (lora.rankStabilized() != first.rankStabilized()) {
+        throw new IllegalArgumentException(e.getKey() + ": some scales are of rsLoRA, some not");
+      }
+      String key = "^" + e.getKey().replace(".", "\\.");
+      if (lora.rank() != first.rank()) {
+        ranks.put(key, lora.rank());
+      }
+      if (lora.alpha() != first.alpha()) {
+        alphas.put(key, lora.alpha());
+      }
+    }
+    settings.put("rank_pattern", ranks);
+    settings.put("alpha_pattern", alphas);
+    settings.put("target_modules", set.kinds().keySet());
+    Map<String, Object> prefixed = new TreeMap<>();
+    settings.forEach((key, value) -> prefixed.put(component.dotted() + "." + key, value));
+    String json;
+    try {
+      json = JsonMapper.builder().build().writeValueAsString(prefixed);
+    } catch (JsonProcessingException e) {
+      throw new IllegalStateException(e);
+    }
+    SafeTensors.save(file, tensors, Map.of("format", "pt", DiffusersMetadata.KEY, json));
+  }
+
+  /**
+   * Writes a file in kohya's dialect, as web interfaces and LyCORIS read it: {@code
+   * lora_unet_<layer_with_underscores>.lora_down.weight} and {@code .alpha} for each layer.
+   *
+   * @param set LoRA (with Tucker cores, too), DoRA, LoHa or LoKr
+   * @param component the model's prefix in kohya's names
+   * @param nameOf the name of a layer in the file, with dots, for its path; {@link
+   *     UnaryOperator#identity} but for SDXL, whose files use the original checkpoint's names
+   * @param dtype the type of the tensors; F16 is usual
+   * @param file where to
+   * @throws IllegalArgumentException if kohya and LyCORIS have no form for a kind
+   */
+  public static void saveKohya(
+      AdapterSet set,
+      AdapterFile.Component component,
+      UnaryOperator<String> nameOf,
+      DType dtype,
+      Path file) {
+    try (Scope scope = Scope.open()) {
+      Map<String, Tensor> tensors = new LinkedHashMap<>();
+      set.parts()
+          .forEach(
+              (path, part) -> {
+                String name = component.flat() + "_" + nameOf.apply(path).replace('.', '_') + ".";
+                AdapterKind kind = kindOf(set, path);
+                double alpha = alphaOf(path, kind);
+                tensors.put(name + "alpha", Tensor.of(new double[] {alpha}, 1).reshape().to(dtype));
+                part.stateDict()
+                    .forEach(
+                        (full, value) -> {
+                          String factor = full.substring(path.length() + 1);
+                          Tensor scaled =
+                              factor.equals("lokr_w1") ? value.mul(scaleOfW1(part)) : value;
+                          tensors.put(name + kohyaName(factor), scaled.to(dtype));
+                        });
+              });
+      SafeTensors.save(file, tensors, metadata(set));
+    }
+  }
+
+  private static AdapterKind kindOf(AdapterSet set, String path) {
+    AdapterKind kind = set.kinds().get(path);
+    if (kind == null) {
+      throw new IllegalStateException("no kind at " + path);
+    }
+    return kind;
+  }
+
+  /** The α whose quotient by the rank is the scale, as kohya and LyCORIS read it. */
+  private static double alphaOf(String path, AdapterKind kind) {
+    return switch (kind) {
+      case Loha loha -> loha.alpha();
+      case Lokr lokr -> lokr.alpha();
+      case Lokr.Stored stored -> stored.scale() * stored.plan().rank();
+      default -> {
+        Lora lora = loraOf(path, kind, "kohya");
+        if (lora.bias()) {
+          throw new IllegalArgumentException(path + ": kohya has no bias on B");
+        }
+        yield lora.scale() * lora.rank(); // rsLoRA is folded into it
+      }
+    };
+  }
+
+  /** LyCORIS computes with scale 1 where neither factor is decomposed, so W₁ takes the scale in. */
+  private static double scaleOfW1(LayerAdapter part) {
+    return part instanceof Lokr.Part lokr && lokr.isFull() ? lokr.scale() : 1;
+  }
+
+  private static Lora loraOf(String path, AdapterKind kind, String dialect) {
+    return switch (kind) {
+      case Lora lora -> lora;
+      case Dora dora -> dora.lora();
+      default ->
+          throw new IllegalArgumentException(path + ": " + dialect + " has no form for " + kind);
+    };
+  }
+
+  private static String kohyaName(String factor) {
+    return switch (factor) {
+      case "lora_A.weight" -> "lora_down.weight";
+      case "lora_B.weight" -> "lora_up.weight";
+      case "lora_magnitude_vector" -> "dora_scale";
+      default -> factor;
+    };
+  }
+
+  private static Map<String, String> metadata(AdapterSet set) {
+    AdapterKind first = set.kinds().values().iterator().next();
+    boolean lycoris = !(first instanceof Lora lora && !lora.tucker());
+    Map<String, String> metadata = new LinkedHashMap<>();
+    metadata.put("ss_network_module", lycoris ? "lycoris.kohya" : "networks.lora");
+    return metadata;
+  }
+}
