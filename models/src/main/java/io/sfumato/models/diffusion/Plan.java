@@ -31,10 +31,6 @@ public final class Plan {
     this.begin = begin;
     this.initialSigma = initialSigma;
     this.count = count;
-    if (begin >= times.length) {
-      throw new IllegalArgumentException(
-          "no steps remain: strength times " + count + " steps is less than one");
-    }
   }
 
   /** A plan in timesteps of the noise schedule. */

@@ -65,7 +65,12 @@ public record Steps(
 
   /** The first step that is gone, as image-to-image pipelines of ε and v networks count. */
   int first() {
-    return Math.max(count - Math.min((int) (count * strength), count), 0);
+    int first = Math.max(count - Math.min((int) (count * strength), count), 0);
+    if (first == count) {
+      throw new IllegalArgumentException(
+          "no steps remain: strength " + strength + " of " + count + " steps is less than one");
+    }
+    return first;
   }
 
   /** The same as pipelines of flows count, which round the other way. */
