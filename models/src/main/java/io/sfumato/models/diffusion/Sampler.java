@@ -75,6 +75,7 @@ public interface Sampler {
     try (Run run = start(plan, source)) {
       for (int i = plan.begin(); i < plan.calls(); i++) {
         Tensor before = now;
+        boolean advanced = false;
         boolean goOn;
         Scope scope = Scope.open();
         try {
@@ -83,6 +84,7 @@ public interface Sampler {
           Run.Stepped after = run.step(output, before, i);
           after.next().storage().retain();
           now = after.next();
+          advanced = true;
           goOn =
               listener.step(
                   new Listener.Progress(
@@ -93,7 +95,7 @@ public interface Sampler {
                       after.x0()));
         } finally {
           scope.close();
-          if (now != before) {
+          if (advanced) {
             before.storage().release();
           }
         }
