@@ -21,7 +21,8 @@ import org.jspecify.annotations.Nullable;
  * al. 2023, <a href="https://arxiv.org/abs/2306.07280">arXiv:2306.07280</a>; version 2, Qiu et al.
  * 2025, <a href="https://arxiv.org/abs/2506.19847">arXiv:2506.19847</a>). {@code oft_R.weight} is
  * [blocks, b (b - 1) / 2], the strict upper triangles, row by row, of skew matrices Q = U - Uᵀ. A
- * convolution's inputs are its patches, in · kh · kw.
+ * convolution's inputs are its patches, in · kh · kw, and its weight is turned as PEFT does when it
+ * merges; PEFT's own forward sums turned patches where they overlap, which is something else.
  *
  * <p>{@code R = (I - Q)(I + Q)⁻¹} exactly, or by the Neumann series {@code I + 2Q + 2Q² + … +
  * Qⁿ⁻¹}, which tends to {@code (I + Q)(I - Q)⁻¹}: the two turn opposite ways, in PEFT as here, so

@@ -172,14 +172,16 @@ public final class PeftFolder {
     return config;
   }
 
-  /** AdaLoRA's pruned ranks are lists of truth values; those that are left are all true. */
+  /** AdaLoRA's pruned ranks are lists of truth values: as many true as are left of the first. */
   private static void keptRanks(Map<String, PeftForm> forms, Map<String, Object> config) {
     int initial = ((Number) config.getOrDefault("init_r", 12)).intValue();
     Map<String, Object> kept = new TreeMap<>();
     forms.forEach(
         (path, form) -> {
           if (form.rank() != initial) {
-            kept.put(path + ".lora_E", Collections.nCopies(form.rank(), true));
+            List<Boolean> flags = new ArrayList<>(Collections.nCopies(form.rank(), true));
+            flags.addAll(Collections.nCopies(initial - form.rank(), false));
+            kept.put(path + ".lora_E", flags);
           }
         });
     config.put("target_r", forms.values().stream().mapToInt(PeftForm::rank).sum() / forms.size());

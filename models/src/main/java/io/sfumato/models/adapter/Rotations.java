@@ -35,18 +35,25 @@ final class Rotations {
     return eye.sub(q).matmul(Linalg.inverse(eye.add(q)));
   }
 
-  /** {@code I + 2Q + 2Q² + … + Qⁿ⁻¹}: the last term once, the others twice. */
+  /**
+   * {@code I + 2Q + 2Q² + … + Qⁿ⁻¹}, the last term once: PEFT's series, which has four terms for n
+   * = 3 as for n = 4, and {@code I + 2Q} for n = 2.
+   */
   static Tensor neumann(Tensor q, int terms) {
-    Tensor r = eye(q).add(q.mul(terms > 2 ? 2 : 1)); // as PEFT; one term is the identity
     if (terms < 2) {
-      return r.sub(q);
+      return q.mul(0).add(eye(q));
     }
-    Tensor power = q;
-    for (int i = 2; i < terms; i++) {
+    Tensor r = eye(q).add(q.mul(2));
+    if (terms == 2) {
+      return r;
+    }
+    Tensor power = q.matmul(q);
+    r = r.add(power.mul(2));
+    for (int i = 3; i < terms - 1; i++) {
       power = power.matmul(q);
-      r = r.add(i < terms - 1 ? power.mul(2) : power);
+      r = r.add(power.mul(2));
     }
-    return r;
+    return r.add(power.matmul(q));
   }
 
   static Tensor eye(Tensor like) {

@@ -11,17 +11,12 @@ import io.sfumato.autograd.Autograd;
 import io.sfumato.autograd.Gradients;
 import io.sfumato.models.adapter.AdapterSet;
 import io.sfumato.models.adapter.PeftFolder;
-import io.sfumato.models.nn.Conv2d;
-import io.sfumato.models.nn.Embedding;
-import io.sfumato.models.nn.Linear;
 import io.sfumato.models.nn.ModelConfig;
-import io.sfumato.models.nn.Module;
 import io.sfumato.tensor.Parameter;
 import io.sfumato.tensor.Scope;
 import io.sfumato.tensor.Tensor;
 import io.sfumato.tensor.io.SafeTensors;
 import io.sfumato.tensor.io.Weights;
-import io.sfumato.tensor.ops.NN;
 import io.sfumato.tensor.ops.Num;
 import java.io.IOException;
 import java.nio.file.Files;
@@ -38,32 +33,6 @@ import org.junit.jupiter.api.TestFactory;
 
 /** Adapters against PEFT: outputs, every gradient, merged weights, and the way back. */
 class GoldenPeftTest {
-  /** The small model that the files were made with. */
-  private static final class Base extends Module {
-    private final Embedding emb;
-    private final Linear lin1;
-    private final Linear lin2;
-    private final Conv2d conv1;
-    private final Conv2d conv2;
-
-    Base(Weights weights) {
-      super(weights);
-      emb = child("emb", w -> new Embedding(w, 10, 12));
-      lin1 = child("lin1", w -> new Linear(w, 12, 20));
-      lin2 = child("lin2", w -> new Linear(w, 20, 36, false));
-      conv1 = child("conv1", w -> new Conv2d(w, 4, 8, 3));
-      conv2 = child("conv2", w -> new Conv2d(w, 8, 6, 1));
-    }
-
-    Tensor call(Tensor x, Tensor ids) {
-      return call(
-          () -> {
-            Tensor h = lin2.call(NN.silu(lin1.call(x.add(emb.call(ids))))); // [B, 36]
-            return conv2.call(NN.silu(conv1.call(h.reshape(-1, 4, 3, 3)))); // [B, 6, 3, 3]
-          });
-    }
-  }
-
   @TestFactory
   Stream<DynamicTest> everyKind() throws IOException {
     try (Stream<Path> folders = Files.list(Golden.folder().resolve("adapters/peft"))) {
@@ -80,7 +49,7 @@ class GoldenPeftTest {
 
   private static void compare(Path folder) {
     try (Weights weights = Weights.open(folder.resolve("base.safetensors"));
-        Base base = new Base(weights);
+        PeftBase base = new PeftBase(weights);
         SafeTensors io = SafeTensors.open(folder.resolve("io.safetensors"));
         Scope scope = Scope.open()) {
       Tensor x = io.read("in.x");
@@ -104,7 +73,7 @@ class GoldenPeftTest {
   }
 
   private static void gradients(
-      Base base, AdapterSet set, SafeTensors io, Tensor x, Tensor ids, double scale) {
+      PeftBase base, AdapterSet set, SafeTensors io, Tensor x, Tensor ids, double scale) {
     Tensor cotangent = io.read("g.y");
     List<Parameter> wanted = new ArrayList<>(set.parameters());
     wanted.addAll(base.parameters());
@@ -175,7 +144,7 @@ class GoldenPeftTest {
         outer);
   }
 
-  private static void merging(Base base, AdapterSet set, SafeTensors io, Tensor x, Tensor ids) {
+  private static void merging(PeftBase base, AdapterSet set, SafeTensors io, Tensor x, Tensor ids) {
     Map<String, float[]> before = new LinkedHashMap<>();
     base.stateDict().forEach((name, value) -> before.put(name, value.toFloatArray()));
     set.merge();
