@@ -192,10 +192,10 @@ public final class NN extends Losses {
 
   /**
    * Batch normalisation (Ioffe and Szegedy 2015): {@code y = (x - mean) / sqrt(var + eps) w + b}
-   * per channel. While training, mean and biased variance are the batch's, and the running ones are
-   * updated in place, {@code running = (1 - momentum) running + momentum batch}, with the unbiased
-   * variance; otherwise they are the running ones. In training this is {@link GroupNorm} with a
-   * group per channel, of the batch seen as one image, so it has that op's backward.
+   * per channel. While training, mean and biased variance are the batch's (it is {@link GroupNorm}
+   * of the batch as one image), and the running ones follow in place, {@code running = (1 -
+   * momentum) running + momentum batch}, with the unbiased variance; else they are the running
+   * ones.
    *
    * @param x [N, C, ...]
    * @param runningMean [C]
