@@ -130,7 +130,7 @@ class TrainVaeAndGanTest {
     Outcome resumed = train(TrainGan::run, "--steps", "4", "--resume");
     assertEquals(0, resumed.code, resumed.text);
     assertArrayEquals(whole, Files.readAllBytes(folder.resolve("checkpoint/model.safetensors")));
-    Outcome other = train(TrainGan::run, "--steps", "5", "--resume", "--r1", "1");
+    Outcome other = train(TrainGan::run, "--steps", "5", "--resume", "--r1", "2");
     assertEquals(2, other.code, other.text);
     assertTrue(other.text.contains("the checkpoint is of another configuration"), other.text);
   }

@@ -194,8 +194,7 @@ public final class NN extends Losses {
    * Batch normalisation (Ioffe and Szegedy 2015): {@code y = (x - mean) / sqrt(var + eps) w + b}
    * per channel. While training, mean and biased variance are the batch's (it is {@link GroupNorm}
    * of the batch as one image), and the running ones follow in place, {@code running = (1 -
-   * momentum) running + momentum batch}, with the unbiased variance; else they are the running
-   * ones.
+   * momentum) running + momentum batch}, with the unbiased variance; else these are used.
    *
    * @param x [N, C, ...]
    * @param runningMean [C]
