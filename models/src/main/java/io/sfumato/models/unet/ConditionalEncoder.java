@@ -26,7 +26,7 @@ import java.util.stream.Stream;
 import org.jspecify.annotations.Nullable;
 
 /**
- * What {@link UNet2DCondition} has in common with control networks: the embeddings, the way down
+ * What {@link UNet2DCondition} and {@link ControlNet} have in common: the embeddings, the way down
  * and the middle.
  */
 abstract class ConditionalEncoder extends Module {

@@ -15,8 +15,8 @@ import org.jspecify.annotations.Nullable;
  * @param textEmbeds pooled text of Stable Diffusion XL [B, D]
  * @param timeIds its sizes: original height and width, crop's top and left, target height and width
  *     [B, 6]
- * @param downResiduals added to the results of the way down that the way up takes, as control
- *     networks give them: one for each, in the order of the way down; empty for none
+ * @param downResiduals added to the results of the way down that the way up takes, as {@link
+ *     ControlNet} gives them: one for each, in the order of the way down; empty for none
  * @param midResidual added to the result of the middle, or null
  */
 public record UNetConditions(
