@@ -189,25 +189,30 @@ public final class LayerNormKernel {
   }
 
   private static void finish(Affine a, Gradients out, double[] total) {
-    int n = a.n;
-    for (int j = 0; j < n; j++) {
-      double dw = 0;
-      double db = 0;
-      double w = optional(a.weight, j * 4L, 1f);
-      double bias = optional(a.bias, j * 4L, 0f);
-      for (int b = 0; b < a.batches; b++) {
-        double gain = total[b * 2 * n + j];
-        double shift = total[(b * 2 + 1) * n + j];
-        double factor = 1 + optional(a.scale, (b * a.modulationStride + j) * 4, 0f);
-        dw += gain * factor;
-        db += shift * factor;
-        long at = (b * out.modulationStride + j) * 4;
-        putOptional(out.scale, at, gain * w + shift * bias);
-        putOptional(out.shift, at, shift);
-      }
-      putOptional(out.weight, j * 4L, dw);
-      putOptional(out.bias, j * 4L, db);
+    for (int j = 0; j < a.n; j++) {
+      finish(a, out, total, j);
     }
+  }
+
+  /** Of one column; apart, so that it is compiled after few calls. */
+  private static void finish(Affine a, Gradients out, double[] total, int j) {
+    int n = a.n;
+    double dw = 0;
+    double db = 0;
+    double w = optional(a.weight, j * 4L, 1f);
+    double bias = optional(a.bias, j * 4L, 0f);
+    for (int b = 0; b < a.batches; b++) {
+      double gain = total[b * 2 * n + j];
+      double shift = total[(b * 2 + 1) * n + j];
+      double factor = 1 + optional(a.scale, (b * a.modulationStride + j) * 4, 0f);
+      dw += gain * factor;
+      db += shift * factor;
+      long at = (b * out.modulationStride + j) * 4;
+      putOptional(out.scale, at, gain * w + shift * bias);
+      putOptional(out.shift, at, shift);
+    }
+    putOptional(out.weight, j * 4L, dw);
+    putOptional(out.bias, j * 4L, db);
   }
 
   private static void putOptional(long base, long offset, double value) {

@@ -188,16 +188,16 @@ final class ExpVectors {
    * As {@link #shiftedRow}, for arguments that are not positive; returns the sum of the results.
    */
   static double shiftedRowSum(long x, float shift, long t, int n) {
-    long pad = Lanes.lastPad();
+    float[] sums = Lanes.sums();
     double sum = 0;
     for (int i = 0; i < n; i += SUMMED) {
-      blockSum(x + i * 4L, shift, t + i * 4L, Math.min(SUMMED, n - i), pad);
-      sum += Lanes.sum(pad);
+      blockSum(x + i * 4L, shift, t + i * 4L, Math.min(SUMMED, n - i), sums);
+      sum += Lanes.sum(sums, 0);
     }
     return sum;
   }
 
-  private static void blockSum(long x, float shift, long t, int n, long out) {
+  private static void blockSum(long x, float shift, long t, int n, float[] out) {
     int whole = Lanes.whole(n);
     FloatVector sum = all(0f);
     for (int i = 0; i < whole; i += N) {
@@ -208,20 +208,20 @@ final class ExpVectors {
       sum = sum.add(e);
       store(e, t + i * 4L);
     }
-    store(sum, out);
+    sum.intoArray(out, 0);
     if (whole < n) {
       addRest(x + whole * 4L, shift, t + whole * 4L, n - whole, out);
     }
   }
 
-  private static void addRest(long x, float shift, long t, int n, long out) {
+  private static void addRest(long x, float shift, long t, int n, float[] out) {
     VectorMask<Float> m = Lanes.first(n);
     FloatVector v = load(x, m).sub(shift);
     FloatVector z = rounded(v);
     FloatVector r = remainder(z, v);
     FloatVector e = vanishing(scaled(lower(upper(r), r), z), v);
     store(e, t, m);
-    store(load(out).add(e, m), out);
+    FloatVector.fromArray(Lanes.F, out, 0).add(e, m).intoArray(out, 0);
   }
 
   /** {@code t = e^(-|x|)}. */

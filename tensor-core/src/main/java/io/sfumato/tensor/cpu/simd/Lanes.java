@@ -33,6 +33,14 @@ final class Lanes {
   private static final ThreadLocal<MemorySegment> PADS =
       ThreadLocal.withInitial(() -> Arena.ofAuto().allocate(PAD_SLOTS * 64L + 8L * BLOCK, 64));
 
+  /** Floats per slot of {@link #sums}: the longest vector. */
+  static final int SLOT = 16;
+
+  private static final int SUM_SLOTS = 8;
+
+  private static final ThreadLocal<float[]> SUMS =
+      ThreadLocal.withInitial(() -> new float[(SUM_SLOTS + 1) * SLOT]);
+
   private Lanes() {}
 
   static FloatVector load(long address) {
@@ -96,28 +104,37 @@ final class Lanes {
   }
 
   /**
-   * The sum of all lanes in double, always in the same order ({@code reduceLanes} promises none).
+   * Space for sums, {@value #SUM_SLOTS} slots of {@link #SLOT} floats, owned by the calling thread.
+   * On the Java heap, where reading a float costs the compiler a few nodes; an access to native
+   * memory costs it fifty, and its budget for a method ends when many sums are inlined.
    */
-  static double sum(FloatVector v) {
-    long pad = lastPad();
-    store(v, pad);
-    return sum(pad);
+  static float[] sums() {
+    return SUMS.get();
   }
 
   /**
-   * The sum of a vector in memory: four parts in f32, they in double. Plain floats, for a caller
+   * The sum of all lanes in double, always in the same order ({@code reduceLanes} promises none).
+   */
+  static double sum(FloatVector v) {
+    float[] sums = sums();
+    v.intoArray(sums, SUM_SLOTS * SLOT);
+    return sum(sums, SUM_SLOTS * SLOT);
+  }
+
+  /**
+   * The sum of a vector in a slot: four parts in f32, they in double. Plain floats, for a caller
    * that has compiled much already boxes vectors here.
    */
-  static double sum(long v) {
-    float s0 = Memory.getFloat(v);
-    float s1 = Memory.getFloat(v + 4);
-    float s2 = Memory.getFloat(v + 8);
-    float s3 = Memory.getFloat(v + 12);
-    for (long at = v + 16; at < v + 4L * N; at += 16) {
-      s0 += Memory.getFloat(at);
-      s1 += Memory.getFloat(at + 4);
-      s2 += Memory.getFloat(at + 8);
-      s3 += Memory.getFloat(at + 12);
+  static double sum(float[] v, int slot) {
+    float s0 = v[slot];
+    float s1 = v[slot + 1];
+    float s2 = v[slot + 2];
+    float s3 = v[slot + 3];
+    for (int i = slot + 4; i < slot + N; i += 4) {
+      s0 += v[i];
+      s1 += v[i + 1];
+      s2 += v[i + 2];
+      s3 += v[i + 3];
     }
     return ((double) s0 + s1) + ((double) s2 + s3);
   }

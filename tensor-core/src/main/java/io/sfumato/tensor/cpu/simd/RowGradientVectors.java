@@ -1,14 +1,15 @@
 // SPDX-License-Identifier: Apache-2.0
 package io.sfumato.tensor.cpu.simd;
 
+import static io.sfumato.tensor.cpu.simd.Lanes.F;
 import static io.sfumato.tensor.cpu.simd.Lanes.N;
+import static io.sfumato.tensor.cpu.simd.Lanes.SLOT;
 import static io.sfumato.tensor.cpu.simd.Lanes.all;
 import static io.sfumato.tensor.cpu.simd.Lanes.first;
 import static io.sfumato.tensor.cpu.simd.Lanes.load;
 import static io.sfumato.tensor.cpu.simd.Lanes.store;
 import static io.sfumato.tensor.cpu.simd.Lanes.whole;
 
-import io.sfumato.tensor.cpu.Memory;
 import jdk.incubator.vector.FloatVector;
 import jdk.incubator.vector.VectorMask;
 
@@ -18,8 +19,6 @@ import jdk.incubator.vector.VectorMask;
  * budget. The methods for one row make the same steps in the same order.
  */
 final class RowGradientVectors {
-  private static final long SLOT = 64;
-
   private RowGradientVectors() {}
 
   static void run(
@@ -33,37 +32,36 @@ final class RowGradientVectors {
       boolean centred,
       long gain,
       long shift) {
-    long pad = Lanes.pads();
+    float[] sums = Lanes.sums();
     long stride = n * 4L;
     int r = 0;
     for (; r < rows - 1; r += 2) {
-      sums2(x + r * stride, dy + r * stride, n, stats, r, weight, gain, shift, pad + r * SLOT);
+      sums2(x + r * stride, dy + r * stride, n, stats, r, weight, gain, shift, sums, r * SLOT);
     }
     if (r < rows) {
       long at = r * stride;
       float rstd = stats[2 * r + 1];
-      long out = pad + r * SLOT;
-      sums1(x + at, dy + at, n, stats[2 * r], rstd, weight, gain, shift, out);
+      sums1(x + at, dy + at, n, stats[2 * r], rstd, weight, gain, shift, sums, r * SLOT);
     }
     for (r = 0; r < rows; r++) {
       double rstd = stats[2 * r + 1];
-      long slot = pad + r * SLOT;
-      double g = Lanes.sum(slot) / n;
-      double gx = Lanes.sum(slot + 4 * SLOT) / n;
-      Memory.putFloat(slot, centred ? (float) -(g * rstd) : 0f);
-      Memory.putFloat(slot + 4 * SLOT, (float) -(gx * rstd * rstd));
+      int slot = r * SLOT;
+      double g = Lanes.sum(sums, slot) / n;
+      double gx = Lanes.sum(sums, slot + 4 * SLOT) / n;
+      sums[slot] = centred ? (float) -(g * rstd) : 0f;
+      sums[slot + 4 * SLOT] = (float) -(gx * rstd * rstd);
     }
     for (r = 0; r < rows - 1; r += 2) {
       long at = r * stride;
-      gradient2(x + at, dy + at, dx + at, n, stats, r, weight, pad + r * SLOT);
+      gradient2(x + at, dy + at, dx + at, n, stats, r, weight, sums, r * SLOT);
     }
     if (r < rows) {
       long at = r * stride;
-      gradient(x + at, dy + at, dx + at, n, stats, r, weight, pad + r * SLOT);
+      gradient(x + at, dy + at, dx + at, n, stats, r, weight, sums, r * SLOT);
     }
   }
 
-  /** Sums of g to {@code out}, of {@code g x̂} four slots on; adds to the columns' sums. */
+  /** Sums of g to {@code slot}, of {@code g x̂} four slots on; adds to the columns' sums. */
   private static void sums2(
       long x,
       long dy,
@@ -73,7 +71,8 @@ final class RowGradientVectors {
       long weight,
       long gain,
       long shift,
-      long out) {
+      float[] out,
+      int slot) {
     long stride = n * 4L;
     FloatVector m0 = all(stats[2 * row + 2 * 0]);
     FloatVector m1 = all(stats[2 * row + 2 * 1]);
@@ -100,17 +99,17 @@ final class RowGradientVectors {
       q0 = h0.fma(d0, q0);
       q1 = h1.fma(d1, q1);
     }
-    store(s0, out + 0 * SLOT);
-    store(s1, out + 1 * SLOT);
-    store(q0, out + (4 + 0) * SLOT);
-    store(q1, out + (4 + 1) * SLOT);
+    s0.intoArray(out, slot);
+    s1.intoArray(out, slot + SLOT);
+    q0.intoArray(out, slot + 4 * SLOT);
+    q1.intoArray(out, slot + 5 * SLOT);
     for (int r = 0; whole < n && r < 2; r++) {
       long c = whole * 4L;
       long at = r * stride + c;
       float mean = stats[2 * (row + r)];
       float rstd = stats[2 * (row + r) + 1];
-      long to = out + r * SLOT;
-      rest(x + at, dy + at, n - whole, mean, rstd, weight + c, gain + c, shift + c, to);
+      int to = slot + r * SLOT;
+      rest(x + at, dy + at, n - whole, mean, rstd, weight + c, gain + c, shift + c, out, to);
     }
   }
 
@@ -123,7 +122,8 @@ final class RowGradientVectors {
       long weight,
       long gain,
       long shift,
-      long out) {
+      float[] out,
+      int slot) {
     FloatVector s = all(0f);
     FloatVector q = all(0f);
     int whole = whole(n);
@@ -137,11 +137,11 @@ final class RowGradientVectors {
       s = s.add(d);
       q = h.fma(d, q);
     }
-    store(s, out);
-    store(q, out + 4 * SLOT);
+    s.intoArray(out, slot);
+    q.intoArray(out, slot + 4 * SLOT);
     if (whole < n) {
       long c = whole * 4L;
-      rest(x + c, dy + c, n - whole, mean, rstd, weight + c, gain + c, shift + c, out);
+      rest(x + c, dy + c, n - whole, mean, rstd, weight + c, gain + c, shift + c, out, slot);
     }
   }
 
@@ -155,32 +155,42 @@ final class RowGradientVectors {
       long weight,
       long gain,
       long shift,
-      long out) {
+      float[] out,
+      int slot) {
     VectorMask<Float> m = first(n);
     FloatVector h = load(x, m).sub(mean).mul(rstd);
     FloatVector d = load(dy, m);
     store(h.fma(d, load(gain, m)), gain, m);
     store(load(shift, m).add(d), shift, m);
     d = d.mul(load(weight, m));
-    store(load(out).add(d), out);
-    store(h.fma(d, load(out + 4 * SLOT)), out + 4 * SLOT);
+    FloatVector.fromArray(F, out, slot).add(d).intoArray(out, slot);
+    int products = slot + 4 * SLOT;
+    h.fma(d, FloatVector.fromArray(F, out, products)).intoArray(out, products);
   }
 
   /**
    * {@code dx = rstd dy weight + (x - mean) slope + constant} for two rows; the constants lie in
-   * the slots at {@code lines}, the slopes four slots on.
+   * {@code lines} from {@code slot} on, the slopes four slots on.
    */
   private static void gradient2(
-      long x, long dy, long dx, int n, float[] stats, int row, long weight, long lines) {
+      long x,
+      long dy,
+      long dx,
+      int n,
+      float[] stats,
+      int row,
+      long weight,
+      float[] lines,
+      int slot) {
     long stride = n * 4L;
     FloatVector m0 = all(stats[2 * row]);
     FloatVector m1 = all(stats[2 * row + 2]);
     FloatVector r0 = all(stats[2 * row + 1]);
     FloatVector r1 = all(stats[2 * row + 3]);
-    FloatVector c0 = all(Memory.getFloat(lines));
-    FloatVector c1 = all(Memory.getFloat(lines + SLOT));
-    FloatVector s0 = all(Memory.getFloat(lines + 4 * SLOT));
-    FloatVector s1 = all(Memory.getFloat(lines + 5 * SLOT));
+    FloatVector c0 = all(lines[slot]);
+    FloatVector c1 = all(lines[slot + SLOT]);
+    FloatVector s0 = all(lines[slot + 4 * SLOT]);
+    FloatVector s1 = all(lines[slot + 5 * SLOT]);
     int whole = whole(n);
     for (int i = 0; i < whole; i += N) {
       long at = i * 4L;
@@ -193,16 +203,25 @@ final class RowGradientVectors {
     for (int r = 0; whole < n && r < 2; r++) {
       long c = whole * 4L;
       long at = r * stride + c;
-      gradient(x + at, dy + at, dx + at, n - whole, stats, row + r, weight + c, lines + r * SLOT);
+      int line = slot + r * SLOT;
+      gradient(x + at, dy + at, dx + at, n - whole, stats, row + r, weight + c, lines, line);
     }
   }
 
   /** As {@link #gradient2} for one row. */
   private static void gradient(
-      long x, long dy, long dx, int n, float[] stats, int row, long weight, long lines) {
+      long x,
+      long dy,
+      long dx,
+      int n,
+      float[] stats,
+      int row,
+      long weight,
+      float[] lines,
+      int slot) {
     float mean = stats[2 * row];
-    FloatVector vc = all(Memory.getFloat(lines));
-    FloatVector vs = all(Memory.getFloat(lines + 4 * SLOT));
+    FloatVector vc = all(lines[slot]);
+    FloatVector vs = all(lines[slot + 4 * SLOT]);
     FloatVector vr = all(stats[2 * row + 1]);
     int whole = whole(n);
     for (int i = 0; i < whole; i += N) {

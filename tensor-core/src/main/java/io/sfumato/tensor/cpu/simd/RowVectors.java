@@ -1,7 +1,9 @@
 // SPDX-License-Identifier: Apache-2.0
 package io.sfumato.tensor.cpu.simd;
 
+import static io.sfumato.tensor.cpu.simd.Lanes.F;
 import static io.sfumato.tensor.cpu.simd.Lanes.N;
+import static io.sfumato.tensor.cpu.simd.Lanes.SLOT;
 import static io.sfumato.tensor.cpu.simd.Lanes.all;
 import static io.sfumato.tensor.cpu.simd.Lanes.first;
 import static io.sfumato.tensor.cpu.simd.Lanes.load;
@@ -24,12 +26,10 @@ final class RowVectors {
   /** Columns whose squares are summed in f32 before the sum goes on in double. */
   private static final int SUMMED = 4096;
 
-  private static final long SLOT = 64;
-
   private RowVectors() {}
 
   static void moments(long x, int rows, int n, double[] out) {
-    long pad = Lanes.pads();
+    float[] sums = Lanes.sums();
     long stride = n * 4L;
     float c0 = Pilot.of(x, n);
     if (rows == RowLoops.GROUP) {
@@ -38,34 +38,34 @@ final class RowVectors {
       float c3 = Pilot.of(x + 3 * stride, n);
       Arrays.fill(out, 0, 2 * RowLoops.GROUP, 0);
       for (int i = 0; i < n; i += SUMMED) {
-        deviations4(x + i * 4L, stride, Math.min(SUMMED, n - i), c0, c1, c2, c3, pad);
+        deviations4(x + i * 4L, stride, Math.min(SUMMED, n - i), c0, c1, c2, c3, sums);
         for (int r = 0; r < RowLoops.GROUP; r++) {
-          out[2 * r] += Lanes.sum(pad + r * SLOT);
-          out[2 * r + 1] += Lanes.sum(pad + (r + RowLoops.GROUP) * SLOT);
+          out[2 * r] += Lanes.sum(sums, r * SLOT);
+          out[2 * r + 1] += Lanes.sum(sums, (r + RowLoops.GROUP) * SLOT);
         }
       }
-      finish(x, c0, n, out, 0, pad);
-      finish(x + stride, c1, n, out, 2, pad);
-      finish(x + 2 * stride, c2, n, out, 4, pad);
-      finish(x + 3 * stride, c3, n, out, 6, pad);
+      finish(x, c0, n, out, 0, sums);
+      finish(x + stride, c1, n, out, 2, sums);
+      finish(x + 2 * stride, c2, n, out, 4, sums);
+      finish(x + 3 * stride, c3, n, out, 6, sums);
       return;
     }
     for (int r = 0; r < rows; r++) {
       long row = x + r * stride;
       float pilot = Pilot.of(row, n);
-      around(row, pilot, n, out, 2 * r, pad);
-      finish(row, pilot, n, out, 2 * r, pad);
+      around(row, pilot, n, out, 2 * r, sums);
+      finish(row, pilot, n, out, 2 * r, sums);
     }
   }
 
   /** From sums around a pilot to mean and sum around it, if need be by a second pass. */
-  private static void finish(long x, float pilot, int n, double[] out, int at, long pad) {
+  private static void finish(long x, float pilot, int n, double[] out, int at, float[] sums) {
     double s = out[at];
     double q = out[at + 1];
     float c = pilot;
     if (!Pilot.serves(s, q, n)) {
       c = (float) (pilot + s / n);
-      around(x, c, n, out, at, pad);
+      around(x, c, n, out, at, sums);
       s = out[at];
       q = out[at + 1];
     }
@@ -74,13 +74,13 @@ final class RowVectors {
   }
 
   /** {@code Σ (x - c)} and {@code Σ (x - c)²} of one row. */
-  private static void around(long x, float c, int n, double[] out, int at, long pad) {
+  private static void around(long x, float c, int n, double[] out, int at, float[] sums) {
     double s = 0;
     double q = 0;
     for (int i = 0; i < n; i += SUMMED) {
-      deviations1(x + i * 4L, Math.min(SUMMED, n - i), c, pad);
-      s += Lanes.sum(pad);
-      q += Lanes.sum(pad + 4 * SLOT);
+      deviations1(x + i * 4L, Math.min(SUMMED, n - i), c, sums);
+      s += Lanes.sum(sums, 0);
+      q += Lanes.sum(sums, 4 * SLOT);
     }
     out[at] = s;
     out[at + 1] = q;
@@ -88,7 +88,7 @@ final class RowVectors {
 
   /** Sums of {@code x - m} to slots 0 to 3, of its squares to slots 4 to 7. */
   private static void deviations4(
-      long x, long stride, int n, float m0, float m1, float m2, float m3, long out) {
+      long x, long stride, int n, float m0, float m1, float m2, float m3, float[] out) {
     FloatVector s0 = all(0f);
     FloatVector s1 = all(0f);
     FloatVector s2 = all(0f);
@@ -113,20 +113,20 @@ final class RowVectors {
       q2 = d2.fma(d2, q2);
       q3 = d3.fma(d3, q3);
     }
-    store(s0, out + 0 * SLOT);
-    store(s1, out + 1 * SLOT);
-    store(s2, out + 2 * SLOT);
-    store(s3, out + 3 * SLOT);
-    store(q0, out + (4 + 0) * SLOT);
-    store(q1, out + (4 + 1) * SLOT);
-    store(q2, out + (4 + 2) * SLOT);
-    store(q3, out + (4 + 3) * SLOT);
+    s0.intoArray(out, 0 * SLOT);
+    s1.intoArray(out, 1 * SLOT);
+    s2.intoArray(out, 2 * SLOT);
+    s3.intoArray(out, 3 * SLOT);
+    q0.intoArray(out, (4 + 0) * SLOT);
+    q1.intoArray(out, (4 + 1) * SLOT);
+    q2.intoArray(out, (4 + 2) * SLOT);
+    q3.intoArray(out, (4 + 3) * SLOT);
     if (whole < n) {
       long at = x + whole * 4L;
-      rest(at + 0 * stride, n - whole, m0, out + 0 * SLOT);
-      rest(at + 1 * stride, n - whole, m1, out + 1 * SLOT);
-      rest(at + 2 * stride, n - whole, m2, out + 2 * SLOT);
-      rest(at + 3 * stride, n - whole, m3, out + 3 * SLOT);
+      rest(at + 0 * stride, n - whole, m0, out, 0 * SLOT);
+      rest(at + 1 * stride, n - whole, m1, out, 1 * SLOT);
+      rest(at + 2 * stride, n - whole, m2, out, 2 * SLOT);
+      rest(at + 3 * stride, n - whole, m3, out, 3 * SLOT);
     }
   }
 
@@ -134,14 +134,15 @@ final class RowVectors {
    * Adds what is left over after the whole vectors. In a method of its own: with masked operations
    * beside its loop, the accumulators of that loop were boxed in programs that had compiled much.
    */
-  private static void rest(long x, int n, float mean, long out) {
+  private static void rest(long x, int n, float mean, float[] out, int slot) {
     VectorMask<Float> m = first(n);
     FloatVector d = all(0f).blend(load(x, m).sub(mean), m);
-    store(load(out).add(d), out);
-    store(d.fma(d, load(out + 4 * SLOT)), out + 4 * SLOT);
+    FloatVector.fromArray(F, out, slot).add(d).intoArray(out, slot);
+    int squares = slot + 4 * SLOT;
+    d.fma(d, FloatVector.fromArray(F, out, squares)).intoArray(out, squares);
   }
 
-  private static void deviations1(long x, int n, float mean, long out) {
+  private static void deviations1(long x, int n, float mean, float[] out) {
     FloatVector s = all(0f);
     FloatVector q = all(0f);
     int whole = whole(n);
@@ -150,10 +151,10 @@ final class RowVectors {
       s = s.add(d);
       q = d.fma(d, q);
     }
-    store(s, out);
-    store(q, out + 4 * SLOT);
+    s.intoArray(out, 0);
+    q.intoArray(out, 4 * SLOT);
     if (whole < n) {
-      rest(x + whole * 4L, n - whole, mean, out);
+      rest(x + whole * 4L, n - whole, mean, out, 0);
     }
   }
 

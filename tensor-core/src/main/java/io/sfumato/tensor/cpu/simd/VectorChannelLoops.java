@@ -192,13 +192,13 @@ final class VectorChannelLoops implements ChannelLoops {
 
   @Override
   public void planeDeviations(long x, int n, float shift, double[] out) {
-    long pad = Lanes.pads();
-    deviations(x, n, shift, pad);
-    out[0] = Lanes.sum(pad);
-    out[1] = Lanes.sum(pad + 64);
+    float[] sums = Lanes.sums();
+    deviations(x, n, shift, sums);
+    out[0] = Lanes.sum(sums, 0);
+    out[1] = Lanes.sum(sums, Lanes.SLOT);
   }
 
-  private static void deviations(long x, int n, float shift, long out) {
+  private static void deviations(long x, int n, float shift, float[] out) {
     FloatVector c = all(shift);
     FloatVector s0 = all(0f);
     FloatVector s1 = s0;
@@ -232,8 +232,8 @@ final class VectorChannelLoops implements ChannelLoops {
       s0 = s0.add(a);
       q0 = a.fma(a, q0);
     }
-    store(s0, out);
-    store(q0, out + 64);
+    s0.intoArray(out, 0);
+    q0.intoArray(out, Lanes.SLOT);
   }
 
   @Override
@@ -275,13 +275,13 @@ final class VectorChannelLoops implements ChannelLoops {
       SiluVectors.gradientPlane(x, dy, dz, n, mean, scale, bias);
       from = dz;
     }
-    long pad = Lanes.pads();
-    gradientSums(x, from, n, mean, pad);
-    out[0] = Lanes.sum(pad);
-    out[1] = Lanes.sum(pad + 64);
+    float[] sums = Lanes.sums();
+    gradientSums(x, from, n, mean, sums);
+    out[0] = Lanes.sum(sums, 0);
+    out[1] = Lanes.sum(sums, Lanes.SLOT);
   }
 
-  private static void gradientSums(long x, long dz, int n, float mean, long out) {
+  private static void gradientSums(long x, long dz, int n, float mean, float[] out) {
     FloatVector c = all(mean);
     FloatVector a0 = all(0f);
     FloatVector a1 = a0;
@@ -305,8 +305,8 @@ final class VectorChannelLoops implements ChannelLoops {
       a0 = a0.add(g);
       q0 = load(x + i * 4L, m).sub(c).fma(g, q0);
     }
-    store(a0, out);
-    store(q0, out + 64);
+    a0.intoArray(out, 0);
+    q0.intoArray(out, Lanes.SLOT);
   }
 
   @Override

@@ -143,25 +143,33 @@ final class VectorReduceLoops implements ReduceLoops {
 
   @Override
   public void columnTotals(long x, int rows, int n, double[] out, int at) {
-    int half = N / 2;
     int j = 0;
     for (; j <= n - N; j += N) {
-      DoubleVector s0 = DoubleVector.zero(Lanes.D);
-      DoubleVector s1 = s0;
-      for (int r = 0; r < rows; r++) {
-        FloatVector v = load(x + ((long) r * n + j) * 4);
-        s0 = s0.add(v.convertShape(VectorOperators.F2D, Lanes.D, 0));
-        s1 = s1.add(v.convertShape(VectorOperators.F2D, Lanes.D, 1));
-      }
-      s0.intoArray(out, at + j);
-      s1.intoArray(out, at + j + half);
+      columnTotals(x + j * 4L, rows, n * 4L, out, at + j);
     }
     for (; j < n; j++) {
-      double s = 0;
-      for (int r = 0; r < rows; r++) {
-        s += Memory.getFloat(x + ((long) r * n + j) * 4);
-      }
-      out[at + j] = s;
+      out[at + j] = columnTotal(x + j * 4L, rows, n * 4L);
     }
+  }
+
+  // Apart, for the loop over columns runs once per call: it would stay interpreted for long.
+  private static void columnTotals(long x, int rows, long stride, double[] out, int at) {
+    DoubleVector s0 = DoubleVector.zero(Lanes.D);
+    DoubleVector s1 = s0;
+    for (int r = 0; r < rows; r++) {
+      FloatVector v = load(x + r * stride);
+      s0 = s0.add(v.convertShape(VectorOperators.F2D, Lanes.D, 0));
+      s1 = s1.add(v.convertShape(VectorOperators.F2D, Lanes.D, 1));
+    }
+    s0.intoArray(out, at);
+    s1.intoArray(out, at + N / 2);
+  }
+
+  private static double columnTotal(long x, int rows, long stride) {
+    double s = 0;
+    for (int r = 0; r < rows; r++) {
+      s += Memory.getFloat(x + r * stride);
+    }
+    return s;
   }
 }
