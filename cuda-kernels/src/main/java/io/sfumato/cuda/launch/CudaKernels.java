@@ -23,6 +23,7 @@ public final class CudaKernels {
     SortLaunch.addTo(table);
     CodesLaunch.addTo(table);
     ResampleLaunch.addTo(table);
+    UpsampleConvLaunch.addTo(table);
     ElementwiseLaunch.addTo(table);
     ChoiceLaunch.addTo(table);
     GatedLaunch.addTo(table);

@@ -87,6 +87,10 @@ public final class Conv2dKernel {
       long taps = (long) g.kH() * g.kW();
       ConvWindow w = ConvWindow.inputGradient(g);
       convolve(simd, w, dy, weight, taps, g.groupInC() * taps, true, cache, 0, dx);
+    } else if (ConvPhases.serve(g)) {
+      ConvPhases phases = new ConvPhases(simd.gemmTile(), g);
+      long packed = phases.packed(cache, weight, to -> phases.packWeights(weight, to));
+      phases.run(packed, dy, 0, dx);
     } else {
       new ConvInputGradient(simd.gemmTile(), g, dy, weight, dx).run();
     }
@@ -125,7 +129,7 @@ public final class Conv2dKernel {
     if (winograd) {
       new WinogradForward(simd, w, packed).run(x, bias, y);
     } else {
-      new ConvForward(simd.gemmTile(), w, packed, x, bias, y).run();
+      new ConvForward(simd.gemmTile(), w, packed, x, bias, y, ConvForward.Target.dense(w)).run();
     }
   }
 

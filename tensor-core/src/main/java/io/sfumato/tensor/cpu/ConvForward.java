@@ -1,6 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 package io.sfumato.tensor.cpu;
 
+import java.util.function.IntUnaryOperator;
+
 /**
  * A convolution as products of register tiles. The weights are rearranged to panels once; then the
  * workers take blocks of output rows.
@@ -34,7 +36,28 @@ final class ConvForward {
   private final long x;
   private final long bias;
   private final long y;
+  private final Target target;
   private final boolean inPlace;
+
+  /**
+   * Where output pixels lie, in floats: the next of a row, of a column, of an image.
+   *
+   * @param pixel to the right neighbour
+   * @param row to the neighbour below
+   * @param image to the next image
+   */
+  record Target(long pixel, long row, long image) {
+    /** Images that lie dense. */
+    static Target dense(ConvWindow w) {
+      long row = (long) w.outW() * w.outC();
+      return new Target(w.outC(), row, w.outH() * row);
+    }
+
+    /** Whether all pixels of a window are rows of one matrix. */
+    boolean isMatrix(ConvWindow w) {
+      return row == w.outW() * pixel && image == w.outH() * row;
+    }
+  }
 
   /**
    * The weights alone.
@@ -44,7 +67,7 @@ final class ConvForward {
    * @param weights address of {@link #weightFloats} floats of rearranged weights
    */
   ConvForward(GemmTile tile, ConvWindow w, long weights) {
-    this(tile, w, weights, 0, 0, 0);
+    this(tile, w, weights, 0, 0, 0, Target.dense(w));
   }
 
   /**
@@ -55,15 +78,17 @@ final class ConvForward {
    * @param weights address of the rearranged weights
    * @param x address of the input
    * @param bias address of the bias, or 0
-   * @param y address of the output
+   * @param y address of the first output pixel
+   * @param target where the others lie
    */
-  ConvForward(GemmTile tile, ConvWindow w, long weights, long x, long bias, long y) {
+  ConvForward(GemmTile tile, ConvWindow w, long weights, long x, long bias, long y, Target target) {
     this.tile = tile;
     this.w = w;
     this.weights = weights;
     this.x = x;
     this.bias = bias;
     this.y = y;
+    this.target = target;
     full = Panels.fullWidth(tile);
     panels = Panels.count(tile, w.groupOutC());
     groupFloats = Panels.floats(tile, w.depth(), w.groupOutC());
@@ -84,6 +109,19 @@ final class ConvForward {
    * @param flipped whether the taps come in reverse order
    */
   void packWeights(long from, long outStride, long inStride, boolean flipped) {
+    int last = w.taps() - 1;
+    packWeights(from, outStride, inStride, tap -> flipped ? last - tap : tap);
+  }
+
+  /**
+   * As {@link #packWeights(long, long, long, boolean)}.
+   *
+   * @param from address of the weight of group 0, output 0, input 0, source 0
+   * @param outStride floats between output channels
+   * @param inStride floats between input channels
+   * @param sources from a tap of the window to one of the weights
+   */
+  void packWeights(long from, long outStride, long inStride, IntUnaryOperator sources) {
     int taps = w.taps();
     int channels = w.groupInC();
     int perGroup = panels * taps;
@@ -97,7 +135,7 @@ final class ConvForward {
             int first = i % perGroup / taps * full;
             int tap = i % taps;
             int columns = Math.min(full, w.groupOutC() - first);
-            int source = flipped ? taps - 1 - tap : tap;
+            int source = sources.applyAsInt(tap);
             long to = panel(group, first) + 4L * tap * channels * Panels.width(tile, columns);
             Panels.pack(
                 tile,
@@ -209,8 +247,6 @@ final class ConvForward {
     int depth = w.kW() * w.inC();
     int kBlock = Gemm.kBlock(depth);
     long rowStride = (long) w.strideW() * w.inC();
-    long outRow = 4L * w.outW() * w.outC();
-    long out = y + first * outRow + 4L * column;
     boolean add = false;
     long weight = panel(0, column);
     for (int kh = 0; kh < w.kH(); kh++) {
@@ -230,8 +266,8 @@ final class ConvForward {
               weight + 4L * (kh * depth + p) * width,
               width,
               add || bias == 0 ? 0 : bias + 4L * column,
-              out + r * outRow,
-              w.outC(),
+              outputRow(first + r) + 4L * column,
+              target.pixel(),
               add);
         }
         add = true;
@@ -247,24 +283,32 @@ final class ConvForward {
     int depth = w.depth();
     int kBlock = Gemm.kBlock(depth);
     int channel = group * w.groupOutC() + column;
-    long out = y + 4L * ((long) first * w.outW() * w.outC() + channel);
     long weight = panel(group, column);
-    for (int p = 0; p < depth; p += kBlock) {
-      Panels.multiply(
-          tile,
-          pixels,
-          columns,
-          Math.min(kBlock, depth - p),
-          unfolded + 4L * p,
-          (long) tile.maxRows() * depth,
-          depth,
-          1,
-          weight + 4L * p * width,
-          width,
-          p > 0 || bias == 0 ? 0 : bias + 4L * channel,
-          out,
-          w.outC(),
-          p > 0);
+    int part = target.isMatrix(w) ? pixels : w.outW(); // what one product can write
+    for (int from = 0; from < pixels; from += part) {
+      long out = outputRow(first + from / w.outW()) + 4L * channel;
+      for (int p = 0; p < depth; p += kBlock) {
+        Panels.multiply(
+            tile,
+            part,
+            columns,
+            Math.min(kBlock, depth - p),
+            unfolded + 4L * ((long) from * depth + p),
+            (long) tile.maxRows() * depth,
+            depth,
+            1,
+            weight + 4L * p * width,
+            width,
+            p > 0 || bias == 0 ? 0 : bias + 4L * channel,
+            out,
+            target.pixel(),
+            p > 0);
+      }
     }
+  }
+
+  /** Address of an output row, counted over all images. */
+  private long outputRow(int row) {
+    return y + 4 * (row / w.outH() * target.image() + row % w.outH() * target.row());
   }
 }

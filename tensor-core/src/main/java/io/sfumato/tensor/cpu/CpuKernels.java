@@ -13,6 +13,7 @@ import io.sfumato.tensor.cpu.launch.MatMulLaunch;
 import io.sfumato.tensor.cpu.launch.NearestCodeLaunch;
 import io.sfumato.tensor.cpu.launch.PointwiseKernels;
 import io.sfumato.tensor.cpu.launch.ShapingKernels;
+import io.sfumato.tensor.cpu.launch.UpsampleConvLaunch;
 import io.sfumato.tensor.exec.KernelTable;
 import io.sfumato.tensor.ops.Attention;
 import io.sfumato.tensor.ops.Conv2d;
@@ -36,6 +37,8 @@ import io.sfumato.tensor.ops.MatMul;
 import io.sfumato.tensor.ops.NearestCode;
 import io.sfumato.tensor.ops.RmsNorm;
 import io.sfumato.tensor.ops.RmsNormBackward;
+import io.sfumato.tensor.ops.UpsampleConv2d;
+import io.sfumato.tensor.ops.UpsampleConv2dBackwardWeight;
 
 /** The fast kernels of the CPU, one line each. */
 final class CpuKernels {
@@ -50,6 +53,8 @@ final class CpuKernels {
         .add(NearestCode.class, new NearestCodeLaunch())
         .add(Conv2d.class, new Conv2dLaunch.Forward())
         .add(Conv2dBackwardInput.class, new Conv2dLaunch.BackwardInput())
+        .add(UpsampleConv2d.class, new UpsampleConvLaunch.Forward())
+        .add(UpsampleConv2dBackwardWeight.class, new UpsampleConvLaunch.BackwardWeight())
         .add(Conv2dBackwardWeight.class, new Conv2dLaunch.BackwardWeight())
         .add(Conv3d.class, new Conv3dLaunch.Forward())
         .add(Conv3dBackwardInput.class, new Conv3dLaunch.BackwardInput())

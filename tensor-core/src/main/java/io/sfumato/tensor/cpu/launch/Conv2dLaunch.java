@@ -78,7 +78,7 @@ public final class Conv2dLaunch {
   }
 
   /** Keeps what is packed of a weight that lies as the kernel reads it. */
-  private static PackedWeights.Cache cache(Tensor weight) {
+  static PackedWeights.Cache cache(Tensor weight) {
     return weight.layout().isContiguous() ? PackedWeights.of(weight) : PackedWeights.Cache.NONE;
   }
 

@@ -15,6 +15,8 @@ import io.sfumato.tensor.ops.Conv3d;
 import io.sfumato.tensor.ops.Conv3dBackwardInput;
 import io.sfumato.tensor.ops.Conv3dBackwardWeight;
 import io.sfumato.tensor.ops.ConvOptions;
+import io.sfumato.tensor.ops.UpsampleConv2d;
+import io.sfumato.tensor.ops.UpsampleConv2dBackwardWeight;
 import java.util.ArrayList;
 import java.util.Arrays;
 import java.util.List;
@@ -61,6 +63,9 @@ final class ConvolutionCases implements CaseTable {
     images(cases, "depthwise", SAME.groups(3), shape(1, 3, 5, 5), shape(3, 1, 3, 3), true);
     images(cases, "patches", PLAIN.stride(2, 2), shape(1, 3, 4, 8), shape(5, 3, 2, 2), true);
     images(cases, "leftover", PLAIN.stride(2, 2), shape(1, 1, 6, 6), shape(1, 1, 3, 3), true);
+    doubled(cases, "small", shape(2, 3, 3, 4), shape(4, 3, 3, 3), true);
+    doubled(cases, "one pixel", shape(1, 2, 1, 1), shape(3, 2, 3, 3), false);
+    doubled(cases, "wide", shape(2, 35, 5, 7), shape(67, 35, 3, 3), true);
     volumes(cases, "same", VOLUME, shape(1, 2, 3, 4, 4), shape(2, 2, 3, 3, 3), true);
     volumes(
         cases,
@@ -99,6 +104,17 @@ final class ConvolutionCases implements CaseTable {
     List<Integer> kernel = spatial(w);
     cases.add(OpCase.of(name, new Conv2dBackwardInput(o, size), normal(y), normal(w)));
     cases.add(OpCase.of(name, new Conv2dBackwardWeight(o, kernel), normal(y), normal(x)));
+  }
+
+  private static void doubled(List<OpCase> cases, String name, int[] x, int[] w, boolean bias) {
+    UpsampleConv2d forward = new UpsampleConv2d(bias);
+    OpCase c =
+        bias
+            ? OpCase.of(name, forward, normal(x), normal(w), normal(w[0]))
+            : OpCase.of(name, forward, normal(x), normal(w));
+    cases.add(name.equals("small") ? c.withSecondOrder() : c);
+    int[] y = shape(x[0], w[0], 2 * x[2], 2 * x[3]);
+    cases.add(OpCase.of(name, new UpsampleConv2dBackwardWeight(), normal(y), normal(x)));
   }
 
   private static void volumes(
@@ -145,6 +161,22 @@ final class ConvolutionCases implements CaseTable {
             new Conv2dBackwardWeight(PLAIN, List.of(3, 3)),
             List.of(f32(1, 4, 8, 8), f32(1, 3, 8, 8)),
             "gradient must have shape of the output = [1, 4, 6, 6]"),
+        ErrorCase.of(
+            new UpsampleConv2d(false),
+            List.of(f32(1, 3, 8, 8), f32(4, 3, 1, 1)),
+            "weight must have shape [out, in, 3, 3] with in = 3"),
+        ErrorCase.of(
+            new UpsampleConv2d(false),
+            List.of(f32(3, 8, 8), f32(4, 3, 3, 3)),
+            "input must have shape [N, in, H, W]"),
+        ErrorCase.of(
+            new UpsampleConv2d(false),
+            List.of(f32(1, 3, 0, 8), f32(4, 3, 3, 3)),
+            "height and width must be positive"),
+        ErrorCase.of(
+            new UpsampleConv2dBackwardWeight(),
+            List.of(f32(1, 4, 8, 8), f32(1, 3, 8, 8)),
+            "inputs must have shapes [N, out, 2 H, 2 W] and [N, in, H, W]"),
         ErrorCase.of(
             new Conv3d(VOLUME, false),
             List.of(f32(1, 3, 8, 8), f32(4, 3, 3, 3, 3)),
