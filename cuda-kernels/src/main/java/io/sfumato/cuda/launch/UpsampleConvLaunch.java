@@ -42,7 +42,7 @@ final class UpsampleConvLaunch {
     Scope.run(
         () -> {
           UpsampleNearest op = new UpsampleNearest(List.of(2 * x.dim(2), 2 * x.dim(3)));
-          body.run(new Eager().execute(op, x)[0]);
+          body.run(Eager.INSTANCE.execute(op, x)[0]);
         });
   }
 

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 package io.sfumato.models.nn;
 
+import io.sfumato.tensor.Device;
 import io.sfumato.tensor.Parameter;
 import io.sfumato.tensor.Shape;
 import io.sfumato.tensor.Tensor;
@@ -8,6 +9,7 @@ import io.sfumato.tensor.io.Init;
 import io.sfumato.tensor.io.Weights;
 import io.sfumato.tensor.ops.ConvOptions;
 import io.sfumato.tensor.ops.NN;
+import io.sfumato.tensor.ops.UpsampleConv2d;
 import java.util.Optional;
 import org.jspecify.annotations.Nullable;
 
@@ -16,6 +18,8 @@ import org.jspecify.annotations.Nullable;
  * nn.Conv2d.
  */
 public final class Conv2d extends WeightLayer {
+  private static final ConvOptions SAME = ConvOptions.of().padding(1).resolved(2);
+
   private final Parameter weight;
   private final @Nullable Parameter bias;
   private final ConvOptions options;
@@ -66,6 +70,23 @@ public final class Conv2d extends WeightLayer {
   /** Stride, padding, dilation and groups. */
   public ConvOptions options() {
     return options;
+  }
+
+  /**
+   * The layer behind a picture that is made twice as large by repeating pixels, x [B, in, H, W]. On
+   * the CPU 3 x 3 kernels without an adapter do both in one op, {@link UpsampleConv2d}, whose sums
+   * differ from two ops' in the last bits.
+   */
+  public Tensor callDoubled(Tensor x) {
+    boolean one =
+        x.device().equals(Device.CPU)
+            && adapters().isEmpty()
+            && x.dtype() == weight.value().dtype()
+            && weight.value().dim(2) == 3
+            && options.resolved(2).equals(SAME);
+    return one
+        ? call(() -> UpsampleConv2d.apply(x, weight.value(), bias == null ? null : bias.value()))
+        : call(NN.upsampleNearest(x, 2));
   }
 
   @Override
