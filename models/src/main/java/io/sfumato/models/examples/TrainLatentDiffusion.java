@@ -70,7 +70,7 @@ public final class TrainLatentDiffusion implements Callable<Integer> {
   @Option(
       names = "--first-share",
       description = "The part of the time or steps that the autoencoder is trained.",
-      defaultValue = "0.3")
+      defaultValue = "0.5")
   private double firstShare;
 
   @Option(
