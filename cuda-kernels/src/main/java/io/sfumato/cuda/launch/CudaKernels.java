@@ -22,6 +22,7 @@ public final class CudaKernels {
     IndexLaunch.addTo(table);
     SortLaunch.addTo(table);
     CodesLaunch.addTo(table);
+    InverseLaunch.addTo(table);
     ResampleLaunch.addTo(table);
     UpsampleConvLaunch.addTo(table);
     ElementwiseLaunch.addTo(table);
