@@ -11,12 +11,15 @@ import io.sfumato.tensor.Scope;
 import io.sfumato.tensor.Tensor;
 import io.sfumato.tensor.io.Weights;
 import io.sfumato.tensor.ops.Updates;
+import java.util.ArrayDeque;
 import java.util.ArrayList;
 import java.util.Collections;
+import java.util.Deque;
 import java.util.LinkedHashMap;
 import java.util.List;
 import java.util.Map;
 import java.util.Objects;
+import java.util.WeakHashMap;
 import java.util.function.Function;
 import java.util.function.Predicate;
 import java.util.function.Supplier;
@@ -51,7 +54,10 @@ public final class AdapterSet implements AutoCloseable {
   /** What a layer was before merging. */
   private record Saved(Parameter weight, @Nullable Parameter bias) {}
 
-  private final Map<String, Integer> versions = new LinkedHashMap<>();
+  /** Who is merged into a layer, the last one first. */
+  private static final Map<WeightLayer, Deque<Object>> MERGED = new WeakHashMap<>();
+
+  private final Object token = new Object();
 
   private AdapterSet() {}
 
@@ -297,7 +303,12 @@ public final class AdapterSet implements AutoCloseable {
       }
       changes.forEach(Updates::copy);
       pristine.putAll(saved);
-      parts.forEach((path, part) -> versions.put(path, version(part)));
+      synchronized (MERGED) {
+        parts
+            .values()
+            .forEach(
+                part -> MERGED.computeIfAbsent(part.layer(), l -> new ArrayDeque<>()).push(token));
+      }
     } catch (RuntimeException | Error e) {
       saved.values().forEach(AdapterSet::close);
       throw e;
@@ -312,20 +323,23 @@ public final class AdapterSet implements AutoCloseable {
   /**
    * Gives the layers the weights they had before {@link #merge}.
    *
-   * @throws IllegalStateException if it is not merged, or a weight was changed since: by another
-   *     adapter, say, which must be unmerged first
+   * @throws IllegalStateException if it is not merged, or another adapter was merged into one of
+   *     its layers since, which must be unmerged first
    */
   public void unmerge() {
     if (pristine.isEmpty()) {
       throw new IllegalStateException("the adapter is not merged");
     }
-    parts.forEach(
-        (path, part) -> {
-          if (!Objects.equals(versions.get(path), version(part))) {
-            throw new IllegalStateException(
-                path + ": the weight was changed after merging; undo that first");
-          }
-        });
+    synchronized (MERGED) {
+      for (LayerAdapter part : parts.values()) {
+        Deque<Object> merged = MERGED.get(part.layer());
+        if (merged == null || merged.peek() != token) {
+          throw new IllegalStateException(
+              part.path() + ": another adapter was merged after this one; unmerge that first");
+        }
+      }
+      parts.values().forEach(part -> Objects.requireNonNull(MERGED.get(part.layer())).pop());
+    }
     pristine.forEach(
         (path, saved) -> {
           WeightLayer layer = part(path).layer();
@@ -335,10 +349,6 @@ public final class AdapterSet implements AutoCloseable {
           }
         });
     dropPristine();
-  }
-
-  private static int version(LayerAdapter part) {
-    return part.layer().weight().value().storage().version();
   }
 
   private LayerAdapter part(String path) {

@@ -21,7 +21,9 @@ import io.sfumato.models.train.LearningRate;
 import io.sfumato.models.train.TrainingRun;
 import io.sfumato.models.unet.UNet2D;
 import io.sfumato.models.unet.UNet2DConfig;
+import io.sfumato.tensor.Device;
 import io.sfumato.tensor.Rng;
+import io.sfumato.tensor.Shape;
 import io.sfumato.tensor.Tensor;
 import io.sfumato.tensor.io.Weights;
 import java.util.List;
@@ -108,7 +110,7 @@ public final class TrainDdpm implements Callable<Integer> {
     }
   }
 
-  private static UNet2DConfig config(ImageDataset images) {
+  static UNet2DConfig config(ImageDataset images) {
     return UNet2DConfig.builder()
         .sampleSize(images.height())
         .imageChannels(images.channels())
@@ -121,33 +123,46 @@ public final class TrainDdpm implements Callable<Integer> {
   }
 
   private boolean sample(Workbench bench, DiffusionTrainer trainer, BatchLoader loader) {
+    Sampler drawn = sampler();
     return trainer.average(
         () ->
             bench.sample(
                 samplingSteps,
                 (labels, rng, done) ->
-                    draw(trainer, loader, bench.images().channels(), labels, rng, done)));
+                    draw(
+                        drawn,
+                        trainer,
+                        loader.shape(),
+                        loader.device(),
+                        guidance,
+                        samplingSteps,
+                        labels,
+                        rng,
+                        done)));
   }
 
-  private Tensor draw(
+  /** Pictures of given classes, guided, [-1, 1]. */
+  static Tensor draw(
+      Sampler sampler,
       DiffusionTrainer trainer,
-      BatchLoader loader,
-      int channels,
+      Shape picture,
+      Device device,
+      double guidance,
+      int steps,
       long[] labels,
       Rng rng,
       IntConsumer done) {
-    Tensor condition = Tensor.of(labels, labels.length).to(loader.device());
-    Tensor none = Tensor.of(new long[] {trainer.noClass()}, 1).to(loader.device());
+    Tensor condition = Tensor.of(labels, labels.length).to(device);
+    Tensor none = Tensor.of(new long[] {trainer.noClass()}, 1).to(device);
     Denoiser denoiser = trainer.denoiser();
     Denoiser guided = denoiser.with(new Guidance(denoiser.network(), none, guidance));
     Tensor noise =
         rng.fork("start")
-            .normal(labels.length, channels, loader.height(), loader.width())
-            .to(loader.device());
+            .normal(labels.length, picture.dim(1), picture.dim(2), picture.dim(3))
+            .to(device);
     Listener listener = Listener.watching(progress -> done.accept(labels.length));
     NoiseSource source = NoiseSource.of(rng.fork("noise"));
-    return sampler()
-        .sample(guided.given(condition), noise, Steps.of(samplingSteps), source, listener);
+    return sampler.sample(guided.given(condition), noise, Steps.of(steps), source, listener);
   }
 
   /** DDPM, or DDIM with steps that suit guided models: ε from the limited x₀, exact steps. */
@@ -158,7 +173,7 @@ public final class TrainDdpm implements Callable<Integer> {
         : Ddim.of(config.as("DDIMScheduler")).clippedEpsilon(true).exactSteps(true);
   }
 
-  private static SchedulerConfig scheduler() {
+  static SchedulerConfig scheduler() {
     return SchedulerConfig.ddpm()
         .withBetas("squaredcos_cap_v2")
         .with(Prediction.V_PREDICTION)

@@ -11,6 +11,7 @@ import io.sfumato.models.train.LearningRate;
 import io.sfumato.models.train.Progress;
 import io.sfumato.models.train.SampleSheet;
 import io.sfumato.models.train.Trainee;
+import io.sfumato.models.train.TrainingFiles;
 import io.sfumato.models.train.TrainingRun;
 import io.sfumato.tensor.Device;
 import io.sfumato.tensor.Rng;
@@ -73,6 +74,11 @@ final class Workbench implements AutoCloseable {
   /** Shuffled batches of pictures, padded to multiples of {@code unit}. */
   BatchLoader loader(int unit) {
     return new BatchLoader(images, options.batch(), unit, rng("data"), device);
+  }
+
+  /** Shuffled batches of some of the pictures. */
+  BatchLoader loader(ImageDataset some, int unit) {
+    return new BatchLoader(some, options.batch(), unit, rng("data"), device);
   }
 
   /** Prints what is trained on what. */
@@ -168,6 +174,12 @@ final class Workbench implements AutoCloseable {
    * @return false if a signal ended it
    */
   boolean sample(int calls, Sampler sampler) {
+    return sample(out(), calls, sampler);
+  }
+
+  /** The same into another folder, made if missing. */
+  boolean sample(Path folder, int calls, Sampler sampler) {
+    TrainingFiles.makeFolder(folder);
     int perClass = options.samplesPerClass();
     long[] labels = new long[classes() * perClass];
     Arrays.setAll(labels, i -> i / perClass);
@@ -191,7 +203,7 @@ final class Workbench implements AutoCloseable {
                         sampler.draw(some, draw, done), images.height(), images.width())));
       }
       SampleSheet.write(
-          out(), Shaping.concat(0, parts.toArray(Tensor[]::new)), labels, images.classNames());
+          folder, Shaping.concat(0, parts.toArray(Tensor[]::new)), labels, images.classNames());
       return true;
     } catch (StopSampling e) {
       say("interrupted while sampling; the checkpoint is in %s", out());

@@ -1,0 +1,226 @@
+// SPDX-License-Identifier: Apache-2.0
+package io.sfumato.models.examples;
+
+import static io.sfumato.models.examples.Program.require;
+import static io.sfumato.models.examples.Program.say;
+
+import io.sfumato.models.adapter.AdapterKind;
+import io.sfumato.models.adapter.AdapterSet;
+import io.sfumato.models.adapter.Loha;
+import io.sfumato.models.adapter.Lokr;
+import io.sfumato.models.adapter.Lora;
+import io.sfumato.models.adapter.Targets;
+import io.sfumato.models.data.ClassSubset;
+import io.sfumato.models.diffusion.Sampler;
+import io.sfumato.models.train.AdapterTrainer;
+import io.sfumato.models.train.BatchLoader;
+import io.sfumato.models.train.DiffusionTrainer;
+import io.sfumato.models.train.Interrupts;
+import io.sfumato.models.train.LearningRate;
+import io.sfumato.models.unet.UNet2D;
+import io.sfumato.tensor.io.Weights;
+import java.io.IOException;
+import java.io.UncheckedIOException;
+import java.nio.file.Files;
+import java.nio.file.Path;
+import java.util.concurrent.Callable;
+import java.util.function.Predicate;
+import picocli.CommandLine.Command;
+import picocli.CommandLine.Mixin;
+import picocli.CommandLine.Option;
+
+/**
+ * Teaches a finished model something new with an adapter: a diffusion model is trained on all
+ * classes but one, then an adapter of less than a hundredth of its parameters on that one alone.
+ * Draws all classes before and after, and shows that the model without its adapter is as before.
+ */
+@Command(
+    name = "finetune-lora",
+    mixinStandardHelpOptions = true,
+    sortOptions = false,
+    showDefaultValues = true,
+    description =
+        "Trains a model on all classes but one, then an adapter on that one. Writes before/ and"
+            + " after/ (samples), base/ (the model) and checkpoint/ (the adapter, as PEFT reads"
+            + " it).")
+public final class FinetuneLora implements Callable<Integer> {
+  private static final double GUIDANCE = 1.25;
+
+  /** What is attached. */
+  enum Kind {
+    lora,
+    loha,
+    lokr
+  }
+
+  @Mixin private final ExampleOptions options = new ExampleOptions();
+
+  @Option(
+      names = "--kind",
+      description = "lora, loha or lokr: ${COMPLETION-CANDIDATES}.",
+      defaultValue = "lora")
+  private Kind kind = Kind.lora;
+
+  @Option(
+      names = "--new-class",
+      description = "Number of the class that the model sees in the second stage only.",
+      defaultValue = "7")
+  private int newClass;
+
+  @Option(
+      names = "--adapter-share",
+      description = "Part of the time or steps that the adapter gets.",
+      defaultValue = "0.3")
+  private double adapterShare;
+
+  @Option(
+      names = "--sampling-steps",
+      description = "Network calls per sample.",
+      defaultValue = "50")
+  private int samplingSteps;
+
+  private FinetuneLora() {}
+
+  /**
+   * Runs the program and exits, as {@link TrainDdpm} does.
+   *
+   * @param args command-line options; see {@code --help}
+   */
+  public static void main(String[] args) {
+    System.exit(run(args));
+  }
+
+  /** Runs the program and returns its exit code. */
+  static int run(String... args) {
+    return Program.run(new FinetuneLora(), args);
+  }
+
+  @Override
+  public Integer call() {
+    require(
+        samplingSteps > 0 && samplingSteps <= 1000,
+        "--sampling-steps must be 1 to 1000; got " + samplingSteps);
+    require(
+        adapterShare > 0 && adapterShare < 1,
+        "--adapter-share must be between 0 and 1; got " + adapterShare);
+    try (Workbench bench = options.open()) {
+      require(
+          newClass >= 0 && newClass < bench.classes(),
+          "--new-class must be 0 to " + (bench.classes() - 1) + "; got " + newClass);
+      UNet2D model =
+          new UNet2D(
+              Weights.init(bench.rng("weights")).on(bench.device()),
+              TrainDdpm.config(bench.images()));
+      bench.describe(model.parameterCount());
+      BatchLoader others = bench.loader(new ClassSubset(bench.images(), c -> c != newClass), 4);
+      try (DiffusionTrainer trainer =
+          new DiffusionTrainer(model, TrainDdpm.scheduler(), others, bench.rng("training"))) {
+        say("training on all classes but %s", bench.images().classNames().get(newClass));
+        if (!bench.train(
+            bench.stage("base", 1 - adapterShare),
+            trainer,
+            LearningRate.cosine(2e-3, 50),
+            model.config().toMap())) {
+          return Interrupts.EXIT_CODE;
+        }
+        return trainer.average(() -> adapt(bench, model, trainer));
+      }
+    }
+  }
+
+  private int adapt(Workbench bench, UNet2D model, DiffusionTrainer trainer) {
+    Path before = bench.out().resolve("before");
+    BatchLoader loader = bench.loader(new ClassSubset(bench.images(), c -> c == newClass), 4);
+    if (!sample(bench, before, trainer, loader)) {
+      return Interrupts.EXIT_CODE;
+    }
+    try (AdapterSet adapter =
+            AdapterSet.attach(model, targets(), adapterKind(), bench.rng("adapter"));
+        AdapterTrainer tuner =
+            new AdapterTrainer(adapter, trainer.denoiser(), loader, bench.rng("tuning"))) {
+      say(
+          "%s of %,d parameters in %d layers, %.2f %% of the model's, learns %s",
+          kind,
+          adapter.parameterCount(),
+          adapter.parts().size(),
+          100.0 * adapter.parameterCount() / model.parameterCount(),
+          bench.images().classNames().get(newClass));
+      if (!bench.train(
+          bench.lastStage(adapterShare), tuner, LearningRate.cosine(5e-3, 20), adapterKind())) {
+        return Interrupts.EXIT_CODE;
+      }
+      Path off = bench.out().resolve("off");
+      if (!sample(bench, bench.out().resolve("after"), trainer, loader)
+          || !adapter.without(() -> sample(bench, off, trainer, loader))) {
+        return Interrupts.EXIT_CODE;
+      }
+      boolean same = sameBytes(before, off);
+      say("without the adapter the samples are %s as before", same ? "bit for bit" : "NOT");
+      say(
+          "the model takes %,d bytes, the adapter %,d",
+          bytes(bench.out().resolve("base/checkpoint/unet/diffusion_pytorch_model.safetensors")),
+          bytes(bench.out().resolve("checkpoint/adapter_model.safetensors")));
+      say("wrote before, after, off, base, loss.png, loss.csv and checkpoint to %s", bench.out());
+      return same ? 0 : 1;
+    }
+  }
+
+  /** Small enough for less than a hundredth of the parameters of the U-Net. */
+  private AdapterKind adapterKind() {
+    return switch (kind) {
+      case lora -> Lora.rank(1).alpha(2);
+      case loha -> Loha.rank(1).alpha(2);
+      case lokr -> Lokr.rank(1).alpha(2);
+    };
+  }
+
+  private Predicate<String> targets() {
+    return switch (kind) {
+      case lora ->
+          Targets.glob(
+              "**.to_*",
+              "**.to_out.0",
+              "**.time_emb_proj",
+              "class_embedding",
+              "up_blocks.**.conv2");
+      case loha -> Targets.glob("**.to_*", "**.to_out.0", "**.time_emb_proj");
+      case lokr -> path -> !path.equals("class_embedding");
+    };
+  }
+
+  private boolean sample(
+      Workbench bench, Path folder, DiffusionTrainer trainer, BatchLoader loader) {
+    Sampler sampler = Sampler.of(TrainDdpm.scheduler());
+    return bench.sample(
+        folder,
+        samplingSteps,
+        (labels, rng, done) ->
+            TrainDdpm.draw(
+                sampler,
+                trainer,
+                loader.shape(),
+                bench.device(),
+                GUIDANCE,
+                samplingSteps,
+                labels,
+                rng,
+                done));
+  }
+
+  private static boolean sameBytes(Path one, Path two) {
+    try {
+      return Files.mismatch(one.resolve("samples.safetensors"), two.resolve("samples.safetensors"))
+          == -1;
+    } catch (IOException e) {
+      throw new UncheckedIOException("the samples cannot be read again", e);
+    }
+  }
+
+  private static long bytes(Path file) {
+    try {
+      return Files.size(file);
+    } catch (IOException e) {
+      throw new UncheckedIOException(file + ": cannot be read", e);
+    }
+  }
+}

@@ -1,0 +1,63 @@
+// SPDX-License-Identifier: Apache-2.0
+package io.sfumato.models.examples;
+
+import static org.junit.jupiter.api.Assertions.assertEquals;
+import static org.junit.jupiter.api.Assertions.assertTrue;
+
+import java.io.IOException;
+import java.nio.file.Files;
+import java.nio.file.Path;
+import org.junit.jupiter.api.Test;
+import org.junit.jupiter.api.io.TempDir;
+
+/** The fine-tuning example from its command line, in few steps. */
+class FinetuneLoraTest {
+  @TempDir Path folder;
+
+  private int run(String kind, String... more) {
+    String[] args = {
+      "--out",
+      folder.resolve(kind).toString(),
+      "--steps",
+      "6",
+      "--size",
+      "8",
+      "--batch",
+      "4",
+      "--samples-per-class",
+      "1",
+      "--sampling-steps",
+      "2",
+      "--kind",
+      kind
+    };
+    String[] all = java.util.Arrays.copyOf(args, args.length + more.length);
+    System.arraycopy(more, 0, all, args.length, more.length);
+    return FinetuneLora.run(all);
+  }
+
+  @Test
+  void theModelIsAsBeforeWithoutTheAdapter() throws IOException {
+    for (String kind : new String[] {"lora", "lokr"}) {
+      assertEquals(0, run(kind, "--new-class", "3"));
+      Path out = folder.resolve(kind);
+      Path samples = Path.of("samples.safetensors");
+      assertEquals(
+          -1,
+          Files.mismatch(
+              out.resolve("before").resolve(samples), out.resolve("off").resolve(samples)));
+      assertTrue(
+          Files.mismatch(
+                  out.resolve("before").resolve(samples), out.resolve("after").resolve(samples))
+              >= 0);
+      assertTrue(Files.exists(out.resolve("checkpoint/adapter_config.json")));
+    }
+  }
+
+  @Test
+  void wrongOptionsAreSaid() {
+    assertEquals(2, run("lora", "--new-class", "10"));
+    assertEquals(2, run("dora"));
+    assertEquals(2, run("lora", "--adapter-share", "1"));
+  }
+}
