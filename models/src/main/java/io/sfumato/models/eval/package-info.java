@@ -4,5 +4,7 @@
  * Measures of generated pictures: distances between sets of features, likeness of pictures, and a
  * check that pictures of the shapes world show what was asked for.
  */
-@org.jspecify.annotations.NullMarked
+@NullMarked
 package io.sfumato.models.eval;
+
+import org.jspecify.annotations.NullMarked;

@@ -3,5 +3,7 @@
  * Pictures as maps of discrete codes: an autoencoder with a vector quantiser (van den Oord et al.
  * 2017), and a Transformer that draws such maps.
  */
-@org.jspecify.annotations.NullMarked
+@NullMarked
 package io.sfumato.models.vqvae;
+
+import org.jspecify.annotations.NullMarked;
