@@ -44,8 +44,6 @@ import picocli.CommandLine.Option;
             + " after/ (samples), base/ (the model) and checkpoint/ (the adapter, as PEFT reads"
             + " it).")
 public final class FinetuneLora implements Callable<Integer> {
-  private static final double GUIDANCE = 1.25;
-
   /** What is attached. */
   enum Kind {
     lora,
@@ -73,11 +71,7 @@ public final class FinetuneLora implements Callable<Integer> {
       defaultValue = "0.3")
   private double adapterShare;
 
-  @Option(
-      names = "--sampling-steps",
-      description = "Network calls per sample.",
-      defaultValue = "50")
-  private int samplingSteps;
+  @Mixin private final GuidedDraw drawing = new GuidedDraw(1.25);
 
   private FinetuneLora() {}
 
@@ -97,9 +91,7 @@ public final class FinetuneLora implements Callable<Integer> {
 
   @Override
   public Integer call() {
-    require(
-        samplingSteps > 0 && samplingSteps <= 1000,
-        "--sampling-steps must be 1 to 1000; got " + samplingSteps);
+    drawing.check();
     require(
         adapterShare > 0 && adapterShare < 1,
         "--adapter-share must be between 0 and 1; got " + adapterShare);
@@ -191,20 +183,8 @@ public final class FinetuneLora implements Callable<Integer> {
   private boolean sample(
       Workbench bench, Path folder, DiffusionTrainer trainer, BatchLoader loader) {
     Sampler sampler = Sampler.of(TrainDdpm.scheduler());
-    return bench.sample(
-        folder,
-        samplingSteps,
-        (labels, rng, done) ->
-            TrainDdpm.draw(
-                sampler,
-                trainer,
-                loader.shape(),
-                bench.device(),
-                GUIDANCE,
-                samplingSteps,
-                labels,
-                rng,
-                done));
+    return drawing.sample(
+        bench, folder, trainer, loader, p -> TrainDdpm.draw(sampler, drawing.steps(), p));
   }
 
   private static boolean sameBytes(Path one, Path two) {

@@ -12,6 +12,7 @@ import io.sfumato.models.train.BatchLoader;
 import io.sfumato.models.train.DiffusionTrainer;
 import io.sfumato.tensor.Rng;
 import io.sfumato.tensor.Tensor;
+import java.nio.file.Path;
 import java.util.function.IntConsumer;
 import picocli.CommandLine.Option;
 
@@ -20,11 +21,13 @@ final class GuidedDraw {
   @Option(names = "--sampling-steps", description = "Steps per sample.", defaultValue = "50")
   private int steps;
 
-  @Option(
-      names = "--guidance",
-      description = "Strength of classifier-free guidance; 1 is none.",
-      defaultValue = "2")
+  @Option(names = "--guidance", description = "Strength of classifier-free guidance; 1 is none.")
   private double guidance;
+
+  /** Options with the strength of guidance that suits a model. */
+  GuidedDraw(double guidance) {
+    this.guidance = guidance;
+  }
 
   /** Steps per sample. */
   int steps() {
@@ -66,12 +69,17 @@ final class GuidedDraw {
    * @return false if a signal ended it
    */
   boolean sample(Workbench bench, DiffusionTrainer trainer, BatchLoader loader, Drawing drawing) {
-    return trainer.average(
-        () ->
-            bench.sample(
-                steps,
-                (labels, rng, done) ->
-                    drawing.draw(parts(trainer, loader, bench.images(), labels, rng, done))));
+    return trainer.average(() -> sample(bench, bench.out(), trainer, loader, drawing));
+  }
+
+  /** Draws all pictures with the weights as they are, and writes them to a folder. */
+  boolean sample(
+      Workbench bench, Path folder, DiffusionTrainer trainer, BatchLoader loader, Drawing drawing) {
+    return bench.sample(
+        folder,
+        steps,
+        (labels, rng, done) ->
+            drawing.draw(parts(trainer, loader, bench.images(), labels, rng, done)));
   }
 
   private Parts parts(

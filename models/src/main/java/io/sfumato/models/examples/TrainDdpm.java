@@ -6,10 +6,6 @@ import static io.sfumato.models.examples.Program.say;
 
 import io.sfumato.models.data.ImageDataset;
 import io.sfumato.models.diffusion.Ddim;
-import io.sfumato.models.diffusion.Denoiser;
-import io.sfumato.models.diffusion.Guidance;
-import io.sfumato.models.diffusion.Listener;
-import io.sfumato.models.diffusion.NoiseSource;
 import io.sfumato.models.diffusion.Prediction;
 import io.sfumato.models.diffusion.Sampler;
 import io.sfumato.models.diffusion.SchedulerConfig;
@@ -21,14 +17,10 @@ import io.sfumato.models.train.LearningRate;
 import io.sfumato.models.train.TrainingRun;
 import io.sfumato.models.unet.UNet2D;
 import io.sfumato.models.unet.UNet2DConfig;
-import io.sfumato.tensor.Device;
-import io.sfumato.tensor.Rng;
-import io.sfumato.tensor.Shape;
 import io.sfumato.tensor.Tensor;
 import io.sfumato.tensor.io.Weights;
 import java.util.List;
 import java.util.concurrent.Callable;
-import java.util.function.IntConsumer;
 import picocli.CommandLine.Command;
 import picocli.CommandLine.Mixin;
 import picocli.CommandLine.Option;
@@ -51,17 +43,7 @@ public final class TrainDdpm implements Callable<Integer> {
   @Option(names = "--sampler", description = "ddpm or ddim.", defaultValue = "ddpm")
   private String sampler = "ddpm";
 
-  @Option(
-      names = "--sampling-steps",
-      description = "Network calls per sample.",
-      defaultValue = "50")
-  private int samplingSteps;
-
-  @Option(
-      names = "--guidance",
-      description = "Strength of classifier-free guidance; 1 is none.",
-      defaultValue = "1.25")
-  private double guidance;
+  @Mixin private final GuidedDraw drawing = new GuidedDraw(1.25);
 
   private TrainDdpm() {}
 
@@ -85,10 +67,7 @@ public final class TrainDdpm implements Callable<Integer> {
     require(
         sampler.equals("ddim") || sampler.equals("ddpm"),
         "--sampler must be ddim or ddpm; got " + sampler);
-    require(
-        samplingSteps > 0 && samplingSteps <= 1000,
-        "--sampling-steps must be 1 to 1000; got " + samplingSteps);
-    require(guidance >= 0 && guidance <= 1000, "--guidance must be 0 to 1000; got " + guidance);
+    drawing.check();
     try (Workbench bench = options.open()) {
       TrainingRun run = bench.run();
       UNet2DConfig config = config(bench.images());
@@ -124,45 +103,11 @@ public final class TrainDdpm implements Callable<Integer> {
 
   private boolean sample(Workbench bench, DiffusionTrainer trainer, BatchLoader loader) {
     Sampler drawn = sampler();
-    return trainer.average(
-        () ->
-            bench.sample(
-                samplingSteps,
-                (labels, rng, done) ->
-                    draw(
-                        drawn,
-                        trainer,
-                        loader.shape(),
-                        loader.device(),
-                        guidance,
-                        samplingSteps,
-                        labels,
-                        rng,
-                        done)));
+    return drawing.sample(bench, trainer, loader, p -> draw(drawn, drawing.steps(), p));
   }
 
-  /** Pictures of given classes, guided, [-1, 1]. */
-  static Tensor draw(
-      Sampler sampler,
-      DiffusionTrainer trainer,
-      Shape picture,
-      Device device,
-      double guidance,
-      int steps,
-      long[] labels,
-      Rng rng,
-      IntConsumer done) {
-    Tensor condition = Tensor.of(labels, labels.length).to(device);
-    Tensor none = Tensor.of(new long[] {trainer.noClass()}, 1).to(device);
-    Denoiser denoiser = trainer.denoiser();
-    Denoiser guided = denoiser.with(new Guidance(denoiser.network(), none, guidance));
-    Tensor noise =
-        rng.fork("start")
-            .normal(labels.length, picture.dim(1), picture.dim(2), picture.dim(3))
-            .to(device);
-    Listener listener = Listener.watching(progress -> done.accept(labels.length));
-    NoiseSource source = NoiseSource.of(rng.fork("noise"));
-    return sampler.sample(guided.given(condition), noise, Steps.of(steps), source, listener);
+  static Tensor draw(Sampler sampler, int steps, GuidedDraw.Parts p) {
+    return sampler.sample(p.denoiser(), p.noise(), Steps.of(steps), p.source(), p.listener());
   }
 
   /** DDPM, or DDIM with steps that suit guided models: ε from the limited x₀, exact steps. */

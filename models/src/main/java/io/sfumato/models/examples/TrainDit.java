@@ -53,7 +53,7 @@ public final class TrainDit implements Callable<Integer> {
       description = "Whether the network learns the variance of DDPM's steps, too.")
   private boolean learnVariance;
 
-  @Mixin private final GuidedDraw drawing = new GuidedDraw();
+  @Mixin private final GuidedDraw drawing = new GuidedDraw(2);
 
   private TrainDit() {}
 

@@ -57,7 +57,7 @@ public final class TrainFlowMatching implements Callable<Integer> {
       defaultValue = "euler")
   private String sampler = "euler";
 
-  @Mixin private final GuidedDraw drawing = new GuidedDraw();
+  @Mixin private final GuidedDraw drawing = new GuidedDraw(2);
 
   private TrainFlowMatching() {}
 
