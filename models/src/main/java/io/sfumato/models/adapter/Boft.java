@@ -13,7 +13,6 @@ import io.sfumato.tensor.io.Weights;
 import io.sfumato.tensor.ops.Shaping;
 import java.util.Map;
 import java.util.function.Function;
-import java.util.function.UnaryOperator;
 import org.jspecify.annotations.Nullable;
 
 /**
@@ -53,13 +52,8 @@ public record Boft(int blockSize, int factors) implements AdapterKind {
     }
     return layer ->
         new Boft(
-            Math.max(2, size > 0 ? size : inputs(layer) / Math.max(1, count)),
+            Math.max(2, size > 0 ? size : Rotations.inputs(layer) / Math.max(1, count)),
             Math.max(1, factors));
-  }
-
-  private static int inputs(WeightLayer layer) {
-    Shape w = layer.weight().value().shape();
-    return (int) (w.numel() / w.dim(0));
   }
 
   @Override
@@ -88,7 +82,7 @@ public record Boft(int blockSize, int factors) implements AdapterKind {
     if (!(layer instanceof Linear || (layer instanceof Conv2d c && c.options().groups() == 1))) {
       return "BOFT is defined for Linear and Conv2d of one group";
     }
-    int in = inputs(layer);
+    int in = Rotations.inputs(layer);
     if (in % blockSize != 0) {
       return in + " inputs are no multiple of the block " + blockSize;
     }
@@ -103,7 +97,7 @@ public record Boft(int blockSize, int factors) implements AdapterKind {
     return new Part(this, layer, weights);
   }
 
-  private static final class Part extends LayerAdapter {
+  private static final class Part extends WeightAdapter {
     private final Boft kind;
     private final int blocks;
     private final Parameter rotations;
@@ -114,18 +108,10 @@ public record Boft(int blockSize, int factors) implements AdapterKind {
       this.kind = kind;
       int b = kind.blockSize;
       int out = weight().dim(0);
-      blocks = inputs(layer) / b;
+      blocks = Rotations.inputs(layer) / b;
       rotations = parameter("boft_R", Shape.of(kind.factors, blocks, b, b), Init.zeros());
       Shape ofScale = weight().rank() == 4 ? Shape.of(1, out) : Shape.of(out, 1);
       scale = parameter("boft_s", ofScale, Init.ones());
-    }
-
-    @Override
-    public Tensor apply(Tensor x, UnaryOperator<Tensor> base, double strength) {
-      Tensor changed = merged(weight(), strength);
-      return layer().isBase(base)
-          ? layer().compute(x, changed, bias())
-          : base.apply(x).add(layer().compute(x, changed.sub(weight()), null));
     }
 
     @Override

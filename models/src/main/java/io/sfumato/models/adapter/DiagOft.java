@@ -13,7 +13,6 @@ import io.sfumato.tensor.io.Weights;
 import io.sfumato.tensor.ops.Linalg;
 import io.sfumato.tensor.ops.Num;
 import java.util.Arrays;
-import java.util.function.UnaryOperator;
 import org.jspecify.annotations.Nullable;
 
 /**
@@ -59,7 +58,7 @@ public record DiagOft(int blocks, int blockSize, double constraint, boolean resc
     return new Part(this, layer, weights);
   }
 
-  private static final class Part extends LayerAdapter {
+  private static final class Part extends WeightAdapter {
     private final DiagOft kind;
     private final Parameter oftBlocks;
     private final @Nullable Parameter rescale;
@@ -94,14 +93,6 @@ public record DiagOft(int blocks, int blockSize, double constraint, boolean resc
       Tensor turned = rotations(strength).transpose(1, 2).to(weight.dtype()).matmul(rows);
       Tensor result = turned.reshape(weight.shape().dims());
       return rescale == null ? result : result.mul(rescale.value().to(weight.dtype()));
-    }
-
-    @Override
-    public Tensor apply(Tensor x, UnaryOperator<Tensor> base, double strength) {
-      Tensor changed = merged(weight(), strength);
-      return layer().isBase(base)
-          ? layer().compute(x, changed, bias())
-          : base.apply(x).add(layer().compute(x, changed.sub(weight()), null));
     }
   }
 }

@@ -69,21 +69,16 @@ public record Loha(
 
   /** Reads PEFT's settings. */
   static Function<WeightLayer, AdapterKind> fromPeft(PeftConfig config) {
-    int r = config.integer("r", 8);
-    double alpha = config.number("alpha", 8);
-    Map<String, Double> ranks = config.patterns("rank_pattern");
-    Map<String, Double> alphas = config.patterns("alpha_pattern");
+    PeftConfig.Ranks ranks = config.ranks("alpha");
     config.flag("init_weights", true); // of a fresh adapter
     Loha loha =
         new Loha(
-            Math.max(1, r),
-            alpha,
+            Math.max(1, ranks.r()),
+            ranks.alpha(),
             config.flag("use_effective_conv2d", false),
             config.number("rank_dropout", 0),
             config.number("module_dropout", 0));
-    return layer ->
-        loha.withRank((int) PeftConfig.patternFor(ranks, layer.path(), r))
-            .alpha(PeftConfig.patternFor(alphas, layer.path(), alpha));
+    return layer -> loha.withRank(ranks.rankOf(layer)).alpha(ranks.alphaOf(layer));
   }
 
   @Override

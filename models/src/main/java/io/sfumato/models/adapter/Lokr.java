@@ -127,24 +127,19 @@ public record Lokr(
 
   /** Reads PEFT's settings. */
   static Function<WeightLayer, AdapterKind> fromPeft(PeftConfig config) {
-    int r = config.integer("r", 8);
-    double alpha = config.number("alpha", 8);
-    Map<String, Double> ranks = config.patterns("rank_pattern");
-    Map<String, Double> alphas = config.patterns("alpha_pattern");
+    PeftConfig.Ranks ranks = config.ranks("alpha");
     config.flag("init_weights", true); // of a fresh adapter
     Lokr lokr =
         new Lokr(
-            Math.max(1, r),
-            alpha,
+            Math.max(1, ranks.r()),
+            ranks.alpha(),
             config.integer("decompose_factor", -1),
             config.flag("decompose_both", false),
             config.flag("use_effective_conv2d", false),
             config.number("rank_dropout", 0),
             config.flag("rank_dropout_scale", false),
             config.number("module_dropout", 0));
-    return layer ->
-        lokr.withRank((int) PeftConfig.patternFor(ranks, layer.path(), r))
-            .alpha(PeftConfig.patternFor(alphas, layer.path(), alpha));
+    return layer -> lokr.withRank(ranks.rankOf(layer)).alpha(ranks.alphaOf(layer));
   }
 
   @Override

@@ -157,21 +157,16 @@ public record Lora(
 
   /** Reads PEFT's settings. */
   static Function<WeightLayer, AdapterKind> fromPeft(PeftConfig config) {
-    int r = config.integer("r", 8);
-    double alpha = config.number("lora_alpha", 8);
-    Map<String, Double> ranks = config.patterns("rank_pattern");
-    Map<String, Double> alphas = config.patterns("alpha_pattern");
+    PeftConfig.Ranks ranks = config.ranks("lora_alpha");
     config.flag("init_lora_weights", true); // of a fresh adapter
     Lora lora =
-        rank(Math.max(1, r))
+        rank(Math.max(1, ranks.r()))
             .rankStabilized(config.flag("use_rslora", false))
             .dropout(config.number("lora_dropout", 0))
             .bias(config.flag("lora_bias", false));
     boolean dora = config.flag("use_dora", false);
     return layer -> {
-      Lora here =
-          lora.withRank((int) PeftConfig.patternFor(ranks, layer.path(), r))
-              .alpha(PeftConfig.patternFor(alphas, layer.path(), alpha));
+      Lora here = lora.withRank(ranks.rankOf(layer)).alpha(ranks.alphaOf(layer));
       return dora ? new Dora(here) : here;
     };
   }

@@ -27,7 +27,7 @@ final class LowRankMath {
     int out = matrix.dim(0);
     int in = matrix.dim(1);
     DMatrixRMaj m = DMatrixRMaj.wrap(out, in, matrix.toDoubleArray());
-    return truncate(m, CommonOps_DDRM.identity(out), CommonOps_DDRM.identity(in), r, false);
+    return factors(truncate(m, r));
   }
 
   /** The best factors of rank {@code r} of a product B A, without forming it. */
@@ -39,18 +39,18 @@ final class LowRankMath {
     if (rank > left.numRows || rank > rightT.numRows) {
       DMatrixRMaj product = new DMatrixRMaj(left.numRows, right.numCols);
       CommonOps_DDRM.mult(left, right, product);
-      return truncate(
-          product,
-          CommonOps_DDRM.identity(left.numRows),
-          CommonOps_DDRM.identity(right.numCols),
-          r,
-          false);
+      return factors(truncate(product, r));
     }
     QRDecomposition<DMatrixRMaj> qrLeft = qr(left);
     QRDecomposition<DMatrixRMaj> qrRight = qr(rightT);
     DMatrixRMaj core = new DMatrixRMaj(rank, rank); // R_B R_Aᵀ
     CommonOps_DDRM.multTransB(qrLeft.getR(null, true), qrRight.getR(null, true), core);
-    return truncate(core, qrLeft.getQ(null, true), qrRight.getQ(null, true), r, true);
+    Truncated small = truncate(core, r);
+    DMatrixRMaj wholeB = new DMatrixRMaj(left.numRows, r);
+    CommonOps_DDRM.mult(qrLeft.getQ(null, true), small.b, wholeB);
+    DMatrixRMaj wholeA = new DMatrixRMaj(r, right.numCols);
+    CommonOps_DDRM.multTransB(small.a, qrRight.getQ(null, true), wholeA);
+    return factors(new Truncated(wholeB, wholeA, small.kept));
   }
 
   private static QRDecomposition<DMatrixRMaj> qr(DMatrixRMaj m) {
@@ -61,8 +61,14 @@ final class LowRankMath {
     return qr;
   }
 
-  private static Factors truncate(
-      DMatrixRMaj m, DMatrixRMaj left, DMatrixRMaj right, int r, boolean extend) {
+  /** As {@link Factors}, as EJML has them. */
+  private record Truncated(DMatrixRMaj b, DMatrixRMaj a, double kept) {}
+
+  private static Factors factors(Truncated t) {
+    return new Factors(tensor(t.b), tensor(t.a), t.kept);
+  }
+
+  private static Truncated truncate(DMatrixRMaj m, int r) {
     SingularValueDecomposition_F64<DMatrixRMaj> svd =
         DecompositionFactory_DDRM.svd(m.numRows, m.numCols, true, true, true);
     if (!svd.decompose(m.copy())) {
@@ -96,15 +102,7 @@ final class LowRankMath {
         a.set(k, j, vt.get(order[k], j) * root);
       }
     }
-    if (extend) {
-      DMatrixRMaj bigB = new DMatrixRMaj(left.numRows, r);
-      CommonOps_DDRM.mult(left, b, bigB);
-      DMatrixRMaj bigA = new DMatrixRMaj(r, right.numRows);
-      CommonOps_DDRM.multTransB(a, right, bigA);
-      b = bigB;
-      a = bigA;
-    }
-    return new Factors(tensor(b), tensor(a), all == 0 ? 1 : kept / all);
+    return new Truncated(b, a, all == 0 ? 1 : kept / all);
   }
 
   private static Tensor tensor(DMatrixRMaj m) {

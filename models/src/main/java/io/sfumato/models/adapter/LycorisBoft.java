@@ -12,7 +12,6 @@ import io.sfumato.tensor.io.Init;
 import io.sfumato.tensor.io.Weights;
 import io.sfumato.tensor.ops.Linalg;
 import java.util.Arrays;
-import java.util.function.UnaryOperator;
 import org.jspecify.annotations.Nullable;
 
 /**
@@ -61,7 +60,7 @@ public record LycorisBoft(int factors, int blocks, int blockSize, boolean rescal
     return new Part(this, layer, weights);
   }
 
-  private static final class Part extends LayerAdapter {
+  private static final class Part extends WeightAdapter {
     private final LycorisBoft kind;
     private final Parameter oftBlocks;
     private final @Nullable Parameter rescale;
@@ -97,14 +96,6 @@ public record LycorisBoft(int factors, int blocks, int blockSize, boolean rescal
       }
       Tensor result = w.reshape(weight.shape().dims());
       return rescale == null ? result : result.mul(rescale.value().to(weight.dtype()));
-    }
-
-    @Override
-    public Tensor apply(Tensor x, UnaryOperator<Tensor> base, double strength) {
-      Tensor changed = merged(weight(), strength);
-      return layer().isBase(base)
-          ? layer().compute(x, changed, bias())
-          : base.apply(x).add(layer().compute(x, changed.sub(weight()), null));
     }
   }
 }

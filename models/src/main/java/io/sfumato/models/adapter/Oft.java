@@ -68,14 +68,9 @@ public record Oft(int blockSize, boolean share, int neumannTerms) implements Ada
     }
     return layer ->
         new Oft(
-            Math.max(2, size > 0 ? size : inputs(layer) / Math.max(1, blocks)),
+            Math.max(2, size > 0 ? size : Rotations.inputs(layer) / Math.max(1, blocks)),
             share,
             neumann ? terms : 0);
-  }
-
-  private static int inputs(WeightLayer layer) {
-    Shape w = layer.weight().value().shape();
-    return (int) (w.numel() / w.dim(0));
   }
 
   @Override
@@ -112,7 +107,7 @@ public record Oft(int blockSize, boolean share, int neumannTerms) implements Ada
     if (!(layer instanceof Linear || (layer instanceof Conv2d c && c.options().groups() == 1))) {
       return "OFT is defined for Linear and Conv2d of one group";
     }
-    int in = inputs(layer);
+    int in = Rotations.inputs(layer);
     return in % blockSize == 0 ? null : in + " inputs are no multiple of the block " + blockSize;
   }
 
@@ -121,7 +116,7 @@ public record Oft(int blockSize, boolean share, int neumannTerms) implements Ada
     return new Part(this, layer, weights);
   }
 
-  private static final class Part extends LayerAdapter {
+  private static final class Part extends WeightAdapter {
     private final Oft kind;
     private final int blocks;
     private final Parameter triangles;
@@ -130,7 +125,7 @@ public record Oft(int blockSize, boolean share, int neumannTerms) implements Ada
       super(layer, weights);
       this.kind = kind;
       int b = kind.blockSize;
-      blocks = inputs(layer) / b;
+      blocks = Rotations.inputs(layer) / b;
       triangles =
           parameter(
               "oft_R.weight", Shape.of(kind.share ? 1 : blocks, b * (b - 1) / 2), Init.zeros());
@@ -151,15 +146,7 @@ public record Oft(int blockSize, boolean share, int neumannTerms) implements Ada
         return base.apply(rotate(x, rotations(strength)));
       }
       // Patches overlap, so a convolution turns the weight instead of what it sees.
-      Tensor changed = layer().compute(x, merged(weight(), strength), null);
-      return layer().isBase(base)
-          ? withBias(changed)
-          : base.apply(x).add(changed.sub(layer().compute(x, weight(), null)));
-    }
-
-    private Tensor withBias(Tensor y) {
-      Tensor bias = bias();
-      return bias == null ? y : y.add(bias.reshape(-1, 1, 1));
+      return super.apply(x, base, strength);
     }
 
     /** Each block of the last axis times its R. */

@@ -3,6 +3,7 @@ package io.sfumato.models.adapter;
 
 import com.fasterxml.jackson.databind.JsonNode;
 import io.sfumato.models.nn.ModelConfig;
+import io.sfumato.models.nn.WeightLayer;
 import java.nio.file.Path;
 import java.util.ArrayList;
 import java.util.HashSet;
@@ -103,6 +104,30 @@ final class PeftConfig {
               });
     }
     return patterns;
+  }
+
+  /**
+   * Rank and α of each layer.
+   *
+   * @param r the rank where no pattern says otherwise
+   * @param alpha the α where no pattern says otherwise
+   * @param ranks by pattern
+   * @param alphas by pattern
+   */
+  record Ranks(int r, double alpha, Map<String, Double> ranks, Map<String, Double> alphas) {
+    int rankOf(WeightLayer layer) {
+      return (int) patternFor(ranks, layer.path(), r);
+    }
+
+    double alphaOf(WeightLayer layer) {
+      return patternFor(alphas, layer.path(), alpha);
+    }
+  }
+
+  /** Reads {@code r}, α under its key, and the patterns of both. */
+  Ranks ranks(String alphaKey) {
+    return new Ranks(
+        integer("r", 8), number(alphaKey, 8), patterns("rank_pattern"), patterns("alpha_pattern"));
   }
 
   /** The value whose pattern is the first to fit a path. */

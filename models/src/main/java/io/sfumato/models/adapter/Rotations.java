@@ -1,6 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 package io.sfumato.models.adapter;
 
+import io.sfumato.models.nn.WeightLayer;
+import io.sfumato.tensor.Shape;
 import io.sfumato.tensor.Tensor;
 import io.sfumato.tensor.ops.Linalg;
 import io.sfumato.tensor.ops.Shaping;
@@ -8,6 +10,12 @@ import io.sfumato.tensor.ops.Shaping;
 /** Rotations from skew matrices, in batches [n, b, b]. */
 final class Rotations {
   private Rotations() {}
+
+  /** What one output of a layer sees: in, for a convolution in · kh · kw. */
+  static int inputs(WeightLayer layer) {
+    Shape w = layer.weight().value().shape();
+    return (int) (w.numel() / w.dim(0));
+  }
 
   /**
    * Skew matrices Q = U - Uᵀ.
