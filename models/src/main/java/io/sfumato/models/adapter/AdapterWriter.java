@@ -12,6 +12,7 @@ import java.util.LinkedHashMap;
 import java.util.Map;
 import java.util.TreeMap;
 import java.util.function.UnaryOperator;
+import org.jspecify.annotations.Nullable;
 
 /**
  * Adapters as one safetensors file in the dialects of diffusers and kohya. PEFT's folders are
@@ -30,8 +31,29 @@ public final class AdapterWriter {
    * @throws IllegalArgumentException if diffusers has no form for the kind
    */
   public static void saveDiffusers(AdapterSet set, AdapterFile.Component component, Path file) {
-    Map<String, Tensor> tensors = new LinkedHashMap<>();
-    set.stateDict().forEach((name, value) -> tensors.put(component.dotted() + "." + name, value));
+    saveDiffusers(set, component, null, file);
+  }
+
+  /**
+   * The same with tensors of another type.
+   *
+   * @param dtype the type of the tensors; null for that of the adapter
+   */
+  public static void saveDiffusers(
+      AdapterSet set, AdapterFile.Component component, @Nullable DType dtype, Path file) {
+    try (Scope scope = Scope.open()) {
+      Map<String, Tensor> tensors = new LinkedHashMap<>();
+      set.stateDict()
+          .forEach(
+              (name, value) ->
+                  tensors.put(
+                      component.dotted() + "." + name, dtype == null ? value : value.to(dtype)));
+      SafeTensors.save(file, tensors, diffusersMetadata(set, component));
+    }
+  }
+
+  private static Map<String, String> diffusersMetadata(
+      AdapterSet set, AdapterFile.Component component) {
     Map<String, Object> settings = new TreeMap<>();
     Map<String, Object> ranks = new TreeMap<>();
     Map<String, Object> alphas = new TreeMap<>();
@@ -69,7 +91,7 @@ public final class AdapterWriter {
     } catch (JsonProcessingException e) {
       throw new IllegalStateException(e);
     }
-    SafeTensors.save(file, tensors, Map.of("format", "pt", DiffusersMetadata.KEY, json));
+    return Map.of("format", "pt", DiffusersMetadata.KEY, json);
   }
 
   /**

@@ -180,8 +180,13 @@ public record Lora(
    */
   record Product(Tensor a, Tensor b, double scale) {}
 
-  /** An adapter whose change is a plain product. */
+  /** An adapter whose change may be a plain product. */
   interface HasProduct {
+    /** Whether it is one: nothing stands between the factors. */
+    default boolean isProduct() {
+      return true;
+    }
+
     /** Its factors, in f64. */
     Product product();
   }
@@ -293,10 +298,12 @@ public record Lora(
     }
 
     @Override
+    public boolean isProduct() {
+      return core == null;
+    }
+
+    @Override
     public Product product() {
-      if (core != null) {
-        throw new IllegalArgumentException(path() + ": has a core between its factors; use SVD");
-      }
       Tensor down = a.value().reshape(a.value().dim(0), -1);
       Tensor up = b.value().reshape(b.value().dim(0), -1);
       return new Product(down.to(DType.F64), up.to(DType.F64), scale);

@@ -22,6 +22,7 @@ import java.util.Map;
 import java.util.Objects;
 import java.util.Set;
 import java.util.function.Predicate;
+import org.jspecify.annotations.Nullable;
 
 /**
  * What is done with finished adapters: taken from the difference of two models, brought to another
@@ -57,16 +58,67 @@ public final class LoraTools {
   }
 
   /**
-   * The difference of two models as an adapter of the first.
+   * Which rank a change is brought to; never more than its matrix has.
+   *
+   * @param most the largest rank
+   * @param energy the share of ‖ΔW‖² that is kept by the least rank that can, in (0, 1]; null for
+   *     {@code most} everywhere
+   */
+  public record Rank(int most, @Nullable Double energy) {
+    /** Checks the values. */
+    public Rank {
+      if (most < 1) {
+        throw new IllegalArgumentException("the rank must be positive; got " + most);
+      }
+      if (energy != null && !(energy > 0 && energy <= 1)) {
+        throw new IllegalArgumentException("the share of energy must be in (0, 1]; got " + energy);
+      }
+    }
+
+    /** The same rank in all layers. */
+    public static Rank of(int rank) {
+      return new Rank(rank, null);
+    }
+
+    /** As few as keep a share of ‖ΔW‖², layer by layer. */
+    public static Rank keeping(double share) {
+      return new Rank(Integer.MAX_VALUE, share);
+    }
+
+    private int of(double[] singularValues) {
+      int all = Math.min(most, singularValues.length);
+      if (energy == null) {
+        return all;
+      }
+      double whole = 0;
+      for (double s : singularValues) {
+        whole += s * s;
+      }
+      double kept = 0;
+      for (int r = 1; r < all; r++) {
+        kept += singularValues[r - 1] * singularValues[r - 1];
+        // Singular values of rounded factors end in noise, so a share of 1 means all but that.
+        if (kept >= energy * whole * (1 - 1e-12)) {
+          return r;
+        }
+      }
+      return all;
+    }
+  }
+
+  /**
+   * The difference of two models as an adapter of the first. Layers that do not differ get none.
    *
    * @param original gets the adapter
    * @param tuned a model with the same layers
-   * @param targets which layers
-   * @param rank the rank of all; smaller where a weight is smaller
-   * @throws IllegalArgumentException if a layer is missing in {@code tuned} or has another shape
+   * @param targets which layers, of those that {@link Lora} can merge into: embeddings and grouped
+   *     convolutions are left out
+   * @param rank which rank
+   * @throws IllegalArgumentException if a layer is missing in {@code tuned} or has another shape,
+   *     or none differs
    */
   public static AdapterSet extract(
-      Module original, Module tuned, Predicate<String> targets, int rank) {
+      Module original, Module tuned, Predicate<String> targets, Rank rank) {
     Map<String, Module> others = tuned.modules();
     Map<String, Tensor> factors = new LinkedHashMap<>();
     Map<String, Lora> kinds = new LinkedHashMap<>();
@@ -87,13 +139,15 @@ public final class LoraTools {
                           .value()
                           .to(DType.F64)
                           .sub(layer.weight().value().to(DType.F64));
-                  put(
-                      layer,
-                      LowRankMath.factorize(flat(change), fitting(layer, rank)),
-                      factors,
-                      kinds);
+                  if (Num.max(Num.abs(change)).item() != 0) {
+                    put(layer, LowRankMath.factorize(flat(change), rank::of), factors, kinds);
+                  }
                 }
               });
+      if (kinds.isEmpty()) {
+        throw new IllegalArgumentException(
+            "the models do not differ in any linear layer or convolution that is meant");
+      }
       return attach(original, kinds, factors);
     }
   }
@@ -104,7 +158,7 @@ public final class LoraTools {
    * @param set LoRA, LoHa, LoKr or another additive adapter
    * @param rank the new rank
    */
-  public static AdapterSet resize(Module model, AdapterSet set, int rank) {
+  public static AdapterSet resize(Module model, AdapterSet set, Rank rank) {
     return combine(model, List.of(set), List.of(1.0), Method.SVD, rank, Rng.seed(0));
   }
 
@@ -112,14 +166,19 @@ public final class LoraTools {
    * One adapter that does what several do.
    *
    * @param sets adapters of the model
-   * @param weights their factors
+   * @param weights their factors; the strengths that the sets have themselves do not count
    * @param method how
    * @param rank the rank of the result, for those that choose one
    * @param rng for {@link Method#DARE}
    * @throws IllegalArgumentException if numbers differ, or a method cannot take a kind
    */
   public static AdapterSet combine(
-      Module model, List<AdapterSet> sets, List<Double> weights, Method method, int rank, Rng rng) {
+      Module model,
+      List<AdapterSet> sets,
+      List<Double> weights,
+      Method method,
+      Rank rank,
+      Rng rng) {
     if (sets.isEmpty() || sets.size() != weights.size()) {
       throw new IllegalArgumentException(
           sets.size() + " adapters need as many weights; got " + weights.size());
@@ -139,6 +198,10 @@ public final class LoraTools {
               throw new IllegalArgumentException(
                   path + ": only changes that are added to linear layers and convolutions combine");
             }
+            if (changesBias(sets.get(i).kinds().get(path))) {
+              throw new IllegalArgumentException(
+                  path + ": an adapter that changes the bias does not combine");
+            }
             parts.add(additive);
             here.add(weights.get(i));
           }
@@ -148,11 +211,9 @@ public final class LoraTools {
             switch (method) {
               case LINEAR -> linear(path, parts, here);
               case CAT -> cat(path, parts, here);
-              case SVD -> LowRankMath.factorize(flat(sum(parts, here)), fitting(layer, rank));
-              case TIES -> LowRankMath.factorize(flat(ties(parts, here)), fitting(layer, rank));
-              case DARE ->
-                  LowRankMath.factorize(
-                      flat(dare(parts, here, rng.fork(path))), fitting(layer, rank));
+              case SVD -> svd(path, parts, here, rank);
+              case TIES -> LowRankMath.factorize(flat(ties(parts, here)), rank::of);
+              case DARE -> LowRankMath.factorize(flat(dare(parts, here, rng.fork(path))), rank::of);
             };
         put(layer, result, factors, kinds);
       }
@@ -168,12 +229,9 @@ public final class LoraTools {
     return weight.reshape(weight.dim(0), -1);
   }
 
-  private static int fitting(WeightLayer layer, int rank) {
-    if (rank < 1) {
-      throw new IllegalArgumentException("the rank must be positive; got " + rank);
-    }
-    Tensor w = layer.weight().value();
-    return (int) Math.min(rank, Math.min(w.dim(0), w.numel() / w.dim(0)));
+  private static boolean changesBias(@Nullable AdapterKind kind) {
+    return (kind instanceof Lora lora && lora.bias())
+        || (kind instanceof FullDifference full && full.bias());
   }
 
   private static void put(
@@ -215,6 +273,16 @@ public final class LoraTools {
     return sum;
   }
 
+  /** The sum at a rank; of plain products without forming them. */
+  private static LowRankMath.Factors svd(
+      String path, List<AdditiveAdapter> parts, List<Double> weights, Rank rank) {
+    if (parts.stream().allMatch(p -> p instanceof Lora.HasProduct lora && lora.isProduct())) {
+      LowRankMath.Factors stacked = cat(path, parts, weights);
+      return LowRankMath.factorize(stacked.b(), stacked.a(), rank::of);
+    }
+    return LowRankMath.factorize(flat(sum(parts, weights)), rank::of);
+  }
+
   private static LowRankMath.Factors linear(
       String path, List<AdditiveAdapter> parts, List<Double> weights) {
     Tensor a = null;
@@ -247,7 +315,7 @@ public final class LoraTools {
   }
 
   private static Lora.Product product(String path, AdditiveAdapter part) {
-    if (part instanceof Lora.HasProduct lora) {
+    if (part instanceof Lora.HasProduct lora && lora.isProduct()) {
       return lora.product();
     }
     throw new IllegalArgumentException(

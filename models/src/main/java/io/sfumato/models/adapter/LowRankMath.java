@@ -22,16 +22,22 @@ final class LowRankMath {
    */
   record Factors(Tensor b, Tensor a, double kept) {}
 
-  /** The best factors of rank {@code r} of a matrix [out, in]. */
-  static Factors factorize(Tensor matrix, int r) {
+  /** The rank for given singular values, which descend. */
+  @FunctionalInterface
+  interface Choice {
+    int rank(double[] singularValues);
+  }
+
+  /** The best factors of a matrix [out, in] at the rank that is chosen. */
+  static Factors factorize(Tensor matrix, Choice choice) {
     int out = matrix.dim(0);
     int in = matrix.dim(1);
     DMatrixRMaj m = DMatrixRMaj.wrap(out, in, matrix.toDoubleArray());
-    return factors(truncate(m, r));
+    return factors(truncate(m, choice));
   }
 
-  /** The best factors of rank {@code r} of a product B A, without forming it. */
-  static Factors factorize(Tensor b, Tensor a, int r) {
+  /** The best factors of a product B A, without forming it. */
+  static Factors factorize(Tensor b, Tensor a, Choice choice) {
     int rank = a.dim(0);
     DMatrixRMaj left = DMatrixRMaj.wrap(b.dim(0), rank, b.toDoubleArray());
     DMatrixRMaj right = DMatrixRMaj.wrap(rank, a.dim(1), a.toDoubleArray());
@@ -39,13 +45,14 @@ final class LowRankMath {
     if (rank > left.numRows || rank > rightT.numRows) {
       DMatrixRMaj product = new DMatrixRMaj(left.numRows, right.numCols);
       CommonOps_DDRM.mult(left, right, product);
-      return factors(truncate(product, r));
+      return factors(truncate(product, choice));
     }
     QRDecomposition<DMatrixRMaj> qrLeft = qr(left);
     QRDecomposition<DMatrixRMaj> qrRight = qr(rightT);
     DMatrixRMaj core = new DMatrixRMaj(rank, rank); // R_B R_Aᵀ
     CommonOps_DDRM.multTransB(qrLeft.getR(null, true), qrRight.getR(null, true), core);
-    Truncated small = truncate(core, r);
+    Truncated small = truncate(core, choice);
+    int r = small.a.numRows;
     DMatrixRMaj wholeB = new DMatrixRMaj(left.numRows, r);
     CommonOps_DDRM.mult(qrLeft.getQ(null, true), small.b, wholeB);
     DMatrixRMaj wholeA = new DMatrixRMaj(r, right.numCols);
@@ -68,7 +75,7 @@ final class LowRankMath {
     return new Factors(tensor(t.b), tensor(t.a), t.kept);
   }
 
-  private static Truncated truncate(DMatrixRMaj m, int r) {
+  private static Truncated truncate(DMatrixRMaj m, Choice choice) {
     SingularValueDecomposition_F64<DMatrixRMaj> svd =
         DecompositionFactory_DDRM.svd(m.numRows, m.numCols, true, true, true);
     if (!svd.decompose(m.copy())) {
@@ -87,6 +94,7 @@ final class LowRankMath {
     for (double value : s) {
       all += value * value;
     }
+    int r = choice.rank(IntStream.of(order).mapToDouble(i -> s[i]).toArray());
     double kept = 0;
     int have = Math.min(r, order.length);
     DMatrixRMaj b = new DMatrixRMaj(u.numRows, r);

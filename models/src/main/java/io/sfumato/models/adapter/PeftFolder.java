@@ -4,6 +4,8 @@ package io.sfumato.models.adapter;
 import io.sfumato.models.nn.ModelConfig;
 import io.sfumato.models.nn.Module;
 import io.sfumato.models.nn.WeightLayer;
+import io.sfumato.tensor.DType;
+import io.sfumato.tensor.Scope;
 import io.sfumato.tensor.Tensor;
 import io.sfumato.tensor.io.SafeTensors;
 import io.sfumato.tensor.io.TensorFileException;
@@ -20,6 +22,7 @@ import java.util.TreeMap;
 import java.util.TreeSet;
 import java.util.function.Function;
 import java.util.function.Predicate;
+import org.jspecify.annotations.Nullable;
 
 /**
  * Adapters in the folders of PEFT: {@code adapter_config.json} and {@code
@@ -73,7 +76,7 @@ public final class PeftFolder {
     config.requireUnderstood();
     try (Weights weights =
         Weights.open(folder.resolve("adapter_model.safetensors")).rename(PeftFolder::ourName)) {
-      AdapterSet set = AdapterSet.attach(model, targets, kinds, weights);
+      AdapterSet set = AdapterSet.attach(model, targets, kinds, weights.as(typeOf(model)));
       try {
         weights.requireAllUsed();
         return set;
@@ -82,6 +85,16 @@ public final class PeftFolder {
         throw e;
       }
     }
+  }
+
+  /** The type of the model's layers: files may be of another, f16 most often. */
+  private static DType typeOf(Module model) {
+    return model.modules().values().stream()
+        .filter(WeightLayer.class::isInstance)
+        .map(layer -> ((WeightLayer) layer).weight().value().dtype())
+        .filter(DType::isFloating)
+        .findFirst()
+        .orElse(DType.F32);
   }
 
   private static String ourName(String key) {
@@ -99,6 +112,15 @@ public final class PeftFolder {
    * @throws io.sfumato.tensor.io.TensorFileException if it cannot be written
    */
   public static void save(AdapterSet set, Path folder) {
+    save(set, null, folder);
+  }
+
+  /**
+   * The same with tensors of another type.
+   *
+   * @param dtype the type of the tensors; null for that of the adapter
+   */
+  public static void save(AdapterSet set, @Nullable DType dtype, Path folder) {
     Map<String, PeftForm> forms = new LinkedHashMap<>();
     set.kinds()
         .forEach(
@@ -110,17 +132,23 @@ public final class PeftFolder {
               forms.put(path, form);
             });
     Map<String, Object> config = config(forms);
-    Map<String, Tensor> tensors = new LinkedHashMap<>();
-    set.stateDict()
-        .forEach(
-            (name, value) -> tensors.put((name.startsWith("vera_") ? ROOT : MODEL) + name, value));
     try {
       Files.createDirectories(folder);
     } catch (IOException e) {
       throw new TensorFileException(folder, "cannot be made: " + e.getMessage(), e);
     }
-    ModelConfig.write(folder.resolve("adapter_config.json"), config);
-    SafeTensors.save(folder.resolve("adapter_model.safetensors"), tensors, Map.of("format", "pt"));
+    try (Scope scope = Scope.open()) {
+      Map<String, Tensor> tensors = new LinkedHashMap<>();
+      set.stateDict()
+          .forEach(
+              (name, value) ->
+                  tensors.put(
+                      (name.startsWith("vera_") ? ROOT : MODEL) + name,
+                      dtype == null ? value : value.to(dtype)));
+      ModelConfig.write(folder.resolve("adapter_config.json"), config);
+      SafeTensors.save(
+          folder.resolve("adapter_model.safetensors"), tensors, Map.of("format", "pt"));
+    }
   }
 
   private static Map<String, Object> config(Map<String, PeftForm> forms) {

@@ -65,10 +65,12 @@ class LoraToolsTest {
       try (AdapterSet change = random(tuned, Lora.rank(3).alpha(2), 7)) {
         change.merge();
         Tensor wanted = tuned.call(x());
-        try (AdapterSet found = LoraTools.extract(original, tuned, Targets.all(), 3)) {
+        try (AdapterSet found =
+            LoraTools.extract(original, tuned, Targets.all(), LoraTools.Rank.of(3))) {
           assertEquals(0, distance(wanted, original.call(x())), 2e-5);
         }
-        try (AdapterSet less = LoraTools.extract(original, tuned, Targets.all(), 1)) {
+        try (AdapterSet less =
+            LoraTools.extract(original, tuned, Targets.all(), LoraTools.Rank.of(1))) {
           double rest = distance(wanted, original.call(x()));
           assertTrue(rest > 1e-3 && rest < distance(wanted, plain), "rest " + rest);
         }
@@ -82,11 +84,12 @@ class LoraToolsTest {
   void resizingKeepsTheLargestSingularValues() {
     try (Scope scope = Scope.open()) {
       Tensor m = Rng.seed(1).normal(7, 12).to(DType.F64);
-      LowRankMath.Factors whole = LowRankMath.factorize(m, 7);
+      LowRankMath.Factors whole = LowRankMath.factorize(m, s -> 7);
       assertEquals(0, distance(m, whole.b().matmul(whole.a())), 1e-12);
       double before = 1;
-      for (int r = 6; r >= 1; r--) {
-        LowRankMath.Factors some = LowRankMath.factorize(m, r);
+      for (int i = 6; i >= 1; i--) {
+        int r = i;
+        LowRankMath.Factors some = LowRankMath.factorize(m, s -> r);
         Tensor rest = m.sub(some.b().matmul(some.a()));
         double share = Num.sum(Num.square(rest)).item() / Num.sum(Num.square(m)).item();
         assertEquals(1 - some.kept(), share, 1e-12);
@@ -95,8 +98,8 @@ class LoraToolsTest {
       }
       Tensor b = Rng.seed(2).normal(9, 3).to(DType.F64);
       Tensor a = Rng.seed(3).normal(3, 8).to(DType.F64);
-      LowRankMath.Factors direct = LowRankMath.factorize(b.matmul(a), 2);
-      LowRankMath.Factors product = LowRankMath.factorize(b, a, 2);
+      LowRankMath.Factors direct = LowRankMath.factorize(b.matmul(a), s -> 2);
+      LowRankMath.Factors product = LowRankMath.factorize(b, a, s -> 2);
       assertEquals(
           0, distance(direct.b().matmul(direct.a()), product.b().matmul(product.a())), 1e-12);
     }
@@ -116,21 +119,27 @@ class LoraToolsTest {
       List<AdapterSet> both = List.of(one, two);
       List<Double> weights = List.of(0.7, -0.4);
       Rng rng = Rng.seed(0);
-      try (AdapterSet cat = LoraTools.combine(net, both, weights, LoraTools.Method.CAT, 0, rng)) {
+      try (AdapterSet cat =
+          LoraTools.combine(net, both, weights, LoraTools.Method.CAT, LoraTools.Rank.of(1), rng)) {
         assertEquals(0, distance(together, net.call(x())), 2e-5);
       }
-      try (AdapterSet svd = LoraTools.combine(net, both, weights, LoraTools.Method.SVD, 5, rng)) {
+      try (AdapterSet svd =
+          LoraTools.combine(net, both, weights, LoraTools.Method.SVD, LoraTools.Rank.of(5), rng)) {
         assertEquals(0, distance(together, net.call(x())), 2e-5);
       }
       IllegalArgumentException e =
           assertThrows(
               IllegalArgumentException.class,
-              () -> LoraTools.combine(net, both, weights, LoraTools.Method.LINEAR, 0, rng));
+              () ->
+                  LoraTools.combine(
+                      net, both, weights, LoraTools.Method.LINEAR, LoraTools.Rank.of(1), rng));
       assertTrue(e.getMessage().contains("equal ranks"), e.getMessage());
       e =
           assertThrows(
               IllegalArgumentException.class,
-              () -> LoraTools.combine(net, both, List.of(1.0), LoraTools.Method.CAT, 0, rng));
+              () ->
+                  LoraTools.combine(
+                      net, both, List.of(1.0), LoraTools.Method.CAT, LoraTools.Rank.of(1), rng));
       assertTrue(e.getMessage().contains("as many weights"), e.getMessage());
     }
   }
@@ -147,11 +156,13 @@ class LoraToolsTest {
       List<AdapterSet> sets = List.of(one);
       List<Double> weights = List.of(1.0);
       try (AdapterSet linear =
-          LoraTools.combine(net, sets, weights, LoraTools.Method.LINEAR, 0, Rng.seed(0))) {
+          LoraTools.combine(
+              net, sets, weights, LoraTools.Method.LINEAR, LoraTools.Rank.of(1), Rng.seed(0))) {
         assertEquals(0, distance(alone, net.call(x())), 2e-5);
       }
       try (AdapterSet ties =
-          LoraTools.combine(net, sets, weights, LoraTools.Method.TIES, 9, Rng.seed(0))) {
+          LoraTools.combine(
+              net, sets, weights, LoraTools.Method.TIES, LoraTools.Rank.of(9), Rng.seed(0))) {
         double rest = distance(alone, net.call(x()));
         assertTrue(rest > 1e-4 && rest < distance(alone, plain), "rest " + rest);
       }
@@ -159,7 +170,8 @@ class LoraToolsTest {
       int draws = 40;
       for (int i = 0; i < draws; i++) {
         try (AdapterSet dare =
-            LoraTools.combine(net, sets, weights, LoraTools.Method.DARE, 99, Rng.seed(i))) {
+            LoraTools.combine(
+                net, sets, weights, LoraTools.Method.DARE, LoraTools.Rank.of(99), Rng.seed(i))) {
           Parameter lin = dare.parameters().getFirst();
           assertEquals("lin.lora_A.weight", lin.name());
           Tensor b = dare.stateDict().get("lin.lora_B.weight");
