@@ -17,6 +17,14 @@ public interface AdapterKind {
   @Nullable String refuses(WeightLayer layer);
 
   /**
+   * Whether this kind is for normalisations, too. Patterns leave them out for all others, so that
+   * "every layer" means those with a matrix.
+   */
+  default boolean adaptsNorms() {
+    return false;
+  }
+
+  /**
    * Builds what all parts of one adapter share, if the kind has such a thing.
    *
    * @param layers all layers that will be adapted

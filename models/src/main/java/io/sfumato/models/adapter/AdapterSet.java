@@ -3,6 +3,7 @@ package io.sfumato.models.adapter;
 
 import io.sfumato.models.nn.Adapter;
 import io.sfumato.models.nn.Module;
+import io.sfumato.models.nn.Norm;
 import io.sfumato.models.nn.WeightLayer;
 import io.sfumato.tensor.DType;
 import io.sfumato.tensor.Parameter;
@@ -114,8 +115,7 @@ public final class AdapterSet implements AutoCloseable {
     AdapterSet set = new AdapterSet();
     try {
       List<WeightLayer> layers = List.copyOf(chosen.keySet());
-      WeightLayer first = layers.getFirst();
-      Module shared = kindOf(chosen, first).shared(layers, weights.apply(first));
+      Module shared = shared(chosen, layers, weights);
       set.shared = shared;
       chosen.forEach(
           (layer, kind) -> {
@@ -136,6 +136,23 @@ public final class AdapterSet implements AutoCloseable {
     return set;
   }
 
+  /** What the first kind that shares something builds for the layers of its kind. */
+  private static @Nullable Module shared(
+      Map<WeightLayer, AdapterKind> chosen,
+      List<WeightLayer> layers,
+      Function<WeightLayer, Weights> weights) {
+    for (WeightLayer layer : layers) {
+      AdapterKind kind = kindOf(chosen, layer);
+      List<WeightLayer> same =
+          layers.stream().filter(l -> kindOf(chosen, l).getClass() == kind.getClass()).toList();
+      Module shared = kind.shared(same, weights.apply(layer));
+      if (shared != null) {
+        return shared;
+      }
+    }
+    return null;
+  }
+
   private static AdapterKind kindOf(Map<WeightLayer, AdapterKind> chosen, WeightLayer layer) {
     return Objects.requireNonNull(chosen.get(layer));
   }
@@ -152,9 +169,17 @@ public final class AdapterSet implements AutoCloseable {
               if (!(module instanceof WeightLayer layer)) {
                 return;
               }
-              paths.add(path);
+              boolean norm = layer instanceof Norm;
+              if (!norm) {
+                paths.add(path);
+              } else if (!((Norm) layer).isAffine()) {
+                return;
+              }
               if (targets.test(path)) {
                 AdapterKind kind = kinds.apply(layer);
+                if (norm && !kind.adaptsNorms()) {
+                  return;
+                }
                 String reason = kind.refuses(layer);
                 if (reason != null) {
                   problems.add(path + ": " + reason);

@@ -100,6 +100,8 @@ public enum Dialect {
           new Ending(".rescale", "rescale", null),
           new Ending(".diff", "diff", null),
           new Ending(".diff_b", "diff_b", null),
+          new Ending(".w_norm", "w_norm", null),
+          new Ending(".b_norm", "b_norm", null),
           new Ending(".weight", "weight", LYCORIS));
 
   /** Takes a key apart; null if it ends like no tensor of an adapter. */

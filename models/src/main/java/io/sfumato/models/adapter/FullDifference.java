@@ -18,6 +18,11 @@ import org.jspecify.annotations.Nullable;
  */
 public record FullDifference(boolean bias) implements AdapterKind {
   @Override
+  public boolean adaptsNorms() {
+    return true;
+  }
+
+  @Override
   public @Nullable String refuses(WeightLayer layer) {
     return bias && layer.bias().isEmpty() ? "the layer has no bias to change" : null;
   }

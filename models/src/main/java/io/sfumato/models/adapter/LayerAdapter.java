@@ -6,6 +6,7 @@ import io.sfumato.models.nn.WeightLayer;
 import io.sfumato.tensor.Parameter;
 import io.sfumato.tensor.Tensor;
 import io.sfumato.tensor.io.Weights;
+import io.sfumato.tensor.ops.Updates;
 import java.util.function.UnaryOperator;
 import org.jspecify.annotations.Nullable;
 
@@ -52,6 +53,18 @@ public abstract class LayerAdapter extends Module {
   /** The bias that goes with {@link #merged}: as it was, for most kinds. */
   public Tensor mergedBias(Tensor bias, double strength) {
     return bias;
+  }
+
+  /** A parameter that starts as a copy of {@code value}. */
+  protected final Parameter copyOf(String name, Tensor value) {
+    return parameter(
+        name,
+        value.shape(),
+        (spec, rng) -> {
+          Tensor copy = Tensor.zeros(spec);
+          Updates.copy(copy, value);
+          return copy;
+        });
   }
 
   /** The layer's weight. */

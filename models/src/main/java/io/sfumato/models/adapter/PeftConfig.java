@@ -8,6 +8,7 @@ import java.nio.file.Path;
 import java.util.ArrayList;
 import java.util.HashSet;
 import java.util.LinkedHashMap;
+import java.util.LinkedHashSet;
 import java.util.List;
 import java.util.Map;
 import java.util.Set;
@@ -191,6 +192,28 @@ final class PeftConfig {
       node.forEach(n -> names.add(n.asText()));
     }
     return names;
+  }
+
+  /** Numbers of tokens by name, as in {@code trainable_token_indices}; "" for a mere list. */
+  Map<String, List<Integer>> tokens(String key) {
+    Map<String, List<Integer>> tokens = new LinkedHashMap<>();
+    JsonNode node = ask(key);
+    if (node != null && node.isObject()) {
+      node.properties().forEach(e -> tokens.put(e.getKey(), indices(key, e.getValue())));
+    } else if (node != null) {
+      tokens.put("", indices(key, node));
+    }
+    return tokens;
+  }
+
+  private List<Integer> indices(String key, JsonNode node) {
+    Set<Integer> indices = new LinkedHashSet<>();
+    boolean fits = node.isArray() && !node.isEmpty();
+    for (JsonNode n : node) {
+      fits &= n.canConvertToInt() && n.isIntegralNumber() && n.intValue() >= 0;
+      fits &= indices.add(n.intValue());
+    }
+    return fits ? List.copyOf(indices) : wrong(key, "a list of different tokens", node, List.of(0));
   }
 
   private Predicate<String> rule(String key, JsonNode node) {

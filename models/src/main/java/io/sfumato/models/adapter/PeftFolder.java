@@ -3,6 +3,7 @@ package io.sfumato.models.adapter;
 
 import io.sfumato.models.nn.ModelConfig;
 import io.sfumato.models.nn.Module;
+import io.sfumato.models.nn.Norm;
 import io.sfumato.models.nn.WeightLayer;
 import io.sfumato.tensor.DType;
 import io.sfumato.tensor.Scope;
@@ -40,14 +41,24 @@ public final class PeftFolder {
 
   private static final Map<String, Reader> READERS =
       Map.of(
-          "LORA", Lora::fromPeft,
-          "LOHA", Loha::fromPeft,
-          "LOKR", Lokr::fromPeft,
-          "IA3", Ia3::fromPeft,
-          "OFT", Oft::fromPeft,
-          "BOFT", Boft::fromPeft,
-          "VERA", Vera::fromPeft,
-          "ADALORA", AdaLora::fromPeft);
+          "LORA",
+          Lora::fromPeft,
+          "LOHA",
+          Loha::fromPeft,
+          "LOKR",
+          Lokr::fromPeft,
+          "IA3",
+          Ia3::fromPeft,
+          "OFT",
+          Oft::fromPeft,
+          "BOFT",
+          Boft::fromPeft,
+          "VERA",
+          Vera::fromPeft,
+          "ADALORA",
+          AdaLora::fromPeft,
+          PeftBeside.TOKENS_ALONE,
+          PeftBeside::tokensAlone);
 
   private PeftFolder() {}
 
@@ -73,10 +84,18 @@ public final class PeftFolder {
     }
     Predicate<String> targets = config.targets();
     Function<WeightLayer, AdapterKind> kinds = reader.read(config);
+    PeftBeside beside = PeftBeside.read(config, model);
     config.requireUnderstood();
+    boolean tokensAlone = config.type().equals(PeftBeside.TOKENS_ALONE);
     try (Weights weights =
-        Weights.open(folder.resolve("adapter_model.safetensors")).rename(PeftFolder::ourName)) {
-      AdapterSet set = AdapterSet.attach(model, targets, kinds, weights.as(typeOf(model)));
+        Weights.open(folder.resolve("adapter_model.safetensors"))
+            .rename(key -> PeftBeside.ourName(ourName(key), tokensAlone))) {
+      AdapterSet set =
+          AdapterSet.attach(
+              model,
+              targets.or(path -> beside.at(path).isPresent()),
+              layer -> beside.at(layer.path()).orElseGet(() -> kinds.apply(layer)),
+              weights.as(typeOf(model)));
       try {
         weights.requireAllUsed();
         return set;
@@ -90,7 +109,7 @@ public final class PeftFolder {
   /** The type of the model's layers: files may be of another, f16 most often. */
   private static DType typeOf(Module model) {
     return model.modules().values().stream()
-        .filter(WeightLayer.class::isInstance)
+        .filter(m -> m instanceof WeightLayer && !(m instanceof Norm))
         .map(layer -> ((WeightLayer) layer).weight().value().dtype())
         .filter(DType::isFloating)
         .findFirst()
@@ -106,7 +125,7 @@ public final class PeftFolder {
   /**
    * Writes an adapter so that PEFT reads it: for {@code PeftModel.from_pretrained}.
    *
-   * @param set parts of one kind
+   * @param set parts of one kind, and beside them whole layers and trained tokens
    * @param folder made if missing
    * @throws IllegalArgumentException if PEFT has no such kind, or kinds are mixed
    * @throws io.sfumato.tensor.io.TensorFileException if it cannot be written
@@ -121,17 +140,21 @@ public final class PeftFolder {
    * @param dtype the type of the tensors; null for that of the adapter
    */
   public static void save(AdapterSet set, @Nullable DType dtype, Path folder) {
+    Map<String, AdapterKind> kinds = new LinkedHashMap<>(set.kinds());
+    Map<String, Object> config = PeftBeside.take(set, kinds);
+    boolean tokensAlone = kinds.isEmpty();
     Map<String, PeftForm> forms = new LinkedHashMap<>();
-    set.kinds()
-        .forEach(
-            (path, kind) -> {
-              PeftForm form = kind.peft();
-              if (form == null) {
-                throw new IllegalArgumentException(path + ": PEFT has no such adapter: " + kind);
-              }
-              forms.put(path, form);
-            });
-    Map<String, Object> config = config(forms);
+    kinds.forEach(
+        (path, kind) -> {
+          PeftForm form = kind.peft();
+          if (form == null) {
+            throw new IllegalArgumentException(path + ": PEFT has no such adapter: " + kind);
+          }
+          forms.put(path, form);
+        });
+    if (!tokensAlone) {
+      config.putAll(config(forms));
+    }
     try {
       Files.createDirectories(folder);
     } catch (IOException e) {
@@ -143,7 +166,8 @@ public final class PeftFolder {
           .forEach(
               (name, value) ->
                   tensors.put(
-                      (name.startsWith("vera_") ? ROOT : MODEL) + name,
+                      (name.startsWith("vera_") ? ROOT : MODEL)
+                          + PeftBeside.fileName(name, tokensAlone),
                       dtype == null ? value : value.to(dtype)));
       ModelConfig.write(folder.resolve("adapter_config.json"), config);
       SafeTensors.save(

@@ -3,6 +3,7 @@ package io.sfumato.models.adapter;
 
 import io.sfumato.models.nn.Conv2d;
 import io.sfumato.models.nn.Linear;
+import io.sfumato.models.nn.Norm;
 import io.sfumato.models.nn.WeightLayer;
 import io.sfumato.tensor.Shape;
 import io.sfumato.tensor.io.TensorSource;
@@ -41,6 +42,14 @@ final class StoredKinds {
       AdapterFile.ScaleRule rule) {
     StoredKinds stored = new StoredKinds(layer, factors, source, rule);
     AdapterKind kind = stored.kind();
+    String reason = kind.refuses(layer);
+    if (layer instanceof Norm && !kind.adaptsNorms()) {
+      reason = "it is a normalisation";
+    }
+    if (reason != null) {
+      throw new IllegalArgumentException(
+          source.description() + ": " + layer.path() + " cannot have " + kind + ": " + reason);
+    }
     factors.forEach(
         (factor, key) -> {
           if (!factor.equals("alpha") && !factor.equals("on_input") && !factor.equals("scalar")) {
@@ -70,6 +79,9 @@ final class StoredKinds {
     }
     if (has("diff")) {
       return new FullDifference(has("diff_b"));
+    }
+    if (has("w_norm")) {
+      return new NormDifference();
     }
     if (has("a1.weight")) {
       int r = shape("a2.weight").dim(0);

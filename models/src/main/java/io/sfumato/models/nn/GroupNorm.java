@@ -7,9 +7,10 @@ import io.sfumato.tensor.Tensor;
 import io.sfumato.tensor.io.Init;
 import io.sfumato.tensor.io.Weights;
 import io.sfumato.tensor.ops.NN;
+import org.jspecify.annotations.Nullable;
 
 /** Group normalisation of [B, C, ...] with affine weight and bias [C]. */
-public final class GroupNorm extends Layer {
+public final class GroupNorm extends Norm {
   private final Parameter weight;
   private final Parameter bias;
   private final int groups;
@@ -33,12 +34,26 @@ public final class GroupNorm extends Layer {
   }
 
   @Override
-  protected Tensor forward(Tensor x) {
-    return NN.groupNorm(x, groups, weight.value(), bias.value(), eps);
+  Parameter scale() {
+    return weight;
   }
 
-  /** The normalisation followed by SiLU, in one op. */
+  @Override
+  Parameter shift() {
+    return bias;
+  }
+
+  @Override
+  public Tensor compute(Tensor x, Tensor w, @Nullable Tensor b) {
+    return NN.groupNorm(x, groups, w, b, eps);
+  }
+
+  /** The normalisation followed by SiLU, in one op where no adapter is between them. */
   public Tensor callSilu(Tensor x) {
-    return call(() -> NN.groupNormSilu(x, groups, weight.value(), bias.value(), eps));
+    return call(
+        () ->
+            adapters().isEmpty()
+                ? NN.groupNormSilu(x, groups, weight.value(), bias.value(), eps)
+                : NN.silu(forward(x)));
   }
 }

@@ -10,7 +10,7 @@ import io.sfumato.tensor.ops.NN;
 import org.jspecify.annotations.Nullable;
 
 /** Layer normalisation over the last axis, with or without affine weight and bias. */
-public final class LayerNorm extends Layer {
+public final class LayerNorm extends Norm {
   private final @Nullable Parameter weight;
   private final @Nullable Parameter bias;
   private final double eps;
@@ -24,8 +24,23 @@ public final class LayerNorm extends Layer {
   }
 
   @Override
-  protected Tensor forward(Tensor x) {
+  @Nullable Parameter scale() {
+    return weight;
+  }
+
+  @Override
+  @Nullable Parameter shift() {
+    return bias;
+  }
+
+  @Override
+  protected Tensor plain(Tensor x) {
     return NN.layerNorm(
         x, 1, weight == null ? null : weight.value(), bias == null ? null : bias.value(), eps);
+  }
+
+  @Override
+  public Tensor compute(Tensor x, Tensor w, @Nullable Tensor b) {
+    return NN.layerNorm(x, 1, w, b, eps);
   }
 }

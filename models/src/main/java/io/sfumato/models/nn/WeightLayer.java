@@ -15,7 +15,7 @@ import org.jspecify.annotations.Nullable;
  * adapters act in the order in which they were attached: each sees the layer with those before it.
  */
 public abstract class WeightLayer extends Layer {
-  private final UnaryOperator<Tensor> base = this::base;
+  private final UnaryOperator<Tensor> base = this::plain;
   private volatile List<Adapter> adapters = List.of();
 
   /** A layer whose parameters come from {@code weights}. */
@@ -39,7 +39,7 @@ public abstract class WeightLayer extends Layer {
   public abstract Tensor compute(Tensor x, Tensor weight, @Nullable Tensor bias);
 
   /** The layer without adapters. */
-  private Tensor base(Tensor x) {
+  protected Tensor plain(Tensor x) {
     return compute(x, weight().value(), bias().map(Parameter::value).orElse(null));
   }
 

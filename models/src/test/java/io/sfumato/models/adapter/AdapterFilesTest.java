@@ -232,10 +232,10 @@ class AdapterFilesTest {
       Files.writeString(
           peft.resolve("adapter_config.json"),
           "{\"peft_type\": \"LORA\", \"r\": 2, \"target_modules\": [\"to_q\"],"
-              + " \"layer_replication\": [[0, 4]], \"modules_to_save\": [\"conv_in\"]}");
+              + " \"layer_replication\": [[0, 4]], \"target_parameters\": [\"conv_in\"]}");
       wrong = assertThrows(IllegalArgumentException.class, () -> PeftFolder.open(net, peft));
       assertTrue(wrong.getMessage().contains("layer_replication"), wrong.getMessage());
-      assertTrue(wrong.getMessage().contains("modules_to_save"), wrong.getMessage());
+      assertTrue(wrong.getMessage().contains("target_parameters"), wrong.getMessage());
       Files.writeString(peft.resolve("adapter_config.json"), "{\"peft_type\": \"MAGIC\"}");
       wrong = assertThrows(IllegalArgumentException.class, () -> PeftFolder.open(net, peft));
       assertTrue(wrong.getMessage().contains("these are: ADALORA, BOFT"), wrong.getMessage());

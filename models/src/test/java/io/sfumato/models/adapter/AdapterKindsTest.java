@@ -11,8 +11,11 @@ import io.sfumato.autograd.Autograd;
 import io.sfumato.models.nn.Conv2d;
 import io.sfumato.models.nn.Dropout;
 import io.sfumato.models.nn.Embedding;
+import io.sfumato.models.nn.GroupNorm;
+import io.sfumato.models.nn.LayerNorm;
 import io.sfumato.models.nn.Linear;
 import io.sfumato.models.nn.Module;
+import io.sfumato.models.nn.Norm;
 import io.sfumato.models.nn.WeightLayer;
 import io.sfumato.tensor.Parameter;
 import io.sfumato.tensor.Rng;
@@ -41,6 +44,8 @@ class AdapterKindsTest {
       child("conv", w -> new Conv2d(w, 4, 8, 3, ConvOptions.of().stride(2).padding(1)));
       child("point", w -> new Conv2d(w, 4, 6, 1));
       child("table", w -> new Embedding(w, 9, 5));
+      child("norm", w -> new LayerNorm(w, 12, 1e-5, true));
+      child("groups", w -> new GroupNorm(w, 2, 4, 1e-6));
     }
 
     WeightLayer layer(String name) {
@@ -77,13 +82,16 @@ class AdapterKindsTest {
     kinds.put("diag-oft of six", new DiagOft(2, 3, 0, false));
     kinds.put("boft of outputs", new LycorisBoft(2, 4, 2, true));
     kinds.put("lycoris ia3", new LycorisIa3(true));
+    kinds.put("norms", new NormDifference());
+    kinds.put("whole layers", new WholeLayer());
+    kinds.put("trained tokens", new TrainedTokens(List.of(3, 0)));
     return kinds;
   }
 
   private static Tensor input(String layer) {
     Rng rng = Rng.seed(5);
     return switch (layer) {
-      case "linear" -> rng.normal(2, 3, 12);
+      case "linear", "norm" -> rng.normal(2, 3, 12);
       case "wide" -> rng.normal(7, 60);
       case "table" -> Tensor.of(new long[] {0, 8, 3, 3}, 2, 2);
       default -> rng.normal(2, 4, 7, 5);
@@ -98,9 +106,11 @@ class AdapterKindsTest {
 
   private static void everyLayer(AdapterKind kind) {
     int taken = 0;
-    for (String name : List.of("linear", "wide", "conv", "point", "table")) {
+    for (String name : List.of("linear", "wide", "conv", "point", "table", "norm", "groups")) {
       try (Layers layers = new Layers(Weights.init(Rng.seed(1)))) {
-        if (kind.refuses(layers.layer(name)) == null) {
+        WeightLayer layer = layers.layer(name);
+        boolean meant = kind.adaptsNorms() || !(layer instanceof Norm);
+        if (meant && kind.refuses(layer) == null) {
           oneLayer(layers, name, kind);
           taken++;
         }
