@@ -4,6 +4,9 @@ package io.sfumato.benchmarks;
 import io.sfumato.autograd.Autograd;
 import io.sfumato.autograd.Gradients;
 import io.sfumato.autograd.optim.AdamW;
+import io.sfumato.models.adapter.Loha;
+import io.sfumato.models.adapter.Lokr;
+import io.sfumato.models.adapter.Lora;
 import io.sfumato.models.unet.UNet2D;
 import io.sfumato.models.unet.UNet2DConfig;
 import io.sfumato.tensor.DType;
@@ -70,11 +73,13 @@ final class SuiteCases {
     cases.put("add_mul_16m", this::addMul);
     cases.put("adamw_10m", this::adamW);
     cases.put("train_unet_b8", this::trainUnet);
-    cases.put("train_dit_b32", () -> trainDit(false));
+    cases.put("train_dit_b32", () -> trainDit(SuiteDit::parameters));
     cases.put("infer_unet_b1", () -> inferUnet(1));
     cases.put("infer_dit_b1", this::inferDit);
     cases.put("infer_unet_b16", () -> inferUnet(16));
-    cases.put("train_lora_dit_b32", () -> trainDit(true));
+    cases.put("train_lora_dit_b32", () -> trainDit(dit -> dit.adapt(Lora.rank(8))));
+    cases.put("train_loha_dit_b32", () -> trainDit(dit -> dit.adapt(Loha.rank(8))));
+    cases.put("train_lokr_dit_b32", () -> trainDit(dit -> dit.adapt(Lokr.rank(8))));
     return cases;
   }
 
@@ -259,14 +264,13 @@ final class SuiteCases {
     return new SuiteCase(() -> unet.call(x, t), List.of(unet));
   }
 
-  private SuiteCase trainDit(boolean lora) {
+  private SuiteCase trainDit(Function<SuiteDit, List<Parameter>> trained) {
     SuiteDit dit = new SuiteDit(weights());
     Tensor x = random(32, 3, 32, 32);
     Tensor noise = random(3, 32, 32, 32).reshape(32, 3, 32, 32);
     Tensor y = Tensor.of(labels(32), 32).to(device);
     double[] t = times(32);
-    List<Parameter> trained = lora ? dit.attachLora(8) : dit.parameters();
-    return training(trained, () -> dit.call(x, t, y), noise, dit);
+    return training(trained.apply(dit), () -> dit.call(x, t, y), noise, dit);
   }
 
   private SuiteCase inferDit() {

@@ -1,6 +1,9 @@
 // SPDX-License-Identifier: Apache-2.0
 package io.sfumato.benchmarks;
 
+import io.sfumato.models.adapter.AdapterKind;
+import io.sfumato.models.adapter.AdapterSet;
+import io.sfumato.models.adapter.Targets;
 import io.sfumato.models.nn.Conv2d;
 import io.sfumato.models.nn.Embedding;
 import io.sfumato.models.nn.LayerNorm;
@@ -8,13 +11,10 @@ import io.sfumato.models.nn.Linear;
 import io.sfumato.models.nn.Module;
 import io.sfumato.models.nn.TimeFeatures;
 import io.sfumato.models.nn.TimestepEmbedding;
-import io.sfumato.models.nn.WeightLayer;
 import io.sfumato.tensor.Parameter;
 import io.sfumato.tensor.Rng;
-import io.sfumato.tensor.Scope;
 import io.sfumato.tensor.Shape;
 import io.sfumato.tensor.Tensor;
-import io.sfumato.tensor.TensorSpec;
 import io.sfumato.tensor.io.Init;
 import io.sfumato.tensor.io.Weights;
 import io.sfumato.tensor.ops.AttentionOptions;
@@ -22,8 +22,9 @@ import io.sfumato.tensor.ops.ConvOptions;
 import io.sfumato.tensor.ops.GatedResidualNorm;
 import io.sfumato.tensor.ops.NN;
 import io.sfumato.tensor.ops.Shaping;
-import java.util.ArrayList;
 import java.util.List;
+import java.util.function.Predicate;
+import org.jspecify.annotations.Nullable;
 
 /** The DiT of the suite: depth 6, width 192, 3 heads, patch 2, pictures 3x32x32, 10 classes. */
 final class SuiteDit extends Module {
@@ -40,7 +41,7 @@ final class SuiteDit extends Module {
   private final LayerNorm norm;
   private final Linear modulation;
   private final Linear out;
-  private final List<Parameter> lora = new ArrayList<>();
+  private @Nullable AdapterSet adapters;
 
   SuiteDit(Weights weights) {
     super(weights);
@@ -72,43 +73,18 @@ final class SuiteDit extends Module {
         });
   }
 
-  /** Puts LoRA of a rank on the four products of each block and returns its parameters. */
-  List<Parameter> attachLora(int rank) {
-    for (Block block : blocks) {
-      for (Linear layer : List.of(block.qkv, block.proj, block.fc1, block.fc2)) {
-        attach(layer, rank);
-      }
-    }
-    return lora;
-  }
-
-  private void attach(WeightLayer layer, int rank) {
-    Shape shape = layer.weight().value().shape();
-    Scope.run(
-        () -> {
-          TensorSpec like = layer.weight().value().spec();
-          Tensor a = Rng.seed(1).fork(layer.path()).normal(rank, shape.dim(1)).mul(0.02);
-          Tensor b = Tensor.zeros(like.with(Shape.of(shape.dim(0), rank)));
-          Parameter down =
-              new Parameter(layer.path() + ".lora_A", a.to(like.dtype()).to(like.device()));
-          Parameter up = new Parameter(layer.path() + ".lora_B", b);
-          lora.add(down);
-          lora.add(up);
-          layer.attach(
-              (l, x, base) ->
-                  NN.lowRank(
-                      x,
-                      l.weight().value(),
-                      l.bias().map(Parameter::value).orElse(null),
-                      down.value(),
-                      up.value(),
-                      1));
-        });
+  /** Puts an adapter on the four products of each block and returns its parameters. */
+  List<Parameter> adapt(AdapterKind kind) {
+    Predicate<String> products = Targets.suffixes(List.of("qkv", "proj", "fc1", "fc2"));
+    adapters = AdapterSet.attach(this, products, kind, Rng.seed(1));
+    return adapters.parameters();
   }
 
   @Override
   public void close() {
-    lora.forEach(Parameter::close);
+    if (adapters != null) {
+      adapters.close();
+    }
     super.close();
   }
 

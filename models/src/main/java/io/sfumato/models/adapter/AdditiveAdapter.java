@@ -2,6 +2,7 @@
 package io.sfumato.models.adapter;
 
 import io.sfumato.models.nn.WeightLayer;
+import io.sfumato.tensor.DType;
 import io.sfumato.tensor.Tensor;
 import io.sfumato.tensor.io.Weights;
 import java.util.function.UnaryOperator;
@@ -28,6 +29,14 @@ public abstract class AdditiveAdapter extends LayerAdapter {
   /** The input as {@link #change} sees it: with dropout, in training, if the kind has one. */
   protected Tensor dropped(Tensor x) {
     return x;
+  }
+
+  /**
+   * Whether the layer may compute with {@code W + ΔW} at once, for two products less than one with
+   * each: it has no other adapter before this one, and W's type does not round a small change away.
+   */
+  protected final boolean mayJoinWeight(UnaryOperator<Tensor> base) {
+    return layer().isBase(base) && (weight().dtype() == DType.F32 || weight().dtype() == DType.F64);
   }
 
   @Override

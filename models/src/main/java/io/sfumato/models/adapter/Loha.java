@@ -150,14 +150,23 @@ public record Loha(
       if (dropout.skips(path())) {
         return base.apply(x);
       }
-      if (layer() instanceof Linear && layer().isBase(base) && dropout.rows() == 0 && isThin()) {
-        return NN.lowRank(x, weight(), bias(), right(), left(), scale * strength);
+      if (actsThin()) {
+        return layer().isBase(base)
+            ? NN.lowRank(x, weight(), bias(), right(), left(), scale * strength)
+            : super.apply(x, base, strength);
+      }
+      if (mayJoinWeight(base)) {
+        Tensor change = dropout.apply(delta(), 0, path()).mul(strength);
+        return layer().compute(x, weight().add(change), bias());
       }
       return super.apply(x, base, strength);
     }
 
-    /** Whether a change of rank r² takes less work than a third of a full one. */
-    private boolean isThin() {
+    /** Whether ΔW acts as a change of rank r², for it takes less than a third of a full one. */
+    private boolean actsThin() {
+      if (!(layer() instanceof Linear) || dropout.rows() > 0) {
+        return false;
+      }
       long out = weight().dim(0);
       long in = weight().dim(1);
       long r2 = (long) b1.value().dim(0) * b1.value().dim(0);
@@ -178,7 +187,7 @@ public record Loha(
 
     @Override
     protected Tensor change(Tensor x) {
-      if (layer() instanceof Linear && dropout.rows() == 0 && isThin()) {
+      if (actsThin()) {
         return NN.linear(NN.linear(x, right(), null), left(), null).mul(scale);
       }
       return layer().compute(x, dropout.apply(delta(), 0, path()), null);
