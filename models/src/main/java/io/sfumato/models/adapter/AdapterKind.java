@@ -43,6 +43,11 @@ public interface AdapterKind {
    */
   LayerAdapter build(WeightLayer layer, Weights weights, @Nullable Module shared);
 
+  /** The kind as which files hold it, with {@link LayerAdapter#storedDict}; itself for most. */
+  default AdapterKind stored() {
+    return this;
+  }
+
   /** The settings as PEFT writes them; null if PEFT has no such kind. */
   default @Nullable PeftForm peft() {
     return null;

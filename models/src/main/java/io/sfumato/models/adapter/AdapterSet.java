@@ -244,6 +244,42 @@ public final class AdapterSet implements AutoCloseable {
     return dict;
   }
 
+  /** What does not train but belongs to a saved state of training. */
+  public List<Parameter> buffers() {
+    List<Parameter> all = new ArrayList<>();
+    parts.values().forEach(part -> all.addAll(part.buffers()));
+    return all;
+  }
+
+  /** The kinds as files hold them, by path; see {@link AdapterKind#stored}. */
+  public Map<String, AdapterKind> storedKinds() {
+    Map<String, AdapterKind> stored = new LinkedHashMap<>();
+    kinds.forEach((path, kind) -> stored.put(path, kind.stored()));
+    return stored;
+  }
+
+  /** The tensors that go with {@link #storedKinds}; what is made for it is of the current scope. */
+  public Map<String, Tensor> storedDict() {
+    Map<String, Tensor> dict = new LinkedHashMap<>();
+    if (shared != null) {
+      dict.putAll(shared.stateDict());
+    }
+    parts.values().forEach(part -> dict.putAll(part.storedDict()));
+    return dict;
+  }
+
+  /**
+   * Tells the adapter that its optimiser has done {@code steps} steps in all. Kinds that change
+   * while they train ask for it; for others it does nothing.
+   */
+  public void stepped(long steps) {
+    Scope.runAll(
+        () -> {
+          parts.values().forEach(part -> part.stepped(steps));
+          return new Tensor[0];
+        });
+  }
+
   // ---- strength
 
   /** Sets the factor of the change in all layers: 1 as trained, 0 none. */

@@ -43,7 +43,7 @@ public final class AdapterWriter {
       AdapterSet set, AdapterFile.Component component, @Nullable DType dtype, Path file) {
     try (Scope scope = Scope.open()) {
       Map<String, Tensor> tensors = new LinkedHashMap<>();
-      set.stateDict()
+      set.storedDict()
           .forEach(
               (name, value) ->
                   tensors.put(
@@ -58,7 +58,7 @@ public final class AdapterWriter {
     Map<String, Object> ranks = new TreeMap<>();
     Map<String, Object> alphas = new TreeMap<>();
     Lora first = null;
-    for (Map.Entry<String, AdapterKind> e : set.kinds().entrySet()) {
+    for (Map.Entry<String, AdapterKind> e : set.storedKinds().entrySet()) {
       Lora lora = loraOf(e.getKey(), e.getValue(), "diffusers");
       if (lora.tucker()) {
         throw new IllegalArgumentException(e.getKey() + ": diffusers has no Tucker cores");
@@ -82,7 +82,7 @@ public final class AdapterWriter {
     }
     settings.put("rank_pattern", ranks);
     settings.put("alpha_pattern", alphas);
-    settings.put("target_modules", set.kinds().keySet());
+    settings.put("target_modules", set.storedKinds().keySet());
     Map<String, Object> prefixed = new TreeMap<>();
     settings.forEach((key, value) -> prefixed.put(component.dotted() + "." + key, value));
     String json;
@@ -121,7 +121,7 @@ public final class AdapterWriter {
                 AdapterKind kind = kindOf(set, path);
                 double alpha = alphaOf(path, kind);
                 tensors.put(name + "alpha", Tensor.of(new double[] {alpha}, 1).reshape().to(dtype));
-                part.stateDict()
+                part.storedDict()
                     .forEach(
                         (full, value) -> {
                           String factor = full.substring(path.length() + 1);
@@ -135,7 +135,7 @@ public final class AdapterWriter {
   }
 
   private static AdapterKind kindOf(AdapterSet set, String path) {
-    AdapterKind kind = set.kinds().get(path);
+    AdapterKind kind = set.storedKinds().get(path);
     if (kind == null) {
       throw new IllegalStateException("no kind at " + path);
     }
@@ -182,7 +182,7 @@ public final class AdapterWriter {
   }
 
   private static Map<String, String> metadata(AdapterSet set) {
-    AdapterKind first = set.kinds().values().iterator().next();
+    AdapterKind first = set.storedKinds().values().iterator().next();
     boolean lycoris = !(first instanceof Lora lora && !lora.tucker());
     Map<String, String> metadata = new LinkedHashMap<>();
     metadata.put("ss_network_module", lycoris ? "lycoris.kohya" : "networks.lora");

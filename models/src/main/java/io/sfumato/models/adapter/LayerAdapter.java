@@ -7,6 +7,7 @@ import io.sfumato.tensor.Parameter;
 import io.sfumato.tensor.Tensor;
 import io.sfumato.tensor.io.Weights;
 import io.sfumato.tensor.ops.Updates;
+import java.util.Map;
 import java.util.function.UnaryOperator;
 import org.jspecify.annotations.Nullable;
 
@@ -54,6 +55,17 @@ public abstract class LayerAdapter extends Module {
   public Tensor mergedBias(Tensor bias, double strength) {
     return bias;
   }
+
+  /**
+   * The tensors as files hold them, by full name: the parameters, for most kinds. What is made for
+   * it belongs to the current scope.
+   */
+  public Map<String, Tensor> storedDict() {
+    return stateDict();
+  }
+
+  /** Tells that the optimiser has done {@code steps} steps. */
+  void stepped(long steps) {}
 
   /** A parameter that starts as a copy of {@code value}. */
   protected final Parameter copyOf(String name, Tensor value) {

@@ -140,7 +140,7 @@ public final class PeftFolder {
    * @param dtype the type of the tensors; null for that of the adapter
    */
   public static void save(AdapterSet set, @Nullable DType dtype, Path folder) {
-    Map<String, AdapterKind> kinds = new LinkedHashMap<>(set.kinds());
+    Map<String, AdapterKind> kinds = new LinkedHashMap<>(set.storedKinds());
     Map<String, Object> config = PeftBeside.take(set, kinds);
     boolean tokensAlone = kinds.isEmpty();
     Map<String, PeftForm> forms = new LinkedHashMap<>();
@@ -162,7 +162,7 @@ public final class PeftFolder {
     }
     try (Scope scope = Scope.open()) {
       Map<String, Tensor> tensors = new LinkedHashMap<>();
-      set.stateDict()
+      set.storedDict()
           .forEach(
               (name, value) ->
                   tensors.put(

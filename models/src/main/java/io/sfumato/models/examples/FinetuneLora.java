@@ -9,6 +9,7 @@ import io.sfumato.models.adapter.AdapterSet;
 import io.sfumato.models.adapter.Loha;
 import io.sfumato.models.adapter.Lokr;
 import io.sfumato.models.adapter.Lora;
+import io.sfumato.models.adapter.LoraPlus;
 import io.sfumato.models.adapter.Targets;
 import io.sfumato.models.data.ClassSubset;
 import io.sfumato.models.diffusion.Sampler;
@@ -25,6 +26,7 @@ import java.nio.file.Files;
 import java.nio.file.Path;
 import java.util.concurrent.Callable;
 import java.util.function.Predicate;
+import org.jspecify.annotations.Nullable;
 import picocli.CommandLine.Command;
 import picocli.CommandLine.Mixin;
 import picocli.CommandLine.Option;
@@ -51,6 +53,8 @@ public final class FinetuneLora implements Callable<Integer> {
     lokr
   }
 
+  private static final double ADAPTER_RATE = 5e-3;
+
   @Mixin private final ExampleOptions options = new ExampleOptions();
 
   @Option(
@@ -70,6 +74,13 @@ public final class FinetuneLora implements Callable<Integer> {
       description = "Part of the time or steps that the adapter gets.",
       defaultValue = "0.3")
   private double adapterShare;
+
+  @Option(
+      names = "--lora-plus-ratio",
+      description =
+          "LoRA+: the learning rate of B by that of A, 1 or more, usually 2 to 16. The embedding"
+              + " of classes learns at A's.")
+  private @Nullable Double loraPlusRatio;
 
   @Mixin private final GuidedDraw drawing = new GuidedDraw(1.25);
 
@@ -95,6 +106,12 @@ public final class FinetuneLora implements Callable<Integer> {
     require(
         adapterShare > 0 && adapterShare < 1,
         "--adapter-share must be between 0 and 1; got " + adapterShare);
+    require(
+        loraPlusRatio == null || kind == Kind.lora,
+        "--lora-plus-ratio is of --kind lora; " + kind + " has no A and B");
+    require(
+        loraPlusRatio == null || loraPlusRatio >= 1,
+        "--lora-plus-ratio must be 1 or more; got " + loraPlusRatio);
     try (Workbench bench = options.open()) {
       require(
           newClass >= 0 && newClass < bench.classes(),
@@ -128,8 +145,7 @@ public final class FinetuneLora implements Callable<Integer> {
     }
     try (AdapterSet adapter =
             AdapterSet.attach(model, targets(), adapterKind(), bench.rng("adapter"));
-        AdapterTrainer tuner =
-            new AdapterTrainer(adapter, trainer.denoiser(), loader, bench.rng("tuning"))) {
+        AdapterTrainer tuner = tuner(bench, adapter, trainer, loader)) {
       say(
           "%s of %,d parameters in %d layers, %.2f %% of the model's, learns %s",
           kind,
@@ -138,7 +154,10 @@ public final class FinetuneLora implements Callable<Integer> {
           100.0 * adapter.parameterCount() / model.parameterCount(),
           bench.images().classNames().get(newClass));
       if (!bench.train(
-          bench.lastStage(adapterShare), tuner, LearningRate.cosine(5e-3, 20), adapterKind())) {
+          bench.lastStage(adapterShare),
+          tuner,
+          LearningRate.cosine(ADAPTER_RATE, 20),
+          settings())) {
         return Interrupts.EXIT_CODE;
       }
       Path off = bench.out().resolve("off");
@@ -155,6 +174,23 @@ public final class FinetuneLora implements Callable<Integer> {
       say("wrote before, after, off, base, loss.png, loss.csv and checkpoint to %s", bench.out());
       return same ? 0 : 1;
     }
+  }
+
+  private AdapterTrainer tuner(
+      Workbench bench, AdapterSet adapter, DiffusionTrainer trainer, BatchLoader loader) {
+    if (loraPlusRatio == null) {
+      return new AdapterTrainer(adapter, trainer.denoiser(), loader, bench.rng("tuning"));
+    }
+    LoraPlus plus = LoraPlus.ratio(loraPlusRatio).embeddingRate(ADAPTER_RATE);
+    return new AdapterTrainer(
+        adapter, trainer.denoiser(), loader, bench.rng("tuning"), plus, ADAPTER_RATE);
+  }
+
+  /** What a run that goes on must have in common with the one before. */
+  private String settings() {
+    return loraPlusRatio == null
+        ? adapterKind().toString()
+        : adapterKind() + ", LoRA+ " + loraPlusRatio;
   }
 
   /** Small enough for less than a hundredth of the parameters of the U-Net. */

@@ -5,6 +5,7 @@ import io.sfumato.autograd.Autograd;
 import io.sfumato.autograd.optim.AdamW;
 import io.sfumato.autograd.optim.StepOptions;
 import io.sfumato.models.adapter.AdapterSet;
+import io.sfumato.models.adapter.LoraPlus;
 import io.sfumato.models.adapter.PeftFolder;
 import io.sfumato.models.diffusion.Denoiser;
 import io.sfumato.models.nn.Dropout;
@@ -16,6 +17,7 @@ import io.sfumato.tensor.io.Weights;
 import java.nio.file.Path;
 import java.util.LinkedHashMap;
 import java.util.Map;
+import org.jspecify.annotations.Nullable;
 
 /**
  * Trains an adapter of a class-conditional diffusion model: one call of {@link #step} per batch.
@@ -29,6 +31,7 @@ public final class AdapterTrainer implements Trainee {
   private final BatchLoader loader;
   private final AdamW optimizer;
   private final Rng rng;
+  private final @Nullable Double groupRate;
   private long step;
 
   /**
@@ -45,6 +48,29 @@ public final class AdapterTrainer implements Trainee {
     this.loader = loader;
     this.optimizer = new AdamW(adapter.parameters(), AdamW.options().weightDecay(0));
     this.rng = rng;
+    this.groupRate = null;
+  }
+
+  /**
+   * A trainer whose parameters have learning rates of their own.
+   *
+   * @param plus how they are sorted
+   * @param rate the learning rate that the groups are made for: with another one in {@link #step},
+   *     all rates change alike
+   */
+  public AdapterTrainer(
+      AdapterSet adapter,
+      Denoiser denoiser,
+      BatchLoader loader,
+      Rng rng,
+      LoraPlus plus,
+      double rate) {
+    this.adapter = adapter;
+    this.denoiser = denoiser;
+    this.loader = loader;
+    this.optimizer = new AdamW(plus.groups(adapter, rate), AdamW.options().weightDecay(0));
+    this.rng = rng;
+    this.groupRate = rate;
   }
 
   @Override
@@ -65,9 +91,14 @@ public final class AdapterTrainer implements Trainee {
                   Dropout.active(
                       draw.fork("dropout"),
                       () -> denoiser.loss(batch.images(), labels, draw.fork("loss"))));
-      optimizer.setLearningRate(learningRate);
+      if (groupRate == null) {
+        optimizer.setLearningRate(learningRate);
+      } else {
+        optimizer.setLearningRateFactor(learningRate / groupRate);
+      }
       optimizer.step(result.gradients(), StepOptions.limit(MAX_NORM));
       step++;
+      adapter.stepped(step);
       return result.value().item();
     }
   }
@@ -92,6 +123,7 @@ public final class AdapterTrainer implements Trainee {
         SafeTensors saved = SafeTensors.open(training.resolve("optimizer.safetensors"));
         Scope scope = Scope.open()) {
       weights.copyInto(adapter.parameters());
+      weights.copyInto(adapter.buffers());
       Map<String, Tensor> state = new LinkedHashMap<>();
       saved.entries().keySet().forEach(name -> state.put(name, saved.read(name)));
       optimizer.load(state);

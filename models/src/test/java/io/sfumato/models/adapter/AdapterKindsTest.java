@@ -82,6 +82,8 @@ class AdapterKindsTest {
     kinds.put("diag-oft of six", new DiagOft(2, 3, 0, false));
     kinds.put("boft of outputs", new LycorisBoft(2, 4, 2, true));
     kinds.put("lycoris ia3", new LycorisIa3(true));
+    kinds.put("dylora", DyLora.rank(6, 2).alpha(5));
+    kinds.put("delta-lora", new DeltaLora(Lora.rank(3).alpha(2), 0.5, 0));
     kinds.put("norms", new NormDifference());
     kinds.put("whole layers", new WholeLayer());
     kinds.put("trained tokens", new TrainedTokens(List.of(3, 0)));

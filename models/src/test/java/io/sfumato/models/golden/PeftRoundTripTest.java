@@ -11,7 +11,9 @@ import io.sfumato.models.adapter.AdaLora;
 import io.sfumato.models.adapter.AdapterKind;
 import io.sfumato.models.adapter.AdapterSet;
 import io.sfumato.models.adapter.Boft;
+import io.sfumato.models.adapter.DeltaLora;
 import io.sfumato.models.adapter.Dora;
+import io.sfumato.models.adapter.DyLora;
 import io.sfumato.models.adapter.Ia3;
 import io.sfumato.models.adapter.Loha;
 import io.sfumato.models.adapter.Lokr;
@@ -96,6 +98,8 @@ class PeftRoundTripTest {
         new Case(
             Targets.suffixes(List.of("lin1", "lin2")),
             layer -> new AdaLora(layer.path().equals("lin1") ? 1 : 4, 4, 6)));
+    cases.put("dylora", Case.of(DyLora.rank(4, 2).alpha(3), "lin1", "conv1"));
+    cases.put("delta_lora", Case.of(new DeltaLora(Lora.rank(2).alpha(3), 0.5, 2), "lin1", "conv1"));
     cases.put(
         "whole_layers",
         new Case(
@@ -145,6 +149,7 @@ class PeftRoundTripTest {
             Autograd.valueAndGrad(
                     set.parameters(), () -> Num.mean(Num.square(base.call(x(), ids()).sub(target))))
                 .gradients());
+        set.stepped(i + 1);
       }
     }
     return set;
