@@ -63,6 +63,17 @@ final class ExampleOptions {
   private double checkpointSeconds;
 
   @Option(
+      names = "--checkpoint-steps",
+      description = "Steps from one checkpoint to the next, instead of --checkpoint-seconds.")
+  private @Nullable Integer checkpointSteps;
+
+  @Option(
+      names = "--keep-checkpoints",
+      description = "Older checkpoints that stay, should the newest be damaged.",
+      defaultValue = "1")
+  private int keep;
+
+  @Option(
       names = "--stop-after",
       description = "Draw samples at this step already; --resume goes on from there.")
   private @Nullable Integer stopAfter;
@@ -113,7 +124,13 @@ final class ExampleOptions {
     require(minutes == null || steps == null, "--minutes and --steps exclude each other");
     TrainingRun.Options run =
         new TrainingRun.Options(
-            steps, minutes == null ? 1.5 : minutes, stopAfter, checkpointSeconds, resume);
+            steps,
+            minutes == null ? 1.5 : minutes,
+            stopAfter,
+            checkpointSteps,
+            checkpointSeconds,
+            keep,
+            resume);
     require(batch == null || batch > 0, "--batch must be positive; got " + batch);
     require(size == null || (size >= 8 && size <= 512), "--size must be 8 to 512; got " + size);
     require(

@@ -118,14 +118,15 @@ final class Workbench implements AutoCloseable {
    * is for the last stage.
    */
   TrainingRun stage(String name, double share) {
-    return new TrainingRun(out().resolve(name), runOptions.share(share).whole(), interrupts);
+    return new TrainingRun(
+        out().resolve(name), runOptions.share(share).stopAfter(null), interrupts);
   }
 
   /** The last of several stages, in {@code --out} itself; {@code --resume} may find it unbegun. */
   TrainingRun lastStage(double share) {
     TrainingRun.Options part = runOptions.share(share);
     boolean begun = Checkpoint.find(out().resolve("checkpoint")) != null;
-    return new TrainingRun(out(), begun ? part : part.fromTheStart(), interrupts);
+    return new TrainingRun(out(), begun ? part : part.resume(false), interrupts);
   }
 
   /**

@@ -5,6 +5,7 @@ import com.fasterxml.jackson.databind.JsonNode;
 import io.sfumato.models.nn.ModelConfig;
 import io.sfumato.tensor.io.TensorFileException;
 import java.io.IOException;
+import java.io.UncheckedIOException;
 import java.nio.file.FileVisitResult;
 import java.nio.file.Files;
 import java.nio.file.Path;
@@ -12,9 +13,12 @@ import java.nio.file.SimpleFileVisitor;
 import java.nio.file.StandardCopyOption;
 import java.nio.file.attribute.BasicFileAttributes;
 import java.util.ArrayList;
+import java.util.Comparator;
 import java.util.List;
+import java.util.Locale;
 import java.util.Map;
 import java.util.TreeMap;
+import java.util.stream.Stream;
 import org.jspecify.annotations.Nullable;
 
 /**
@@ -26,11 +30,13 @@ import org.jspecify.annotations.Nullable;
  * model_index.json
  * scheduler/scheduler_config.json
  * unet/config.json, diffusion_pytorch_model.safetensors
- * training/state.json, weights.safetensors, optimizer.safetensors
+ * training/state.json, weights.safetensors, optimizer.safetensors, manifest.json
  * </pre>
  *
  * <p>A new checkpoint is written beside the old one and takes its place when it is complete; a run
- * that is killed at any moment leaves one that can be read.
+ * that is killed at any moment leaves one that can be read. Older ones stay in {@code
+ * checkpoint-history/step-…}, as many as one likes. The manifest tells whether a file was damaged
+ * since; then the newest older checkpoint is read instead, and a log line says so.
  */
 public final class Checkpoint {
   private static final System.Logger LOG = System.getLogger("io.sfumato.models");
@@ -78,28 +84,37 @@ public final class Checkpoint {
     void write(Path folder);
   }
 
+  /** Replaces the checkpoint and keeps none of the older ones. */
+  public static void save(Path folder, State state, Contents contents) {
+    save(folder, 0, state, contents);
+  }
+
   /**
    * Replaces the checkpoint.
    *
    * @param folder the checkpoint's folder
+   * @param keep how many older checkpoints stay
    * @param state where the run stands
    * @param contents writes the rest
    * @throws TensorFileException if it cannot be written; the old one stays
    */
-  public static void save(Path folder, State state, Contents contents) {
-    Path fresh = folder.resolveSibling(folder.getFileName() + ".new");
-    Path old = folder.resolveSibling(folder.getFileName() + ".old");
+  public static void save(Path folder, int keep, State state, Contents contents) {
+    Path fresh = fresh(folder);
     try {
       delete(fresh);
       Files.createDirectories(fresh.resolve("training"));
       contents.write(fresh);
       ModelConfig.write(fresh.resolve("training/state.json"), toMap(state));
-      if (Files.exists(folder)) { // else the old one is all there is, until the next line but two
-        delete(old);
-        Files.move(folder, old, StandardCopyOption.ATOMIC_MOVE);
+      Manifest before = described(folder);
+      Manifest.write(fresh, before == null ? null : before.id(), state.step);
+      if (Files.exists(folder)) { // from here to the next rename the fresh one is the newest
+        Path older = history(folder).resolve(before == null ? "damaged" : name(before.step()));
+        Files.createDirectories(history(folder));
+        delete(older);
+        Files.move(folder, older, StandardCopyOption.ATOMIC_MOVE);
       }
       Files.move(fresh, folder, StandardCopyOption.ATOMIC_MOVE);
-      delete(old);
+      prune(folder, keep, state.step);
     } catch (IOException e) {
       deleteQuietly(fresh);
       throw new TensorFileException(
@@ -107,6 +122,56 @@ public final class Checkpoint {
     } catch (TensorFileException e) {
       deleteQuietly(fresh);
       throw e;
+    }
+  }
+
+  private static Path fresh(Path folder) {
+    return folder.resolveSibling(folder.getFileName() + ".new");
+  }
+
+  private static Path history(Path folder) {
+    return folder.resolveSibling(folder.getFileName() + "-history");
+  }
+
+  private static String name(long step) {
+    return String.format(Locale.ROOT, "step-%09d", step);
+  }
+
+  private static @Nullable Manifest described(Path folder) {
+    try {
+      return Manifest.read(folder);
+    } catch (IllegalArgumentException e) {
+      return null; // there is none, or it is damaged
+    }
+  }
+
+  /** Older checkpoints, the newest first. */
+  private static List<Path> older(Path folder) {
+    if (!Files.isDirectory(history(folder))) {
+      return List.of();
+    }
+    try (Stream<Path> all = Files.list(history(folder))) {
+      return all.filter(p -> p.getFileName().toString().startsWith("step-"))
+          .sorted(Comparator.reverseOrder())
+          .toList();
+    } catch (IOException e) {
+      throw new UncheckedIOException(history(folder) + ": cannot be listed", e);
+    }
+  }
+
+  /** Older ones with as many steps or more are of a run that was started here before. */
+  private static void prune(Path folder, int keep, long step) throws IOException {
+    int kept = 0;
+    for (Path path : older(folder)) {
+      boolean ofThisRun = path.getFileName().toString().compareTo(name(step)) < 0;
+      if (ofThisRun && kept < keep) {
+        kept++;
+      } else {
+        delete(path);
+      }
+    }
+    if (keep == 0) {
+      delete(history(folder));
     }
   }
 
@@ -128,17 +193,40 @@ public final class Checkpoint {
   }
 
   /**
-   * The folder to read: the checkpoint, or the one before it if a run was killed between two
-   * renames.
+   * The folder to read: the checkpoint, or, if it is damaged, the newest older one that is whole. A
+   * complete one that a killed run left under its temporary name gets its own.
    *
-   * @return null if there is neither
+   * @return null if there is none
+   * @throws IllegalArgumentException if there are some but none is whole, naming what is wrong
    */
   public static @Nullable Path find(Path folder) {
-    for (String suffix : List.of("", ".old")) {
-      Path candidate = folder.resolveSibling(folder.getFileName() + suffix);
-      if (Files.exists(candidate.resolve("training/state.json"))) {
+    if (!Files.exists(folder) && Manifest.problem(fresh(folder)) == null) {
+      try {
+        Files.move(fresh(folder), folder, StandardCopyOption.ATOMIC_MOVE);
+      } catch (IOException e) {
+        return fresh(folder); // a folder that cannot be written can still be read
+      }
+    }
+    List<Path> candidates = new ArrayList<>(List.of(folder));
+    candidates.addAll(older(folder));
+    List<String> problems = new ArrayList<>();
+    for (Path candidate : candidates) {
+      if (!Files.exists(candidate)) {
+        continue;
+      }
+      String problem = Manifest.problem(candidate);
+      if (problem == null) {
+        if (!problems.isEmpty()) {
+          LOG.log(
+              System.Logger.Level.WARNING,
+              String.join("; ", problems) + "; reading " + candidate + " instead");
+        }
         return candidate;
       }
+      problems.add(candidate + ": " + problem);
+    }
+    if (!problems.isEmpty()) {
+      throw new IllegalArgumentException("no checkpoint is whole: " + String.join("; ", problems));
     }
     return null;
   }

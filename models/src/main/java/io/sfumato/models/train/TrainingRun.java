@@ -25,14 +25,19 @@ public final class TrainingRun {
    * @param steps optimiser steps, or null for a time
    * @param minutes minutes of training, if {@code steps} is null
    * @param stopAfter a step at which the loop ends early; a later run may go on
-   * @param checkpointSeconds seconds from one checkpoint to the next
+   * @param checkpointSteps steps from one checkpoint to the next, or null for a time
+   * @param checkpointSeconds seconds from one checkpoint to the next, if {@code checkpointSteps} is
+   *     null
+   * @param keep how many older checkpoints stay
    * @param resume whether to go on from the checkpoint in the folder
    */
   public record Options(
       @Nullable Integer steps,
       double minutes,
       @Nullable Integer stopAfter,
+      @Nullable Integer checkpointSteps,
       double checkpointSeconds,
+      int keep,
       boolean resume) {
     /** Says what is wrong with the values. */
     public Options {
@@ -43,24 +48,63 @@ public final class TrainingRun {
       require(
           stopAfter == null || stopAfter > 0, "--stop-after must be positive; got " + stopAfter);
       require(
+          checkpointSteps == null || checkpointSteps > 0,
+          "--checkpoint-steps must be positive; got " + checkpointSteps);
+      require(
           checkpointSeconds >= 0,
           "--checkpoint-seconds must not be negative; got " + checkpointSeconds);
+      require(keep >= 0, "--keep-checkpoints must not be negative; got " + keep);
     }
 
-    /** The same without going on from a checkpoint. */
-    public Options fromTheStart() {
-      return new Options(steps, minutes, stopAfter, checkpointSeconds, false);
+    /** A number of steps; a checkpoint each minute, and the one before it. */
+    public static Options steps(int steps) {
+      return new Options(steps, 1, null, null, 60, 1, false);
+    }
+
+    /** An amount of time; a checkpoint each minute, and the one before it. */
+    public static Options minutes(double minutes) {
+      return new Options(null, minutes, null, null, 60, 1, false);
+    }
+
+    /** The same with an early end, or none. */
+    public Options stopAfter(@Nullable Integer step) {
+      return new Options(steps, minutes, step, checkpointSteps, checkpointSeconds, keep, resume);
+    }
+
+    /** The same with a checkpoint after so many steps, or after a time if null. */
+    public Options checkpointSteps(@Nullable Integer count) {
+      return new Options(steps, minutes, stopAfter, count, checkpointSeconds, keep, resume);
+    }
+
+    /** The same with another time from one checkpoint to the next. */
+    public Options checkpointSeconds(double seconds) {
+      return new Options(steps, minutes, stopAfter, checkpointSteps, seconds, keep, resume);
+    }
+
+    /** The same with another number of older checkpoints that stay. */
+    public Options keep(int count) {
+      return new Options(
+          steps, minutes, stopAfter, checkpointSteps, checkpointSeconds, count, resume);
+    }
+
+    /** The same, going on from a checkpoint or not. */
+    public Options resume(boolean value) {
+      return new Options(
+          steps, minutes, stopAfter, checkpointSteps, checkpointSeconds, keep, value);
     }
 
     /** The same with {@code share} of the time or steps, for one of several stages. */
     public Options share(double share) {
       Integer some = steps == null ? null : (Integer) (int) Math.max(1, Math.round(steps * share));
-      return new Options(some, minutes * share, stopAfter, checkpointSeconds, resume);
+      return new Options(
+          some, minutes * share, stopAfter, checkpointSteps, checkpointSeconds, keep, resume);
     }
 
-    /** The same without an early end: for a stage that another one builds on. */
-    public Options whole() {
-      return new Options(steps, minutes, null, checkpointSeconds, resume);
+    /** Whether a checkpoint is due. */
+    boolean isDue(long stepsSince, double secondsSince) {
+      return checkpointSteps == null
+          ? secondsSince > checkpointSeconds
+          : stepsSince >= checkpointSteps;
     }
   }
 
@@ -115,22 +159,37 @@ public final class TrainingRun {
    * @param settings what must be equal when a later run goes on from the checkpoint
    * @param classNames the names of the classes, kept in the checkpoint
    * @return false if a signal ended it
+   * @throws IllegalArgumentException if another run writes into the folder, or the checkpoint to
+   *     resume does not fit
    * @throws IllegalStateException if the loss is not finite, or a file cannot be written
    */
   public boolean train(
       Trainee trainee, LearningRate rate, Map<String, String> settings, List<String> classNames) {
-    Checkpoint.State from = stateToResume(settings);
-    if (from != null) {
-      trainee.restore(checkpointToRead(), from.step());
+    try (RunLock lock = RunLock.take(folder)) {
+      Checkpoint.State from = stateToResume(settings);
+      if (from == null) {
+        deleteOldLosses();
+      } else {
+        trainee.restore(checkpointToRead(), from.step());
+      }
+      train(trainee, rate, settings, classNames, from == null ? 0 : from.seconds());
     }
+    return !interrupts.requested();
+  }
+
+  private void train(
+      Trainee trainee,
+      LearningRate rate,
+      Map<String, String> settings,
+      List<String> classNames,
+      double before) {
     try {
-      loop(trainee, rate, settings, classNames, from == null ? 0 : from.seconds());
+      loop(trainee, rate, settings, classNames, before);
       LossPlot.write(
           folder.resolve("loss.png"), LossCsv.read(folder.resolve("loss.csv")), LossPlot.options());
     } catch (TensorFileException | UncheckedIOException e) {
       throw new IllegalStateException(e.getMessage(), e); // a full disk is no wrong input
     }
-    return !interrupts.requested();
   }
 
   private void loop(
@@ -142,7 +201,8 @@ public final class TrainingRun {
     long start = System.nanoTime();
     double budget = 60 * options.minutes;
     long total = options.steps == null ? 0 : options.steps;
-    double saved = before;
+    double savedAt = before;
+    long savedStep = trainee.steps();
     double seconds = before;
     try (LossCsv csv = LossCsv.resume(folder.resolve("loss.csv"), trainee.steps() + 1);
         Progress bar = Progress.open("training", total > 0 ? total : Math.round(budget))) {
@@ -168,8 +228,9 @@ public final class TrainingRun {
         bar.at(
             total > 0 ? trainee.steps() : Math.round(seconds),
             String.format("step %d loss %.4f", trainee.steps(), loss));
-        if (seconds - saved > options.checkpointSeconds) {
-          saved = seconds;
+        if (options.isDue(trainee.steps() - savedStep, seconds - savedAt)) {
+          savedAt = seconds;
+          savedStep = trainee.steps();
           save(trainee, new Checkpoint.State(trainee.steps(), seconds, settings, classNames));
         }
       }
@@ -178,7 +239,7 @@ public final class TrainingRun {
   }
 
   private void save(Trainee trainee, Checkpoint.State state) {
-    Checkpoint.save(checkpoint(), state, trainee::save);
+    Checkpoint.save(checkpoint(), options.keep, state, trainee::save);
   }
 
   private Path checkpointToRead() {
@@ -204,12 +265,13 @@ public final class TrainingRun {
                   : e.getClass().getSimpleName() + (reason == null ? "" : ": " + reason)),
           e);
     }
-    if (!options.resume) {
-      try {
-        Files.deleteIfExists(folder.resolve("loss.csv"));
-      } catch (IOException e) {
-        throw new UncheckedIOException(folder.resolve("loss.csv") + ": cannot be replaced", e);
-      }
+  }
+
+  private void deleteOldLosses() {
+    try {
+      Files.deleteIfExists(folder.resolve("loss.csv"));
+    } catch (IOException e) {
+      throw new UncheckedIOException(folder.resolve("loss.csv") + ": cannot be replaced", e);
     }
   }
 

@@ -6,6 +6,7 @@ import static org.junit.jupiter.api.Assertions.assertEquals;
 import static org.junit.jupiter.api.Assertions.assertThrows;
 import static org.junit.jupiter.api.Assertions.assertTrue;
 
+import io.sfumato.models.LogCapture;
 import java.io.IOException;
 import java.nio.file.Files;
 import java.nio.file.Path;
@@ -19,7 +20,7 @@ class Cifar10Test {
 
   @TempDir Path folder;
 
-  @RegisterExtension final LogCapture log = new LogCapture();
+  @RegisterExtension final LogCapture log = new LogCapture("io.sfumato.models.data");
 
   @Test
   void readsBatchesInOrder() throws IOException {

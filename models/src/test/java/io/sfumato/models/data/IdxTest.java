@@ -6,6 +6,7 @@ import static org.junit.jupiter.api.Assertions.assertEquals;
 import static org.junit.jupiter.api.Assertions.assertThrows;
 import static org.junit.jupiter.api.Assertions.assertTrue;
 
+import io.sfumato.models.LogCapture;
 import java.io.ByteArrayOutputStream;
 import java.io.IOException;
 import java.io.OutputStream;
@@ -27,7 +28,7 @@ import org.junit.jupiter.params.provider.ValueSource;
 class IdxTest {
   @TempDir Path folder;
 
-  @RegisterExtension final LogCapture log = new LogCapture();
+  @RegisterExtension final LogCapture log = new LogCapture("io.sfumato.models.data");
 
   // Set before every test: four 2 x 3 images and their labels.
   private byte[] images = new byte[0];

@@ -7,6 +7,7 @@ import static org.junit.jupiter.api.Assertions.assertThrows;
 import static org.junit.jupiter.api.Assertions.assertTrue;
 import static org.junit.jupiter.api.Assumptions.assumeFalse;
 
+import io.sfumato.models.LogCapture;
 import java.awt.image.BufferedImage;
 import java.awt.image.DataBuffer;
 import java.awt.image.Raster;
@@ -43,7 +44,7 @@ class ImageFolderTest {
 
   @TempDir Path folder;
 
-  @RegisterExtension final LogCapture log = new LogCapture();
+  @RegisterExtension final LogCapture log = new LogCapture("io.sfumato.models.data");
 
   @Test
   void subFoldersAreClasses() throws IOException {

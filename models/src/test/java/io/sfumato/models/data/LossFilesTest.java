@@ -6,6 +6,7 @@ import static org.junit.jupiter.api.Assertions.assertEquals;
 import static org.junit.jupiter.api.Assertions.assertThrows;
 import static org.junit.jupiter.api.Assertions.assertTrue;
 
+import io.sfumato.models.LogCapture;
 import java.awt.image.BufferedImage;
 import java.io.IOException;
 import java.nio.file.Files;
@@ -23,7 +24,7 @@ import org.junit.jupiter.params.provider.ValueSource;
 class LossFilesTest {
   @TempDir Path folder;
 
-  @RegisterExtension final LogCapture log = new LogCapture();
+  @RegisterExtension final LogCapture log = new LogCapture("io.sfumato.models.data");
 
   @Test
   void tableGrowsOverSeveralRuns() {

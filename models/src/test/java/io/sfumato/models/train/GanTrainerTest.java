@@ -207,8 +207,7 @@ class GanTrainerTest {
       Updates.copy(p.value(), Tensor.full(p.value().spec(), Double.NaN));
       Parameter other = trainer.gan().generator().parameters().getFirst();
       double[] before = other.value().toDoubleArray();
-      TrainingRun run =
-          new TrainingRun(folder, new TrainingRun.Options(5, 1, null, 60, false), interrupts);
+      TrainingRun run = new TrainingRun(folder, TrainingRun.Options.steps(5), interrupts);
       String message =
           assertThrows(
                   IllegalStateException.class,

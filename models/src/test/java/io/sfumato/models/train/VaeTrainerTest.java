@@ -86,8 +86,7 @@ class VaeTrainerTest {
       Parameter other = trainer.model().parameters().getLast();
       Updates.copy(p.value(), Tensor.full(p.value().spec(), Double.NaN));
       double[] before = other.value().toDoubleArray();
-      TrainingRun run =
-          new TrainingRun(folder, new TrainingRun.Options(5, 1, null, 60, false), interrupts);
+      TrainingRun run = new TrainingRun(folder, TrainingRun.Options.steps(5), interrupts);
       String message =
           assertThrows(
                   IllegalStateException.class,

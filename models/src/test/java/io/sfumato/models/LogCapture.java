@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-package io.sfumato.models.data;
+package io.sfumato.models;
 
 import java.util.List;
 import java.util.concurrent.CopyOnWriteArrayList;
@@ -11,13 +11,18 @@ import org.junit.jupiter.api.extension.AfterEachCallback;
 import org.junit.jupiter.api.extension.BeforeEachCallback;
 import org.junit.jupiter.api.extension.ExtensionContext;
 
-/** Keeps what this package logs during a test, instead of printing it. */
-final class LogCapture extends Handler implements BeforeEachCallback, AfterEachCallback {
-  private final Logger logger = Logger.getLogger("io.sfumato.models.data");
+/** Keeps what a package logs during a test, instead of printing it. */
+public final class LogCapture extends Handler implements BeforeEachCallback, AfterEachCallback {
+  private final Logger logger;
   private final List<String> lines = new CopyOnWriteArrayList<>();
 
+  /** Keeps the lines of the logger {@code name}. */
+  public LogCapture(String name) {
+    logger = Logger.getLogger(name);
+  }
+
   /** Returns the lines so far: level, a space, and the message. */
-  List<String> lines() {
+  public List<String> lines() {
     return List.copyOf(lines);
   }
 
