@@ -2,6 +2,7 @@
 package io.sfumato.models.adapter;
 
 import io.sfumato.models.nn.Module;
+import io.sfumato.models.nn.OriginallyNamed;
 import io.sfumato.models.nn.WeightLayer;
 import io.sfumato.tensor.Scope;
 import io.sfumato.tensor.Shape;
@@ -65,32 +66,30 @@ public final class AdapterFile {
   /**
    * Reads a file for a U-Net and attaches it.
    *
-   * @see #open(Module, Component, Path, Map)
+   * @see #open(Module, Component, Path)
    */
   public static Loaded open(Module unet, Path file) {
-    return open(unet, Component.UNET, file, Map.of());
+    return open(unet, Component.UNET, file);
   }
 
   /**
    * Reads the part of a file that belongs to one model, and attaches it. Parts of other components
-   * are named in one log line.
+   * are named in one log line. Layers may have the names of original checkpoints, as in kohya's
+   * files for SDXL.
    *
    * @param model the model it was trained for
    * @param component what the file calls it
    * @param file a safetensors file
-   * @param otherNames further names of the model's layers, as dotted paths, by the model's own:
-   *     those of original checkpoints, which kohya's files for SDXL use
    * @throws IllegalArgumentException listing tensors without a place, or saying that there are none
    * @throws TensorFileException if the file is corrupt
    * @throws io.sfumato.tensor.io.WeightsException if a tensor is missing or does not fit; the model
    *     stays as it was
    */
-  public static Loaded open(
-      Module model, Component component, Path file, Map<String, String> otherNames) {
+  public static Loaded open(Module model, Component component, Path file) {
     try (TensorSource source = SafeTensors.open(file);
         Scope scope = Scope.open()) {
       Dialect dialect = Dialect.of(source.entries().keySet());
-      Map<String, WeightLayer> layers = names(model, component, dialect, otherNames);
+      Map<String, WeightLayer> layers = names(model, component, dialect);
       Map<WeightLayer, Map<String, String>> found = new LinkedHashMap<>();
       sort(source, component, dialect, layers, found);
       ScaleRule rule = ScaleRule.of(source, component, dialect);
@@ -118,7 +117,11 @@ public final class AdapterFile {
 
   /** The model's layers by the names a file may use. */
   private static Map<String, WeightLayer> names(
-      Module model, Component component, Dialect dialect, Map<String, String> otherNames) {
+      Module model, Component component, Dialect dialect) {
+    Map<String, String> otherNames =
+        model instanceof OriginallyNamed named && dialect.isFlat()
+            ? named.originalNames()
+            : Map.of();
     Map<String, WeightLayer> names = new HashMap<>();
     model
         .modules()

@@ -3,6 +3,8 @@ package io.sfumato.models.adapter;
 
 import com.fasterxml.jackson.core.JsonProcessingException;
 import com.fasterxml.jackson.databind.json.JsonMapper;
+import io.sfumato.models.nn.Module;
+import io.sfumato.models.nn.OriginallyNamed;
 import io.sfumato.tensor.DType;
 import io.sfumato.tensor.Scope;
 import io.sfumato.tensor.Tensor;
@@ -100,8 +102,7 @@ public final class AdapterWriter {
    *
    * @param set LoRA (with Tucker cores, too), DoRA, LoHa or LoKr
    * @param component the model's prefix in kohya's names
-   * @param nameOf the name of a layer in the file, with dots, for its path; {@link
-   *     UnaryOperator#identity} but for SDXL, whose files use the original checkpoint's names
+   * @param nameOf the name of a layer in the file, with dots, for its path: {@link #kohyaNames}
    * @param dtype the type of the tensors; F16 is usual
    * @param file where to
    * @throws IllegalArgumentException if kohya and LyCORIS have no form for a kind
@@ -132,6 +133,21 @@ public final class AdapterWriter {
               });
       SafeTensors.save(file, tensors, metadata(set));
     }
+  }
+
+  /** What kohya's tools call the layers of a model, with dots: SDXL's U-Net by original names. */
+  public static UnaryOperator<String> kohyaNames(Module model) {
+    if (model instanceof OriginallyNamed named && named.adaptersUseOriginalNames()) {
+      Map<String, String> names = named.originalNames();
+      return path -> {
+        String name = names.get(path);
+        if (name == null) {
+          throw new IllegalArgumentException(path + ": has no name in kohya's files");
+        }
+        return name;
+      };
+    }
+    return UnaryOperator.identity();
   }
 
   private static AdapterKind kindOf(AdapterSet set, String path) {

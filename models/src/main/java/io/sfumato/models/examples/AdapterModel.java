@@ -15,7 +15,6 @@ import io.sfumato.models.unet.UNet2DCondition;
 import java.nio.file.Files;
 import java.nio.file.Path;
 import java.util.List;
-import java.util.Map;
 import java.util.function.Consumer;
 import org.jspecify.annotations.Nullable;
 
@@ -105,7 +104,7 @@ record AdapterModel(Module module, AdapterFile.Component component, Consumer<Pat
           ? attach(diffusers)
           : PeftFolder.open(module, adapter);
     }
-    return AdapterFile.open(module, component, adapter, Map.of()).adapter();
+    return AdapterFile.open(module, component, adapter).adapter();
   }
 
   @Override

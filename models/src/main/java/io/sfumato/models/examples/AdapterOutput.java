@@ -11,7 +11,6 @@ import java.io.IOException;
 import java.io.UncheckedIOException;
 import java.nio.file.Files;
 import java.nio.file.Path;
-import java.util.function.UnaryOperator;
 import org.jspecify.annotations.Nullable;
 import picocli.CommandLine.Option;
 
@@ -97,7 +96,8 @@ final class AdapterOutput {
       }
       case kohya -> {
         Path file = folder.resolve("adapter.safetensors");
-        AdapterWriter.saveKohya(adapter, model.component(), UnaryOperator.identity(), type, file);
+        AdapterWriter.saveKohya(
+            adapter, model.component(), AdapterWriter.kohyaNames(model.module()), type, file);
         yield file;
       }
     };

@@ -66,6 +66,26 @@ public final class LdmUNetNames {
     return new LdmUNetNames(names);
   }
 
+  /** Original names of layers by their paths here; empty if the original has no such model. */
+  static Map<String, String> layersOf(UNet2DConditionConfig config) {
+    LdmUNetNames names;
+    try {
+      names = of(config);
+    } catch (IllegalArgumentException e) {
+      return Map.of();
+    }
+    Map<String, String> layers = new LinkedHashMap<>();
+    names.toLdm.forEach(
+        (name, original) -> {
+          if (name.endsWith(".weight")) {
+            layers.put(
+                name.substring(0, name.length() - ".weight".length()),
+                original.substring(PREFIX.length(), original.length() - ".weight".length()));
+          }
+        });
+    return Collections.unmodifiableMap(layers);
+  }
+
   /** The original has levels with transformers and without, and one kind of middle. */
   private static void check(UNet2DConditionConfig config) {
     Set<String> known =

@@ -5,6 +5,7 @@ import io.sfumato.models.nn.Context;
 import io.sfumato.models.nn.Conv2d;
 import io.sfumato.models.nn.GroupNorm;
 import io.sfumato.models.nn.Linear;
+import io.sfumato.models.nn.OriginallyNamed;
 import io.sfumato.tensor.ShapeException;
 import io.sfumato.tensor.Tensor;
 import io.sfumato.tensor.io.ShardedTensors;
@@ -14,6 +15,7 @@ import java.util.ArrayDeque;
 import java.util.ArrayList;
 import java.util.Deque;
 import java.util.List;
+import java.util.Map;
 import org.jspecify.annotations.Nullable;
 
 /**
@@ -26,7 +28,7 @@ import org.jspecify.annotations.Nullable;
  * Tensor noise = unet.call(latents, new double[] {t}, context);
  * }
  */
-public final class UNet2DCondition extends ConditionalEncoder {
+public final class UNet2DCondition extends ConditionalEncoder implements OriginallyNamed {
   private final List<UNetBlocks.UpBlock> up = new ArrayList<>();
   private final Linear[] timeProjections;
   private final GroupNorm convNormOut;
@@ -108,6 +110,16 @@ public final class UNet2DCondition extends ConditionalEncoder {
   /** The configuration. */
   public UNet2DConditionConfig config() {
     return config;
+  }
+
+  @Override
+  public Map<String, String> originalNames() {
+    return LdmUNetNames.layersOf(config);
+  }
+
+  @Override
+  public boolean adaptersUseOriginalNames() {
+    return config.conditioning().isTextTime();
   }
 
   /** {@link #call(Tensor, double[], Context, UNetConditions)} without further conditions. */

@@ -32,7 +32,6 @@ import java.nio.charset.StandardCharsets;
 import java.nio.file.Files;
 import java.nio.file.Path;
 import java.util.List;
-import java.util.Map;
 import java.util.function.UnaryOperator;
 import org.junit.jupiter.api.BeforeEach;
 import org.junit.jupiter.api.Test;
@@ -194,7 +193,7 @@ class AdapterToolsTest {
   }
 
   private static AdapterSet file(Dit dit, Path file) {
-    return AdapterFile.open(dit, AdapterFile.Component.TRANSFORMER, file, Map.of()).adapter();
+    return AdapterFile.open(dit, AdapterFile.Component.TRANSFORMER, file).adapter();
   }
 
   @Test
