@@ -39,14 +39,14 @@ for folder in sorted(p for p in root.iterdir() if p.is_dir()):
     model.load_state_dict(base)
     adapted = peft.PeftModel.from_pretrained(model, folder).eval()
     with torch.no_grad(), tempfile.TemporaryDirectory() as temporary:
-        y = adapted(inputs["x"], inputs["ids"])
-        adapted.save_pretrained(temporary)
+        adapted.save_pretrained(temporary)  # first, since constrained OFT writes into its weights when it runs
         written = load_file(pathlib.Path(temporary) / "adapter_model.safetensors")
         ours = load_file(folder / "adapter_model.safetensors")
         assert written.keys() == ours.keys(), (folder, written.keys() ^ ours.keys())
         assert all(torch.equal(written[k], ours[k]) for k in ours), folder
         shutil.copy(pathlib.Path(temporary) / "adapter_model.safetensors", folder / "peft_model.safetensors")
         shutil.copy(pathlib.Path(temporary) / "adapter_config.json", folder / "peft_config.json")
+        y = adapted(inputs["x"], inputs["ids"])
         merged = adapted.merge_and_unload()(inputs["x"], inputs["ids"])
     save_file({"y": y.contiguous(), "merged": merged.contiguous()}, folder / "peft.safetensors")
     print(f"{folder.name:16} merged - adapted {float((merged - y).abs().max()):.2e}")

@@ -62,8 +62,9 @@ public final class AdapterWriter {
     Lora first = null;
     for (Map.Entry<String, AdapterKind> e : set.storedKinds().entrySet()) {
       Lora lora = loraOf(e.getKey(), e.getValue(), "diffusers");
-      if (lora.tucker()) {
-        throw new IllegalArgumentException(e.getKey() + ": diffusers has no Tucker cores");
+      if (lora.tucker() || (e.getValue() instanceof Dora dora && dora.overInputs())) {
+        throw new IllegalArgumentException(
+            e.getKey() + ": diffusers has no Tucker cores and no DoRA over inputs");
       }
       if (first == null) {
         first = lora;
@@ -100,7 +101,7 @@ public final class AdapterWriter {
    * Writes a file in kohya's dialect, as web interfaces and LyCORIS read it: {@code
    * lora_unet_<layer_with_underscores>.lora_down.weight} and {@code .alpha} for each layer.
    *
-   * @param set LoRA (with Tucker cores, too), DoRA, LoHa or LoKr
+   * @param set LoRA (with Tucker cores, too), DoRA, LoHa, LoKr or GLoRA
    * @param component the model's prefix in kohya's names
    * @param nameOf the name of a layer in the file, with dots, for its path: {@link #kohyaNames}
    * @param dtype the type of the tensors; F16 is usual
@@ -126,9 +127,8 @@ public final class AdapterWriter {
                     .forEach(
                         (full, value) -> {
                           String factor = full.substring(path.length() + 1);
-                          Tensor scaled =
-                              factor.equals("lokr_w1") ? value.mul(scaleOfW1(part)) : value;
-                          tensors.put(name + kohyaName(factor), scaled.to(dtype));
+                          tensors.put(
+                              name + kohyaName(factor), kohyaForm(part, factor, value).to(dtype));
                         });
               });
       SafeTensors.save(file, tensors, metadata(set));
@@ -162,6 +162,7 @@ public final class AdapterWriter {
   private static double alphaOf(String path, AdapterKind kind) {
     return switch (kind) {
       case Loha loha -> loha.alpha();
+      case Glora glora -> glora.alpha();
       case Lokr lokr -> lokr.alpha();
       case Lokr.Stored stored -> stored.scale() * stored.plan().rank();
       default -> {
@@ -174,9 +175,16 @@ public final class AdapterWriter {
     };
   }
 
-  /** LyCORIS computes with scale 1 where neither factor is decomposed, so W₁ takes the scale in. */
-  private static double scaleOfW1(LayerAdapter part) {
-    return part instanceof Lokr.Part lokr && lokr.isFull() ? lokr.scale() : 1;
+  /** A factor as LyCORIS reads it. */
+  private static Tensor kohyaForm(LayerAdapter part, String factor, Tensor value) {
+    if (factor.equals("lokr_w1") && part instanceof Lokr.Part lokr && lokr.isFull()) {
+      // The scale is taken for 1 where neither factor is decomposed, so W₁ takes it in.
+      return value.mul(lokr.scale());
+    }
+    if (factor.equals("lora_magnitude_vector") && part instanceof Dora.Part dora) {
+      return value.reshape(dora.normShape()); // [out, 1, …] or [1, in, …]: the shape tells which
+    }
+    return value;
   }
 
   private static Lora loraOf(String path, AdapterKind kind, String dialect) {

@@ -24,8 +24,10 @@ import org.jspecify.annotations.Nullable;
  *
  * @param blockSize the width b of a block; must divide the inputs (in · kh · kw)
  * @param factors the number m of factors; above 1, b must be even and 2ᵐ⁻¹ blocks must fit
+ * @param dropout the share of the blocks of one factor, drawn anew each time, that do not turn in
+ *     training
  */
-public record Boft(int blockSize, int factors) implements AdapterKind {
+public record Boft(int blockSize, int factors, double dropout) implements AdapterKind {
   /** Checks the values. */
   public Boft {
     if (blockSize < 2 || factors < 1 || (factors > 1 && blockSize % 2 != 0)) {
@@ -36,6 +38,12 @@ public record Boft(int blockSize, int factors) implements AdapterKind {
               + factors
               + " factors");
     }
+    BlockDropout.check("boft_dropout", dropout);
+  }
+
+  /** Without dropout. */
+  public Boft(int blockSize, int factors) {
+    this(blockSize, factors, 0);
   }
 
   /** Reads PEFT's settings. */
@@ -44,16 +52,15 @@ public record Boft(int blockSize, int factors) implements AdapterKind {
     int count = config.integer("boft_block_num", 0);
     int factors = config.integer("boft_n_butterfly_factor", 1);
     config.flag("init_weights", true); // of a fresh adapter
-    if (config.number("boft_dropout", 0) != 0) {
-      config.wrong("boft_dropout", "0", "another number", 0);
-    }
+    double dropout = config.number("boft_dropout", 0);
     if (size <= 0 == count <= 0) {
       config.wrong("boft_block_size or boft_block_num", "positive, one of them", size, 0);
     }
     return layer ->
         new Boft(
             Math.max(2, size > 0 ? size : Rotations.inputs(layer) / Math.max(1, count)),
-            Math.max(1, factors));
+            Math.max(1, factors),
+            dropout);
   }
 
   @Override
@@ -68,7 +75,7 @@ public record Boft(int blockSize, int factors) implements AdapterKind {
             "boft_n_butterfly_factor",
             factors,
             "boft_dropout",
-            0.0,
+            dropout,
             "init_weights",
             true),
         "",
@@ -100,6 +107,7 @@ public record Boft(int blockSize, int factors) implements AdapterKind {
   private static final class Part extends WeightAdapter {
     private final Boft kind;
     private final int blocks;
+    private final BlockDropout dropout;
     private final Parameter rotations;
     private final Parameter scale;
 
@@ -109,6 +117,7 @@ public record Boft(int blockSize, int factors) implements AdapterKind {
       int b = kind.blockSize;
       int out = weight().dim(0);
       blocks = Rotations.inputs(layer) / b;
+      dropout = new BlockDropout(kind.dropout);
       rotations = parameter("boft_R", Shape.of(kind.factors, blocks, b, b), Init.zeros());
       Shape ofScale = weight().rank() == 4 ? Shape.of(1, out) : Shape.of(out, 1);
       scale = parameter("boft_s", ofScale, Init.ones());
@@ -118,8 +127,9 @@ public record Boft(int blockSize, int factors) implements AdapterKind {
     public Tensor merged(Tensor weight, double strength) {
       Tensor flat = weight.reshape(weight.dim(0), -1);
       Tensor turned = flat;
+      int dropping = kind.dropout > 0 ? dropout.chosen(kind.factors, path()) : -1;
       for (int i = 0; i < kind.factors; i++) {
-        turned = factor(turned, i);
+        turned = factor(turned, i, i == dropping);
       }
       Tensor result = turned.mul(scale.value().reshape(-1, 1).to(flat.dtype()));
       if (strength != 1) {
@@ -129,10 +139,11 @@ public record Boft(int blockSize, int factors) implements AdapterKind {
     }
 
     /** W (P D Pᵀ)ᵀ = W P Dᵀ Pᵀ for factor i. */
-    private Tensor factor(Tensor w, int i) {
+    private Tensor factor(Tensor w, int i, boolean drops) {
       Tensor raw = rotations.value().select(0, i); // [blocks, b, b]
       Tensor skew = raw.sub(raw.transpose(1, 2)).mul(0.5);
-      Tensor turn = Rotations.cayley(skew).transpose(1, 2).to(w.dtype());
+      Tensor r = Rotations.cayley(skew);
+      Tensor turn = (drops ? dropout.apply(r, path()) : r).transpose(1, 2).to(w.dtype());
       if (i == 0) {
         return blockwise(w, turn);
       }

@@ -96,6 +96,7 @@ public enum Dialect {
           new Ending(".a2.weight", "a2.weight", null),
           new Ending(".b1.weight", "b1.weight", null),
           new Ending(".b2.weight", "b2.weight", null),
+          new Ending(".bm.weight", "bm.weight", null),
           new Ending(".oft_blocks", "oft_blocks", null),
           new Ending(".rescale", "rescale", null),
           new Ending(".diff", "diff", null),

@@ -1,7 +1,9 @@
 // SPDX-License-Identifier: Apache-2.0
 package io.sfumato.models.adapter;
 
+import io.sfumato.autograd.Autograd;
 import io.sfumato.models.nn.Conv2d;
+import io.sfumato.models.nn.Embedding;
 import io.sfumato.models.nn.Linear;
 import io.sfumato.models.nn.Module;
 import io.sfumato.models.nn.WeightLayer;
@@ -10,6 +12,7 @@ import io.sfumato.tensor.Shape;
 import io.sfumato.tensor.Tensor;
 import io.sfumato.tensor.io.Init;
 import io.sfumato.tensor.io.Weights;
+import io.sfumato.tensor.ops.Num;
 import io.sfumato.tensor.ops.Shaping;
 import java.util.Map;
 import java.util.function.Function;
@@ -28,13 +31,24 @@ import org.jspecify.annotations.Nullable;
  * Qⁿ⁻¹}, which tends to {@code (I + Q)(I - Q)⁻¹}: the two turn opposite ways, in PEFT as here, so
  * the choice belongs to the meaning of a file.
  *
+ * <p>Constrained OFT bounds how far a block may turn: {@code ‖Q‖ ≤ eps / √blocks}, longer Q are
+ * shortened, and gradients pass as if they were not. PEFT writes the shortened Q back into the
+ * parameter whenever the layer is computed; here the parameter keeps its value, and each use
+ * shortens it.
+ *
+ * <p>An embedding's outputs are turned: {@code y = E[i] R}, in {@code oft_embedding_R.weight}.
+ *
  * <p>At strength μ, {@code I + μ (R - I)} takes R's place.
  *
  * @param blockSize the width b of a block; must divide the inputs
  * @param share whether all blocks turn the same way
  * @param neumannTerms terms of the series, or 0 for the exact transform
+ * @param eps the bound of constrained OFT ({@code coft}), or 0 for none
+ * @param dropout the share of blocks that do not turn in training ({@code module_dropout}; PEFT
+ *     0.21 keeps the setting, but drops nothing)
  */
-public record Oft(int blockSize, boolean share, int neumannTerms) implements AdapterKind {
+public record Oft(int blockSize, boolean share, int neumannTerms, double eps, double dropout)
+    implements AdapterKind {
   /** Checks the values. */
   public Oft {
     if (blockSize < 2 || neumannTerms < 0) {
@@ -44,6 +58,15 @@ public record Oft(int blockSize, boolean share, int neumannTerms) implements Ada
               + " and "
               + neumannTerms);
     }
+    if (!(eps >= 0 && Double.isFinite(eps))) {
+      throw new IllegalArgumentException("eps must be finite and not negative; got " + eps);
+    }
+    BlockDropout.check("module_dropout", dropout);
+  }
+
+  /** Unconstrained, without dropout. */
+  public Oft(int blockSize, boolean share, int neumannTerms) {
+    this(blockSize, share, neumannTerms, 0, 0);
   }
 
   /** Blocks of width {@code b}, five terms of the series: PEFT's defaults. */
@@ -58,19 +81,20 @@ public record Oft(int blockSize, boolean share, int neumannTerms) implements Ada
     boolean share = config.flag("block_share", false);
     boolean neumann = config.flag("use_cayley_neumann", true);
     int terms = config.integer("num_cayley_neumann_terms", 5);
-    config.number("eps", 6e-5); // of coft alone
+    double eps = config.number("eps", 6e-5);
+    double bound = config.flag("coft", false) ? eps : 0;
+    double dropout = config.number("module_dropout", 0);
     config.flag("init_weights", true); // of a fresh adapter
-    if (config.number("module_dropout", 0) != 0) {
-      config.wrong("module_dropout", "0", "another number", 0);
-    }
     if (size <= 0 == blocks <= 0) {
       config.wrong("oft_block_size or r", "positive, one of them", size + " and " + blocks, 0);
     }
     return layer ->
         new Oft(
-            Math.max(2, size > 0 ? size : Rotations.inputs(layer) / Math.max(1, blocks)),
+            Math.max(2, size > 0 ? size : turned(layer) / Math.max(1, blocks)),
             share,
-            neumann ? terms : 0);
+            neumann ? terms : 0,
+            bound,
+            dropout);
   }
 
   @Override
@@ -89,11 +113,11 @@ public record Oft(int blockSize, boolean share, int neumannTerms) implements Ada
             "num_cayley_neumann_terms",
             neumannTerms > 0 ? neumannTerms : 5,
             "coft",
-            false,
+            eps > 0,
             "eps",
-            6e-5,
+            eps > 0 ? eps : 6e-5,
             "module_dropout",
-            0.0,
+            dropout,
             "init_weights",
             true),
         "",
@@ -104,11 +128,21 @@ public record Oft(int blockSize, boolean share, int neumannTerms) implements Ada
 
   @Override
   public @Nullable String refuses(WeightLayer layer) {
-    if (!(layer instanceof Linear || (layer instanceof Conv2d c && c.options().groups() == 1))) {
-      return "OFT is defined for Linear and Conv2d of one group";
+    if (!(layer instanceof Linear
+        || layer instanceof Embedding
+        || (layer instanceof Conv2d c && c.options().groups() == 1))) {
+      return "OFT is defined for Linear, Embedding and Conv2d of one group";
     }
-    int in = Rotations.inputs(layer);
-    return in % blockSize == 0 ? null : in + " inputs are no multiple of the block " + blockSize;
+    if (layer instanceof Embedding && dropout > 0) {
+      return "OFT of an embedding has no dropout";
+    }
+    int n = turned(layer);
+    return n % blockSize == 0 ? null : n + " channels are no multiple of the block " + blockSize;
+  }
+
+  /** What is turned: inputs, or an embedding's outputs. */
+  private static int turned(WeightLayer layer) {
+    return layer instanceof Embedding ? layer.weight().value().dim(1) : Rotations.inputs(layer);
   }
 
   @Override
@@ -119,31 +153,58 @@ public record Oft(int blockSize, boolean share, int neumannTerms) implements Ada
   private static final class Part extends WeightAdapter {
     private final Oft kind;
     private final int blocks;
+    private final boolean embedding;
+    private final BlockDropout dropout;
     private final Parameter triangles;
 
     Part(Oft kind, WeightLayer layer, Weights weights) {
       super(layer, weights);
       this.kind = kind;
       int b = kind.blockSize;
-      blocks = Rotations.inputs(layer) / b;
+      blocks = turned(layer) / b;
+      embedding = layer instanceof Embedding;
+      dropout = new BlockDropout(kind.dropout);
       triangles =
           parameter(
-              "oft_R.weight", Shape.of(kind.share ? 1 : blocks, b * (b - 1) / 2), Init.zeros());
+              embedding ? "oft_embedding_R.weight" : "oft_R.weight",
+              Shape.of(kind.share ? 1 : blocks, b * (b - 1) / 2),
+              Init.zeros());
     }
 
     /** The rotations R, [blocks or 1, b, b]. */
     private Tensor rotations(double strength) {
-      Tensor q = Rotations.skew(triangles.value(), kind.blockSize);
+      Tensor q = Rotations.skew(bounded(), kind.blockSize);
       Tensor r =
           kind.neumannTerms == 0 ? Rotations.cayley(q) : Rotations.neumann(q, kind.neumannTerms);
+      r = dropout.apply(r, path());
       Tensor eye = Shaping.eye(kind.blockSize).to(r.dtype()).to(r.device());
       return strength == 1 ? r : r.sub(eye).mul(strength).add(eye);
+    }
+
+    /** The triangles of Q, shortened to the bound; the gradient is that of a plain copy. */
+    private Tensor bounded() {
+      Tensor u = triangles.value(); // [blocks, b (b - 1) / 2]
+      if (kind.eps == 0) {
+        return u;
+      }
+      Tensor difference =
+          Autograd.noGrad(
+              () -> {
+                double bound = kind.eps / Math.sqrt(u.dim(0));
+                Tensor norm = Num.sqrt(Num.sum(Num.square(u), true, 1).mul(2)); // of U - Uᵀ
+                Tensor kept = Num.clamp(norm, 0, bound).div(Num.clamp(norm, 1e-30, 1e30));
+                return u.mul(kept).sub(u);
+              });
+      return u.add(difference);
     }
 
     @Override
     public Tensor apply(Tensor x, UnaryOperator<Tensor> base, double strength) {
       if (layer() instanceof Linear) {
         return base.apply(rotate(x, rotations(strength)));
+      }
+      if (embedding) {
+        return rotate(base.apply(x), rotations(strength));
       }
       // Patches overlap, so a convolution turns the weight instead of what it sees.
       return super.apply(x, base, strength);
@@ -157,8 +218,9 @@ public record Oft(int blockSize, boolean share, int neumannTerms) implements Ada
 
     @Override
     public Tensor merged(Tensor weight, double strength) {
-      Tensor flat = weight.reshape(weight.dim(0), -1); // W Rᵀ, block by block
-      Tensor turned = rotate(flat, rotations(strength).transpose(-1, -2).to(flat.dtype()));
+      Tensor flat = weight.reshape(weight.dim(0), -1); // W Rᵀ, an embedding's E R, block by block
+      Tensor r = rotations(strength);
+      Tensor turned = rotate(flat, (embedding ? r : r.transpose(-1, -2)).to(flat.dtype()));
       return turned.reshape(weight.shape().dims());
     }
   }

@@ -85,7 +85,7 @@ final class StoredKinds {
     }
     if (has("a1.weight")) {
       int r = shape("a2.weight").dim(0);
-      return new Glora(r, alpha(r));
+      return new Glora(r, alpha(r), has("bm.weight"));
     }
     if (has("oft_blocks")) {
       Shape blocks = shape("oft_blocks");
@@ -117,18 +117,36 @@ final class StoredKinds {
     if (!has("lora_magnitude_vector")) {
       return lora;
     }
+    return new Dora(lora, overInputs());
+  }
+
+  /**
+   * Whose norms a magnitude is: LyCORIS's [out, 1, …] and PEFT's [out] or [1, out, 1, 1] of output
+   * rows, LyCORIS's [1, in, …] of input columns.
+   */
+  private boolean overInputs() {
+    String key = key("lora_magnitude_vector");
     Shape m = shape("lora_magnitude_vector");
     int out = layer.weight().value().dim(0);
-    if (m.numel() != out || (m.rank() > 1 && m.dim(0) != out && m.dim(1) != out)) {
+    int in = layer.weight().value().dim(1);
+    boolean ofRow = m.rank() > 1 && m.dim(0) == 1 && m.dim(1) == m.numel();
+    if (ofRow && m.numel() == in && key.endsWith(".dora_scale")) {
+      return true;
+    }
+    if (m.numel() != out || (m.rank() > 1 && m.dim(0) != out && !ofRow)) {
       throw new IllegalArgumentException(
           source.description()
               + ": "
-              + factors.get("lora_magnitude_vector")
+              + key
               + " has shape "
               + m
-              + ": DoRA with norms over outputs (wd_on_out false) is not supported");
+              + ", which is neither one factor for each of the "
+              + out
+              + " outputs nor, as dora_scale, [1, "
+              + in
+              + ", …] for the inputs");
     }
-    return new Dora(lora);
+    return false;
   }
 
   /** LyCORIS forces the scale 1 where neither factor is decomposed, whatever alpha says. */
@@ -208,8 +226,10 @@ final class StoredKinds {
       return Shape.of(stored.dim(0), stored.dim(1), 1, 1);
     }
     if (factor.equals("lora_magnitude_vector")) {
-      int out = layer.weight().value().dim(0);
-      return layer instanceof Conv2d ? Shape.of(1, out, 1, 1) : Shape.of(out);
+      int n = (int) stored.numel();
+      return layer instanceof Conv2d
+          ? Shape.of(1, n, 1, 1)
+          : overInputs() ? Shape.of(1, n) : Shape.of(n);
     }
     return stored;
   }

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 package io.sfumato.models.adapter;
 
+import io.sfumato.models.nn.Dropout;
 import io.sfumato.models.nn.Linear;
 import io.sfumato.models.nn.Module;
 import io.sfumato.models.nn.WeightLayer;
@@ -32,18 +33,27 @@ import org.jspecify.annotations.Nullable;
  * @param rank the rank r
  * @param initialD the first value of d
  * @param key the seed of the factors
+ * @param dropout probability with which elements of the input are dropped in training
  */
-public record Vera(int rank, double initialD, long key) implements AdapterKind {
+public record Vera(int rank, double initialD, long key, double dropout) implements AdapterKind {
   /** Checks the values. */
   public Vera {
     if (rank < 1) {
       throw new IllegalArgumentException("the rank must be positive; got " + rank);
     }
+    if (!(dropout >= 0 && dropout < 1)) {
+      throw new IllegalArgumentException("the dropout must be in [0, 1); got " + dropout);
+    }
   }
 
   /** Rank {@code r}, d = 0.1, seed 0: PEFT's defaults. */
   public static Vera rank(int r) {
-    return new Vera(r, 0.1, 0);
+    return new Vera(r, 0.1, 0, 0);
+  }
+
+  /** The same with dropout of the input. */
+  public Vera dropout(double p) {
+    return new Vera(rank, initialD, key, p);
   }
 
   /** Reads PEFT's settings. */
@@ -52,12 +62,10 @@ public record Vera(int rank, double initialD, long key) implements AdapterKind {
         new Vera(
             Math.max(1, config.integer("r", 256)),
             config.number("d_initial", 0.1),
-            config.integer("projection_prng_key", 0));
+            config.integer("projection_prng_key", 0),
+            config.number("vera_dropout", 0));
     config.flag("save_projection", true); // the file shows it
     config.flag("init_weights", true); // of a fresh adapter
-    if (config.number("vera_dropout", 0) != 0) {
-      config.wrong("vera_dropout", "0", "another number", 0);
-    }
     return layer -> vera;
   }
 
@@ -75,7 +83,7 @@ public record Vera(int rank, double initialD, long key) implements AdapterKind {
             "save_projection",
             true,
             "vera_dropout",
-            0.0,
+            dropout,
             "init_weights",
             true),
         "",
@@ -136,12 +144,16 @@ public record Vera(int rank, double initialD, long key) implements AdapterKind {
 
   private static final class Part extends AdditiveAdapter {
     private final Projection projection;
+    private final Dropout dropout;
+    private final boolean drops;
     private final Parameter d;
     private final Parameter b;
 
     Part(Vera kind, Projection projection, WeightLayer layer, Weights weights) {
       super(layer, weights);
       this.projection = projection;
+      dropout = child("vera_dropout", w -> new Dropout(w, kind.dropout));
+      drops = kind.dropout > 0;
       d = parameter("vera_lambda_d", Shape.of(kind.rank), Init.constant(kind.initialD));
       b = parameter("vera_lambda_b", Shape.of(weight().dim(0)), Init.zeros());
     }
@@ -160,14 +172,14 @@ public record Vera(int rank, double initialD, long key) implements AdapterKind {
 
     @Override
     public Tensor apply(Tensor x, UnaryOperator<Tensor> base, double strength) {
-      return layer().isBase(base)
+      return layer().isBase(base) && !(drops && Dropout.isActive())
           ? NN.lowRank(x, weight(), bias(), down(), up(), strength)
           : super.apply(x, base, strength);
     }
 
     @Override
     protected Tensor change(Tensor x) {
-      return NN.linear(NN.linear(x, down(), null), up(), null);
+      return NN.linear(NN.linear(dropout.call(x), down(), null), up(), null);
     }
 
     @Override

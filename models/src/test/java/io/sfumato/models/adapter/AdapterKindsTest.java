@@ -62,6 +62,8 @@ class AdapterKindsTest {
     kinds.put("lora, bias", Lora.rank(2).bias(true));
     kinds.put("locon", Lora.rank(2).tucker(true));
     kinds.put("dora", new Dora(Lora.rank(3).alpha(2)));
+    kinds.put("dora over inputs", new Dora(Lora.rank(3).alpha(2), true));
+    kinds.put("dora over inputs, core", new Dora(Lora.rank(2).tucker(true), true));
     kinds.put("loha", Loha.rank(2).alpha(3));
     kinds.put("loha, cores", Loha.rank(3).effectiveConv(true));
     kinds.put("lokr", Lokr.rank(1).alpha(2));
@@ -72,12 +74,15 @@ class AdapterKindsTest {
     kinds.put("oft", Oft.blocks(4));
     kinds.put("oft, exact", new Oft(4, false, 0));
     kinds.put("oft, shared", new Oft(2, true, 4));
+    kinds.put("oft, constrained", new Oft(4, false, 5, 0.2, 0));
+    kinds.put("oft, of five", Oft.blocks(5));
     kinds.put("boft", new Boft(4, 1));
     kinds.put("boft, two factors", new Boft(2, 2));
     kinds.put("vera", Vera.rank(5));
     kinds.put("adalora", AdaLora.rank(3).alpha(4));
     kinds.put("full", new FullDifference(false));
     kinds.put("glora", new Glora(2, 3));
+    kinds.put("glora, core", new Glora(2, 1, true));
     kinds.put("diag-oft", new DiagOft(4, 2, 0.3, true));
     kinds.put("diag-oft of six", new DiagOft(2, 3, 0, false));
     kinds.put("boft of outputs", new LycorisBoft(2, 4, 2, true));
@@ -215,7 +220,11 @@ class AdapterKindsTest {
             Lora.rank(4).rankDropout(0.5),
             new Loha(2, 2, false, 0.5, 0),
             new Lokr(2, 2, -1, false, false, 0.5, true, 0),
-            new Loha(2, 2, false, 0, 0.5));
+            new Loha(2, 2, false, 0, 0.5),
+            new Dora(Lora.rank(4).dropout(0.5)),
+            Vera.rank(4).dropout(0.5),
+            new Oft(2, false, 5, 0, 0.5),
+            new Boft(2, 2, 0.5));
     for (AdapterKind kind : kinds) {
       try (Layers layers = new Layers(Weights.init(Rng.seed(1)));
           AdapterSet set = AdapterSet.attach(layers, "linear"::equals, kind, Rng.seed(2));
@@ -235,6 +244,57 @@ class AdapterKindsTest {
         assertTrue(different >= 2, kind + " dropped in " + different + " of 8");
         assertArrayEquals(whole.toFloatArray(), layer.call(x).toFloatArray());
       }
+    }
+  }
+
+  /**
+   * PEFT replaces so many blocks, not each with a chance: int(p · blocks), and shared ones never.
+   */
+  @Test
+  void blocksThatDoNotTurnAreCounted() {
+    try (Scope scope = Scope.open()) {
+      Tensor r = Rng.seed(1).normal(7, 3, 3);
+      for (double p : List.of(0.0, 0.1, 0.3, 0.5, 0.99)) {
+        Tensor dropped = Dropout.active(Rng.seed(5), () -> new BlockDropout(p).apply(r, "here"));
+        int still = 0;
+        for (int i = 0; i < 7; i++) {
+          Tensor block = dropped.select(0, i);
+          if (distance(block, Rotations.eye(r)) == 0) {
+            still++;
+          } else {
+            assertEquals(0, distance(block, r.select(0, i)));
+          }
+        }
+        assertEquals((int) (p * 7), still, "of share " + p);
+      }
+      Tensor shared = r.slice(0, 0, 1);
+      assertEquals(
+          0,
+          distance(
+              shared,
+              Dropout.active(Rng.seed(5), () -> new BlockDropout(0.9).apply(shared, "here"))));
+    }
+  }
+
+  /** No block turns further than the bound, and a block within it turns as it would without. */
+  @Test
+  void constrainedRotationsStayNearTheIdentity() {
+    try (Layers layers = new Layers(Weights.init(Rng.seed(1)));
+        Scope scope = Scope.open()) {
+      WeightLayer layer = layers.layer("linear");
+      Tensor plain = layer.call(input("linear"));
+      double before = Double.POSITIVE_INFINITY;
+      for (double eps : List.of(0.0, 100.0, 1.0, 0.1, 0.01)) { // 0 is without bound
+        try (AdapterSet set =
+            AdapterSet.attach(
+                layers, "linear"::equals, new Oft(4, false, 0, eps, 0), Rng.seed(2))) {
+          disturb(set);
+          double moved = distance(plain, layer.call(input("linear")));
+          assertTrue(eps == 100 ? moved == before : moved < before, eps + ": " + moved);
+          before = moved;
+        }
+      }
+      assertTrue(before < 0.05 && before > 0, "moved by " + before);
     }
   }
 

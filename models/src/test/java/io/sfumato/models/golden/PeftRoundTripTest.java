@@ -75,6 +75,11 @@ class PeftRoundTripTest {
                     ? Lora.rank(2).alpha(7)
                     : layer.path().equals("conv1") ? Lora.rank(5).alpha(4) : Lora.rank(3)));
     cases.put("dora", Case.of(new Dora(Lora.rank(3).alpha(4)), "lin1", "lin2", "conv1"));
+    cases.put("dora_conv", Case.of(new Dora(Lora.rank(2).alpha(3)), "conv1", "conv2"));
+    cases.put("dora_embedding", Case.of(new Dora(Lora.rank(3).alpha(2)), "emb", "lin1"));
+    cases.put(
+        "rslora_conv",
+        Case.of(Lora.rank(4).alpha(3).rankStabilized(true), "conv1", "conv2", "emb"));
     cases.put("loha", Case.of(Loha.rank(2).alpha(3), "lin1", "lin2", "conv1", "conv2"));
     cases.put("loha_cores", Case.of(Loha.rank(2).effectiveConv(true), "lin1", "conv1"));
     cases.put("lokr", Case.of(Lokr.rank(1).alpha(2), "lin1", "lin2", "conv1", "conv2"));
@@ -86,12 +91,23 @@ class PeftRoundTripTest {
         new Case(
             Targets.suffixes(List.of("lin1", "lin2", "conv1")),
             layer -> new Ia3(layer.path().equals("lin2"))));
+    cases.put(
+        "ia3_conv",
+        new Case(
+            Targets.suffixes(List.of("conv1", "conv2", "lin1")),
+            layer -> new Ia3(layer.path().equals("conv2"))));
     cases.put("oft", Case.of(Oft.blocks(4), "lin1", "lin2"));
     cases.put("oft_exact", Case.of(new Oft(4, false, 0), "lin1", "lin2"));
     cases.put("oft_shared", Case.of(new Oft(4, true, 3), "lin1", "lin2"));
     cases.put("oft_conv", Case.of(Oft.blocks(4), "conv1", "lin1"));
+    cases.put("oft_constrained", Case.of(new Oft(4, false, 5, 0.05, 0), "lin1", "lin2"));
+    cases.put("oft_constrained_shared", Case.of(new Oft(4, true, 0, 0.05, 0.5), "lin1", "lin2"));
+    cases.put("oft_embedding", Case.of(Oft.blocks(3), "emb", "lin1"));
+    cases.put("oft_point", Case.of(new Oft(2, false, 0), "conv2"));
+    cases.put("boft_conv", Case.of(new Boft(4, 1, 0.2), "conv1", "conv2", "lin2"));
     cases.put("boft", Case.of(new Boft(4, 1), "lin1", "conv2"));
     cases.put("vera", Case.of(Vera.rank(5), "lin1", "lin2"));
+    cases.put("vera_dropout", Case.of(Vera.rank(3).dropout(0.1), "lin1", "lin2"));
     cases.put("adalora", Case.of(AdaLora.rank(3).alpha(4), "lin1", "lin2"));
     cases.put(
         "adalora_pruned",
