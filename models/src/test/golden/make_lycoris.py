@@ -87,31 +87,38 @@ def turns(q):
     return (eye + q) @ torch.linalg.inv(eye - q)
 
 
-def diag_oft(w, blocks, constraint, rescaled):
+def skew(raw, alpha, out):
+    """Q of all blocks, no longer than alpha times the number of outputs where alpha is not 0."""
+    q = raw - raw.transpose(-1, -2)
+    norm = q.norm() + 1e-8
+    if alpha:
+        assert norm > alpha * out
+        q = q * alpha * out / norm
+    return q
+
+
+def diag_oft(w, blocks, alpha, rescaled):
     b = w.shape[0] // blocks
     raw = random(blocks, b, b)
-    q = raw - raw.transpose(1, 2)
-    if constraint and q.norm() > constraint:
-        q = q * constraint / q.norm()
-    turned = torch.einsum("knm,kn...->km...", turns(q), w.reshape(blocks, b, *w.shape[1:])).reshape(w.shape)
-    t = {"oft_blocks": raw, "alpha": torch.tensor(float(constraint))}
+    turned = torch.einsum("knm,kn...->km...", turns(skew(raw, alpha, w.shape[0])), w.reshape(blocks, b, *w.shape[1:])).reshape(w.shape)
+    t = {"oft_blocks": raw, "alpha": torch.tensor(float(alpha))}
     if rescaled:
         t["rescale"] = 1 + random(w.shape[0], 1, *ones(w))
         turned = turned * t["rescale"]
     return t, turned
 
 
-def boft(w, m, b):
+def boft(w, m, b, alpha=0):
     raw = random(m, w.shape[0] // b, b, b)
     rows = w
-    for i, r in enumerate(turns(raw - raw.transpose(-1, -2))):
+    for i, r in enumerate(turns(skew(raw, alpha, w.shape[0]))):
         stride = 2**i * b // 2
         order = torch.arange(w.shape[0]).reshape(-1, 2, stride).transpose(1, 2).flatten()
         blocks = rows[order].reshape(-1, b, *w.shape[1:])
         turned = torch.einsum("bij,bj...->bi...", r, blocks).reshape(w.shape)
         rows = torch.empty_like(turned)
         rows[order] = turned
-    return {"oft_blocks": raw, "alpha": torch.tensor(0.0)}, rows
+    return {"oft_blocks": raw, "alpha": torch.tensor(float(alpha))}, rows
 
 
 def ia3(w, on_input):
@@ -136,8 +143,9 @@ CASES = {
     "dora_inputs": ("lora_unet_", LAYERS, lambda w: dora(w, False)),
     "dora_inputs_core": ("lycoris_", ["conv1", "lin1"], lambda w: dora(w, False, True)),
     "diag_oft": ("lora_unet_", LAYERS, lambda w: diag_oft(w, 2, 0, False)),
-    "diag_oft_constrained": ("lycoris_", ["lin1", "conv1"], lambda w: diag_oft(w, 4, 0.2, True)),
+    "diag_oft_constrained": ("lycoris_", ["lin1", "conv1"], lambda w: diag_oft(w, 4, 0.02, True)),
     "boft": ("lora_unet_", ["lin1", "conv1", "lin2"], lambda w: boft(w, 2, 2)),
+    "boft_constrained": ("lycoris_", ["lin1", "conv1"], lambda w: boft(w, 2, 2, 0.05)),
     "ia3_out": ("lycoris_", LAYERS, lambda w: ia3(w, False)),
     "ia3_in": ("lycoris_", LAYERS, lambda w: ia3(w, True)),
     "full": ("lora_unet_", LAYERS, full),

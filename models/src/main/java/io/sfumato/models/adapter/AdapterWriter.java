@@ -9,6 +9,7 @@ import io.sfumato.tensor.DType;
 import io.sfumato.tensor.Scope;
 import io.sfumato.tensor.Tensor;
 import io.sfumato.tensor.io.SafeTensors;
+import io.sfumato.tensor.ops.Num;
 import java.nio.file.Path;
 import java.util.LinkedHashMap;
 import java.util.Map;
@@ -101,7 +102,7 @@ public final class AdapterWriter {
    * Writes a file in kohya's dialect, as web interfaces and LyCORIS read it: {@code
    * lora_unet_<layer_with_underscores>.lora_down.weight} and {@code .alpha} for each layer.
    *
-   * @param set LoRA (with Tucker cores, too), DoRA, LoHa, LoKr or GLoRA
+   * @param set LoRA (with Tucker cores, too), DoRA, or a kind of LyCORIS
    * @param component the model's prefix in kohya's names
    * @param nameOf the name of a layer in the file, with dots, for its path: {@link #kohyaNames}
    * @param dtype the type of the tensors; F16 is usual
@@ -121,8 +122,15 @@ public final class AdapterWriter {
               (path, part) -> {
                 String name = component.flat() + "_" + nameOf.apply(path).replace('.', '_') + ".";
                 AdapterKind kind = kindOf(set, path);
-                double alpha = alphaOf(path, kind);
-                tensors.put(name + "alpha", Tensor.of(new double[] {alpha}, 1).reshape().to(dtype));
+                Double alpha = alphaOf(path, kind, part);
+                if (alpha != null) {
+                  Tensor value = Tensor.of(new double[] {alpha}, 1).reshape();
+                  tensors.put(name + "alpha", value.to(dtype));
+                }
+                if (kind instanceof LycorisIa3 ia3) {
+                  Tensor flag = Tensor.of(new double[] {ia3.ofInput() ? 1 : 0}, 1).reshape();
+                  tensors.put(name + "on_input", Num.ne(flag, 0));
+                }
                 part.storedDict()
                     .forEach(
                         (full, value) -> {
@@ -158,9 +166,17 @@ public final class AdapterWriter {
     return kind;
   }
 
-  /** The α whose quotient by the rank is the scale, as kohya and LyCORIS read it. */
-  private static double alphaOf(String path, AdapterKind kind) {
+  /**
+   * The α whose quotient by the rank is the scale, as kohya and LyCORIS read it, or the constraint
+   * of a rotation; null for kinds without.
+   */
+  private static @Nullable Double alphaOf(String path, AdapterKind kind, LayerAdapter part) {
+    int out = part.layer().weight().value().dim(0);
     return switch (kind) {
+      case DiagOft oft -> oft.constraint() / out;
+      case LycorisBoft boft -> boft.constraint() / out;
+      case FullDifference full -> null;
+      case LycorisIa3 ia3 -> null;
       case Loha loha -> loha.alpha();
       case Glora glora -> glora.alpha();
       case Lokr lokr -> lokr.alpha();

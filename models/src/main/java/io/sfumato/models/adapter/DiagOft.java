@@ -10,8 +10,6 @@ import io.sfumato.tensor.Shape;
 import io.sfumato.tensor.Tensor;
 import io.sfumato.tensor.io.Init;
 import io.sfumato.tensor.io.Weights;
-import io.sfumato.tensor.ops.Linalg;
-import io.sfumato.tensor.ops.Num;
 import java.util.Arrays;
 import org.jspecify.annotations.Nullable;
 
@@ -24,7 +22,8 @@ import org.jspecify.annotations.Nullable;
  *
  * @param blocks the number of blocks
  * @param blockSize the width b; blocks · b = out
- * @param constraint the bound of ‖Q‖; 0 for none
+ * @param constraint the bound of ‖Q‖ of all blocks together, in files {@code alpha} times the
+ *     number of outputs; 0 for none
  * @param rescale whether rows have a factor, too
  */
 public record DiagOft(int blocks, int blockSize, double constraint, boolean rescale)
@@ -76,14 +75,8 @@ public record DiagOft(int blocks, int blockSize, double constraint, boolean resc
 
     private Tensor rotations(double strength) {
       Tensor raw = oftBlocks.value();
-      Tensor q = raw.sub(raw.transpose(1, 2));
-      if (kind.constraint > 0) {
-        Tensor norm = Num.sqrt(Num.sum(Num.square(q))).add(1e-8);
-        q = q.mul(Num.clamp(norm, 0, kind.constraint).div(norm));
-      }
-      Tensor eye = Rotations.eye(q);
-      Tensor r = eye.add(q).matmul(Linalg.inverse(eye.sub(q)));
-      return strength == 1 ? r : r.sub(eye).mul(strength).add(eye);
+      Tensor norm = Rotations.norm(raw, kind.constraint);
+      return Rotations.lycoris(raw, kind.constraint, norm, strength);
     }
 
     @Override

@@ -10,7 +10,6 @@ import io.sfumato.tensor.Shape;
 import io.sfumato.tensor.Tensor;
 import io.sfumato.tensor.io.Init;
 import io.sfumato.tensor.io.Weights;
-import io.sfumato.tensor.ops.Linalg;
 import java.util.Arrays;
 import org.jspecify.annotations.Nullable;
 
@@ -23,21 +22,32 @@ import org.jspecify.annotations.Nullable;
  * @param factors the number m of factors
  * @param blocks blocks of each
  * @param blockSize their even width b; blocks · b = out
+ * @param constraint the bound of ‖Q‖ of all blocks of all factors together, in files {@code alpha}
+ *     times the number of outputs; 0 for none
  * @param rescale whether rows have a factor, too
  */
-public record LycorisBoft(int factors, int blocks, int blockSize, boolean rescale)
+public record LycorisBoft(
+    int factors, int blocks, int blockSize, double constraint, boolean rescale)
     implements AdapterKind {
   /** Checks the values. */
   public LycorisBoft {
-    if (factors < 1 || blocks < 1 || blockSize < 2 || blockSize % 2 != 0) {
+    if (factors < 1 || blocks < 1 || blockSize < 2 || blockSize % 2 != 0 || !(constraint >= 0)) {
       throw new IllegalArgumentException(
-          "factors and blocks must be positive, the block size even; got "
+          "factors and blocks must be positive, the block size even, the constraint not negative;"
+              + " got "
               + factors
               + ", "
               + blocks
+              + ", "
+              + blockSize
               + " and "
-              + blockSize);
+              + constraint);
     }
+  }
+
+  /** Without constraint. */
+  public LycorisBoft(int factors, int blocks, int blockSize, boolean rescale) {
+    this(factors, blocks, blockSize, 0, rescale);
   }
 
   @Override
@@ -82,12 +92,10 @@ public record LycorisBoft(int factors, int blocks, int blockSize, boolean rescal
       int half = b / 2;
       Tensor w = weight.reshape(weight.dim(0), -1);
       int in = w.dim(1);
+      Tensor norm = Rotations.norm(oftBlocks.value(), kind.constraint);
       for (int i = 0; i < kind.factors; i++) {
         Tensor raw = oftBlocks.value().select(0, i);
-        Tensor q = raw.sub(raw.transpose(1, 2));
-        Tensor eye = Rotations.eye(q);
-        Tensor r = eye.add(q).matmul(Linalg.inverse(eye.sub(q)));
-        r = strength == 1 ? r : r.sub(eye).mul(strength).add(eye);
+        Tensor r = Rotations.lycoris(raw, kind.constraint, norm, strength);
         int stride = (1 << i) * half;
         // rows as (c, g, k): g of 2 and k of the stride change places
         Tensor grouped = w.reshape(-1, 2, stride, in).transpose(1, 2).reshape(kind.blocks, b, in);

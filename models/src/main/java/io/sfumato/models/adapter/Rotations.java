@@ -5,7 +5,9 @@ import io.sfumato.models.nn.WeightLayer;
 import io.sfumato.tensor.Shape;
 import io.sfumato.tensor.Tensor;
 import io.sfumato.tensor.ops.Linalg;
+import io.sfumato.tensor.ops.Num;
 import io.sfumato.tensor.ops.Shaping;
+import org.jspecify.annotations.Nullable;
 
 /** Rotations from skew matrices, in batches [n, b, b]. */
 final class Rotations {
@@ -41,6 +43,31 @@ final class Rotations {
   static Tensor cayley(Tensor q) {
     Tensor eye = eye(q);
     return eye.sub(q).matmul(Linalg.inverse(eye.add(q)));
+  }
+
+  /**
+   * LyCORIS's {@code (I + Q)(I - Q)⁻¹} with Q = B - Bᵀ, the other way round than {@link #cayley}.
+   *
+   * @param raw B, [n, b, b]
+   * @param bound the most that ‖Q‖ of all blocks of all factors may be; longer ones are shortened
+   * @param norm that ‖Q‖, a scalar; null for no bound
+   * @param strength at another than 1, {@code I + strength (R - I)} takes R's place
+   */
+  static Tensor lycoris(Tensor raw, double bound, @Nullable Tensor norm, double strength) {
+    Tensor q = raw.sub(raw.transpose(-1, -2));
+    if (norm != null) {
+      q = q.mul(Num.clamp(norm, 0, bound).div(norm));
+    }
+    Tensor eye = eye(q);
+    Tensor r = eye.add(q).matmul(Linalg.inverse(eye.sub(q)));
+    return strength == 1 ? r : r.sub(eye).mul(strength).add(eye);
+  }
+
+  /** ‖B - Bᵀ‖ over everything, plus LyCORIS's 1e-8; null if there is no bound to hold it to. */
+  static @Nullable Tensor norm(Tensor raw, double bound) {
+    return bound > 0
+        ? Num.sqrt(Num.sum(Num.square(raw.sub(raw.transpose(-1, -2))))).add(1e-8)
+        : null;
   }
 
   /**

@@ -89,9 +89,9 @@ final class StoredKinds {
     }
     if (has("oft_blocks")) {
       Shape blocks = shape("oft_blocks");
-      double constraint = has("alpha") ? number("alpha") : 0;
+      double constraint = has("alpha") ? number("alpha") * layer.weight().value().dim(0) : 0;
       return blocks.rank() == 4
-          ? new LycorisBoft(blocks.dim(0), blocks.dim(1), blocks.dim(2), has("rescale"))
+          ? new LycorisBoft(blocks.dim(0), blocks.dim(1), blocks.dim(2), constraint, has("rescale"))
           : new DiagOft(blocks.dim(0), blocks.dim(1), constraint, has("rescale"));
     }
     if (has("weight") && has("on_input")) {
