@@ -120,8 +120,7 @@ class TrainVaeAndGanTest {
     Outcome outcome = train(TrainGan::run, "--steps", "4");
     assertEquals(0, outcome.code, outcome.text);
     assertPictures("samples.png", "loss.png");
-    Path whole = folder.resolve("whole.safetensors");
-    Files.copy(folder.resolve("checkpoint/model.safetensors"), whole);
+    byte[] whole = Files.readAllBytes(folder.resolve("checkpoint/model.safetensors"));
     try (Gan gan = Gan.open(folder.resolve("checkpoint"))) {
       assertEquals(10, gan.config().numClasses());
     }
@@ -130,7 +129,7 @@ class TrainVaeAndGanTest {
     assertEquals(0, train(TrainGan::run, "--steps", "4", "--stop-after", "2").code);
     Outcome resumed = train(TrainGan::run, "--steps", "4", "--resume");
     assertEquals(0, resumed.code, resumed.text);
-    assertAlmostEqual(whole, folder.resolve("checkpoint/model.safetensors"));
+    assertArrayEquals(whole, Files.readAllBytes(folder.resolve("checkpoint/model.safetensors")));
     Outcome other = train(TrainGan::run, "--steps", "5", "--resume", "--r1", "2");
     assertEquals(2, other.code, other.text);
     assertTrue(other.text.contains("the checkpoint is of another configuration"), other.text);
@@ -212,21 +211,5 @@ class TrainVaeAndGanTest {
         Interpolate::run,
         "--model",
         other.toString());
-  }
-
-  /**
-   * Not bit for bit: tanh and log1p may change their last bit when the JVM compiles them, and the
-   * first run of this test is made before that (see {@code UnaryOp}).
-   */
-  private static void assertAlmostEqual(Path expected, Path actual) {
-    try (Scope scope = Scope.open();
-        SafeTensors one = SafeTensors.open(expected);
-        SafeTensors two = SafeTensors.open(actual)) {
-      assertEquals(one.entries().keySet(), two.entries().keySet());
-      for (String name : one.entries().keySet()) {
-        assertArrayEquals(
-            one.read(name).toFloatArray(), two.read(name).toFloatArray(), 1e-5f, name);
-      }
-    }
   }
 }

@@ -6,9 +6,10 @@ import java.util.function.DoubleUnaryOperator;
 /**
  * Pointwise functions of one operand. {@link #apply} is the definition, in double precision.
  *
- * <p>On the Vector API, {@link #LOG}, {@link #SIN}, {@link #COS}, {@link #TANH} and {@link
- * #SOFTPLUS} come from the run time's library once their loop is compiled: until then they may
- * differ by a unit in the last place. All others give the same bits always.
+ * <p>On the Vector API a function gives the same bits always: in the interpreter, from either
+ * compiler, in vectors of any length and wherever a number stands. {@link #LOG} is within one unit
+ * in the last place of the exact result, {@link #EXP} within 1.1, {@link #SIN}, {@link #COS},
+ * {@link #TANH} and {@link #SOFTPLUS} within two, for all floats.
  */
 public enum UnaryOp {
   /** {@code -x}. */

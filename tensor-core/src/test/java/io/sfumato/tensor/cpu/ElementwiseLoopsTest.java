@@ -61,7 +61,8 @@ class ElementwiseLoopsTest {
       case NEGATE, ABS, SQRT, RECIPROCAL, SQUARE, RELU, SIGN, FLOOR, CEIL, ROUND -> 0.5001;
       case EXP, LOG, SIN, COS, TANH, RSQRT -> 2;
       case ERF -> 2.5;
-      case SIGMOID, SILU, SOFTPLUS -> 4;
+      case SOFTPLUS -> 2;
+      case SIGMOID, SILU -> 4;
       case GELU, GELU_TANH -> 4 + (double) x * x;
     };
   }
@@ -149,11 +150,6 @@ class ElementwiseLoopsTest {
       provider.loops().elementwise().unary(op, x.address, y.address, x.n);
       for (int i = 0; i < x.n; i++) {
         float v = x.get(i);
-        boolean overflowsInside = Math.abs(v) > 1e18 && Float.isFinite(v);
-        boolean periodic = op == UnaryOp.SIN || op == UnaryOp.COS;
-        if (overflowsInside && periodic) {
-          continue;
-        }
         if (Float.isFinite(v) && v < -12 && Math.abs(op.apply(v)) < 1e-30) {
           assertEquals(0f, y.get(i), 1e-30f, op + "(" + v + ")");
           continue;
@@ -196,7 +192,7 @@ class ElementwiseLoopsTest {
   @ParameterizedTest
   @EnumSource(BinaryOp.class)
   void binaryFollowsDoublePrecision(BinaryOp op) {
-    double ulps = op == BinaryOp.POW ? 2 : 0.5001;
+    double ulps = op == BinaryOp.POW ? 0.55 : 0.5001;
     for (SimdProvider provider : NativeFloats.providers()) {
       ElementwiseLoops loops = provider.loops().elementwise();
       for (int n : SIZES) {
@@ -224,7 +220,7 @@ class ElementwiseLoopsTest {
         loops.binaryRight(op, s.address, other, y.address, s.n);
         for (int i = 0; i < s.n; i++) {
           double expected = op.apply(s.get(i), other);
-          checkUlps(op + " with " + other, s.get(i), expected, y.get(i), 2);
+          checkUlps(op + " with " + other, s.get(i), expected, y.get(i), ulps);
         }
       }
     }

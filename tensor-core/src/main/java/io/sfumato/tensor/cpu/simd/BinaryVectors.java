@@ -8,7 +8,6 @@ import static io.sfumato.tensor.cpu.simd.Lanes.store;
 
 import io.sfumato.tensor.cpu.BinaryOp;
 import jdk.incubator.vector.FloatVector;
-import jdk.incubator.vector.VectorOperators;
 
 /** One loop per pointwise function of two operands, over whole vectors only. */
 final class BinaryVectors {
@@ -23,7 +22,7 @@ final class BinaryVectors {
       case DIV -> div(a, b, y, n);
       case MAX -> max(a, b, y, n);
       case MIN -> min(a, b, y, n);
-      case POW -> pow(a, b, y, n);
+      case POW -> PowVectors.pow(a, 1, b, 1, y, n);
     }
   }
 
@@ -36,7 +35,15 @@ final class BinaryVectors {
       case DIV -> divRight(a, s, y, n);
       case MAX -> maxRight(a, s, y, n);
       case MIN -> minRight(a, s, y, n);
-      case POW -> powRight(a, s, y, n);
+      case POW -> {
+        if (s == 2) {
+          mul(a, a, y, n);
+        } else if (s == -1) {
+          divLeft(1, a, y, n);
+        } else {
+          PowVectors.pow(a, 1, equal(s), 0, y, n);
+        }
+      }
     }
   }
 
@@ -45,9 +52,16 @@ final class BinaryVectors {
     switch (op) {
       case SUB -> subLeft(s, a, y, n);
       case DIV -> divLeft(s, a, y, n);
-      case POW -> powLeft(s, a, y, n);
+      case POW -> PowVectors.pow(equal(s), 0, a, 1, y, n);
       case ADD, MUL, MAX, MIN -> right(op, a, s, y, n);
     }
+  }
+
+  /** Address of a vector of equal numbers, valid until the calling thread asks again. */
+  private static long equal(float s) {
+    long pad = Lanes.lastPad();
+    store(all(s), pad);
+    return pad;
   }
 
   private static void add(long a, long b, long y, int n) {
@@ -83,13 +97,6 @@ final class BinaryVectors {
   private static void min(long a, long b, long y, int n) {
     for (int i = 0; i < n; i += N) {
       store(load(a + i * 4L).min(load(b + i * 4L)), y + i * 4L);
-    }
-  }
-
-  private static void pow(long a, long b, long y, int n) {
-    for (int i = 0; i < n; i += N) {
-      FloatVector v = load(a + i * 4L);
-      store(v.lanewise(VectorOperators.POW, load(b + i * 4L)), y + i * 4L);
     }
   }
 
@@ -135,13 +142,6 @@ final class BinaryVectors {
     }
   }
 
-  private static void powRight(long a, float s, long y, int n) {
-    FloatVector right = all(s);
-    for (int i = 0; i < n; i += N) {
-      store(load(a + i * 4L).lanewise(VectorOperators.POW, right), y + i * 4L);
-    }
-  }
-
   private static void subLeft(float s, long a, long y, int n) {
     FloatVector left = all(s);
     for (int i = 0; i < n; i += N) {
@@ -153,13 +153,6 @@ final class BinaryVectors {
     FloatVector left = all(s);
     for (int i = 0; i < n; i += N) {
       store(left.div(load(a + i * 4L)), y + i * 4L);
-    }
-  }
-
-  private static void powLeft(float s, long a, long y, int n) {
-    FloatVector left = all(s);
-    for (int i = 0; i < n; i += N) {
-      store(left.lanewise(VectorOperators.POW, load(a + i * 4L)), y + i * 4L);
     }
   }
 }

@@ -242,11 +242,4 @@ final class ExpVectors {
       store(vanishing(scaled(lower(upper(r), r), z), v), t + i * 4L);
     }
   }
-
-  /** {@code t = log(1 + t)}. */
-  static void log1p(long t, int n) {
-    for (int i = 0; i < n; i += N) {
-      store(load(t + i * 4L).lanewise(VectorOperators.LOG1P), t + i * 4L);
-    }
-  }
 }

@@ -60,10 +60,10 @@ final class UnaryVectors {
       case NEGATE -> negate(x, y, n);
       case ABS -> abs(x, y, n);
       case EXP -> ExpVectors.exp(x, y, n);
-      case LOG -> log(x, y, n);
-      case SIN -> sin(x, y, n);
-      case COS -> cos(x, y, n);
-      case TANH -> tanh(x, y, n);
+      case LOG -> LogVectors.log(x, y, n);
+      case SIN -> SineVectors.sin(x, y, n);
+      case COS -> SineVectors.cos(x, y, n);
+      case TANH -> TanhVectors.tanh(x, y, n);
       case SQRT -> sqrt(x, y, n);
       case RSQRT -> rsqrt(x, y, n);
       case RECIPROCAL -> reciprocal(x, y, n);
@@ -90,8 +90,7 @@ final class UnaryVectors {
       }
       case SOFTPLUS -> {
         ExpVectors.negatedAbs(x, t, n);
-        ExpVectors.log1p(t, n);
-        softplus(x, y, t, n);
+        LogVectors.softplus(x, y, t, n);
       }
       default -> throw new IllegalArgumentException("no exponential in " + op);
     }
@@ -106,30 +105,6 @@ final class UnaryVectors {
   private static void abs(long x, long y, int n) {
     for (int i = 0; i < n; i += N) {
       store(load(x + i * 4L).abs(), y + i * 4L);
-    }
-  }
-
-  private static void log(long x, long y, int n) {
-    for (int i = 0; i < n; i += N) {
-      store(load(x + i * 4L).lanewise(VectorOperators.LOG), y + i * 4L);
-    }
-  }
-
-  private static void sin(long x, long y, int n) {
-    for (int i = 0; i < n; i += N) {
-      store(load(x + i * 4L).lanewise(VectorOperators.SIN), y + i * 4L);
-    }
-  }
-
-  private static void cos(long x, long y, int n) {
-    for (int i = 0; i < n; i += N) {
-      store(load(x + i * 4L).lanewise(VectorOperators.COS), y + i * 4L);
-    }
-  }
-
-  private static void tanh(long x, long y, int n) {
-    for (int i = 0; i < n; i += N) {
-      store(load(x + i * 4L).lanewise(VectorOperators.TANH), y + i * 4L);
     }
   }
 
@@ -228,13 +203,6 @@ final class UnaryVectors {
   private static void relu(long x, long y, int n) {
     for (int i = 0; i < n; i += N) {
       store(load(x + i * 4L).max(0f), y + i * 4L);
-    }
-  }
-
-  private static void softplus(long x, long y, long e, int n) {
-    for (int i = 0; i < n; i += N) {
-      FloatVector v = load(x + i * 4L);
-      store(load(e + i * 4L).add(v.max(0f)), y + i * 4L);
     }
   }
 
