@@ -2,7 +2,8 @@
 """Golden files of CLIP's tokenizer and text encoder: python make_text.py. Needs torch, tokenizers and transformers.
 
 tokenizer/            a vocabulary of 700 tokens, learned from captions of the shapes world and some other text, with
-                      tokens.json: texts and what transformers' CLIPTokenizer makes of them.
+                      tokens.json: texts and what transformers' CLIPTokenizer makes of them, and with_words.json: the same
+                      with added words, one of three tokens that a prompt names by the first, as in diffusers.
 ../golden/models/     clip_text_legacy and clip_text_gelu: two text encoders of other configurations than the one in
                       clip_text, with random weights, inputs, outputs and gradients in the layout of the golden files.
 """
@@ -89,6 +90,35 @@ def tokens(folder):
         json.dump({"cases": cases}, f, ensure_ascii=True, indent=1)
 
 
+WORDS = {"<my-toy>": 3, "NewStyle": 1}
+WORD_TEXTS = [
+    "a photo of <my-toy> on a table", "<MY-TOY>", "x<my-toy>y", "in NewStyle, newstyle and NewStyles", "a!<my-toy>!b",
+    "<my-toy><my-toy> NewStyle", "a small red star", "<my -toy>", "<|endoftext|><my-toy><|startoftext|>", " ".join(["<my-toy>"] * 30),
+]
+
+
+def with_words(folder):
+    with open(os.path.join(folder, "vocab.json"), encoding="utf-8") as f:
+        vocab = json.load(f)
+    with open(os.path.join(folder, "merges.txt"), encoding="utf-8") as f:
+        merges = [tuple(line.split(" ")) for line in f.read().splitlines()[1:]]
+    tokenizer = CLIPTokenizer(vocab=vocab, merges=merges, pad_token="!", model_max_length=77)
+    names = {word: [word] + [f"{word}_{i}" for i in range(1, n)] for word, n in WORDS.items()}
+    for tokens in names.values():
+        tokenizer.add_tokens(tokens)
+    cases = []
+    for text in WORD_TEXTS:
+        prompt = text  # with several tokens as diffusers writes them
+        for word, tokens in names.items():
+            if len(tokens) > 1:
+                prompt = prompt.replace(word, " ".join(tokens)).replace(word.upper(), " ".join(tokens))
+        ids = tokenizer(prompt, padding="max_length", truncation=True, max_length=77)["input_ids"]
+        plain = tokenizer(prompt, add_special_tokens=False)["input_ids"]
+        cases.append({"text": text, "ids": ids, "tokens": plain})
+    with open(os.path.join(folder, "with_words.json"), "w", encoding="utf-8") as f:
+        json.dump({"words": WORDS, "cases": cases}, f, ensure_ascii=True, indent=1)
+
+
 def encoder(name, kind, seed, ids, **settings):
     torch.manual_seed(seed)
     config = CLIPTextConfig(
@@ -116,6 +146,7 @@ def encoder(name, kind, seed, ids, **settings):
 
 
 tokens(os.path.join(HERE, "tokenizer"))
+with_words(os.path.join(HERE, "tokenizer"))
 # Old files say eos_token_id 2: pooled at the largest token, not at a 2.
 legacy = torch.tensor([[57, 2, 5, 59, 2, 0, 0, 0], [57, 9, 59, 0, 2, 0, 58, 0]])
 encoder("clip_text_legacy", CLIPTextModel, 1, legacy, num_hidden_layers=1, hidden_act="quick_gelu",

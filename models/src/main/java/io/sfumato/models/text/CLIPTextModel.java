@@ -125,6 +125,11 @@ public final class CLIPTextModel extends Module {
     return config;
   }
 
+  /** The table of tokens [vocab_size, hidden_size]. */
+  public Embedding tokenEmbedding() {
+    return textModel.tokenEmbedding;
+  }
+
   /**
    * The states that diffusion models are conditioned on.
    *
@@ -191,14 +196,16 @@ public final class CLIPTextModel extends Module {
   /**
    * Where a text ends. Files older than transformers 4.30 say eos_token_id 2, which is wrong; for
    * them it is the token of the largest number, which is the end in CLIP's own vocabulary. Else it
-   * is the first end token, for padding may be by end tokens, too; 0 if there is none.
+   * is the first end token, for padding may be by end tokens, too; 0 if there is none. Tokens
+   * behind the vocabulary, of words that were added, end no text.
    */
   private int end(long[] tokens, int from, int length) {
     Integer eos = config.eosTokenId();
     int best = 0;
     for (int i = 0; i < length; i++) {
       if (eos == null || eos == 2) {
-        best = tokens[from + i] > tokens[from + best] ? i : best;
+        boolean known = tokens[from + i] < config.vocabSize();
+        best = known && tokens[from + i] > tokens[from + best] ? i : best;
       } else if (tokens[from + i] == eos) {
         return i;
       }

@@ -12,6 +12,7 @@ import java.nio.file.Path;
 import java.text.Normalizer;
 import java.util.ArrayList;
 import java.util.Arrays;
+import java.util.Comparator;
 import java.util.HashMap;
 import java.util.LinkedHashMap;
 import java.util.List;
@@ -20,6 +21,7 @@ import java.util.Map;
 import java.util.regex.Matcher;
 import java.util.regex.Pattern;
 import java.util.stream.Stream;
+import org.jspecify.annotations.Nullable;
 
 /**
  * CLIP's tokenizer: byte-level byte-pair encoding (Sennrich et al., 2016) of lower-cased words
@@ -61,6 +63,8 @@ public final class CLIPTokenizer {
   private final int unknown;
   private final Pattern special;
   private final Map<String, byte[]> files;
+  private final Map<String, List<Integer>> added; // words in small letters
+  private final @Nullable Pattern addedWords;
   private final Map<String, List<Integer>> known = new HashMap<>();
 
   private CLIPTokenizer(
@@ -96,6 +100,73 @@ public final class CLIPTokenizer {
     special =
         Pattern.compile(
             String.join("|", Stream.of(bos, eos, unk, pad).map(Pattern::quote).toList()));
+    added = Map.of();
+    addedWords = null;
+  }
+
+  private CLIPTokenizer(CLIPTokenizer other, Map<String, List<Integer>> added) {
+    vocabulary = other.vocabulary;
+    ranks = other.ranks;
+    maxLength = other.maxLength;
+    start = other.start;
+    end = other.end;
+    padding = other.padding;
+    unknown = other.unknown;
+    special = other.special;
+    files = other.files;
+    this.added = added;
+    List<String> longestFirst =
+        added.keySet().stream()
+            .sorted(Comparator.comparingInt(String::length).reversed())
+            .map(Pattern::quote)
+            .toList();
+    addedWords = Pattern.compile(String.join("|", longestFirst));
+  }
+
+  /**
+   * The same tokenizer with one word more, which stands for several new tokens at once: those of
+   * textual inversion. They have names as in diffusers, {@code word}, {@code word_1} and so on; in
+   * a text the word becomes all of them, the name of a further one that one. Like transformers'
+   * added tokens, names are found anywhere in a text, in capitals or not, before words are encoded.
+   *
+   * @param word the word, {@code <my-cat>} say
+   * @param count how many tokens
+   * @throws IllegalArgumentException if one of the names is a token already, or no word
+   */
+  public CLIPTokenizer withWord(String word, int count) {
+    if (count < 1 || word.isBlank() || special.matcher(word).find() || !word.equals(word.strip())) {
+      throw new IllegalArgumentException(
+          "a new word must be some text without special tokens, for one token or more; got \""
+              + word
+              + "\" for "
+              + count);
+    }
+    Map<String, List<Integer>> more = new LinkedHashMap<>(added);
+    List<Integer> all = new ArrayList<>();
+    int first = nextToken();
+    for (int i = 0; i < count; i++) {
+      String name = i == 0 ? word : word + "_" + i;
+      if (vocabulary.containsKey(name)
+          || more.putIfAbsent(composed(name), List.of(first + i)) != null) {
+        throw new IllegalArgumentException(
+            "the token \"" + name + "\" exists already; choose another word");
+      }
+      all.add(first + i);
+    }
+    more.put(composed(word), List.copyOf(all));
+    return new CLIPTokenizer(this, more);
+  }
+
+  /** The number of the first token behind all there are. */
+  private int nextToken() {
+    int last = -1;
+    for (int id : vocabulary.values()) {
+      last = Math.max(last, id);
+    }
+    for (List<Integer> ids : added.values()) {
+      last = Math.max(last, ids.getLast());
+    }
+    return last + 1;
   }
 
   /**
@@ -182,8 +253,19 @@ public final class CLIPTokenizer {
     return id;
   }
 
-  /** Writes the files it was read from, byte for byte. */
+  /**
+   * Writes the files it was read from, byte for byte. Words that were added are not in them; a log
+   * line says so.
+   */
   public void save(Path folder) {
+    if (!added.isEmpty()) {
+      LOG.log(
+          System.Logger.Level.INFO,
+          "{0}: the tokenizer''s files do not hold the added words {1}; they belong to the files of"
+              + " their embeddings",
+          folder,
+          added.keySet());
+    }
     try {
       Files.createDirectories(folder);
       for (Map.Entry<String, byte[]> e : files.entrySet()) {
@@ -199,7 +281,7 @@ public final class CLIPTokenizer {
     return maxLength;
   }
 
-  /** The number of tokens there are. */
+  /** The number of tokens there are, without those of added words. */
   public int vocabularySize() {
     return vocabulary.size();
   }
@@ -248,9 +330,27 @@ public final class CLIPTokenizer {
     return tokens;
   }
 
+  private static String composed(String text) {
+    String nfc = Normalizer.normalize(text, Normalizer.Form.NFC);
+    return lowerCase(SPACES.matcher(nfc).replaceAll(" "));
+  }
+
   private void words(String text, List<Integer> tokens) {
-    String composed = Normalizer.normalize(text, Normalizer.Form.NFC);
-    Matcher m = WORDS.matcher(lowerCase(SPACES.matcher(composed).replaceAll(" ")));
+    String small = composed(text);
+    int from = 0;
+    if (addedWords != null) {
+      Matcher m = addedWords.matcher(small);
+      while (m.find()) {
+        knownWords(small.substring(from, m.start()), tokens);
+        tokens.addAll(added.getOrDefault(m.group(), List.of()));
+        from = m.end();
+      }
+    }
+    knownWords(small.substring(from), tokens);
+  }
+
+  private void knownWords(String text, List<Integer> tokens) {
+    Matcher m = WORDS.matcher(text);
     while (m.find()) {
       synchronized (known) {
         tokens.addAll(known.computeIfAbsent(m.group(), this::pairs));

@@ -36,6 +36,39 @@ class CLIPTokenizerTest {
     CLIPTokenizer tokenizer = CLIPTokenizer.open(folder());
     JsonNode cases = ModelConfig.read(folder().resolve("tokens.json")).get("cases");
     assertTrue(cases.size() >= 25, "cases: " + cases.size());
+    check(tokenizer, cases);
+  }
+
+  /** Words of one token and of several, which diffusers writes one after the other. */
+  @Test
+  void addedWordsAreThoseOfTransformers() throws URISyntaxException {
+    CLIPTokenizer plain = CLIPTokenizer.open(folder());
+    JsonNode golden = ModelConfig.read(folder().resolve("with_words.json"));
+    CLIPTokenizer tokenizer = plain;
+    for (var word : golden.get("words").properties()) {
+      tokenizer = tokenizer.withWord(word.getKey(), word.getValue().asInt());
+    }
+    assertTrue(golden.get("cases").size() >= 10, "cases: " + golden.get("cases").size());
+    check(tokenizer, golden.get("cases"));
+    int n = plain.vocabularySize();
+    assertEquals(n, tokenizer.vocabularySize());
+    assertEquals(List.of(n + 1), tokenizer.tokens("<my-toy>_1"));
+    assertEquals(
+        ModelConfig.read(folder().resolve("tokens.json")).get("cases").get(2).get("tokens").size(),
+        plain.tokens("a small red star at the top left on a blue background").size());
+    CLIPTokenizer added = tokenizer;
+    for (String taken : List.of("<my-toy>", "<My-Toy>", "<my-toy>_2", "red</w>", "newstyle")) {
+      IllegalArgumentException e =
+          assertThrows(IllegalArgumentException.class, () -> added.withWord(taken, 1));
+      assertTrue(e.getMessage().contains("exists already"), e.getMessage());
+    }
+    for (String wrong : List.of("", " ", " x", "a<|endoftext|>")) {
+      assertThrows(IllegalArgumentException.class, () -> added.withWord(wrong, 1));
+    }
+    assertThrows(IllegalArgumentException.class, () -> added.withWord("x", 0));
+  }
+
+  private static void check(CLIPTokenizer tokenizer, JsonNode cases) {
     for (JsonNode c : cases) {
       String text = c.get("text").asText();
       List<Integer> expected = new ArrayList<>();
