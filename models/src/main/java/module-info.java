@@ -7,6 +7,7 @@ module io.sfumato.models {
   requires ejml.ddense;
   requires info.picocli;
   requires java.desktop;
+  requires java.management;
   requires jdk.unsupported;
   requires me.tongfei.progressbar;
   requires org.knowm.xchart;

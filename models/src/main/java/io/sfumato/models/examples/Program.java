@@ -18,7 +18,11 @@ final class Program {
 
   /** Runs a command that picocli can read, and returns its exit code. */
   static int run(Callable<Integer> program, String... args) {
-    CommandLine command = new CommandLine(program);
+    return run(new CommandLine(program), args);
+  }
+
+  /** The same with a command line that may have subcommands. */
+  static int run(CommandLine command, String... args) {
     command.setExecutionExceptionHandler(
         (e, c, result) -> {
           c.getErr().println(e.getMessage() == null ? e.toString() : e.getMessage());

@@ -232,6 +232,16 @@ public final class Checkpoint {
   }
 
   /**
+   * What is wrong with a checkpoint, in words: a file that is missing, or other than it was
+   * written.
+   *
+   * @return null if it is whole
+   */
+  public static @Nullable String problem(Path folder) {
+    return Manifest.problem(folder);
+  }
+
+  /**
    * Reads where a run stands.
    *
    * @throws IllegalArgumentException if the file is missing or not valid
