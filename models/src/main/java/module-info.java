@@ -22,6 +22,7 @@ module io.sfumato.models {
   exports io.sfumato.models.gan;
   exports io.sfumato.models.unet;
   exports io.sfumato.models.pipeline;
+  exports io.sfumato.models.quant;
   exports io.sfumato.models.vae;
   exports io.sfumato.models.text;
   exports io.sfumato.models.vqvae;

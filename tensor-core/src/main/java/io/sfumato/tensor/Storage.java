@@ -37,6 +37,7 @@ public final class Storage {
   private final Release release;
   private final AtomicInteger count = new AtomicInteger(1);
   private volatile int version;
+  private final @Nullable String withheld;
   private @Nullable Throwable freedAt;
   private @Nullable Runnable whenFreed;
 
@@ -49,13 +50,30 @@ public final class Storage {
    * @param release called once when the count reaches zero
    */
   public Storage(Device device, long address, long bytes, Release release) {
+    this(device, address, bytes, release, null);
+  }
+
+  private Storage(
+      Device device, long address, long bytes, Release release, @Nullable String withheld) {
     this.device = device;
     this.address = address;
     this.bytes = bytes;
     this.release = release;
+    this.withheld = withheld;
     if (DEBUG) {
       LIVE.put(this, new Throwable("created here by " + Thread.currentThread().getName()));
     }
+  }
+
+  /**
+   * A storage without memory, for a tensor that has a shape, a type and a place but no values here.
+   * {@link #address} throws.
+   *
+   * @param device where it is said to be
+   * @param why what the exception says, for example where the values are
+   */
+  public static Storage withheld(Device device, String why) {
+    return new Storage(device, 0, 0, (address, bytes) -> {}, why);
   }
 
   /** Where the buffer is. */
@@ -76,7 +94,7 @@ public final class Storage {
   /**
    * The address of the buffer.
    *
-   * @throws UseAfterFreeException if it has been freed
+   * @throws UseAfterFreeException if it has been freed, or is {@link #withheld}
    */
   public long address() {
     if (count.get() <= 0) {
@@ -89,6 +107,9 @@ public final class Storage {
         e.initCause(freedAt);
       }
       throw e;
+    }
+    if (withheld != null) {
+      throw new UseAfterFreeException(withheld);
     }
     return address;
   }

@@ -13,6 +13,7 @@ public final class CudaKernels {
     CopyLaunch.addTo(table);
     MatMulLaunch.addTo(table);
     LowRankLaunch.addTo(table);
+    QuantizedLaunch.addTo(table);
     AttentionLaunch.addTo(table);
     ConvLaunch.addTo(table);
     ReduceLaunch.addTo(table);

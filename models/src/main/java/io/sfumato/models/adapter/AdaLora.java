@@ -99,8 +99,8 @@ public record AdaLora(int rank, int initialRank, double alpha) implements Adapte
       super(layer, weights);
       scale = kind.alpha / (kind.initialRank + 1e-5);
       int r = kind.rank;
-      a = parameter("lora_A", Shape.of(r, weight().dim(1)), Init.normal(0.02));
-      b = parameter("lora_B", Shape.of(weight().dim(0), r), Init.normal(0.02));
+      a = parameter("lora_A", Shape.of(r, weightShape().dim(1)), Init.normal(0.02));
+      b = parameter("lora_B", Shape.of(weightShape().dim(0), r), Init.normal(0.02));
       e = parameter("lora_E", Shape.of(r, 1), Init.zeros());
     }
 

@@ -4,6 +4,7 @@ package io.sfumato.models.adapter;
 import io.sfumato.models.nn.Adapter;
 import io.sfumato.models.nn.Module;
 import io.sfumato.models.nn.Norm;
+import io.sfumato.models.nn.QuantizedWeight;
 import io.sfumato.models.nn.WeightLayer;
 import io.sfumato.tensor.DType;
 import io.sfumato.tensor.Parameter;
@@ -42,18 +43,21 @@ import org.jspecify.annotations.Nullable;
  * off, or its strength in a layer is 0, the layer computes what it would without it, bit for bit.
  */
 public final class AdapterSet implements AutoCloseable {
+  private static final System.Logger LOG = System.getLogger("io.sfumato.models");
+
   private final Map<String, LayerAdapter> parts = new LinkedHashMap<>();
   private final Map<String, AdapterKind> kinds = new LinkedHashMap<>();
   private final Map<String, Adapter> slots = new LinkedHashMap<>();
   private final Map<String, Saved> pristine = new LinkedHashMap<>();
+  private final Map<String, QuantizedWeight> decoded = new LinkedHashMap<>();
   private @Nullable Module shared;
   private volatile double strength = 1;
   private volatile Map<String, Double> factors = Map.of();
   private volatile boolean on = true;
   private boolean closed;
 
-  /** What a layer was before merging. */
-  private record Saved(Parameter weight, @Nullable Parameter bias) {}
+  /** What a layer was before merging; no weight if its codes are kept instead. */
+  private record Saved(@Nullable Parameter weight, @Nullable Parameter bias) {}
 
   /** Who is merged into a layer, the last one first. */
   private static final Map<WeightLayer, Deque<Object>> MERGED = new WeakHashMap<>();
@@ -113,7 +117,7 @@ public final class AdapterSet implements AutoCloseable {
       Function<WeightLayer, Weights> weights) {
     Map<WeightLayer, AdapterKind> chosen = choose(model, targets, kinds);
     AdapterSet set = new AdapterSet();
-    try {
+    try (Scope scope = Scope.open()) { // of weights that are decoded
       List<WeightLayer> layers = List.copyOf(chosen.keySet());
       Module shared = shared(chosen, layers, weights);
       set.shared = shared;
@@ -341,11 +345,24 @@ public final class AdapterSet implements AutoCloseable {
    * they were are kept, so {@link #unmerge} gives them back bit for bit; until then they take
    * memory twice.
    *
-   * @throws IllegalStateException if it is merged already, or a result is not finite; then nothing
-   *     was changed
+   * @throws IllegalStateException if it is merged already, a weight is quantised, or a result is
+   *     not finite; then nothing was changed
    */
   public void merge() {
     requireNotMerged("it again");
+    for (LayerAdapter part : parts.values()) {
+      part.layer()
+          .quantized()
+          .ifPresent(
+              codes -> {
+                throw new IllegalStateException(
+                    part.path()
+                        + ": its weight is quantized ("
+                        + codes.label()
+                        + "), and coding a merged weight again would lose part of the change;"
+                        + " mergeDequantized() merges into decoded values");
+              });
+    }
     Map<String, Saved> saved = new LinkedHashMap<>();
     try (Scope scope = Scope.open()) {
       Map<Tensor, Tensor> changes = new LinkedHashMap<>();
@@ -354,7 +371,11 @@ public final class AdapterSet implements AutoCloseable {
         WeightLayer layer = part.layer();
         Tensor weight = layer.weight().value();
         Tensor bias = layer.bias().map(Parameter::value).orElse(null);
-        saved.put(part.path(), new Saved(copy(weight), bias == null ? null : copy(bias)));
+        saved.put(
+            part.path(),
+            new Saved(
+                decoded.containsKey(part.path()) ? null : copy(weight),
+                bias == null ? null : copy(bias)));
         if (now != 0) {
           changes.put(weight, checked(part, part.merged(wide(weight), now), weight));
           if (bias != null) {
@@ -374,6 +395,45 @@ public final class AdapterSet implements AutoCloseable {
       saved.values().forEach(AdapterSet::close);
       throw e;
     }
+  }
+
+  /**
+   * As {@link #merge}, for layers of which some are quantised: their weights are decoded before,
+   * and stay decoded. The log says how much memory that takes. {@link #unmerge} gives back the
+   * codes, bit for bit.
+   *
+   * @throws IllegalStateException if it is merged already, or a result is not finite; then nothing
+   *     was changed
+   */
+  public void mergeDequantized() {
+    requireNotMerged("it again");
+    long bytes = 0;
+    for (LayerAdapter part : parts.values()) {
+      WeightLayer layer = part.layer();
+      if (layer.quantized().isPresent()) {
+        decoded.put(part.path(), layer.dequantize());
+        bytes += layer.weight().value().spec().bytes();
+      }
+    }
+    try {
+      merge();
+    } catch (RuntimeException | Error e) {
+      codeAgain();
+      throw e;
+    }
+    if (!decoded.isEmpty()) {
+      LOG.log(
+          System.Logger.Level.INFO,
+          "merging decoded the weights of {0} quantized layers, which take {1} MB until they are"
+              + " coded again; the adapter was trained on these values",
+          decoded.size(),
+          Math.ceilDiv(bytes, 1L << 20));
+    }
+  }
+
+  private void codeAgain() {
+    decoded.forEach((path, codes) -> part(path).layer().quantize(codes));
+    decoded.clear();
   }
 
   /** Whether {@link #merge} is in effect. */
@@ -404,12 +464,15 @@ public final class AdapterSet implements AutoCloseable {
     pristine.forEach(
         (path, saved) -> {
           WeightLayer layer = part(path).layer();
-          Updates.copy(layer.weight().value(), saved.weight.value());
+          if (saved.weight != null) {
+            Updates.copy(layer.weight().value(), saved.weight.value());
+          }
           if (saved.bias != null) {
             Updates.copy(layer.bias().orElseThrow().value(), saved.bias.value());
           }
         });
     dropPristine();
+    codeAgain();
   }
 
   private LayerAdapter part(String path) {
@@ -440,7 +503,9 @@ public final class AdapterSet implements AutoCloseable {
   }
 
   private static void close(Saved saved) {
-    saved.weight.close();
+    if (saved.weight != null) {
+      saved.weight.close();
+    }
     if (saved.bias != null) {
       saved.bias.close();
     }
@@ -461,6 +526,8 @@ public final class AdapterSet implements AutoCloseable {
     }
     closed = true;
     dropPristine();
+    decoded.values().forEach(QuantizedWeight::close);
+    decoded.clear();
     slots.forEach((path, adapter) -> part(path).layer().detach(adapter));
     parts.values().forEach(Module::close);
     if (shared != null) {

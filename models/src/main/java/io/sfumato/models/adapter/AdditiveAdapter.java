@@ -36,7 +36,8 @@ public abstract class AdditiveAdapter extends LayerAdapter {
    * each: it has no other adapter before this one, and W's type does not round a small change away.
    */
   protected final boolean mayJoinWeight(UnaryOperator<Tensor> base) {
-    return layer().isBase(base) && (weight().dtype() == DType.F32 || weight().dtype() == DType.F64);
+    DType dtype = layer().weight().value().dtype();
+    return layer().isBase(base) && (dtype == DType.F32 || dtype == DType.F64);
   }
 
   @Override

@@ -115,11 +115,11 @@ public record Boft(int blockSize, int factors, double dropout) implements Adapte
       super(layer, weights);
       this.kind = kind;
       int b = kind.blockSize;
-      int out = weight().dim(0);
+      int out = weightShape().dim(0);
       blocks = Rotations.inputs(layer) / b;
       dropout = new BlockDropout(kind.dropout);
       rotations = parameter("boft_R", Shape.of(kind.factors, blocks, b, b), Init.zeros());
-      Shape ofScale = weight().rank() == 4 ? Shape.of(1, out) : Shape.of(out, 1);
+      Shape ofScale = weightShape().rank() == 4 ? Shape.of(1, out) : Shape.of(out, 1);
       scale = parameter("boft_s", ofScale, Init.ones());
     }
 

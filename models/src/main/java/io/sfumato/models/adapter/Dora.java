@@ -86,7 +86,7 @@ public record Dora(Lora lora, boolean overInputs) implements AdapterKind {
 
     Part(Dora kind, WeightLayer layer, Weights weights) {
       super(layer, weights);
-      Shape w = weight().shape();
+      Shape w = weightShape();
       overInputs = kind.overInputs;
       axis = overInputs || layer instanceof Embedding ? 1 : 0;
       int n = w.dim(axis);
@@ -109,9 +109,9 @@ public record Dora(Lora lora, boolean overInputs) implements AdapterKind {
 
     /** The shape of the norms: the weight's, but for the axes that are summed. */
     int[] normShape() {
-      int[] shape = new int[weight().rank()];
+      int[] shape = new int[weightShape().rank()];
       Arrays.fill(shape, 1);
-      shape[axis] = weight().dim(axis);
+      shape[axis] = weightShape().dim(axis);
       return shape;
     }
 
@@ -129,20 +129,17 @@ public record Dora(Lora lora, boolean overInputs) implements AdapterKind {
 
     @Override
     public Tensor apply(Tensor x, UnaryOperator<Tensor> base, double strength) {
-      Tensor weight = weight();
       if (overInputs) { // the weight is formed
-        Tensor changed = merged(weight, strength);
-        return layer().isBase(base)
-            ? layer().compute(x, changed, bias())
-            : base.apply(x).add(layer().compute(x, changed.sub(weight), null));
+        return withMerged(x, base, strength);
       }
+      Tensor weight = weight();
       Tensor factor = factor(weight);
       int[] channels = new int[weight.rank() == 4 ? 3 : 1];
       Arrays.fill(channels, 1);
       channels[0] = weight.dim(axis);
       Tensor f = factor.reshape(channels); // beside the output's channels
       Tensor input = direction.dropped(x);
-      Tensor own = layer().compute(input, weight, null);
+      Tensor own = layer().product(input);
       Tensor adapted = own.add(direction.change(x)).mul(f);
       Tensor change = adapted.sub(own);
       return base.apply(x).add(strength == 1 ? change : change.mul(strength));

@@ -38,7 +38,7 @@ public record FullDifference(boolean bias) implements AdapterKind {
 
     Part(boolean bias, WeightLayer layer, Weights weights) {
       super(layer, weights);
-      diff = parameter("diff", weight().shape(), Init.zeros());
+      diff = parameter("diff", weightShape(), Init.zeros());
       Tensor b = bias();
       ofBias = bias && b != null ? parameter("diff_b", b.shape(), Init.zeros()) : null;
     }

@@ -64,7 +64,7 @@ public record Glora(int rank, double alpha, boolean tucker) implements AdapterKi
       super(layer, weights);
       scale = kind.alpha / kind.rank;
       int r = kind.rank;
-      Shape w = weight().shape();
+      Shape w = weightShape();
       int in = w.dim(1);
       boolean conv = w.rank() == 4;
       int pixels = conv ? w.dim(2) * w.dim(3) : 1;
@@ -97,7 +97,7 @@ public record Glora(int rank, double alpha, boolean tucker) implements AdapterKi
                   null,
                   conv.options())
               : of(x, b2);
-      return layer().compute(ofInput, weight(), null).add(of(down, b1)).mul(scale);
+      return layer().product(ofInput).add(of(down, b1)).mul(scale);
     }
 
     /** A linear layer or a 1 x 1 convolution. */

@@ -67,7 +67,7 @@ public record Ia3(boolean ofInput) implements AdapterKind {
     Part(boolean ofInput, WeightLayer layer, Weights weights) {
       super(layer, weights);
       this.ofInput = ofInput;
-      Shape w = weight().shape();
+      Shape w = weightShape();
       conv = w.rank() == 4;
       int n = w.dim(ofInput ? 1 : 0);
       Shape linear = ofInput ? Shape.of(1, n) : Shape.of(n, 1);

@@ -1,13 +1,16 @@
 // SPDX-License-Identifier: Apache-2.0
 package io.sfumato.models.adapter;
 
+import io.sfumato.autograd.Autograd;
 import io.sfumato.models.nn.Module;
 import io.sfumato.models.nn.WeightLayer;
 import io.sfumato.tensor.Parameter;
+import io.sfumato.tensor.Shape;
 import io.sfumato.tensor.Tensor;
 import io.sfumato.tensor.io.Weights;
 import io.sfumato.tensor.ops.Updates;
 import java.util.Map;
+import java.util.function.BinaryOperator;
 import java.util.function.UnaryOperator;
 import org.jspecify.annotations.Nullable;
 
@@ -79,9 +82,35 @@ public abstract class LayerAdapter extends Module {
         });
   }
 
-  /** The layer's weight. */
+  /** The layer's weight, decoded in the current scope if it is quantised. */
   protected final Tensor weight() {
-    return layer.weight().value();
+    return layer.weightValues();
+  }
+
+  /** The shape of {@link #weight}, for which nothing is decoded. */
+  protected final Shape weightShape() {
+    return layer.weight().value().shape();
+  }
+
+  /**
+   * Computes with the values of the layer's weight. If it is quantised, backward decodes them again
+   * and computes {@code body} once more, so that no tape keeps them.
+   *
+   * @param body is given the weight's values and x
+   */
+  protected final Tensor withWeight(BinaryOperator<Tensor> body, Tensor x) {
+    return layer.quantized().isEmpty()
+        ? body.apply(weight(), x)
+        : Autograd.checkpoint(in -> body.apply(weight(), in[0]), x);
+  }
+
+  /** The layer's output with the weight that {@link #merged} gives; the bias is left alone. */
+  protected final Tensor withMerged(Tensor x, UnaryOperator<Tensor> base, double strength) {
+    if (layer.isFirst(base)) {
+      return withWeight((w, in) -> layer.compute(in, merged(w, strength), bias()), x);
+    }
+    Tensor change = withWeight((w, in) -> layer.compute(in, merged(w, strength).sub(w), null), x);
+    return base.apply(x).add(change);
   }
 
   /** The layer's bias, or null. */

@@ -122,7 +122,7 @@ public record Loha(
       super(layer, weights);
       scale = kind.alpha / kind.rank;
       dropout = new DeltaDropout(kind.rankDropout, true, kind.moduleDropout);
-      Shape w = weight().shape();
+      Shape w = weightShape();
       int r = kind.rank;
       int out = w.dim(0);
       boolean cores = kind.effectiveConv && w.rank() == 4 && w.dim(2) * w.dim(3) > 1;
@@ -167,8 +167,8 @@ public record Loha(
       if (!(layer() instanceof Linear) || dropout.rows() > 0) {
         return false;
       }
-      long out = weight().dim(0);
-      long in = weight().dim(1);
+      long out = weightShape().dim(0);
+      long in = weightShape().dim(1);
       long r2 = (long) b1.value().dim(0) * b1.value().dim(0);
       return 3 * r2 * (in + out) < in * out;
     }
@@ -197,7 +197,7 @@ public record Loha(
     protected Tensor delta() {
       Tensor one = factor(t1, a1, b1);
       Tensor two = factor(t2, a2, b2);
-      return one.mul(two).mul(scale).reshape(weight().shape().dims());
+      return one.mul(two).mul(scale).reshape(weightShape().dims());
     }
 
     private static Tensor factor(@Nullable Parameter core, Parameter a, Parameter b) {

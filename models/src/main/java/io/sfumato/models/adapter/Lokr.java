@@ -227,7 +227,7 @@ public record Lokr(
       this.scale = scale;
       this.plan = plan;
       this.dropout = dropout;
-      Shape w = weight().shape();
+      Shape w = weightShape();
       int r = plan.rank;
       int out2 = plan.outs[1];
       int in2 = plan.ins[1];
@@ -350,7 +350,7 @@ public record Lokr(
 
     @Override
     protected Tensor delta() {
-      Shape w = weight().shape();
+      Shape w = weightShape();
       Tensor one = outer().mul(scale).reshape(plan.outs[0], 1, plan.ins[0], 1, 1);
       Tensor two = inner().reshape(1, plan.outs[1], 1, plan.ins[1], -1);
       return one.mul(two).reshape(w.dims());

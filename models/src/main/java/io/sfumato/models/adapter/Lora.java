@@ -200,8 +200,8 @@ public record Lora(
 
     OfLinear(Lora kind, WeightLayer layer, Weights weights) {
       super(layer, weights);
-      int in = weight().dim(1);
-      int out = weight().dim(0);
+      int in = weightShape().dim(1);
+      int out = weightShape().dim(0);
       scale = kind.scale();
       a = parameter("lora_A.weight", Shape.of(kind.rank, in), Init.fanIn(in));
       b = parameter("lora_B.weight", Shape.of(out, kind.rank), Init.zeros());
@@ -256,7 +256,7 @@ public record Lora(
 
     OfConv2d(Lora kind, Conv2d layer, Weights weights) {
       super(layer, weights);
-      Shape w = weight().shape();
+      Shape w = weightShape();
       int r = kind.rank;
       int in = w.dim(1) * layer.options().groups();
       boolean split = kind.tucker && w.dim(2) * w.dim(3) > 1;
@@ -311,7 +311,7 @@ public record Lora(
 
     @Override
     protected Tensor delta() {
-      Shape w = weight().shape();
+      Shape w = weightShape();
       if (w.dim(1) != a.value().dim(1)) {
         throw new IllegalStateException(
             path() + ": LoRA of a grouped convolution has no weight of its shape; it cannot merge");
@@ -338,8 +338,8 @@ public record Lora(
     OfEmbedding(Lora kind, WeightLayer layer, Weights weights) {
       super(layer, weights);
       scale = kind.scale();
-      a = parameter("lora_embedding_A", Shape.of(kind.rank, weight().dim(0)), Init.zeros());
-      b = parameter("lora_embedding_B", Shape.of(weight().dim(1), kind.rank), Init.normal(1));
+      a = parameter("lora_embedding_A", Shape.of(kind.rank, weightShape().dim(0)), Init.zeros());
+      b = parameter("lora_embedding_B", Shape.of(weightShape().dim(1), kind.rank), Init.normal(1));
     }
 
     @Override

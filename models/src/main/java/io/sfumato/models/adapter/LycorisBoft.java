@@ -80,9 +80,9 @@ public record LycorisBoft(
       this.kind = kind;
       int b = kind.blockSize;
       oftBlocks = parameter("oft_blocks", Shape.of(kind.factors, kind.blocks, b, b), Init.zeros());
-      int[] rows = new int[weight().rank()];
+      int[] rows = new int[weightShape().rank()];
       Arrays.fill(rows, 1);
-      rows[0] = weight().dim(0);
+      rows[0] = weightShape().dim(0);
       rescale = kind.rescale ? parameter("rescale", Shape.of(rows), Init.ones()) : null;
     }
 

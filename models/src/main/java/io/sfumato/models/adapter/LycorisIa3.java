@@ -34,11 +34,16 @@ public record LycorisIa3(boolean ofInput) implements AdapterKind {
 
     Part(boolean ofInput, WeightLayer layer, Weights weights) {
       super(layer, weights);
-      int[] shape = new int[weight().rank()];
+      int[] shape = new int[weightShape().rank()];
       Arrays.fill(shape, 1);
       int axis = ofInput ? 1 : 0;
-      shape[axis] = weight().dim(axis);
+      shape[axis] = weightShape().dim(axis);
       factors = parameter("weight", Shape.of(shape), Init.zeros());
+    }
+
+    @Override
+    protected Tensor change(Tensor x) {
+      return withWeight((w, in) -> layer().compute(in, w.mul(factors.value()), null), x);
     }
 
     @Override

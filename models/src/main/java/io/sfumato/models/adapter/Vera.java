@@ -155,18 +155,18 @@ public record Vera(int rank, double initialD, long key, double dropout) implemen
       dropout = child("vera_dropout", w -> new Dropout(w, kind.dropout));
       drops = kind.dropout > 0;
       d = parameter("vera_lambda_d", Shape.of(kind.rank), Init.constant(kind.initialD));
-      b = parameter("vera_lambda_b", Shape.of(weight().dim(0)), Init.zeros());
+      b = parameter("vera_lambda_b", Shape.of(weightShape().dim(0)), Init.zeros());
     }
 
     /** diag(d) A [r, in]. */
     private Tensor down() {
-      Tensor cut = projection.a.value().slice(1, 0, weight().dim(1));
+      Tensor cut = projection.a.value().slice(1, 0, weightShape().dim(1));
       return cut.mul(d.value().reshape(-1, 1));
     }
 
     /** diag(b) B [out, r]. */
     private Tensor up() {
-      Tensor cut = projection.b.value().slice(0, 0, weight().dim(0));
+      Tensor cut = projection.b.value().slice(0, 0, weightShape().dim(0));
       return cut.mul(b.value().reshape(-1, 1));
     }
 

@@ -17,9 +17,6 @@ abstract class WeightAdapter extends LayerAdapter {
 
   @Override
   public Tensor apply(Tensor x, UnaryOperator<Tensor> base, double strength) {
-    Tensor changed = merged(weight(), strength);
-    return layer().isBase(base)
-        ? layer().compute(x, changed, bias())
-        : base.apply(x).add(layer().compute(x, changed.sub(weight()), null));
+    return withMerged(x, base, strength);
   }
 }

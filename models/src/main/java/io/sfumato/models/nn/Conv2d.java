@@ -7,6 +7,7 @@ import io.sfumato.tensor.Shape;
 import io.sfumato.tensor.Tensor;
 import io.sfumato.tensor.io.Init;
 import io.sfumato.tensor.io.Weights;
+import io.sfumato.tensor.ops.CodedTensor;
 import io.sfumato.tensor.ops.ConvOptions;
 import io.sfumato.tensor.ops.NN;
 import io.sfumato.tensor.ops.UpsampleConv2d;
@@ -59,7 +60,7 @@ public final class Conv2d extends WeightLayer {
 
   @Override
   public Parameter weight() {
-    return weight;
+    return current(weight);
   }
 
   @Override
@@ -74,23 +75,34 @@ public final class Conv2d extends WeightLayer {
 
   /**
    * The layer behind a picture that is made twice as large by repeating pixels, x [B, in, H, W]. On
-   * the CPU 3 x 3 kernels without an adapter do both in one op, {@link UpsampleConv2d}, whose sums
-   * differ from two ops' in the last bits.
+   * the CPU 3 x 3 kernels without an adapter and codes do both in one op, {@link UpsampleConv2d},
+   * whose sums differ from two ops' in the last bits.
    */
   public Tensor callDoubled(Tensor x) {
     boolean one =
         x.device().equals(Device.CPU)
             && adapters().isEmpty()
-            && x.dtype() == weight.value().dtype()
-            && weight.value().dim(2) == 3
+            && quantized().isEmpty()
+            && x.dtype() == weight().value().dtype()
+            && weight().value().dim(2) == 3
             && options.resolved(2).equals(SAME);
     return one
-        ? call(() -> UpsampleConv2d.apply(x, weight.value(), bias == null ? null : bias.value()))
+        ? call(() -> UpsampleConv2d.apply(x, weight().value(), bias == null ? null : bias.value()))
         : call(NN.upsampleNearest(x, 2));
   }
 
   @Override
   public Tensor compute(Tensor x, Tensor w, @Nullable Tensor b) {
     return NN.conv2d(x, w, b, options);
+  }
+
+  @Override
+  public @Nullable String refusesQuantization() {
+    return null;
+  }
+
+  @Override
+  protected Tensor computeCoded(Tensor x, CodedTensor w, @Nullable Tensor b) {
+    return w.conv2d(x, b, options);
   }
 }

@@ -6,6 +6,7 @@ import io.sfumato.tensor.Shape;
 import io.sfumato.tensor.Tensor;
 import io.sfumato.tensor.io.Init;
 import io.sfumato.tensor.io.Weights;
+import io.sfumato.tensor.ops.CodedTensor;
 import io.sfumato.tensor.ops.NN;
 import io.sfumato.tensor.ops.Shaping;
 import java.util.Arrays;
@@ -40,7 +41,8 @@ public final class Linear extends WeightLayer {
 
   /**
    * The results of several layers of one input. Off the CPU, where every launch costs, they are one
-   * product of the joined weights, unless a layer has an adapter or only some have a bias.
+   * product of the joined weights, unless a layer has an adapter or is quantised, or only some have
+   * a bias.
    *
    * @param x [..., in]
    * @param layers of one input width
@@ -49,7 +51,8 @@ public final class Linear extends WeightLayer {
   public static List<Tensor> callAll(Tensor x, Linear... layers) {
     boolean plain = !x.device().isCpu();
     for (Linear layer : layers) {
-      plain &= layer.adapters().isEmpty() && (layer.bias == null) == (layers[0].bias == null);
+      plain &= layer.adapters().isEmpty() && layer.quantized().isEmpty();
+      plain &= (layer.bias == null) == (layers[0].bias == null);
     }
     if (plain) {
       return joined(x, layers);
@@ -62,7 +65,7 @@ public final class Linear extends WeightLayer {
     Tensor[] biases = new Tensor[layers.length];
     int[] sizes = new int[layers.length];
     for (int i = 0; i < layers.length; i++) {
-      weights[i] = layers[i].weight.value();
+      weights[i] = layers[i].weight().value();
       sizes[i] = weights[i].dim(0);
       if (layers[i].bias != null) {
         biases[i] = layers[i].bias.value();
@@ -74,7 +77,7 @@ public final class Linear extends WeightLayer {
 
   @Override
   public Parameter weight() {
-    return weight;
+    return current(weight);
   }
 
   @Override
@@ -85,5 +88,15 @@ public final class Linear extends WeightLayer {
   @Override
   public Tensor compute(Tensor x, Tensor w, @Nullable Tensor b) {
     return NN.linear(x, w, b);
+  }
+
+  @Override
+  public @Nullable String refusesQuantization() {
+    return null;
+  }
+
+  @Override
+  protected Tensor computeCoded(Tensor x, CodedTensor w, @Nullable Tensor b) {
+    return w.linear(x, b);
   }
 }

@@ -33,6 +33,9 @@ public final class ModelConfig {
   private static final JsonMapper JSON =
       JsonMapper.builder().enable(JsonReadFeature.ALLOW_NON_NUMERIC_NUMBERS).build();
 
+  /** How weights are coded: what reads them looks at it, not the model's configuration. */
+  public static final String QUANTIZATION = "quantization_config";
+
   /** The version of diffusers whose formats are written. */
   public static final String DIFFUSERS_VERSION = "0.40.0.dev0";
 
@@ -428,7 +431,7 @@ public final class ModelConfig {
       List<String> names = new ArrayList<>();
       for (Iterator<String> all = json.fieldNames(); all.hasNext(); ) {
         String name = all.next();
-        if (!used.contains(name) && !name.startsWith("_")) {
+        if (!used.contains(name) && !name.startsWith("_") && !name.equals(QUANTIZATION)) {
           names.add(name);
         }
       }

@@ -85,6 +85,37 @@ public abstract class Module implements AutoCloseable {
   }
 
   /**
+   * Takes a parameter out of this module and lets go of it.
+   *
+   * @param name its last name
+   */
+  final void retire(String name) {
+    Parameter p = own.remove(name);
+    if (p == null) {
+      throw new IllegalStateException("there is no parameter " + name + " in " + path());
+    }
+    p.close();
+  }
+
+  /** Adds a parameter that comes before the others. */
+  final void reinstate(String name, Parameter p) {
+    Map<String, Parameter> others = new LinkedHashMap<>(own);
+    own.clear();
+    own.put(name, p);
+    own.putAll(others);
+  }
+
+  /** Adds buffers that somebody else made, by last name; they are closed with this module. */
+  final void adopt(Map<String, Parameter> buffers) {
+    ownBuffers.putAll(buffers);
+  }
+
+  /** Takes buffers out of this module without closing them. */
+  final void release(Map<String, Parameter> buffers) {
+    ownBuffers.keySet().removeAll(buffers.keySet());
+  }
+
+  /**
    * Builds a child.
    *
    * @param name its name below this module; dots are allowed ({@code resnets.0})

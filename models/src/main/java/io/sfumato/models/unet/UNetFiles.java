@@ -3,11 +3,10 @@ package io.sfumato.models.unet;
 
 import io.sfumato.models.nn.ModelConfig;
 import io.sfumato.models.nn.Module;
-import io.sfumato.tensor.io.SafeTensors;
+import io.sfumato.models.quant.Quantization;
 import io.sfumato.tensor.io.ShardedTensors;
 import io.sfumato.tensor.io.TensorSource;
 import io.sfumato.tensor.io.Weights;
-import io.sfumato.tensor.io.WeightsException;
 import java.nio.file.Path;
 import java.util.Map;
 import java.util.function.Function;
@@ -23,34 +22,24 @@ final class UNetFiles {
     return folder.resolve("config.json");
   }
 
-  /** Builds a model from a folder's weights, old names too, and demands that it uses all. */
+  /**
+   * Builds a model from a folder's weights, coded ones and old names too, and demands that it uses
+   * all.
+   */
   static <M extends Module> M open(Path folder, Function<Weights, M> build) {
-    TensorSource source = TensorSource.open(folder);
-    try {
-      source = LegacyNames.of(source);
-    } catch (RuntimeException e) {
-      source.close();
-      throw e;
-    }
-    try (Weights weights = Weights.from(source)) {
-      M model = build.apply(weights);
-      try {
-        weights.requireAllUsed();
-      } catch (WeightsException e) {
-        model.close();
-        throw e;
-      }
-      return model;
-    }
+    return Quantization.load(folder, TensorSource.open(folder), LegacyNames::of, build);
   }
 
   static void save(Path folder, Map<String, @Nullable Object> config, Module model) {
-    ModelConfig.write(config(folder), config);
-    SafeTensors.save(folder.resolve(BASE + ".safetensors"), model.stateDict());
+    ModelConfig.write(config(folder), Quantization.describe(config, model));
+    Quantization.save(folder.resolve(BASE + ".safetensors"), model);
   }
 
   static void save(
       Path folder, Map<String, @Nullable Object> config, Module model, long maxShardBytes) {
+    if (!Quantization.weights(model).isEmpty()) {
+      throw new IllegalArgumentException("a quantized model is written as one file");
+    }
     ModelConfig.write(config(folder), config);
     ShardedTensors.save(folder, BASE, model.stateDict(), maxShardBytes);
   }

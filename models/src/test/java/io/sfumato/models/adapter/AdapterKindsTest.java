@@ -34,7 +34,7 @@ import org.junit.jupiter.api.Test;
 import org.junit.jupiter.api.TestFactory;
 
 /** What holds for every kind of adapter on every layer it takes. */
-class AdapterKindsTest {
+public class AdapterKindsTest {
   /** One layer of each form. */
   private static final class Layers extends Module {
     Layers(Weights weights) {
@@ -55,7 +55,8 @@ class AdapterKindsTest {
     }
   }
 
-  private static Map<String, AdapterKind> kinds() {
+  /** One of each kind. */
+  public static Map<String, AdapterKind> kinds() {
     Map<String, AdapterKind> kinds = new LinkedHashMap<>();
     kinds.put("lora", Lora.rank(3).alpha(5));
     kinds.put("lora, rank stabilized", Lora.rank(4).rankStabilized(true));

@@ -12,6 +12,7 @@ import io.sfumato.tensor.cpu.launch.LowRankLaunch;
 import io.sfumato.tensor.cpu.launch.MatMulLaunch;
 import io.sfumato.tensor.cpu.launch.NearestCodeLaunch;
 import io.sfumato.tensor.cpu.launch.PointwiseKernels;
+import io.sfumato.tensor.cpu.launch.QuantizedLaunch;
 import io.sfumato.tensor.cpu.launch.ShapingKernels;
 import io.sfumato.tensor.cpu.launch.UpsampleConvLaunch;
 import io.sfumato.tensor.exec.KernelTable;
@@ -45,7 +46,8 @@ final class CpuKernels {
   private CpuKernels() {}
 
   static KernelTable table() {
-    return ShapingKernels.addTo(PointwiseKernels.addTo(new KernelTable()))
+    KernelTable table = QuantizedLaunch.addTo(new KernelTable());
+    return ShapingKernels.addTo(PointwiseKernels.addTo(table))
         .add(MatMul.class, new MatMulLaunch())
         .add(Linear.class, new LinearLaunch())
         .add(LowRank.class, new LowRankLaunch.Forward())

@@ -58,7 +58,8 @@ public record Autocast(Executor inner, DType low, Map<Class<? extends Op>, Preci
         () -> {
           for (int i = 0; i < cast.length; i++) {
             // F64 is asked for explicitly and stays
-            if (cast[i].dtype().isFloating() && cast[i].dtype() != DType.F64) {
+            DType type = cast[i].dtype();
+            if (type.isFloating() && type != DType.F64 && op.mayCast(i)) {
               cast[i] = Num.cast(cast[i], target);
             }
           }

@@ -47,4 +47,12 @@ public interface Op {
   default Layout layout(int output, TensorSpec spec, List<Layout> inputs) {
     return Layout.contiguous(spec.shape());
   }
+
+  /**
+   * Whether {@link Autocast} may give a floating input another type. It may not where the type is
+   * fixed, as that of the scales of a coded weight is.
+   */
+  default boolean mayCast(int input) {
+    return true;
+  }
 }

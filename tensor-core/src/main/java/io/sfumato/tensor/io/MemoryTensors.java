@@ -53,6 +53,11 @@ final class MemoryTensors implements TensorSource {
   }
 
   @Override
+  public Tensor readBytes(String name) {
+    return read(name);
+  }
+
+  @Override
   public void close() {}
 
   private static Tensor copy(Tensor value) {

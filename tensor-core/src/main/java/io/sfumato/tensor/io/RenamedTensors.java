@@ -56,6 +56,11 @@ final class RenamedTensors implements TensorSource {
   }
 
   @Override
+  public Tensor readBytes(String name) {
+    return source.readBytes(stored.getOrDefault(name, name));
+  }
+
+  @Override
   public void close() {
     source.close();
   }

@@ -26,6 +26,7 @@ import java.util.Collections;
 import java.util.Comparator;
 import java.util.List;
 import java.util.Map;
+import java.util.Set;
 import java.util.TreeMap;
 
 /**
@@ -129,14 +130,32 @@ public final class SafeTensors implements TensorSource {
 
   @Override
   public Tensor read(String name) {
-    TensorEntry entry = header.entries().get(name);
-    if (entry == null) {
-      throw new TensorFileException(file, "holds no tensor " + HeaderJson.quoted(name));
-    }
+    TensorEntry entry = entry(name);
     DType dtype =
         entry
             .dtype()
             .orElseThrow(() -> unreadable(entry, "type " + entry.type() + " is not supported"));
+    return read(entry, dtype);
+  }
+
+  @Override
+  public Tensor readBytes(String name) {
+    TensorEntry entry = entry(name);
+    if (SafeTensorsHeader.BITS.getOrDefault(entry.type(), 0) != 8) {
+      throw unreadable(entry, "elements of type " + entry.type() + " are not bytes");
+    }
+    return read(entry, DType.U8);
+  }
+
+  private TensorEntry entry(String name) {
+    TensorEntry entry = header.entries().get(name);
+    if (entry == null) {
+      throw new TensorFileException(file, "holds no tensor " + HeaderJson.quoted(name));
+    }
+    return entry;
+  }
+
+  private Tensor read(TensorEntry entry, DType dtype) {
     Shape shape;
     try {
       shape = entry.shape();
@@ -198,6 +217,16 @@ public final class SafeTensors implements TensorSource {
    *     the header exceeds 100 MB
    */
   public static void save(Path file, Map<String, Tensor> tensors, Map<String, String> metadata) {
+    save(file, tensors, metadata, Set.of());
+  }
+
+  /**
+   * As {@link #save(Path, Map, Map)}, with some bytes declared as signed.
+   *
+   * @param signed the names of U8 tensors that hold two's complements and are written as I8
+   */
+  public static void save(
+      Path file, Map<String, Tensor> tensors, Map<String, String> metadata, Set<String> signed) {
     if (tensors.containsKey(SafeTensorsHeader.METADATA)) {
       throw new IllegalArgumentException(
           "a tensor cannot be called " + SafeTensorsHeader.METADATA + ": " + file);
@@ -205,11 +234,10 @@ public final class SafeTensors implements TensorSource {
     tensors.values().forEach(t -> t.storage().address()); // throws if freed
     List<Map.Entry<String, Tensor>> sorted = new ArrayList<>(tensors.entrySet());
     sorted.sort(
-        Comparator.comparingInt(
-                (Map.Entry<String, Tensor> e) -> -ORDER.indexOf(e.getValue().dtype().name()))
+        Comparator.comparingInt((Map.Entry<String, Tensor> e) -> -ORDER.indexOf(type(e, signed)))
             .thenComparing(
                 e -> e.getKey().getBytes(StandardCharsets.UTF_8), Arrays::compareUnsigned));
-    byte[] header = header(sorted, metadata);
+    byte[] header = header(sorted, metadata, signed);
     AtomicFile.write(
         file,
         out -> {
@@ -222,8 +250,19 @@ public final class SafeTensors implements TensorSource {
         });
   }
 
+  private static String type(Map.Entry<String, Tensor> e, Set<String> signed) {
+    DType dtype = e.getValue().dtype();
+    if (!signed.contains(e.getKey())) {
+      return dtype.name();
+    }
+    if (dtype != DType.U8) {
+      throw new IllegalArgumentException(e.getKey() + ": only u8 can be written as I8");
+    }
+    return "I8";
+  }
+
   private static byte[] header(
-      List<Map.Entry<String, Tensor>> sorted, Map<String, String> metadata) {
+      List<Map.Entry<String, Tensor>> sorted, Map<String, String> metadata, Set<String> signed) {
     StringBuilder json = new StringBuilder("{");
     if (!metadata.isEmpty()) {
       json.append("\"__metadata__\":{");
@@ -242,7 +281,7 @@ public final class SafeTensors implements TensorSource {
       Tensor t = e.getValue();
       json.append(json.length() > 1 ? "," : "");
       quote(json, e.getKey());
-      json.append(":{\"dtype\":\"").append(t.dtype().name()).append("\",\"shape\":");
+      json.append(":{\"dtype\":\"").append(type(e, signed)).append("\",\"shape\":");
       json.append(t.shape().toString().replace(" ", "")).append(",\"data_offsets\":[");
       json.append(position).append(',');
       position += t.spec().bytes();

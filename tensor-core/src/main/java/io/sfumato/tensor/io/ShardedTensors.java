@@ -263,11 +263,20 @@ public final class ShardedTensors implements TensorSource {
 
   @Override
   public Tensor read(String name) {
+    return shard(name).read(name);
+  }
+
+  @Override
+  public Tensor readBytes(String name) {
+    return shard(name).readBytes(name);
+  }
+
+  private SafeTensors shard(String name) {
     SafeTensors shard = owner.get(name);
     if (shard == null) {
       throw new TensorFileException(index, "holds no tensor " + HeaderJson.quoted(name));
     }
-    return shard.read(name);
+    return shard;
   }
 
   @Override

@@ -26,6 +26,18 @@ public interface TensorSource extends AutoCloseable {
    */
   Tensor read(String name);
 
+  /**
+   * The bits of a tensor whose elements are bytes, as U8 in the current scope, whatever they mean:
+   * those of I8 are two's complements.
+   *
+   * @throws TensorFileException if there is none of this name, or its elements are not bytes
+   * @throws UnsupportedOperationException if this source is not a file, a checkpoint, or names for
+   *     one of them
+   */
+  default Tensor readBytes(String name) {
+    throw new UnsupportedOperationException(description() + " does not give bytes");
+  }
+
   @Override
   void close();
 

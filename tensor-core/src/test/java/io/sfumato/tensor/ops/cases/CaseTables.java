@@ -17,6 +17,7 @@ public final class CaseTables {
         new LossCases(), //
         new UpdateCases(), //
         new ProductCases(), //
+        new QuantizedCases(), //
         new ConvolutionCases(), //
         new NormCases(), //
         new AttentionCases(), //

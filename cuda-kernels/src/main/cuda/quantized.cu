@@ -1,0 +1,183 @@
+// SPDX-License-Identifier: Apache-2.0
+//
+// Weights in few bits: their values, and products with few rows that read the codes themselves.
+//
+// Four bits: element i of the flattened weight is table[code] * scale(i / block); codes lie two in a byte, the first in the high half; a scale is f32, or
+// map[byte] * outer[number / nested] + offset. Blocks hold 2^shift elements, at least 32, so that 8 elements from a multiple of 8 on share a scale. Eight
+// bits: element i is code * magnitude[row] * (1/127) with a signed code. All products are rounded to f32 one by one, as on the CPU.
+#include "dev.h"
+
+static const int THREADS = 256;
+static const int PIECE = 8;  // elements a thread decodes at once
+
+/** A weight of four bits. codes [ceil(n/2)], table [16]; scales [blocks], or numbers [blocks] of map [256] with outer [ceil(blocks/nested)]. */
+struct FourBit {
+    const u8* codes;
+    const float* scales;
+    const u8* numbers;
+    const float* table;
+    const float* outer;
+    const float* map;
+    float offset;
+    int shift, nestedShift;
+};
+
+/** A weight of eight bits: codes [rows, length], magnitudes [rows]. */
+struct EightBit {
+    const i8* codes;
+    const float* magnitudes;
+};
+
+// ---- Device functions --------------------------------------------------------------------------------------------------------------------------------
+
+/** A product that is not joined with the sum around it. */
+DEV float times(float a, float b) { return mul_rn(a, b); }
+
+DEV float scale_of(const FourBit& w, i64 block) {
+    if (w.scales) return w.scales[block];
+    return add_rn(times(w.map[w.numbers[block]], w.outer[block >> w.nestedShift]), w.offset);
+}
+
+/** Elements i .. i + 7 for an i that is a multiple of 8; of those from n on anything. */
+DEV void decode(const FourBit& w, const float* table, i64 i, i64 n, float (&y)[PIECE]) {
+    float scale = scale_of(w, i >> w.shift);
+    const u8* at = w.codes + (i >> 1);
+    unsigned bytes = 0;
+    if (i + PIECE <= n && is_aligned(at, 4)) {
+        bytes = *(const unsigned*)at;
+    } else {
+#pragma unroll
+        for (int b = 0; b < 4; b++) {
+            if (i + 2 * b < n) bytes |= (unsigned)at[b] << (8 * b);
+        }
+    }
+#pragma unroll
+    for (int b = 0; b < 4; b++) {
+        unsigned pair = bytes >> (8 * b);
+        y[2 * b] = times(table[pair >> 4 & 15], scale);
+        y[2 * b + 1] = times(table[pair & 15], scale);
+    }
+}
+
+DEV float decode(const EightBit& w, i64 i, i64 row) { return times(times((float)w.codes[i], w.magnitudes[row]), 0.007874015718698502f); }
+
+/** The table in shared memory; all threads of the block call. */
+DEV void load_table(float* shared, const float* table) {
+    if (threadIdx.x < 16) shared[threadIdx.x] = table[threadIdx.x];
+    __syncthreads();
+}
+
+/** y [n]; a thread writes 8 elements. */
+template <class T> DEV void dequantize_4(const FourBit& w, T* y, i64 n) {
+    __shared__ float table[16];
+    load_table(table, w.table);
+    i64 i = ((i64)blockIdx.x * THREADS + threadIdx.x) * PIECE;
+    if (i >= n) return;
+    float x[PIECE];
+    decode(w, table, i, n, x);
+#pragma unroll
+    for (int j = 0; j < PIECE; j++) {
+        if (i + j < n) y[i + j] = from_float<T>(x[j]);
+    }
+}
+
+/** y [n] of rows of `length` elements; a thread writes 8 elements. */
+template <class T> DEV void dequantize_8(const EightBit& w, T* y, i64 n, i64 length) {
+    i64 i = ((i64)blockIdx.x * THREADS + threadIdx.x) * PIECE;
+    if (i >= n) return;
+    i64 row = i / length, end = (row + 1) * length;
+#pragma unroll
+    for (int j = 0; j < PIECE; j++) {
+        if (i + j >= n) return;
+        if (i + j == end) row++, end += length;
+        y[i + j] = from_float<T>(decode(w, i + j, row));
+    }
+}
+
+/** Adds what 8 elements of a row of the weight give with elements x[k ..] of up to ROWS rows; addresses of x are multiples of its vectors. */
+template <int ROWS, class T> DEV void add_products(float (&sum)[ROWS], const float (&w)[PIECE], const T* x, i64 stride, int rows) {
+    const int N = Wide<T>::N < PIECE ? Wide<T>::N : PIECE;
+#pragma unroll
+    for (int r = 0; r < ROWS; r++) {
+        if (r >= rows) return;
+#pragma unroll
+        for (int j = 0; j < PIECE; j += N) {
+            Vec<T, N> v = load_vec<N>(x + r * stride + j);
+#pragma unroll
+            for (int e = 0; e < N; e++) sum[r] += to_float(v[e]) * w[j + e];
+        }
+    }
+}
+
+template <int ROWS, class T> DEV void put_row(float (&sum)[ROWS], T* y, const T* bias, int rows, i64 n, i64 column) {
+#pragma unroll
+    for (int r = 0; r < ROWS; r++) {
+        float v = warp_sum(sum[r]);
+        if (lane() == r && r < rows) y[r * n + column] = from_float<T>(bias ? v + to_float(bias[column]) : v);
+    }
+}
+
+enum { ROWS = 8, WARPS = THREADS / 32 };
+
+/** y [rows, n] = x [rows, k] W^T + bias for at most 8 rows, W [n, k], k a multiple of 8. A warp computes a column. grid (n / 8). */
+template <class T> DEV void few_rows_4(const FourBit& w, const T* x, T* y, const T* bias, int rows, i64 n, i64 k) {
+    __shared__ float table[16];
+    load_table(table, w.table);
+    i64 column = (i64)blockIdx.x * WARPS + warp_index();
+    if (column >= n) return;
+    float sum[ROWS] = {};
+    for (i64 p = lane() * PIECE; p < k; p += 32 * PIECE) {
+        float v[PIECE];
+        decode(w, table, column * k + p, n * k, v);
+        add_products(sum, v, x + p, k, rows);
+    }
+    put_row(sum, y, bias, rows, n, column);
+}
+
+template <class T> DEV void few_rows_8(const EightBit& w, const T* x, T* y, const T* bias, int rows, i64 n, i64 k) {
+    i64 column = (i64)blockIdx.x * WARPS + warp_index();
+    if (column >= n) return;
+    float sum[ROWS] = {};
+    for (i64 p = lane() * PIECE; p < k; p += 32 * PIECE) {
+        float v[PIECE];
+#pragma unroll
+        for (int j = 0; j < PIECE; j++) v[j] = decode(w, column * k + p + j, column);
+        add_products(sum, v, x + p, k, rows);
+    }
+    put_row(sum, y, bias, rows, n, column);
+}
+
+// ---- Kernels -----------------------------------------------------------------------------------------------------------------------------------------
+
+#define FOUR_BIT                                                                                                                            \
+    const u8 *codes, const float *scales, const u8 *numbers, const float *table, const float *outer, const float *map, float offset,         \
+        int shift, int nestedShift
+#define WEIGHT_4 FourBit{codes, scales, numbers, table, outer, map, offset, shift, nestedShift}
+#define WEIGHT_8 EightBit{codes, magnitudes}
+
+#define VALUES(T, type)                                                                                                                     \
+    KERNEL_BOUNDS(dequantize_4_##type, THREADS, 2)(FOUR_BIT, T* y, i64 n) { dequantize_4(WEIGHT_4, y, n); }                                  \
+    KERNEL_BOUNDS(dequantize_8_##type, THREADS, 2)(const i8* codes, const float* magnitudes, T* y, i64 n, i64 length) {                      \
+        dequantize_8(WEIGHT_8, y, n, length);                                                                                               \
+    }                                                                                                                                       \
+    EMU_EXPORT(dequantize_4_##type)                                                                                                         \
+    EMU_EXPORT(dequantize_8_##type)
+
+#define FEW_ROWS(T, type)                                                                                                                   \
+    KERNEL_BOUNDS(quantized_rows_4_##type, THREADS, 2)(FOUR_BIT, const T* x, T* y, const T* bias, int rows, i64 n, i64 k) {                  \
+        few_rows_4(WEIGHT_4, x, y, bias, rows, n, k);                                                                                       \
+    }                                                                                                                                       \
+    KERNEL_BOUNDS(quantized_rows_8_##type, THREADS, 2)                                                                                      \
+    (const i8* codes, const float* magnitudes, const T* x, T* y, const T* bias, int rows, i64 n, i64 k) {                                    \
+        few_rows_8(WEIGHT_8, x, y, bias, rows, n, k);                                                                                       \
+    }                                                                                                                                       \
+    EMU_EXPORT(quantized_rows_4_##type)                                                                                                     \
+    EMU_EXPORT(quantized_rows_8_##type)
+
+VALUES(float, f32)
+VALUES(bf16, bf16)
+VALUES(f16, f16)
+VALUES(double, f64)
+FEW_ROWS(float, f32)
+FEW_ROWS(bf16, bf16)
+FEW_ROWS(f16, f16)
