@@ -9,8 +9,8 @@ import java.util.List;
 import java.util.Map;
 import org.jspecify.annotations.Nullable;
 
-/** What Adam and AdamW share. */
-abstract sealed class AdamFamily extends StatefulOptimizer permits Adam, AdamW {
+/** What Adam and the forms of AdamW share. */
+abstract sealed class AdamFamily extends StatefulOptimizer permits Adam, AdamW, PagedAdamW {
   private static final String FIRST = "exp_avg";
   private static final String SECOND = "exp_avg_sq";
   private final AdamOptions options;
@@ -23,8 +23,13 @@ abstract sealed class AdamFamily extends StatefulOptimizer permits Adam, AdamW {
   }
 
   @Override
-  final Map<String, TensorSpec> stateOf(TensorSpec value) {
+  Map<String, TensorSpec> stateOf(TensorSpec value) {
     return Map.of(FIRST, value, SECOND, value);
+  }
+
+  /** Whether a state is one of the moments, not a master weight. */
+  static boolean isMoment(String name) {
+    return name.equals(FIRST) || name.equals(SECOND);
   }
 
   @Override
@@ -33,7 +38,7 @@ abstract sealed class AdamFamily extends StatefulOptimizer permits Adam, AdamW {
   }
 
   @Override
-  final void update(List<Item> items, double rate, double decay, long step, Pass pass) {
+  void update(List<Item> items, double rate, double decay, long step, Pass pass) {
     Updates.Adam constants =
         new Updates.Adam(
             rate,
