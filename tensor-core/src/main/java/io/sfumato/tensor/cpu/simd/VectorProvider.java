@@ -4,13 +4,15 @@ package io.sfumato.tensor.cpu.simd;
 import io.sfumato.tensor.cpu.GemmTile;
 import io.sfumato.tensor.cpu.LeafLoops;
 import io.sfumato.tensor.cpu.SimdProvider;
+import io.sfumato.tensor.cpu.TileChoice;
 import io.sfumato.tensor.cpu.WinogradLoops;
 import jdk.incubator.vector.FloatVector;
 import jdk.incubator.vector.IntVector;
 
 /** The innermost loops over the Vector API, in the widest shape the processor prefers. */
 public final class VectorProvider implements SimdProvider {
-  private final GemmTile gemmTile = new VectorGemmTile();
+  private final TileChoice tiles =
+      new TileChoice(new VectorGemmTile(), System.getProperty(TileChoice.PROPERTY));
   private final WinogradLoops winograd = new VectorWinogradLoops();
   private final LeafLoops loops = new VectorLoops();
 
@@ -37,7 +39,7 @@ public final class VectorProvider implements SimdProvider {
 
   @Override
   public GemmTile gemmTile() {
-    return gemmTile;
+    return tiles.current();
   }
 
   @Override
