@@ -5,7 +5,6 @@ import io.sfumato.tensor.ShapeException;
 import io.sfumato.tensor.Tensor;
 import io.sfumato.tensor.io.Weights;
 import io.sfumato.tensor.ops.AttentionOptions;
-import io.sfumato.tensor.ops.NN;
 import java.util.ArrayList;
 import java.util.List;
 import org.jspecify.annotations.Nullable;
@@ -24,7 +23,7 @@ import org.jspecify.annotations.Nullable;
  * x = x.add(attn2.call(norm2.call(x), context)); // [B, L, 320]
  * }
  */
-public final class Attention extends Module {
+public final class Attention extends Module implements PrefixSlot.Holder {
   /** How queries and keys are normalised before their product. */
   public enum QkNorm {
     /** Not at all. */
@@ -94,6 +93,7 @@ public final class Attention extends Module {
     }
   }
 
+  private final PrefixSlot prefix = new PrefixSlot();
   private final Options options;
   private final Linear toQ;
   private final Linear toK;
@@ -137,6 +137,21 @@ public final class Attention extends Module {
     };
   }
 
+  @Override
+  public PrefixSlot prefixSlot() {
+    return prefix;
+  }
+
+  @Override
+  public int heads() {
+    return options.heads;
+  }
+
+  @Override
+  public int headWidth() {
+    return options.headWidth;
+  }
+
   /** What the layer was made of. */
   public Options options() {
     return options;
@@ -171,7 +186,7 @@ public final class Attention extends Module {
           Tensor q = heads(qkv.get(0), normQ); // [B, H, L, D]
           Tensor k = heads(qkv.get(1), normK);
           Tensor v = heads(qkv.get(2), null);
-          return out(NN.attention(q, k, v, visible));
+          return out(prefix.attend(q, k, v, visible));
         });
   }
 
@@ -188,7 +203,7 @@ public final class Attention extends Module {
           List<Tensor> kv = context.by(this); // [B, H, Lc, D] both
           Tensor q = heads(toQ.call(x), normQ); // [B, H, L, D]
           AttentionOptions visible = AttentionOptions.of().mask(context.attentionMask());
-          return out(NN.attention(q, kv.get(0), kv.get(1), visible));
+          return out(prefix.attend(q, kv.get(0), kv.get(1), visible));
         });
   }
 

@@ -6,6 +6,8 @@ import io.sfumato.models.nn.LayerNorm;
 import io.sfumato.models.nn.Linear;
 import io.sfumato.models.nn.ModelConfig;
 import io.sfumato.models.nn.Module;
+import io.sfumato.models.nn.PrefixSlot;
+import io.sfumato.models.nn.PromptSlot;
 import io.sfumato.tensor.DType;
 import io.sfumato.tensor.ShapeException;
 import io.sfumato.tensor.Tensor;
@@ -20,6 +22,7 @@ import java.util.ArrayList;
 import java.util.LinkedHashMap;
 import java.util.List;
 import java.util.Map;
+import java.util.stream.LongStream;
 import org.jspecify.annotations.Nullable;
 
 /**
@@ -31,7 +34,7 @@ import org.jspecify.annotations.Nullable;
  * Tensor states = encoder.call(tokens);          // [B, L, hidden_size]
  * }
  */
-public final class CLIPTextModel extends Module {
+public final class CLIPTextModel extends Module implements PromptSlot.Holder {
   private static final String PREFIX = "text_model.";
 
   /** A buffer that old checkpoints hold; the positions are 0, 1, 2 and so on anyway. */
@@ -39,6 +42,7 @@ public final class CLIPTextModel extends Module {
 
   private final CLIPTextConfig config;
   private final boolean bare;
+  private final PromptSlot prompt = new PromptSlot();
   private final TextTransformer textModel;
   private final @Nullable Linear textProjection;
 
@@ -66,7 +70,7 @@ public final class CLIPTextModel extends Module {
     super(weights);
     this.config = config;
     this.bare = bare;
-    textModel = child("text_model", w -> new TextTransformer(w, config));
+    textModel = child("text_model", w -> new TextTransformer(w, config, prompt));
     textProjection =
         config.projection()
             ? child(
@@ -123,6 +127,22 @@ public final class CLIPTextModel extends Module {
   /** The configuration. */
   public CLIPTextConfig config() {
     return config;
+  }
+
+  /** Where prompt tuning puts its vectors: before those of the tokens. */
+  @Override
+  public PromptSlot promptSlot() {
+    return prompt;
+  }
+
+  @Override
+  public int promptWidth() {
+    return config.hiddenSize();
+  }
+
+  @Override
+  public int positions() {
+    return config.maxPositionEmbeddings();
   }
 
   /** The table of tokens [vocab_size, hidden_size]. */
@@ -185,10 +205,12 @@ public final class CLIPTextModel extends Module {
   private Tensor pooled(Tensor states, Tensor ids) {
     int batch = ids.dim(0);
     int length = ids.dim(1);
+    int before = states.dim(1) - length; // a prompt
     long[] tokens = ids.toLongArray();
     Tensor[] rows = new Tensor[batch];
     for (int b = 0; b < batch; b++) {
-      rows[b] = states.select(0, b).select(0, end(tokens, b * length, length)); // [C]
+      int at = before + end(tokens, b * length, length);
+      rows[b] = states.select(0, b).select(0, at); // [C]
     }
     return Shaping.stack(0, rows);
   }
@@ -228,13 +250,17 @@ public final class CLIPTextModel extends Module {
 
   /** The transformer: embeddings, causal blocks, a final normalisation. */
   private static final class TextTransformer extends Module {
+    private final PromptSlot prompt;
+    private final int positions;
     private final Embedding tokenEmbedding;
     private final Embedding positionEmbedding;
     private final List<Block> layers;
     private final LayerNorm finalLayerNorm;
 
-    TextTransformer(Weights weights, CLIPTextConfig config) {
+    TextTransformer(Weights weights, CLIPTextConfig config, PromptSlot prompt) {
       super(weights);
+      this.prompt = prompt;
+      positions = config.maxPositionEmbeddings();
       int width = config.hiddenSize();
       tokenEmbedding =
           child("embeddings.token_embedding", w -> new Embedding(w, config.vocabSize(), width));
@@ -252,12 +278,19 @@ public final class CLIPTextModel extends Module {
       List<Tensor> states = new ArrayList<>();
       callInScope(
           () -> {
-            long[] positions = new long[ids.dim(1)];
-            for (int i = 0; i < positions.length; i++) {
-              positions[i] = i;
+            Tensor tokens = prompt.before(tokenEmbedding.call(ids)); // [B, L, C]
+            int length = tokens.dim(1);
+            if (length > positions) {
+              throw new ShapeException(
+                  "CLIPTextModel: "
+                      + positions
+                      + " vectors have positions; "
+                      + (length - ids.dim(1))
+                      + " of the prompt leave none to some of the tokens "
+                      + ids.spec());
             }
-            Tensor at = Tensor.of(positions, positions.length).to(ids.device());
-            Tensor x = tokenEmbedding.call(ids).add(positionEmbedding.call(at)); // [B, L, C]
+            Tensor at = Tensor.of(LongStream.range(0, length).toArray(), length).to(ids.device());
+            Tensor x = tokens.add(positionEmbedding.call(at)); // [B, L, C]
             states.add(x);
             for (Block layer : layers) {
               x = layer.call(x);
@@ -313,8 +346,10 @@ public final class CLIPTextModel extends Module {
   }
 
   /** Causal attention under CLIP's names. */
-  private static final class SelfAttention extends Module {
+  private static final class SelfAttention extends Module implements PrefixSlot.Holder {
+    private final PrefixSlot prefix = new PrefixSlot();
     private final int heads;
+    private final int headWidth;
     private final Linear qProj;
     private final Linear kProj;
     private final Linear vProj;
@@ -323,6 +358,7 @@ public final class CLIPTextModel extends Module {
     SelfAttention(Weights weights, int width, int heads) {
       super(weights);
       this.heads = heads;
+      this.headWidth = width / heads;
       kProj = child("k_proj", w -> new Linear(w, width, width));
       vProj = child("v_proj", w -> new Linear(w, width, width));
       qProj = child("q_proj", w -> new Linear(w, width, width));
@@ -334,13 +370,28 @@ public final class CLIPTextModel extends Module {
           () -> {
             List<Tensor> qkv = Linear.callAll(x, qProj, kProj, vProj); // [B, L, C] each
             Tensor y =
-                NN.attention(
+                prefix.attend(
                     heads(qkv.get(0)), // [B, H, L, D]
                     heads(qkv.get(1)),
                     heads(qkv.get(2)),
                     AttentionOptions.of().causal(true));
             return outProj.call(y.permute(0, 2, 1, 3).reshape(x.dim(0), x.dim(1), x.dim(2)));
           });
+    }
+
+    @Override
+    public PrefixSlot prefixSlot() {
+      return prefix;
+    }
+
+    @Override
+    public int heads() {
+      return heads;
+    }
+
+    @Override
+    public int headWidth() {
+      return headWidth;
     }
 
     private Tensor heads(Tensor x) {

@@ -104,10 +104,10 @@ public final class CLIPTokenizer {
     addedWords = null;
   }
 
-  private CLIPTokenizer(CLIPTokenizer other, Map<String, List<Integer>> added) {
+  private CLIPTokenizer(CLIPTokenizer other, Map<String, List<Integer>> added, int maxLength) {
     vocabulary = other.vocabulary;
     ranks = other.ranks;
-    maxLength = other.maxLength;
+    this.maxLength = maxLength;
     start = other.start;
     end = other.end;
     padding = other.padding;
@@ -120,7 +120,7 @@ public final class CLIPTokenizer {
             .sorted(Comparator.comparingInt(String::length).reversed())
             .map(Pattern::quote)
             .toList();
-    addedWords = Pattern.compile(String.join("|", longestFirst));
+    addedWords = added.isEmpty() ? null : Pattern.compile(String.join("|", longestFirst));
   }
 
   /**
@@ -154,7 +154,21 @@ public final class CLIPTokenizer {
       all.add(first + i);
     }
     more.put(composed(word), List.copyOf(all));
-    return new CLIPTokenizer(this, more);
+    return new CLIPTokenizer(this, more, maxLength);
+  }
+
+  /**
+   * The same tokenizer for shorter texts.
+   *
+   * @param length of an encoded text, start and end included; 2 to {@link #maxLength}
+   * @throws IllegalArgumentException if it is not
+   */
+  public CLIPTokenizer withLength(int length) {
+    if (length < 2 || length > maxLength) {
+      throw new IllegalArgumentException(
+          "the length must be 2 to " + maxLength + "; got " + length);
+    }
+    return new CLIPTokenizer(this, added, length);
   }
 
   /** The number of the first token behind all there are. */

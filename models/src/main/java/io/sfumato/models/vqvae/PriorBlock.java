@@ -5,6 +5,7 @@ import io.sfumato.models.nn.Dropout;
 import io.sfumato.models.nn.LayerNorm;
 import io.sfumato.models.nn.Linear;
 import io.sfumato.models.nn.Module;
+import io.sfumato.models.nn.PrefixSlot;
 import io.sfumato.tensor.Shape;
 import io.sfumato.tensor.Tensor;
 import io.sfumato.tensor.io.Init;
@@ -17,10 +18,12 @@ import org.jspecify.annotations.Nullable;
 /**
  * A block of GPT-2: {@code x + attention(norm(x))}, then {@code x + mlp(norm(x))}, with its names.
  */
-final class PriorBlock extends Module {
+final class PriorBlock extends Module implements PrefixSlot.Holder {
   private static final double EPS = 1e-5;
 
+  private final PrefixSlot prefix = new PrefixSlot();
   private final int heads;
+  private final int headWidth;
   private final LayerNorm norm1;
   private final Linear toQkv;
   private final Linear toOut;
@@ -47,6 +50,7 @@ final class PriorBlock extends Module {
   PriorBlock(Weights weights, CodePriorConfig c) {
     super(weights);
     heads = c.heads();
+    headWidth = c.hidden() / c.heads();
     int n = c.hidden();
     Init in = Init.normal(0.02);
     Init out = Init.normal(0.02 / Math.sqrt(2.0 * c.layers())); // GPT-2: of what residuals add up
@@ -57,6 +61,21 @@ final class PriorBlock extends Module {
     fc = child("mlp.c_fc", w -> new Linear(w, n, 4 * n, true, in, Init.zeros()));
     project = child("mlp.c_proj", w -> new Linear(w, 4 * n, n, true, out, Init.zeros()));
     dropout = child("drop", w -> new Dropout(w, c.dropout()));
+  }
+
+  @Override
+  public PrefixSlot prefixSlot() {
+    return prefix;
+  }
+
+  @Override
+  public int heads() {
+    return heads;
+  }
+
+  @Override
+  public int headWidth() {
+    return headWidth;
   }
 
   /**
@@ -90,7 +109,7 @@ final class PriorBlock extends Module {
       v = cache.values.slice(1, 0, position + 1);
     }
     AttentionOptions options = AttentionOptions.of().causal(cache == null);
-    Tensor y = NN.attention(q, k.permute(0, 2, 1, 3), v.permute(0, 2, 1, 3), options);
+    Tensor y = prefix.attend(q, k.permute(0, 2, 1, 3), v.permute(0, 2, 1, 3), options);
     return toOut.call(y.permute(0, 2, 1, 3).reshape(b, t, n)); // [B, T, n]
   }
 }

@@ -2,11 +2,13 @@
 package io.sfumato.models.examples;
 
 import static org.junit.jupiter.api.Assertions.assertEquals;
+import static org.junit.jupiter.api.Assertions.assertFalse;
 import static org.junit.jupiter.api.Assertions.assertTrue;
 
 import java.io.IOException;
 import java.nio.file.Files;
 import java.nio.file.Path;
+import java.util.Arrays;
 import org.junit.jupiter.api.Test;
 import org.junit.jupiter.api.io.TempDir;
 
@@ -31,7 +33,7 @@ class FinetuneLoraTest {
       "--kind",
       kind
     };
-    String[] all = java.util.Arrays.copyOf(args, args.length + more.length);
+    String[] all = Arrays.copyOf(args, args.length + more.length);
     System.arraycopy(more, 0, all, args.length, more.length);
     return FinetuneLora.run(all);
   }
@@ -54,8 +56,20 @@ class FinetuneLoraTest {
     }
   }
 
+  /** The rate of B alone is another one, so the adapter becomes another one. */
+  @Test
+  void theRatioOfLoraPlusIsHeeded() throws IOException {
+    assertEquals(0, run("lora", "--lora-plus-ratio", "1"));
+    Path file = folder.resolve("lora/checkpoint/adapter_model.safetensors");
+    byte[] alike = Files.readAllBytes(file);
+    assertEquals(0, run("lora", "--lora-plus-ratio", "8"));
+    assertFalse(Arrays.equals(alike, Files.readAllBytes(file)));
+  }
+
   @Test
   void wrongOptionsAreSaid() {
+    assertEquals(2, run("lora", "--lora-plus-ratio", "0.5"));
+    assertEquals(2, run("loha", "--lora-plus-ratio", "4"));
     assertEquals(2, run("lora", "--new-class", "10"));
     assertEquals(2, run("dora"));
     assertEquals(2, run("lora", "--adapter-share", "1"));
