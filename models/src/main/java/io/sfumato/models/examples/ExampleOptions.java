@@ -78,6 +78,11 @@ final class ExampleOptions {
       description = "Draw samples at this step already; --resume goes on from there.")
   private @Nullable Integer stopAfter;
 
+  @Option(
+      names = "--tensorboard",
+      description = "Write events for TensorBoard to tensorboard/ in --out, too.")
+  private boolean tensorboard;
+
   @Option(names = "--resume", description = "Go on from the checkpoint in --out.")
   private boolean resume;
 
@@ -130,7 +135,8 @@ final class ExampleOptions {
             checkpointSteps,
             checkpointSeconds,
             keep,
-            resume);
+            resume,
+            tensorboard);
     require(batch == null || batch > 0, "--batch must be positive; got " + batch);
     require(size == null || (size >= 8 && size <= 512), "--size must be 8 to 512; got " + size);
     require(

@@ -30,6 +30,7 @@ public final class TrainingRun {
    *     null
    * @param keep how many older checkpoints stay
    * @param resume whether to go on from the checkpoint in the folder
+   * @param events whether {@code tensorboard/} gets loss and learning rate, see {@link EventFile}
    */
   public record Options(
       @Nullable Integer steps,
@@ -38,7 +39,8 @@ public final class TrainingRun {
       @Nullable Integer checkpointSteps,
       double checkpointSeconds,
       int keep,
-      boolean resume) {
+      boolean resume,
+      boolean events) {
     /** Says what is wrong with the values. */
     public Options {
       require(steps == null || steps > 0, "--steps must be positive; got " + steps);
@@ -58,46 +60,60 @@ public final class TrainingRun {
 
     /** A number of steps; a checkpoint each minute, and the one before it. */
     public static Options steps(int steps) {
-      return new Options(steps, 1, null, null, 60, 1, false);
+      return new Options(steps, 1, null, null, 60, 1, false, false);
     }
 
     /** An amount of time; a checkpoint each minute, and the one before it. */
     public static Options minutes(double minutes) {
-      return new Options(null, minutes, null, null, 60, 1, false);
+      return new Options(null, minutes, null, null, 60, 1, false, false);
     }
 
     /** The same with an early end, or none. */
     public Options stopAfter(@Nullable Integer step) {
-      return new Options(steps, minutes, step, checkpointSteps, checkpointSeconds, keep, resume);
+      return new Options(
+          steps, minutes, step, checkpointSteps, checkpointSeconds, keep, resume, events);
     }
 
     /** The same with a checkpoint after so many steps, or after a time if null. */
     public Options checkpointSteps(@Nullable Integer count) {
-      return new Options(steps, minutes, stopAfter, count, checkpointSeconds, keep, resume);
+      return new Options(steps, minutes, stopAfter, count, checkpointSeconds, keep, resume, events);
     }
 
     /** The same with another time from one checkpoint to the next. */
     public Options checkpointSeconds(double seconds) {
-      return new Options(steps, minutes, stopAfter, checkpointSteps, seconds, keep, resume);
+      return new Options(steps, minutes, stopAfter, checkpointSteps, seconds, keep, resume, events);
     }
 
     /** The same with another number of older checkpoints that stay. */
     public Options keep(int count) {
       return new Options(
-          steps, minutes, stopAfter, checkpointSteps, checkpointSeconds, count, resume);
+          steps, minutes, stopAfter, checkpointSteps, checkpointSeconds, count, resume, events);
     }
 
     /** The same, going on from a checkpoint or not. */
     public Options resume(boolean value) {
       return new Options(
-          steps, minutes, stopAfter, checkpointSteps, checkpointSeconds, keep, value);
+          steps, minutes, stopAfter, checkpointSteps, checkpointSeconds, keep, value, events);
+    }
+
+    /** The same with events for TensorBoard, or without. */
+    public Options events(boolean value) {
+      return new Options(
+          steps, minutes, stopAfter, checkpointSteps, checkpointSeconds, keep, resume, value);
     }
 
     /** The same with {@code share} of the time or steps, for one of several stages. */
     public Options share(double share) {
       Integer some = steps == null ? null : (Integer) (int) Math.max(1, Math.round(steps * share));
       return new Options(
-          some, minutes * share, stopAfter, checkpointSteps, checkpointSeconds, keep, resume);
+          some,
+          minutes * share,
+          stopAfter,
+          checkpointSteps,
+          checkpointSeconds,
+          keep,
+          resume,
+          events);
     }
 
     /** Whether a checkpoint is due. */
@@ -204,7 +220,9 @@ public final class TrainingRun {
     double savedAt = before;
     long savedStep = trainee.steps();
     double seconds = before;
+    Path board = folder.resolve("tensorboard");
     try (LossCsv csv = LossCsv.resume(folder.resolve("loss.csv"), trainee.steps() + 1);
+        EventFile events = options.events ? EventFile.open(board, trainee.steps() + 1) : null;
         Progress bar = Progress.open("training", total > 0 ? total : Math.round(budget))) {
       while (!interrupts.requested()) {
         seconds = before + (System.nanoTime() - start) * 1e-9;
@@ -225,6 +243,10 @@ public final class TrainingRun {
                   + checkpoint());
         }
         csv.append(new LossCsv.Row(trainee.steps(), loss, now, seconds));
+        if (events != null) {
+          events.scalar("loss", trainee.steps(), loss);
+          events.scalar("learning_rate", trainee.steps(), now);
+        }
         bar.at(
             total > 0 ? trainee.steps() : Math.round(seconds),
             String.format("step %d loss %.4f", trainee.steps(), loss));
