@@ -187,15 +187,11 @@ public final class Convert implements Callable<Integer> {
   private Map<String, Tensor> converted(TensorSource source) {
     DType to = type();
     Map<String, Tensor> tensors = new LinkedHashMap<>();
-    source
-        .entries()
-        .keySet()
-        .forEach(
-            name -> {
-              Tensor tensor = source.read(name);
-              boolean casts = to != null && tensor.dtype().isFloating() && tensor.dtype() != to;
-              tensors.put(name, casts ? cast(name, tensor, to) : tensor);
-            });
+    for (String name : source.entries().keySet()) {
+      Tensor tensor = source.read(name);
+      tensors.put(
+          name, to != null && tensor.dtype().isFloating() ? cast(name, tensor, to) : tensor);
+    }
     return tensors;
   }
 
