@@ -10,6 +10,7 @@ import io.sfumato.tensor.Shape;
 import io.sfumato.tensor.Tensor;
 import io.sfumato.tensor.io.Init;
 import io.sfumato.tensor.io.Weights;
+import io.sfumato.tensor.ops.ConvOptions;
 import io.sfumato.tensor.ops.NN;
 import io.sfumato.tensor.ops.Num;
 import java.util.Map;
@@ -151,7 +152,7 @@ public record Loha(
         return base.apply(x);
       }
       if (actsThin()) {
-        return layer().isBase(base)
+        return layer() instanceof Linear && layer().isBase(base)
             ? NN.lowRank(x, weight(), bias(), right(), left(), scale * strength)
             : super.apply(x, base, strength);
       }
@@ -162,35 +163,56 @@ public record Loha(
       return super.apply(x, base, strength);
     }
 
-    /** Whether ΔW acts as a change of rank r², for it takes less than a third of a full one. */
+    /**
+     * Whether ΔW acts as a change of rank r², for it takes less than a third of a full one; then ΔW
+     * is never formed but to merge.
+     */
     private boolean actsThin() {
-      if (!(layer() instanceof Linear) || dropout.rows() > 0) {
+      if (dropout.rows() > 0 || (layer() instanceof Conv2d conv && conv.options().groups() > 1)) {
         return false;
       }
       long out = weightShape().dim(0);
-      long in = weightShape().dim(1);
+      long in = weightShape().numel() / out;
       long r2 = (long) b1.value().dim(0) * b1.value().dim(0);
       return 3 * r2 * (in + out) < in * out;
     }
 
     /** U [out, r²]: column p r + q is the product of columns p and q. */
     private Tensor left() {
-      int out = a1.value().dim(0);
-      return a1.value().reshape(out, -1, 1).mul(a2.value().reshape(out, 1, -1)).reshape(out, -1);
+      Tensor one = t1 == null ? a1.value() : a1.value().transpose(0, 1); // [out, r]
+      Tensor two = t2 == null ? a2.value() : a2.value().transpose(0, 1);
+      int out = one.dim(0);
+      return one.reshape(out, -1, 1).mul(two.reshape(out, 1, -1)).reshape(out, -1);
     }
 
-    /** V [r², in]. */
+    /** V [r², in · kh · kw]. */
     private Tensor right() {
-      int r = b1.value().dim(0);
-      return b1.value().reshape(r, 1, -1).mul(b2.value().reshape(1, r, -1)).reshape(r * r, -1);
+      Tensor one = rows(t1, b1);
+      Tensor two = rows(t2, b2);
+      int r = one.dim(0);
+      return one.reshape(r, 1, -1).mul(two.reshape(1, r, -1)).reshape(r * r, -1);
+    }
+
+    /** The rows [r, in · kh · kw] that A multiplies. */
+    private static Tensor rows(@Nullable Parameter core, Parameter b) {
+      return core == null
+          ? b.value()
+          : Num.einsum("ijkl,jc->ickl", core.value(), b.value()).reshape(b.value().dim(0), -1);
     }
 
     @Override
     protected Tensor change(Tensor x) {
-      if (actsThin()) {
-        return NN.linear(NN.linear(x, right(), null), left(), null).mul(scale);
+      if (!actsThin()) {
+        return layer().compute(x, dropout.apply(delta(), 0, path()), null);
       }
-      return layer().compute(x, dropout.apply(delta(), 0, path()), null);
+      if (layer() instanceof Conv2d conv) {
+        Shape w = weightShape();
+        Tensor down = right().reshape(-1, w.dim(1), w.dim(2), w.dim(3));
+        Tensor h = NN.conv2d(x, down, null, conv.options()); // [B, r², H', W']
+        Tensor up = left().reshape(w.dim(0), -1, 1, 1);
+        return NN.conv2d(h, up, null, ConvOptions.of()).mul(scale);
+      }
+      return NN.linear(NN.linear(x, right(), null), left(), null).mul(scale);
     }
 
     @Override

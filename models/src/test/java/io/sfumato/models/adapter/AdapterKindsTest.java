@@ -42,6 +42,7 @@ public class AdapterKindsTest {
       child("linear", w -> new Linear(w, 12, 8));
       child("wide", w -> new Linear(w, 60, 66, false));
       child("conv", w -> new Conv2d(w, 4, 8, 3, ConvOptions.of().stride(2).padding(1)));
+      child("broad", w -> new Conv2d(w, 30, 40, 3));
       child("point", w -> new Conv2d(w, 4, 6, 1));
       child("table", w -> new Embedding(w, 9, 5));
       child("norm", w -> new LayerNorm(w, 12, 1e-5, true));
@@ -101,6 +102,7 @@ public class AdapterKindsTest {
     return switch (layer) {
       case "linear", "norm" -> rng.normal(2, 3, 12);
       case "wide" -> rng.normal(7, 60);
+      case "broad" -> rng.normal(2, 30, 5, 4);
       case "table" -> Tensor.of(new long[] {0, 8, 3, 3}, 2, 2);
       default -> rng.normal(2, 4, 7, 5);
     };
