@@ -52,7 +52,7 @@ public record AdaLora(int rank, int initialRank, double alpha) implements Adapte
 
   /** Reads PEFT's settings; those of the budget matter to training alone. */
   static Function<WeightLayer, AdapterKind> fromPeft(PeftConfig config) {
-    int initial = config.integer("init_r", 12);
+    int initial = config.positive("init_r", 12);
     double alpha = config.number("lora_alpha", 8);
     for (String budget :
         new String[] {"r", "target_r", "tinit", "tfinal", "deltaT", "total_step", "lora_dropout"}) {

@@ -86,8 +86,13 @@ public final class AdapterFile {
    *     stays as it was
    */
   public static Loaded open(Module model, Component component, Path file) {
-    try (TensorSource source = SafeTensors.open(file);
-        Scope scope = Scope.open()) {
+    try (TensorSource source = SafeTensors.open(file)) {
+      return StoredValues.about(source.description(), () -> open(model, component, file, source));
+    }
+  }
+
+  private static Loaded open(Module model, Component component, Path file, TensorSource source) {
+    try (Scope scope = Scope.open()) {
       Dialect dialect = Dialect.of(source.entries().keySet());
       Map<String, WeightLayer> layers = names(model, component, dialect);
       Map<WeightLayer, Map<String, String>> found = new LinkedHashMap<>();
@@ -98,12 +103,21 @@ public final class AdapterFile {
       found.forEach(
           (layer, factors) ->
               kinds.put(layer.path(), StoredKinds.of(layer, factors, source, placed, rule)));
+      Weights weights =
+          Weights.from(placed).as(found.keySet().iterator().next().weight().value().dtype());
       AdapterSet set =
           AdapterSet.attach(
               model,
               kinds::containsKey,
               layer -> Objects.requireNonNull(kinds.get(layer.path())),
-              Weights.from(placed).as(found.keySet().iterator().next().weight().value().dtype()));
+              weights);
+      try {
+        weights.requireAllUsed();
+        StoredValues.check(set, source.description());
+      } catch (RuntimeException | Error e) {
+        set.close();
+        throw e;
+      }
       LOG.log(
           System.Logger.Level.INFO,
           "{0}: {1} adapters in the dialect of {2}; {3}",

@@ -65,12 +65,19 @@ final class PeftConfig {
     return node.intValue();
   }
 
+  int positive(String key, int otherwise) {
+    int value = integer(key, otherwise);
+    return value > 0 ? value : wrong(key, "positive", value, 1);
+  }
+
   double number(String key, double otherwise) {
     JsonNode node = ask(key);
     if (node == null) {
       return otherwise;
     }
-    return node.isNumber() ? node.doubleValue() : wrong(key, "a number", node, otherwise);
+    return node.isNumber() && Double.isFinite(node.doubleValue())
+        ? node.doubleValue()
+        : wrong(key, "a number", node, otherwise);
   }
 
   boolean flag(String key, boolean otherwise) {
@@ -93,12 +100,16 @@ final class PeftConfig {
   Map<String, Double> patterns(String key) {
     Map<String, Double> patterns = new LinkedHashMap<>();
     JsonNode node = ask(key);
+    if (node != null && !node.isObject()) {
+      return wrong(key, "an object of numbers by pattern", node, patterns);
+    }
     if (node != null) {
       node.properties()
           .forEach(
               e -> {
-                if (e.getValue().isNumber()) {
-                  patterns.put(e.getKey(), e.getValue().doubleValue());
+                double value = e.getValue().doubleValue();
+                if (e.getValue().isNumber() && Double.isFinite(value)) {
+                  patterns.put(e.getKey(), value);
                 } else {
                   wrong(key + "." + e.getKey(), "a number", e.getValue(), 0);
                 }
@@ -127,8 +138,14 @@ final class PeftConfig {
 
   /** Reads {@code r}, α under its key, and the patterns of both. */
   Ranks ranks(String alphaKey) {
-    return new Ranks(
-        integer("r", 8), number(alphaKey, 8), patterns("rank_pattern"), patterns("alpha_pattern"));
+    Map<String, Double> ranks = patterns("rank_pattern");
+    ranks.forEach(
+        (pattern, rank) -> {
+          if (rank < 1 || rank != Math.rint(rank) || rank > Integer.MAX_VALUE) {
+            wrong("rank_pattern." + pattern, "a positive whole number", rank, 1);
+          }
+        });
+    return new Ranks(positive("r", 8), number(alphaKey, 8), ranks, patterns("alpha_pattern"));
   }
 
   /** The value whose pattern is the first to fit a path. */

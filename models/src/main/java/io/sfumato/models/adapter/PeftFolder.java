@@ -72,6 +72,10 @@ public final class PeftFolder {
    * @throws io.sfumato.tensor.io.WeightsException if a tensor is missing, misshapen, or left over
    */
   public static AdapterSet open(Module model, Path folder) {
+    return StoredValues.about(folder.toString(), () -> read(model, folder));
+  }
+
+  private static AdapterSet read(Module model, Path folder) {
     PeftConfig config = new PeftConfig(folder.resolve("adapter_config.json"));
     Reader reader = READERS.get(config.type());
     if (reader == null) {
@@ -98,6 +102,7 @@ public final class PeftFolder {
               weights.as(typeOf(model)));
       try {
         weights.requireAllUsed();
+        StoredValues.check(set, folder.toString());
         return set;
       } catch (RuntimeException | Error e) {
         set.close();

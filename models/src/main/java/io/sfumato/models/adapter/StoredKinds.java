@@ -41,7 +41,9 @@ final class StoredKinds {
       PlacedTensors placed,
       AdapterFile.ScaleRule rule) {
     StoredKinds stored = new StoredKinds(layer, factors, source, rule);
-    AdapterKind kind = stored.kind();
+    AdapterKind kind =
+        StoredValues.about(
+            layer.path(), () -> StoredValues.about(source.description(), stored::kind));
     String reason = kind.refuses(layer);
     if (layer instanceof Norm && !kind.adaptsNorms()) {
       reason = "it is a normalisation";
@@ -64,11 +66,11 @@ final class StoredKinds {
       return lora();
     }
     if (has("lora_embedding_A")) {
-      int r = shape("lora_embedding_A").dim(0);
+      int r = matrix("lora_embedding_A").dim(0);
       return Lora.rank(r).alpha(alpha(r));
     }
     if (has("hada_w1_a")) {
-      int r = shape("hada_w1_b").dim(0);
+      int r = matrix("hada_w1_b").dim(0);
       return Loha.rank(r).alpha(alpha(r)).effectiveConv(has("hada_t1"));
     }
     if (has("lokr_w1") || has("lokr_w1_a")) {
@@ -84,11 +86,19 @@ final class StoredKinds {
       return new NormDifference();
     }
     if (has("a1.weight")) {
-      int r = shape("a2.weight").dim(0);
+      int r = matrix("a2.weight").dim(0);
       return new Glora(r, alpha(r), has("bm.weight"));
     }
     if (has("oft_blocks")) {
-      Shape blocks = shape("oft_blocks");
+      Shape blocks = matrix("oft_blocks");
+      if (blocks.rank() != 3 && blocks.rank() != 4) {
+        throw new IllegalArgumentException(
+            source.description()
+                + ": "
+                + key("oft_blocks")
+                + " must be [blocks, b, b] or [factors, blocks, b, b]; it is "
+                + blocks);
+      }
       double constraint = has("alpha") ? number("alpha") * layer.weight().value().dim(0) : 0;
       return blocks.rank() == 4
           ? new LycorisBoft(blocks.dim(0), blocks.dim(1), blocks.dim(2), constraint, has("rescale"))
@@ -107,7 +117,7 @@ final class StoredKinds {
 
   private AdapterKind lora() {
     refuseScalar();
-    int r = shape("lora_A.weight").dim(0);
+    int r = matrix("lora_A.weight").dim(0);
     Lora lora =
         Lora.rank(r)
             .alpha(rule.ready() && has("alpha") ? number("alpha") * r : alpha(r))
@@ -154,8 +164,8 @@ final class StoredKinds {
     refuseScalar();
     boolean full1 = has("lokr_w1");
     boolean full2 = has("lokr_w2");
-    int out1 = full1 ? shape("lokr_w1").dim(0) : shape("lokr_w1_a").dim(0);
-    int in1 = full1 ? shape("lokr_w1").dim(1) : shape("lokr_w1_b").dim(1);
+    int out1 = full1 ? matrix("lokr_w1").dim(0) : matrix("lokr_w1_a").dim(0);
+    int in1 = full1 ? matrix("lokr_w1").dim(1) : matrix("lokr_w1_b").dim(1);
     Shape w = layer.weight().value().shape();
     if (w.dim(0) % out1 != 0 || w.dim(1) % in1 != 0) {
       throw new IllegalArgumentException(
@@ -169,7 +179,7 @@ final class StoredKinds {
               + ", does not divide the weight "
               + w);
     }
-    int r = full1 ? full2 ? 1 : shape("lokr_w2_b").dim(0) : shape("lokr_w1_b").dim(0);
+    int r = full1 ? full2 ? 1 : matrix("lokr_w2_b").dim(0) : matrix("lokr_w1_b").dim(0);
     double scale = full1 && full2 ? 1 : alpha(r) / r;
     Lokr.Plan plan =
         new Lokr.Plan(
@@ -208,6 +218,16 @@ final class StoredKinds {
 
   private Shape shape(String factor) {
     return AdapterFile.shape(source, key(factor));
+  }
+
+  /** The shape of a factor that must be a matrix or have more axes, none of them empty. */
+  private Shape matrix(String factor) {
+    Shape shape = shape(factor);
+    if (shape.rank() < 2 || shape.numel() == 0) {
+      throw new IllegalArgumentException(
+          source.description() + ": " + key(factor) + " must be a matrix; it is " + shape);
+    }
+    return shape;
   }
 
   private double number(String factor) {

@@ -60,7 +60,7 @@ public record Vera(int rank, double initialD, long key, double dropout) implemen
   static Function<WeightLayer, AdapterKind> fromPeft(PeftConfig config) {
     Vera vera =
         new Vera(
-            Math.max(1, config.integer("r", 256)),
+            config.positive("r", 256),
             config.number("d_initial", 0.1),
             config.integer("projection_prng_key", 0),
             config.number("vera_dropout", 0));
