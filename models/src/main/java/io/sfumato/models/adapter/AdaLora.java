@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 package io.sfumato.models.adapter;
 
+import io.sfumato.models.nn.Dropout;
 import io.sfumato.models.nn.Linear;
 import io.sfumato.models.nn.Module;
 import io.sfumato.models.nn.WeightLayer;
@@ -25,8 +26,10 @@ import org.jspecify.annotations.Nullable;
  * @param rank the rank r that is stored
  * @param initialRank the rank before pruning, which the scale is made of
  * @param alpha the numerator α of the scale
+ * @param dropout probability with which elements of the input are dropped in training
  */
-public record AdaLora(int rank, int initialRank, double alpha) implements AdapterKind {
+public record AdaLora(int rank, int initialRank, double alpha, double dropout)
+    implements AdapterKind {
   /** Checks the values. */
   public AdaLora {
     if (rank < 0 || initialRank < 1 || !Double.isFinite(alpha)) {
@@ -38,6 +41,19 @@ public record AdaLora(int rank, int initialRank, double alpha) implements Adapte
               + " and "
               + alpha);
     }
+    if (!(dropout >= 0 && dropout < 1)) {
+      throw new IllegalArgumentException("the dropout must be in [0, 1); got " + dropout);
+    }
+  }
+
+  /** Without dropout. */
+  public AdaLora(int rank, int initialRank, double alpha) {
+    this(rank, initialRank, alpha, 0);
+  }
+
+  /** The same with dropout of the input. */
+  public AdaLora dropout(double p) {
+    return new AdaLora(rank, initialRank, alpha, p);
   }
 
   /** A fresh adapter of initial rank {@code r} and α = r. */
@@ -47,7 +63,7 @@ public record AdaLora(int rank, int initialRank, double alpha) implements Adapte
 
   /** The same with another α. */
   public AdaLora alpha(double value) {
-    return new AdaLora(rank, initialRank, value);
+    return new AdaLora(rank, initialRank, value, dropout);
   }
 
   /** Reads PEFT's settings; those of the budget matter to training alone. */
@@ -55,23 +71,24 @@ public record AdaLora(int rank, int initialRank, double alpha) implements Adapte
     int initial = config.positive("init_r", 12);
     double alpha = config.number("lora_alpha", 8);
     for (String budget :
-        new String[] {"r", "target_r", "tinit", "tfinal", "deltaT", "total_step", "lora_dropout"}) {
+        new String[] {"r", "target_r", "tinit", "tfinal", "deltaT", "total_step"}) {
       config.number(budget, 0);
     }
     for (String budget : new String[] {"beta1", "beta2", "orth_reg_weight"}) {
       config.number(budget, 0);
     }
-    config.flag("init_lora_weights", true); // of a fresh adapter
+    double dropout = config.number("lora_dropout", 0);
+    config.firstValues("init_lora_weights");
     Map<String, Integer> kept = config.keptRanks("rank_pattern", ".lora_E");
     return layer ->
-        new AdaLora(kept.getOrDefault(layer.path(), initial), Math.max(1, initial), alpha);
+        new AdaLora(kept.getOrDefault(layer.path(), initial), Math.max(1, initial), alpha, dropout);
   }
 
   @Override
   public @Nullable PeftForm peft() {
     return new PeftForm(
         "ADALORA",
-        Map.of("init_r", initialRank, "init_lora_weights", true),
+        Map.of("init_r", initialRank, "init_lora_weights", true, "lora_dropout", dropout),
         "rank_pattern", // of its own form: see PeftFolder
         rank,
         "lora_alpha",
@@ -91,6 +108,8 @@ public record AdaLora(int rank, int initialRank, double alpha) implements Adapte
   /** The adapter in one layer. */
   static final class Part extends AdditiveAdapter {
     private final double scale;
+    private final Dropout dropout;
+    private final boolean drops;
     private final Parameter a;
     private final Parameter b;
     private final Parameter e;
@@ -98,6 +117,8 @@ public record AdaLora(int rank, int initialRank, double alpha) implements Adapte
     Part(AdaLora kind, WeightLayer layer, Weights weights) {
       super(layer, weights);
       scale = kind.alpha / (kind.initialRank + 1e-5);
+      dropout = child("lora_dropout", w -> new Dropout(w, kind.dropout));
+      drops = kind.dropout > 0;
       int r = kind.rank;
       a = parameter("lora_A", Shape.of(r, weightShape().dim(1)), Init.normal(0.02));
       b = parameter("lora_B", Shape.of(weightShape().dim(0), r), Init.normal(0.02));
@@ -121,7 +142,7 @@ public record AdaLora(int rank, int initialRank, double alpha) implements Adapte
 
     @Override
     public Tensor apply(Tensor x, UnaryOperator<Tensor> base, double strength) {
-      if (!layer().isBase(base)) {
+      if (!layer().isBase(base) || (drops && Dropout.isActive())) {
         return super.apply(x, base, strength);
       }
       Tensor down = a.value().mul(e.value());
@@ -130,7 +151,7 @@ public record AdaLora(int rank, int initialRank, double alpha) implements Adapte
 
     @Override
     protected Tensor change(Tensor x) {
-      Tensor h = NN.linear(x, a.value().mul(e.value()), null);
+      Tensor h = NN.linear(drops ? dropout.call(x) : x, a.value().mul(e.value()), null);
       return NN.linear(h, b.value(), null).mul(scale);
     }
 

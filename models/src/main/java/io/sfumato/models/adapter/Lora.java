@@ -158,7 +158,7 @@ public record Lora(
   /** Reads PEFT's settings. */
   static Function<WeightLayer, AdapterKind> fromPeft(PeftConfig config) {
     PeftConfig.Ranks ranks = config.ranks("lora_alpha");
-    config.flag("init_lora_weights", true); // of a fresh adapter
+    config.firstValues("init_lora_weights");
     Lora lora =
         rank(Math.max(1, ranks.r()))
             .rankStabilized(config.flag("use_rslora", false))

@@ -65,6 +65,25 @@ final class PeftConfig {
     return node.intValue();
   }
 
+  /** Ways in which a fresh LoRA begins that leave the weights of the base model alone. */
+  private static final Set<String> BASE_STAYS = Set.of("gaussian", "orthogonal", "eva");
+
+  /** How a fresh adapter began: it matters to a trained one only if the base changed as well. */
+  void firstValues(String key) {
+    JsonNode node = ask(key);
+    if (node == null
+        || node.isBoolean()
+        || (node.isTextual() && BASE_STAYS.contains(node.asText()))) {
+      return;
+    }
+    wrong(
+        key,
+        "true, false, gaussian, orthogonal or eva (others may change the weights of the base model"
+            + " too: convert the adapter with PEFT, or save that base)",
+        node,
+        0);
+  }
+
   int positive(String key, int otherwise) {
     int value = integer(key, otherwise);
     return value > 0 ? value : wrong(key, "positive", value, 1);

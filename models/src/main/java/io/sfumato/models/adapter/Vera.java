@@ -179,7 +179,7 @@ public record Vera(int rank, double initialD, long key, double dropout) implemen
 
     @Override
     protected Tensor change(Tensor x) {
-      return NN.linear(NN.linear(dropout.call(x), down(), null), up(), null);
+      return NN.linear(NN.linear(drops ? dropout.call(x) : x, down(), null), up(), null);
     }
 
     @Override

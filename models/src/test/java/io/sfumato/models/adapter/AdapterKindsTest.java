@@ -226,6 +226,7 @@ public class AdapterKindsTest {
             new Loha(2, 2, false, 0, 0.5),
             new Dora(Lora.rank(4).dropout(0.5)),
             Vera.rank(4).dropout(0.5),
+            AdaLora.rank(4).dropout(0.5),
             new Oft(2, false, 5, 0, 0.5),
             new Boft(2, 2, 0.5));
     for (AdapterKind kind : kinds) {

@@ -362,6 +362,12 @@ class HostileAdapterFilesTest {
       String config = CONFIG.substring(0, CONFIG.length() - 1) + ", " + w[0] + "}";
       refusedPeft(config, factors(), Arrays.copyOfRange(w, 1, w.length));
     }
+    for (String way : List.of("true", "false", "\"gaussian\"", "\"orthogonal\"")) {
+      String config = CONFIG.substring(0, CONFIG.length() - 1) + ", \"init_lora_weights\": ";
+      PeftFolder.open(net, peft(config + way + "}", factors())).close();
+    }
+    String pissa = CONFIG.replace("}", ", \"init_lora_weights\": \"pissa_niter_4\"}");
+    refusedPeft(pissa, factors(), "init_lora_weights", "pissa_niter_4", "base model");
     refusedPeft("{", factors(), "JSON");
     refusedPeft("[]", factors(), "object");
     refusedPeft("{\"peft_type\": 3}", factors(), "peft_type");
