@@ -13,6 +13,9 @@ final class FunctionBits {
   /** No multiple of a vector, and more than a block of it. */
   private static final int COUNT = 1100;
 
+  /** Before functions with a sum over a row, whose order depends on the length of vectors. */
+  static final String ROW = "row ";
+
   private FunctionBits() {}
 
   /** Arguments: how often each function is computed; the last time counts. */
@@ -49,6 +52,13 @@ final class FunctionBits {
     NativeFloats finite = NativeFloats.random(COUNT, 6, 0, 4);
     repeat(times, () -> loops.shiftedExp(-1, 2, finite.address, y.address, COUNT));
     lines.add("shiftedExp " + hash(y));
+    RowLoops rows = Simd.provider().loops().rows();
+    repeat(times, () -> rows.softmax(finite.address, y.address, COUNT));
+    lines.add(ROW + "softmax " + hash(y));
+    repeat(times, () -> rows.logSoftmax(finite.address, y.address, COUNT));
+    lines.add(ROW + "logSoftmax " + hash(y));
+    repeat(times, () -> y.set(0, rows.logSumExp(finite.address, COUNT)));
+    lines.add(ROW + "logSumExp " + hash(y));
     return lines;
   }
 

@@ -38,7 +38,11 @@ class FunctionBitsTest {
     // options that other processors do not know are ignored there
     List<String> shorter =
         child(2000, "-XX:+IgnoreUnrecognizedVMOptions", "-XX:UseAVX=2", "-XX:UseSVE=0");
-    assertEquals(child(1), shorter);
+    assertEquals(withoutRows(child(1)), withoutRows(shorter));
+  }
+
+  private static List<String> withoutRows(List<String> lines) {
+    return lines.stream().filter(line -> !line.startsWith(FunctionBits.ROW)).toList();
   }
 
   private static List<String> child(int times, String... options) throws Exception {
