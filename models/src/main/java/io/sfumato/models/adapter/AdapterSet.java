@@ -3,7 +3,6 @@ package io.sfumato.models.adapter;
 
 import io.sfumato.models.nn.Adapter;
 import io.sfumato.models.nn.Module;
-import io.sfumato.models.nn.Norm;
 import io.sfumato.models.nn.QuantizedWeight;
 import io.sfumato.models.nn.WeightLayer;
 import io.sfumato.tensor.DType;
@@ -115,7 +114,7 @@ public final class AdapterSet implements AutoCloseable {
       Predicate<String> targets,
       Function<WeightLayer, AdapterKind> kinds,
       Function<WeightLayer, Weights> weights) {
-    Map<WeightLayer, AdapterKind> chosen = choose(model, targets, kinds);
+    Map<WeightLayer, AdapterKind> chosen = Targets.choose(model, targets, kinds);
     AdapterSet set = new AdapterSet();
     try (Scope scope = Scope.open()) { // of weights that are decoded
       List<WeightLayer> layers = List.copyOf(chosen.keySet());
@@ -159,50 +158,6 @@ public final class AdapterSet implements AutoCloseable {
 
   private static AdapterKind kindOf(Map<WeightLayer, AdapterKind> chosen, WeightLayer layer) {
     return Objects.requireNonNull(chosen.get(layer));
-  }
-
-  private static Map<WeightLayer, AdapterKind> choose(
-      Module model, Predicate<String> targets, Function<WeightLayer, AdapterKind> kinds) {
-    Map<WeightLayer, AdapterKind> chosen = new LinkedHashMap<>();
-    List<String> paths = new ArrayList<>();
-    List<String> problems = new ArrayList<>();
-    model
-        .modules()
-        .forEach(
-            (path, module) -> {
-              if (!(module instanceof WeightLayer layer)) {
-                return;
-              }
-              boolean norm = layer instanceof Norm;
-              if (!norm) {
-                paths.add(path);
-              } else if (!((Norm) layer).isAffine()) {
-                return;
-              }
-              if (targets.test(path)) {
-                AdapterKind kind = kinds.apply(layer);
-                if (norm && !kind.adaptsNorms()) {
-                  return;
-                }
-                String reason = kind.refuses(layer);
-                if (reason != null) {
-                  problems.add(path + ": " + reason);
-                }
-                chosen.put(layer, kind);
-              }
-            });
-    if (!problems.isEmpty()) {
-      throw new IllegalArgumentException("cannot adapt " + String.join("; ", problems));
-    }
-    if (chosen.isEmpty()) {
-      throw new IllegalArgumentException(
-          "the targets match none of the model's "
-              + paths.size()
-              + " layers: "
-              + String.join(", ", paths.subList(0, Math.min(20, paths.size())))
-              + (paths.size() > 20 ? ", …" : ""));
-    }
-    return chosen;
   }
 
   private Tensor apply(LayerAdapter part, Tensor x, UnaryOperator<Tensor> base) {

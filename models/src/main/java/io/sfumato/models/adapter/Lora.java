@@ -174,7 +174,7 @@ public record Lora(
   /**
    * {@code ΔW = scale · B A} of a layer, flattened to matrices.
    *
-   * @param a [r, in · kh · kw]
+   * @param a [r, in · kh · kw], of an embedding [r, number of its rows]
    * @param b [out, r]
    * @param scale the factor
    */
@@ -330,7 +330,7 @@ public record Lora(
     }
   }
 
-  private static final class OfEmbedding extends AdditiveAdapter {
+  private static final class OfEmbedding extends AdditiveAdapter implements HasProduct {
     private final double scale;
     private final Parameter a;
     private final Parameter b;
@@ -346,6 +346,12 @@ public record Lora(
     protected Tensor change(Tensor indices) {
       Tensor h = NN.embedding(indices, a.value().transpose(0, 1)); // [..., r]
       return NN.linear(h, b.value(), null).mul(scale);
+    }
+
+    /** The transpose of the table's change. */
+    @Override
+    public Product product() {
+      return new Product(a.value().to(DType.F64), b.value().to(DType.F64), scale);
     }
 
     @Override

@@ -2,6 +2,7 @@
 package io.sfumato.models.adapter;
 
 import io.sfumato.models.nn.Conv2d;
+import io.sfumato.models.nn.Embedding;
 import io.sfumato.models.nn.Linear;
 import io.sfumato.models.nn.Module;
 import io.sfumato.models.nn.WeightLayer;
@@ -111,8 +112,8 @@ public final class LoraTools {
    *
    * @param original gets the adapter
    * @param tuned a model with the same layers
-   * @param targets which layers, of those that {@link Lora} can merge into: embeddings and grouped
-   *     convolutions are left out
+   * @param targets which layers, of those that {@link Lora} can merge into: grouped convolutions
+   *     are left out
    * @param rank which rank
    * @throws IllegalArgumentException if a layer is missing in {@code tuned} or has another shape,
    *     or none differs
@@ -140,13 +141,17 @@ public final class LoraTools {
                           .to(DType.F64)
                           .sub(layer.weight().value().to(DType.F64));
                   if (Num.max(Num.abs(change)).item() != 0) {
-                    put(layer, LowRankMath.factorize(flat(change), rank::of), factors, kinds);
+                    put(
+                        layer,
+                        LowRankMath.factorize(flat(layer, change), rank::of),
+                        factors,
+                        kinds);
                   }
                 }
               });
       if (kinds.isEmpty()) {
         throw new IllegalArgumentException(
-            "the models do not differ in any linear layer or convolution that is meant");
+            "the models do not differ in any linear layer, convolution or embedding that is meant");
       }
       return attach(original, kinds, factors);
     }
@@ -196,7 +201,9 @@ public final class LoraTools {
           if (part != null) {
             if (!(part instanceof AdditiveAdapter additive) || !canBeLora(part.layer())) {
               throw new IllegalArgumentException(
-                  path + ": only changes that are added to linear layers and convolutions combine");
+                  path
+                      + ": only changes that are added to linear layers, convolutions and"
+                      + " embeddings combine");
             }
             if (changesBias(sets.get(i).kinds().get(path))) {
               throw new IllegalArgumentException(
@@ -212,8 +219,9 @@ public final class LoraTools {
               case LINEAR -> linear(path, parts, here);
               case CAT -> cat(path, parts, here);
               case SVD -> svd(path, parts, here, rank);
-              case TIES -> LowRankMath.factorize(flat(ties(parts, here)), rank::of);
-              case DARE -> LowRankMath.factorize(flat(dare(parts, here, rng.fork(path))), rank::of);
+              case TIES -> LowRankMath.factorize(flat(layer, ties(parts, here)), rank::of);
+              case DARE ->
+                  LowRankMath.factorize(flat(layer, dare(parts, here, rng.fork(path))), rank::of);
             };
         put(layer, result, factors, kinds);
       }
@@ -222,11 +230,14 @@ public final class LoraTools {
   }
 
   private static boolean canBeLora(WeightLayer layer) {
-    return layer instanceof Linear || (layer instanceof Conv2d c && c.options().groups() == 1);
+    return layer instanceof Linear
+        || layer instanceof Embedding
+        || (layer instanceof Conv2d c && c.options().groups() == 1);
   }
 
-  private static Tensor flat(Tensor weight) {
-    return weight.reshape(weight.dim(0), -1);
+  /** A change as the matrix [out, in …] that B A gives; an embedding's outputs are its columns. */
+  private static Tensor flat(WeightLayer layer, Tensor change) {
+    return layer instanceof Embedding ? change.transpose(0, 1) : change.reshape(change.dim(0), -1);
   }
 
   private static boolean changesBias(@Nullable AdapterKind kind) {
@@ -241,6 +252,12 @@ public final class LoraTools {
       Map<String, Lora> kinds) {
     Tensor w = layer.weight().value();
     int r = result.a().dim(0);
+    if (layer instanceof Embedding) {
+      factors.put(layer.path() + ".lora_embedding_A", result.a().to(w.dtype()));
+      factors.put(layer.path() + ".lora_embedding_B", result.b().to(w.dtype()));
+      kinds.put(layer.path(), Lora.rank(r));
+      return;
+    }
     int[] down = w.shape().dims();
     down[0] = r;
     boolean conv = w.rank() == 4;
@@ -280,7 +297,8 @@ public final class LoraTools {
       LowRankMath.Factors stacked = cat(path, parts, weights);
       return LowRankMath.factorize(stacked.b(), stacked.a(), rank::of);
     }
-    return LowRankMath.factorize(flat(sum(parts, weights)), rank::of);
+    WeightLayer layer = parts.getFirst().layer();
+    return LowRankMath.factorize(flat(layer, sum(parts, weights)), rank::of);
   }
 
   private static LowRankMath.Factors linear(

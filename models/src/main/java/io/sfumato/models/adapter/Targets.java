@@ -1,7 +1,14 @@
 // SPDX-License-Identifier: Apache-2.0
 package io.sfumato.models.adapter;
 
+import io.sfumato.models.nn.Module;
+import io.sfumato.models.nn.Norm;
+import io.sfumato.models.nn.WeightLayer;
+import java.util.ArrayList;
+import java.util.LinkedHashMap;
 import java.util.List;
+import java.util.Map;
+import java.util.function.Function;
 import java.util.function.Predicate;
 import java.util.regex.Pattern;
 import java.util.regex.PatternSyntaxException;
@@ -67,6 +74,55 @@ public final class Targets {
   public static Predicate<String> pattern(String key) {
     Pattern compiled = compile("(.*\\.)?(" + key + ")$");
     return path -> compiled.matcher(path).lookingAt();
+  }
+
+  /**
+   * The layers of a model that are meant, with their kinds; norms only for kinds that adapt them.
+   *
+   * @throws IllegalArgumentException if there is none, or listing those that their kind refuses
+   */
+  static Map<WeightLayer, AdapterKind> choose(
+      Module model, Predicate<String> targets, Function<WeightLayer, AdapterKind> kinds) {
+    Map<WeightLayer, AdapterKind> chosen = new LinkedHashMap<>();
+    List<String> paths = new ArrayList<>();
+    List<String> problems = new ArrayList<>();
+    model
+        .modules()
+        .forEach(
+            (path, module) -> {
+              if (!(module instanceof WeightLayer layer)) {
+                return;
+              }
+              boolean norm = layer instanceof Norm;
+              if (!norm) {
+                paths.add(path);
+              } else if (!((Norm) layer).isAffine()) {
+                return;
+              }
+              if (targets.test(path)) {
+                AdapterKind kind = kinds.apply(layer);
+                if (norm && !kind.adaptsNorms()) {
+                  return;
+                }
+                String reason = kind.refuses(layer);
+                if (reason != null) {
+                  problems.add(path + ": " + reason);
+                }
+                chosen.put(layer, kind);
+              }
+            });
+    if (!problems.isEmpty()) {
+      throw new IllegalArgumentException("cannot adapt " + String.join("; ", problems));
+    }
+    if (chosen.isEmpty()) {
+      throw new IllegalArgumentException(
+          "the targets match none of the model's "
+              + paths.size()
+              + " layers: "
+              + String.join(", ", paths.subList(0, Math.min(20, paths.size())))
+              + (paths.size() > 20 ? ", …" : ""));
+    }
+    return chosen;
   }
 
   private static Pattern compile(String expression) {

@@ -6,6 +6,7 @@ import static org.junit.jupiter.api.Assertions.assertThrows;
 import static org.junit.jupiter.api.Assertions.assertTrue;
 
 import io.sfumato.models.nn.Conv2d;
+import io.sfumato.models.nn.Embedding;
 import io.sfumato.models.nn.Linear;
 import io.sfumato.models.nn.Module;
 import io.sfumato.tensor.DType;
@@ -76,6 +77,42 @@ class LoraToolsTest {
         }
       }
       assertEquals(0, distance(plain, original.call(x())));
+    }
+  }
+
+  /** An embedding's table is its weight's transpose; every method gives the same change back. */
+  @Test
+  void embeddingsAreExtractedAndCombined() {
+    try (Embedding original = new Embedding(Weights.init(Rng.seed(1)).at("table"), 9, 5);
+        Embedding tuned = new Embedding(Weights.init(Rng.seed(1)).at("table"), 9, 5);
+        Scope scope = Scope.open()) {
+      Tensor ids = Tensor.of(new long[] {0, 8, 3, 3}, 2, 2);
+      Tensor plain = original.call(ids);
+      try (AdapterSet change =
+          AdapterSet.attach(tuned, Targets.all(), Lora.rank(2).alpha(3), Rng.seed(5))) {
+        AdapterKindsTest.disturb(change);
+        change.merge();
+        Tensor wanted = tuned.call(ids);
+        assertTrue(distance(plain, wanted) > 0.1);
+        try (AdapterSet found =
+            LoraTools.extract(original, tuned, Targets.all(), LoraTools.Rank.keeping(1))) {
+          assertEquals(0, distance(wanted, original.call(ids)), 2e-5);
+          for (LoraTools.Method method :
+              List.of(LoraTools.Method.LINEAR, LoraTools.Method.CAT, LoraTools.Method.SVD)) {
+            found.setOn(false);
+            try (AdapterSet again =
+                LoraTools.combine(
+                    original,
+                    List.of(found),
+                    List.of(1.0),
+                    method,
+                    LoraTools.Rank.of(2),
+                    Rng.seed(0))) {
+              assertEquals(0, distance(wanted, original.call(ids)), 2e-5, method.toString());
+            }
+          }
+        }
+      }
     }
   }
 
