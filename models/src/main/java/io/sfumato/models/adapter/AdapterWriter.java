@@ -176,6 +176,7 @@ public final class AdapterWriter {
       case DiagOft oft -> oft.constraint() / out;
       case LycorisBoft boft -> boft.constraint() / out;
       case FullDifference full -> null;
+      case NormDifference norm -> null;
       case LycorisIa3 ia3 -> null;
       case Loha loha -> loha.alpha();
       case Glora glora -> glora.alpha();

@@ -130,7 +130,7 @@ public record DyLora(int rank, int unit, double alpha) implements AdapterKind {
     Part(DyLora kind, WeightLayer layer, Weights weights) {
       super(layer, weights);
       this.kind = kind;
-      long in = weight().numel() / weight().dim(0);
+      long in = weightShape().numel() / weightShape().dim(0);
       for (int i = 0; i < kind.rank / kind.unit; i++) {
         a.add(
             parameter(

@@ -12,7 +12,9 @@ import io.sfumato.models.nn.GroupNorm;
 import io.sfumato.models.nn.LayerNorm;
 import io.sfumato.models.nn.Linear;
 import io.sfumato.models.nn.Module;
+import io.sfumato.models.nn.Norm;
 import io.sfumato.models.nn.WeightLayer;
+import io.sfumato.tensor.DType;
 import io.sfumato.tensor.Rng;
 import io.sfumato.tensor.Scope;
 import io.sfumato.tensor.Tensor;
@@ -27,6 +29,7 @@ import java.util.LinkedHashMap;
 import java.util.List;
 import java.util.Map;
 import java.util.Set;
+import java.util.function.UnaryOperator;
 import org.junit.jupiter.api.Test;
 import org.junit.jupiter.api.io.TempDir;
 
@@ -243,6 +246,42 @@ class BesideFactorsTest {
       SafeTensors.save(file, tensors);
       assertError(net, file, "normalisation");
       assertUntouched(net);
+    }
+  }
+
+  /** Changes of normalisations and of whole weights go to LyCORIS's file and back. */
+  @Test
+  void normsAreWrittenAsLycorisReadsThem() {
+    try (Net net = net();
+        Scope scope = Scope.open()) {
+      Path file = folder.resolve("lycoris.safetensors");
+      float[] adapted;
+      try (AdapterSet set =
+          AdapterSet.attach(
+              net,
+              Targets.glob("block.norm_1", "groups", "block.fc"),
+              layer -> layer instanceof Norm ? new NormDifference() : new FullDifference(true),
+              Rng.seed(5))) {
+        AdapterKindsTest.disturb(set);
+        adapted = net.call(ids()).toFloatArray();
+        AdapterWriter.saveKohya(
+            set, AdapterFile.Component.UNET, UnaryOperator.identity(), DType.F32, file);
+      }
+      try (SafeTensors saved = SafeTensors.open(file)) {
+        assertEquals(
+            Set.of(
+                "lora_unet_block_norm_1.w_norm",
+                "lora_unet_block_norm_1.b_norm",
+                "lora_unet_groups.w_norm",
+                "lora_unet_groups.b_norm",
+                "lora_unet_block_fc.diff",
+                "lora_unet_block_fc.diff_b"),
+            saved.entries().keySet());
+      }
+      try (AdapterSet set = AdapterFile.open(net, file).adapter()) {
+        assertEquals(3, set.parts().size());
+        assertArrayEquals(adapted, net.call(ids()).toFloatArray());
+      }
     }
   }
 
