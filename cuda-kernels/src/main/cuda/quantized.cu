@@ -147,6 +147,45 @@ template <class T> DEV void few_rows_8(const EightBit& w, const T* x, T* y, cons
     put_row(sum, y, bias, rows, n, column);
 }
 
+enum { BYTES = 256 };  // values of a table
+
+/** Largest index whose value is not above x, or its neighbour if that is nearer; what is negative does not become zero. table [256] ascends. */
+DEV int nearest_code(const float* table, float x) {
+    int low = 0, high = BYTES - 1;
+#pragma unroll
+    for (int i = 0; i < 8; i++) {
+        int middle = (low + high) >> 1;
+        bool above = table[middle] <= x;
+        if (high - low > 1) low = above ? middle : low, high = above ? high : middle;
+    }
+    int nearest = add_rn(table[high], -x) < add_rn(x, -table[low]) ? high : low;
+    return x < 0 && table[nearest] >= 0 && nearest > 0 ? nearest - 1 : nearest;
+}
+
+/** codes [n] and the largest magnitude of each `block` elements of x [n]; a block of threads takes one of these. */
+DEV void encode_block(const float* x, const float* values, u8* codes, float* magnitudes, i64 n, int block) {
+    __shared__ float table[BYTES];
+    table[threadIdx.x] = values[threadIdx.x];
+    i64 first = (i64)blockIdx.x * block;
+    int count = (int)(n - first < block ? n - first : block);
+    float most = 0;
+    for (int i = threadIdx.x; i < count; i += THREADS) most = max_nan(most, fabsf(x[first + i]));
+    most = block_max(most);
+    __syncthreads();
+    if (threadIdx.x == 0) magnitudes[blockIdx.x] = most;
+    for (int i = threadIdx.x; i < count; i += THREADS) {
+        codes[first + i] = (u8)nearest_code(table, most == 0 ? 0 : div_rn(x[first + i], most));
+    }
+}
+
+/** y [n] from codes [n]; grid (blocks of `block` elements). */
+DEV void decode_block(const u8* codes, const float* magnitudes, const float* values, float* y, i64 n, int block) {
+    i64 first = (i64)blockIdx.x * block;
+    int count = (int)(n - first < block ? n - first : block);
+    float most = magnitudes[blockIdx.x];
+    for (int i = threadIdx.x; i < count; i += THREADS) y[first + i] = times(values[codes[first + i]], most);
+}
+
 // ---- Kernels -----------------------------------------------------------------------------------------------------------------------------------------
 
 #define FOUR_BIT                                                                                                                            \
@@ -181,3 +220,12 @@ VALUES(double, f64)
 FEW_ROWS(float, f32)
 FEW_ROWS(bf16, bf16)
 FEW_ROWS(f16, f16)
+
+KERNEL_BOUNDS(encode_bytes, THREADS, 2)(const float* x, const float* table, u8* codes, float* magnitudes, i64 n, int block) {
+    encode_block(x, table, codes, magnitudes, n, block);
+}
+KERNEL_BOUNDS(decode_bytes, THREADS, 2)(const u8* codes, const float* magnitudes, const float* table, float* y, i64 n, int block) {
+    decode_block(codes, magnitudes, table, y, n, block);
+}
+EMU_EXPORT(encode_bytes)
+EMU_EXPORT(decode_bytes)

@@ -106,6 +106,37 @@ def layers(folder):
     save_file(expected, folder / "expected.safetensors", {"format": "pt"})
 
 
+def byte_codes(x, table, block=256):
+    """As bitsandbytes' optimizers: nearest of x/m, but negative values keep their sign."""
+    codes, absmax = [], []
+    for piece in x.split(block):
+        most = piece.abs().max()
+        scaled = piece / most if most > 0 else piece
+        code = (scaled[:, None] - table).abs().argmin(-1)
+        codes.append(torch.where((scaled < 0) & (table[code] >= 0), code - 1, code))
+        absmax.append(most)
+    return torch.cat(codes), torch.stack(absmax)
+
+
+def moments(folder, steps=3, lr=0.01, beta1=0.9, beta2=0.99, eps=1e-8, decay=0.1):
+    """AdamW whose moments are coded after each step."""
+    generator = torch.Generator().manual_seed(6)
+    signed, unsigned = dynamic_map(True), dynamic_map(False)
+    p = torch.randn(5000, generator=generator)
+    tensors = {"p.0": p.clone()}
+    m, v = torch.zeros(5000), torch.zeros(5000)
+    for t in range(1, steps + 1):
+        g = torch.randn(5000, generator=generator) * torch.rand(5000, generator=generator)
+        tensors[f"g.{t}"] = g
+        m, v = beta1 * m + (1 - beta1) * g, beta2 * v + (1 - beta2) * g * g
+        p = p * (1 - lr * decay) - lr / (1 - beta1**t) * m / (v.sqrt() / (1 - beta2**t) ** 0.5 + eps)
+        (mc, ms), (vc, vs) = byte_codes(m, signed), byte_codes(v, unsigned)
+        m, v = decode(mc, ms, signed, 256), decode(vc, vs, unsigned, 256)
+        tensors |= {f"p.{t}": p.clone(), f"m.{t}": m.clone(), f"v.{t}": v.clone()}
+    save_file(tensors, folder / "moments.safetensors", {"format": "pt"})
+
+
 if __name__ == "__main__":
     torch.set_num_threads(1)
     layers(Path(sys.argv[1]))
+    moments(Path(sys.argv[1]))

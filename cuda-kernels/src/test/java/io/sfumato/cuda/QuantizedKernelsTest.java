@@ -2,6 +2,7 @@
 package io.sfumato.cuda;
 
 import static io.sfumato.cuda.DeviceAgreement.check;
+import static io.sfumato.cuda.DeviceAgreement.integers;
 import static io.sfumato.cuda.DeviceAgreement.normal;
 
 import io.sfumato.tensor.DType;
@@ -10,7 +11,9 @@ import io.sfumato.tensor.Tensor;
 import io.sfumato.tensor.ops.CodeTables;
 import io.sfumato.tensor.ops.CodedTensor;
 import io.sfumato.tensor.ops.ConvOptions;
+import io.sfumato.tensor.ops.DecodeBytes;
 import io.sfumato.tensor.ops.Dequantize;
+import io.sfumato.tensor.ops.EncodeBytes;
 import io.sfumato.tensor.ops.Quantize;
 import io.sfumato.tensor.ops.QuantizedConv2d;
 import io.sfumato.tensor.ops.QuantizedLinear;
@@ -94,6 +97,25 @@ class QuantizedKernelsTest {
         Tensor bias = normal(DType.BF16, 8, 9);
         QuantizedConv2d op = new QuantizedConv2d(w.coding(), options, true);
         check(0x1p-8, op, operands(x, w, bias));
+      }
+    }
+  }
+
+  @Test
+  void bytes() throws Throwable {
+    try (Scope scope = Scope.open()) {
+      for (int block : new int[] {32, 256, 2048}) {
+        for (boolean signed : new boolean[] {true, false}) {
+          float[] map = CodeTables.dynamic(signed);
+          Tensor table = Tensor.of(map, 256);
+          for (int n : new int[] {1, 255, 4097}) {
+            Tensor x = normal(DType.F32, 9, n);
+            check(0, new EncodeBytes(block), signed ? x : x.abs(), table);
+            Tensor codes = integers(DType.U8, 10, 256, n);
+            Tensor magnitudes = normal(DType.F32, 11, (n + block - 1) / block).abs();
+            check(0, new DecodeBytes(block), codes, magnitudes, table);
+          }
+        }
       }
     }
   }

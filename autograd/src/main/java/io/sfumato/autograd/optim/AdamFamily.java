@@ -10,9 +10,14 @@ import java.util.Map;
 import org.jspecify.annotations.Nullable;
 
 /** What Adam and the forms of AdamW share. */
-abstract sealed class AdamFamily extends StatefulOptimizer permits Adam, AdamW, PagedAdamW {
-  private static final String FIRST = "exp_avg";
-  private static final String SECOND = "exp_avg_sq";
+abstract sealed class AdamFamily extends StatefulOptimizer
+    permits Adam, AdamW, AdamW8Bit, PagedAdamW {
+  /** The running mean of gradients. */
+  static final String FIRST = "exp_avg";
+
+  /** The running mean of their squares. */
+  static final String SECOND = "exp_avg_sq";
+
   private final AdamOptions options;
   private final boolean decoupled;
 

@@ -6,7 +6,9 @@ import static org.junit.jupiter.api.Assertions.assertEquals;
 import static org.junit.jupiter.api.Assertions.assertTrue;
 
 import io.sfumato.autograd.Autograd;
+import io.sfumato.autograd.Gradients;
 import io.sfumato.autograd.optim.AdamW;
+import io.sfumato.autograd.optim.AdamW8Bit;
 import io.sfumato.autograd.optim.Optimizer;
 import io.sfumato.autograd.optim.PagedAdamW;
 import io.sfumato.autograd.optim.ParameterGroup;
@@ -28,6 +30,7 @@ import io.sfumato.tensor.io.Weights;
 import io.sfumato.tensor.ops.NN;
 import java.util.ArrayList;
 import java.util.List;
+import java.util.Map;
 import java.util.function.Function;
 import java.util.function.Predicate;
 import org.junit.jupiter.api.Test;
@@ -125,6 +128,30 @@ final class CudaQloraTest {
       List<float[]> values = new ArrayList<>();
       set.parameters().forEach(p -> values.add(p.value().toFloatArray()));
       return values;
+    }
+  }
+
+  @Test
+  void momentsInBytesAreThoseOfTheCpu() {
+    float[] here = coded(Device.CPU);
+    float[] there = coded(CUDA);
+    int others = 0;
+    for (int i = 0; i < here.length; i++) {
+      others += Math.abs(here[i] - there[i]) <= 1e-6 ? 0 : 1; // codes beside each other
+      assertEquals(here[i], there[i], 2e-3);
+    }
+    assertTrue(others < here.length / 200, others + " of " + here.length);
+  }
+
+  private static float[] coded(Device device) {
+    try (Scope scope = Scope.open();
+        Parameter p = new Parameter("p", Rng.seed(5).normal(70, 70).to(device));
+        Optimizer adam = new AdamW8Bit(List.of(p), AdamW.options().learningRate(1e-2))) {
+      for (int step = 0; step < STEPS; step++) {
+        Tensor g = Rng.seed(step).normal(70, 70).to(device);
+        adam.step(Gradients.of(Map.of(p, g)));
+      }
+      return p.value().toFloatArray();
     }
   }
 }

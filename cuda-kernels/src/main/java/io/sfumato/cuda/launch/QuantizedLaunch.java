@@ -12,15 +12,17 @@ import io.sfumato.tensor.exec.Kernel;
 import io.sfumato.tensor.exec.KernelTable;
 import io.sfumato.tensor.ops.Coding;
 import io.sfumato.tensor.ops.Conv2d;
+import io.sfumato.tensor.ops.DecodeBytes;
 import io.sfumato.tensor.ops.Dequantize;
+import io.sfumato.tensor.ops.EncodeBytes;
 import io.sfumato.tensor.ops.QuantizedConv2d;
 import io.sfumato.tensor.ops.QuantizedLinear;
 import org.jspecify.annotations.Nullable;
 
 /**
- * Weights in few bits. Products with few rows read the codes; all others decode the weight to
- * memory that is free again after the launch, in the type of the input, and multiply by the best
- * means there are.
+ * Weights and other values in few bits. Products with few rows read the codes; all others decode
+ * the weight to memory that is free again after the launch, in the type of the input, and multiply
+ * by the best means there are.
  */
 final class QuantizedLaunch {
   private static final String FAMILY = "quantized";
@@ -38,7 +40,9 @@ final class QuantizedLaunch {
     return table
         .add(Dequantize.class, new Values())
         .add(QuantizedLinear.class, new Linear())
-        .add(QuantizedConv2d.class, new Convolution());
+        .add(QuantizedConv2d.class, new Convolution())
+        .add(EncodeBytes.class, new Encode())
+        .add(DecodeBytes.class, new Decode());
   }
 
   /** Passes the weight whose parts begin at {@code in[first]}. */
@@ -190,6 +194,54 @@ final class QuantizedLaunch {
       return op.bias()
           ? new Tensor[] {in[0], w, in[1 + op.coding().parts()]}
           : new Tensor[] {in[0], w};
+    }
+  }
+
+  /** {@link EncodeBytes}. */
+  private static final class Encode implements Kernel<EncodeBytes> {
+    @Override
+    public void launch(EncodeBytes op, Tensor[] in, Tensor[] out) {
+      long n = in[0].numel();
+      if (n == 0) {
+        return;
+      }
+      Gpu gpu = Gpu.of(out[0]);
+      try (Staging staging = new Staging(gpu)) {
+        gpu.kernel(FAMILY, "encode_bytes")
+            .grid(Blocks.ceil(n, op.block()))
+            .block(THREADS)
+            .pointer(staging.rowMajor(in[0]))
+            .pointer(staging.rowMajor(in[1]))
+            .pointer(out[0])
+            .pointer(out[1])
+            .i64(n)
+            .i32(op.block())
+            .run();
+      }
+    }
+  }
+
+  /** {@link DecodeBytes}. */
+  private static final class Decode implements Kernel<DecodeBytes> {
+    @Override
+    public void launch(DecodeBytes op, Tensor[] in, Tensor[] out) {
+      long n = in[0].numel();
+      if (n == 0) {
+        return;
+      }
+      Gpu gpu = Gpu.of(out[0]);
+      try (Staging staging = new Staging(gpu)) {
+        gpu.kernel(FAMILY, "decode_bytes")
+            .grid(Blocks.ceil(n, op.block()))
+            .block(THREADS)
+            .pointer(staging.rowMajor(in[0]))
+            .pointer(staging.rowMajor(in[1]))
+            .pointer(staging.rowMajor(in[2]))
+            .pointer(out[0])
+            .i64(n)
+            .i32(op.block())
+            .run();
+      }
     }
   }
 }

@@ -83,7 +83,7 @@ public record Coding(Scheme scheme, Shape shape, int block, @Nullable Nested nes
     }
   }
 
-  private static void checkBlock(String what, int block) {
+  static void checkBlock(String what, int block) {
     if (block < SMALLEST_BLOCK || block > LARGEST_BLOCK || Integer.bitCount(block) != 1) {
       throw new IllegalArgumentException(
           what

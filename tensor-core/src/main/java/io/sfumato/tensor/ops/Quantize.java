@@ -4,14 +4,16 @@ package io.sfumato.tensor.ops;
 import io.sfumato.tensor.Device;
 import io.sfumato.tensor.Tensor;
 import io.sfumato.tensor.cpu.Parallel;
+import io.sfumato.tensor.exec.Executor;
 import java.util.ArrayList;
 import java.util.Arrays;
 import java.util.List;
 
 /**
- * Codes weights, once, on the host; by bitsandbytes' rules. An element x of a block with the
- * largest magnitude m gets the code of the value that is nearest to {@code x · (1/m)} in f32, of
- * two the one with the smaller code. Where m is 0 the code is that of 0.
+ * Codes weights, once, on the host, and the moments of optimizers on their device; by bitsandbytes'
+ * rules. An element x of a block with the largest magnitude m gets the code of the value that is
+ * nearest to {@code x · (1/m)} in f32, of two the one with the smaller code. Where m is 0 the code
+ * is that of 0.
  */
 public final class Quantize {
   private Quantize() {}
@@ -86,6 +88,23 @@ public final class Quantize {
         weight.device(),
         Tensor.of(codes, weight.shape().dims()),
         Tensor.of(largest, largest.length));
+  }
+
+  /**
+   * Codes values that change, on their device: see {@link EncodeBytes}.
+   *
+   * @param x F32
+   * @param table F32 [256], ascending, on the device of x: {@link CodeTables#dynamic}
+   * @param block elements that share a magnitude
+   * @return codes U8 of the shape of x, and magnitudes F32
+   */
+  public static Tensor[] encodeBytes(Tensor x, Tensor table, int block) {
+    return Executor.current().execute(new EncodeBytes(block), x, table);
+  }
+
+  /** The values of {@link #encodeBytes}. */
+  public static Tensor decodeBytes(Tensor codes, Tensor magnitudes, Tensor table, int block) {
+    return Executor.run(new DecodeBytes(block), codes, magnitudes, table);
   }
 
   /** Codes and scales of blocks, one code in a byte, and the code of 0. */

@@ -28,7 +28,7 @@ public final class QuantizedLaunch {
 
   /** Adds the kernels to a table. */
   public static KernelTable addTo(KernelTable table) {
-    return table
+    return BytesLaunch.addTo(table)
         .add(Dequantize.class, new Values())
         .add(QuantizedLinear.class, new Linear())
         .add(QuantizedConv2d.class, new Convolution());

@@ -11,7 +11,9 @@ import io.sfumato.tensor.TensorSpec;
 import io.sfumato.tensor.ops.CodeTables;
 import io.sfumato.tensor.ops.Coding;
 import io.sfumato.tensor.ops.ConvOptions;
+import io.sfumato.tensor.ops.DecodeBytes;
 import io.sfumato.tensor.ops.Dequantize;
+import io.sfumato.tensor.ops.EncodeBytes;
 import io.sfumato.tensor.ops.QuantizedConv2d;
 import io.sfumato.tensor.ops.QuantizedLinear;
 import java.util.ArrayList;
@@ -40,7 +42,29 @@ final class QuantizedCases implements CaseTable {
     cases.add(OpCase.of("many", new Dequantize(many, DType.F32), parts(many)).noHalf());
     linear(cases);
     convolution(cases);
+    bytes(cases);
     return cases;
+  }
+
+  private static void bytes(List<OpCase> cases) {
+    EncodeBytes encode = new EncodeBytes(64);
+    DecodeBytes decode = new DecodeBytes(64);
+    for (boolean signed : new boolean[] {true, false}) {
+      Input table = table(CodeTables.dynamic(signed));
+      Input x = (signed ? Input.normal(9, 31) : Input.positive(9, 31)).as(DType.F32);
+      cases.add(OpCase.of("signed " + signed, encode, x, table).noHalf());
+      Input codes = Input.integers(256, 9, 31).as(DType.U8);
+      Input magnitudes = Input.positive(5).as(DType.F32);
+      cases.add(OpCase.of("signed " + signed, decode, codes, magnitudes, table).noHalf());
+    }
+    double[] special = new double[130];
+    for (int i = 64; i < special.length; i++) {
+      special[i] = i % 3 == 0 ? -1e-9 : i % 3 == 1 ? 0 : 1e-9;
+    }
+    special[128] = -2;
+    Input few = Input.values(special, 130).as(DType.F32);
+    Input table = table(CodeTables.dynamic(true));
+    cases.add(OpCase.of("zeros and signs", encode, few, table).noHalf().noEmpty());
   }
 
   private static void linear(List<OpCase> cases) {
@@ -212,6 +236,14 @@ final class QuantizedCases implements CaseTable {
         ErrorCase.of(
             new QuantizedConv2d(eight(4, 3, 1, 1), ConvOptions.of().resolved(2), false),
             List.of(f32(2, 5, 4, 4), spec(DType.U8, 4, 3, 1, 1), f32(4)),
-            "in/groups"));
+            "in/groups"),
+        ErrorCase.of(
+            new EncodeBytes(64), List.of(f32(65), f32(255)), "table must have shape [256]"),
+        ErrorCase.of(new EncodeBytes(64), List.of(spec(DType.F64, 65), f32(256)), "must be f32"),
+        ErrorCase.of(
+            new DecodeBytes(64),
+            List.of(spec(DType.U8, 65), f32(1), f32(256)),
+            "magnitudes must have shape [blocks] = [2]"),
+        ErrorCase.of(new DecodeBytes(64), List.of(f32(65), f32(2), f32(256)), "codes must be u8"));
   }
 }
