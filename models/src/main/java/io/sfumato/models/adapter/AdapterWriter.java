@@ -3,6 +3,7 @@ package io.sfumato.models.adapter;
 
 import com.fasterxml.jackson.core.JsonProcessingException;
 import com.fasterxml.jackson.databind.json.JsonMapper;
+import io.sfumato.models.nn.Embedding;
 import io.sfumato.models.nn.Module;
 import io.sfumato.models.nn.OriginallyNamed;
 import io.sfumato.tensor.DType;
@@ -22,6 +23,8 @@ import org.jspecify.annotations.Nullable;
  * {@link PeftFolder}'s business. Every file says with which α it was trained.
  */
 public final class AdapterWriter {
+  private static final System.Logger LOG = System.getLogger("io.sfumato.models");
+
   private AdapterWriter() {}
 
   /**
@@ -140,6 +143,16 @@ public final class AdapterWriter {
                         });
               });
       SafeTensors.save(file, tensors, metadata(set));
+      long embeddings =
+          set.parts().values().stream().filter(p -> p.layer() instanceof Embedding).count();
+      if (embeddings > 0) {
+        LOG.log(
+            System.Logger.Level.WARNING,
+            "{0}: kohya and LyCORIS know no adapters of embeddings; {1} are in the file, which"
+                + " programs other than this one will leave out or refuse",
+            file,
+            embeddings);
+      }
     }
   }
 
