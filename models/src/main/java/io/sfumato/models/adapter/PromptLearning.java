@@ -131,7 +131,8 @@ public abstract sealed class PromptLearning extends Module permits PrefixTuning,
       T read = build.apply(weights);
       try {
         weights.requireAllUsed();
-      } catch (WeightsException e) {
+        StoredValues.check(read.parameters(), folder.toString());
+      } catch (WeightsException | IllegalArgumentException e) {
         read.close();
         throw e;
       }

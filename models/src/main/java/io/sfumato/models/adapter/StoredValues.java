@@ -21,8 +21,13 @@ final class StoredValues {
    * @throws IllegalArgumentException listing parameters that are no floating numbers, or not finite
    */
   static void check(AdapterSet set, String where) {
+    check(set.parameters(), where);
+  }
+
+  /** The same for parameters that are no set's. */
+  static void check(List<Parameter> parameters, String where) {
     List<String> problems = new ArrayList<>();
-    for (Parameter p : set.parameters()) {
+    for (Parameter p : parameters) {
       if (!p.value().dtype().isFloating()) {
         problems.add(p.name() + " is of type " + p.value().dtype().label() + ", not floating");
         continue;

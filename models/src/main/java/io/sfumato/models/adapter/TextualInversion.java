@@ -150,6 +150,12 @@ public final class TextualInversion implements AutoCloseable {
                 table.path()::equals,
                 layer -> kind,
                 weights.as(table.weight().value().dtype()));
+        try {
+          StoredValues.check(rows, file.toString());
+        } catch (IllegalArgumentException e) {
+          rows.close();
+          throw e;
+        }
         return new TextualInversion(chosen, more, rows);
       }
     }

@@ -263,6 +263,10 @@ class PromptRoundTripTest {
           assertThrows(
               WeightsException.class, () -> PrefixTuning.open(prior, Targets.all(), folder));
       assertTrue(more.getMessage().contains("more"), more.getMessage());
+      SafeTensors.save(weights, Map.of("prompt_embeddings", Tensor.ones(4, 96).mul(Double.NaN)));
+      assertError(prior, folder, json, "not finite");
+      SafeTensors.save(weights, Map.of("prompt_embeddings", Tensor.of(new long[4 * 96], 4, 96)));
+      assertError(prior, folder, json, "i64");
       assertThrows(
           IllegalArgumentException.class,
           () -> PrefixTuning.open(prior, Targets.glob("nothing"), folder));

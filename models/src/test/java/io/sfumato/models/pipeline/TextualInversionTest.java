@@ -248,6 +248,8 @@ class TextualInversionTest {
       assertError(encoder, write(Map.of("clip_l", two, "clip_g", two)), "<y>", "one has that");
       assertError(encoder, write(Map.of("emb_params", two)), null, "holds no word");
       assertError(encoder, write(Map.of("red</w>", two)), null, "exists already");
+      assertError(encoder, write(Map.of("<x>", two.mul(Double.NaN))), null, "not finite");
+      assertError(encoder, write(Map.of("<x>", Tensor.of(new long[d], 1, d))), null, "i64");
       assertError(encoder, folder.resolve("style.pt"), "<x>", "safetensors.torch.save_file");
       Path garbage = Files.write(folder.resolve("garbage.safetensors"), new byte[] {1, 2});
       assertThrows(
