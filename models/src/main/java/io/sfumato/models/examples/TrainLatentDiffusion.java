@@ -10,7 +10,6 @@ import io.sfumato.models.diffusion.Listener;
 import io.sfumato.models.diffusion.LossOptions;
 import io.sfumato.models.diffusion.Prediction;
 import io.sfumato.models.diffusion.SchedulerConfig;
-import io.sfumato.models.nn.ModelConfig;
 import io.sfumato.models.pipeline.Backbone;
 import io.sfumato.models.pipeline.Conditioner;
 import io.sfumato.models.pipeline.GenerationRequest;
@@ -36,7 +35,6 @@ import java.nio.file.Path;
 import java.util.Arrays;
 import java.util.List;
 import java.util.Map;
-import java.util.TreeMap;
 import java.util.concurrent.Callable;
 import java.util.function.IntConsumer;
 import org.jspecify.annotations.Nullable;
@@ -166,15 +164,11 @@ public final class TrainLatentDiffusion implements Callable<Integer> {
     }
   }
 
-  /** A copy of a model with another scaling factor. */
+  /** The averaged weights of the checkpoint, with another scaling factor. */
   private static AutoencoderKL scaled(Workbench bench, AutoencoderKL model, double scale) {
     Path folder = bench.out().resolve("autoencoder/checkpoint/vae");
-    var values = new TreeMap<>(model.config().toMap());
-    values.put("scaling_factor", scale);
-    ModelConfig.write(folder.resolve("config.json"), values);
-    AutoencoderKLConfig config = AutoencoderKLConfig.read(folder.resolve("config.json"));
     try (Weights weights = Weights.open(folder)) {
-      return new AutoencoderKL(weights.on(bench.device()), config);
+      return new AutoencoderKL(weights.on(bench.device()), model.config().withScalingFactor(scale));
     }
   }
 
