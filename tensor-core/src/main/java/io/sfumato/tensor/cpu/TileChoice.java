@@ -17,8 +17,9 @@ import org.jspecify.annotations.Nullable;
  * <p>If not, they may not be compiled yet, or be in no use in this program. From then on they are
  * run on that block for two per cent of the time, and so are the same tiles in parts of two rows
  * ({@link SplitTile}), until either would be compiled; both are timed again after twice, four and
- * eight times as long. When the parts are at least twice as fast, products go over to them, and the
- * log says so. Should the tiles be fast at the next check, they are used again.
+ * eight times as long. When both were run often enough and the parts are at least twice as fast,
+ * products go over to them, and the log says so. Should the tiles be fast at the next check, they
+ * are used again.
  *
  * <p>The choice changes no bit of any result. A check takes less than a microsecond where tiles are
  * fast, and a few milliseconds where they are not. The system property {@code sfumato.tile.check}
@@ -61,6 +62,7 @@ public final class TileChoice {
   private boolean started;
   private int checks;
   private int practised;
+  private long credit; // nanoseconds of practice, less than nothing after a long one
   private long last;
   private long due;
   private long delay = FIRST_SECONDS * 1_000_000_000L;
@@ -108,7 +110,7 @@ public final class TileChoice {
       due = now + delay;
     }
     if (split != null && chosen == preferred && !done && now < due) {
-      practise(split, Math.min((now - last) / SHARE, LONGEST));
+      practise(split, now - last);
     }
     if (!done && now >= due) {
       check();
@@ -132,7 +134,7 @@ public final class TileChoice {
       settle(split);
     } else {
       double other = nanoseconds(split, TRIES);
-      if (other < time / 2) {
+      if (practised == PRACTICE && other < time / 2) {
         chosen = split;
         log(
             Level.WARNING,
@@ -168,11 +170,14 @@ public final class TileChoice {
     System.getLogger(TileChoice.class.getName()).log(level, other == 0 ? message : message + times);
   }
 
-  private void practise(GemmTile parts, long nanoseconds) {
-    long end = clock.getAsLong() + nanoseconds;
-    while (practised < PRACTICE && clock.getAsLong() < end) {
+  /** Runs both for their share of the time that has passed; what takes longer is owed. */
+  private void practise(GemmTile parts, long passed) {
+    credit = Math.min(credit + passed / SHARE, LONGEST);
+    while (practised < PRACTICE && credit > 0) {
+      long begin = clock.getAsLong();
       nanoseconds(preferred, 1);
       nanoseconds(parts, 1);
+      credit -= clock.getAsLong() - begin;
       practised++;
     }
   }

@@ -138,6 +138,21 @@ class TileChoiceTest {
     return new TileChoice(tile, null, () -> now);
   }
 
+  /** With products of a tenth of a millisecond, each shorter than one run of the slow tiles. */
+  @Test
+  void practiceTakesTwoPerCentOfTheTimeWhateverProductsTake() {
+    tile.summing = 100;
+    TileChoice choice = choice();
+    long practised = 0;
+    for (long end = now + 8 * SECOND; now < end; now += SECOND / 10_000) {
+      long before = now;
+      choice.current();
+      practised += now - before;
+    }
+    assertTrue(practised > SECOND / 50, practised + " ns");
+    assertTrue(practised < 8 * SECOND / 40, practised + " ns");
+  }
+
   @Test
   void leavesFastTilesAlone() {
     TileChoice choice = choice();
