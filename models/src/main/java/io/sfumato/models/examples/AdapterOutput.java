@@ -64,13 +64,7 @@ final class AdapterOutput {
 
   /** The type of the adapter's tensors. */
   DType dtype() {
-    return switch (dtype) {
-      case "f32" -> DType.F32;
-      case "f16" -> DType.F16;
-      case "bf16" -> DType.BF16;
-      default ->
-          throw new IllegalArgumentException("--dtype must be f32, f16 or bf16; got " + dtype);
-    };
+    return Program.floatingType(dtype);
   }
 
   /** Refuses an {@code --out} that holds what is read. */

@@ -130,16 +130,7 @@ public final class Convert implements Callable<Integer> {
   }
 
   private @Nullable DType type() {
-    if (dtype == null) {
-      return null;
-    }
-    return switch (dtype) {
-      case "f32" -> DType.F32;
-      case "f16" -> DType.F16;
-      case "bf16" -> DType.BF16;
-      default ->
-          throw new IllegalArgumentException("--dtype must be f32, f16 or bf16; got " + dtype);
-    };
+    return dtype == null ? null : Program.floatingType(dtype);
   }
 
   private void folder() {
@@ -198,7 +189,7 @@ public final class Convert implements Callable<Integer> {
   /** A value that the narrower type cannot hold is no small error: it becomes infinite. */
   private static Tensor cast(String name, Tensor tensor, DType to) {
     Tensor result = tensor.to(to);
-    if (isFinite(tensor) && !isFinite(result)) {
+    if (!isFinite(result) && isFinite(tensor)) {
       throw new IllegalArgumentException(
           name + " has values that " + to + " cannot hold; convert to bf16 or f32 instead");
     }

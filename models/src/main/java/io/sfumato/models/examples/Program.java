@@ -2,6 +2,7 @@
 package io.sfumato.models.examples;
 
 import io.sfumato.models.data.DatasetException;
+import io.sfumato.tensor.DType;
 import io.sfumato.tensor.TensorException;
 import io.sfumato.tensor.io.TensorFileException;
 import io.sfumato.tensor.io.WeightsException;
@@ -72,5 +73,20 @@ final class Program {
     if (!ok) {
       throw new IllegalArgumentException(message);
     }
+  }
+
+  /**
+   * The type that {@code --dtype} names.
+   *
+   * @throws IllegalArgumentException if it names none
+   */
+  static DType floatingType(String name) {
+    return switch (name) {
+      case "f32" -> DType.F32;
+      case "f16" -> DType.F16;
+      case "bf16" -> DType.BF16;
+      default ->
+          throw new IllegalArgumentException("--dtype must be f32, f16 or bf16; got " + name);
+    };
   }
 }

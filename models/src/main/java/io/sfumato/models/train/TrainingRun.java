@@ -127,6 +127,7 @@ public final class TrainingRun {
   private final Path folder;
   private final Options options;
   private final Interrupts interrupts;
+  private @Nullable Path found; // the checkpoint to resume, once its files were checked
 
   /**
    * A run.
@@ -262,14 +263,16 @@ public final class TrainingRun {
 
   private void save(Trainee trainee, Checkpoint.State state) {
     Checkpoint.save(checkpoint(), options.keep, state, trainee::save);
+    found = null;
   }
 
   private Path checkpointToRead() {
-    Path found = Checkpoint.find(checkpoint());
-    if (found == null) {
+    Path known = found == null ? Checkpoint.find(checkpoint()) : found;
+    if (known == null) {
       throw new IllegalArgumentException("--resume: there is no checkpoint in " + checkpoint());
     }
-    return found;
+    found = known;
+    return known;
   }
 
   private void prepare() {
