@@ -7,7 +7,7 @@ import io.sfumato.models.data.ImageDataset;
 import io.sfumato.models.dit.Conditioning;
 import io.sfumato.models.dit.DitConfig;
 import io.sfumato.models.dit.DitLayout;
-import io.sfumato.models.train.BatchLoader;
+import io.sfumato.models.train.Batches;
 import picocli.CommandLine.Option;
 
 /** The size of the transformers that the examples train, and what suits them. */
@@ -54,7 +54,7 @@ final class DitOptions {
    * @param variance whether it has as many channels again, for a learned variance
    * @throws IllegalArgumentException saying what is wrong
    */
-  DitConfig config(BatchLoader loader, ImageDataset images, boolean variance) {
+  DitConfig config(Batches loader, ImageDataset images, boolean variance) {
     require(
         loader.height() == loader.width(),
         "the pictures must be square; got " + loader.height() + " x " + loader.width());

@@ -14,7 +14,7 @@ import io.sfumato.models.adapter.Targets;
 import io.sfumato.models.data.ClassSubset;
 import io.sfumato.models.diffusion.Sampler;
 import io.sfumato.models.train.AdapterTrainer;
-import io.sfumato.models.train.BatchLoader;
+import io.sfumato.models.train.Batches;
 import io.sfumato.models.train.DiffusionTrainer;
 import io.sfumato.models.train.Interrupts;
 import io.sfumato.models.train.LearningRate;
@@ -121,7 +121,7 @@ public final class FinetuneLora implements Callable<Integer> {
               Weights.init(bench.rng("weights")).on(bench.device()),
               TrainDdpm.config(bench.images()));
       bench.describe(model.parameterCount());
-      BatchLoader others = bench.loader(new ClassSubset(bench.images(), c -> c != newClass), 4);
+      Batches others = bench.loader(new ClassSubset(bench.images(), c -> c != newClass), 4);
       try (DiffusionTrainer trainer =
           new DiffusionTrainer(model, TrainDdpm.scheduler(), others, bench.rng("training"))) {
         say("training on all classes but %s", bench.images().classNames().get(newClass));
@@ -139,7 +139,7 @@ public final class FinetuneLora implements Callable<Integer> {
 
   private int adapt(Workbench bench, UNet2D model, DiffusionTrainer trainer) {
     Path before = bench.out().resolve("before");
-    BatchLoader loader = bench.loader(new ClassSubset(bench.images(), c -> c == newClass), 4);
+    Batches loader = bench.loader(new ClassSubset(bench.images(), c -> c == newClass), 4);
     if (!sample(bench, before, trainer, loader)) {
       return Interrupts.EXIT_CODE;
     }
@@ -177,7 +177,7 @@ public final class FinetuneLora implements Callable<Integer> {
   }
 
   private AdapterTrainer tuner(
-      Workbench bench, AdapterSet adapter, DiffusionTrainer trainer, BatchLoader loader) {
+      Workbench bench, AdapterSet adapter, DiffusionTrainer trainer, Batches loader) {
     if (loraPlusRatio == null) {
       return new AdapterTrainer(adapter, trainer.denoiser(), loader, bench.rng("tuning"));
     }
@@ -216,8 +216,7 @@ public final class FinetuneLora implements Callable<Integer> {
     };
   }
 
-  private boolean sample(
-      Workbench bench, Path folder, DiffusionTrainer trainer, BatchLoader loader) {
+  private boolean sample(Workbench bench, Path folder, DiffusionTrainer trainer, Batches loader) {
     Sampler sampler = Sampler.of(TrainDdpm.scheduler());
     return drawing.sample(
         bench, folder, trainer, loader, p -> TrainDdpm.draw(sampler, drawing.steps(), p));

@@ -8,7 +8,7 @@ import io.sfumato.models.diffusion.Denoiser;
 import io.sfumato.models.diffusion.Guidance;
 import io.sfumato.models.diffusion.Listener;
 import io.sfumato.models.diffusion.NoiseSource;
-import io.sfumato.models.train.BatchLoader;
+import io.sfumato.models.train.Batches;
 import io.sfumato.models.train.DiffusionTrainer;
 import io.sfumato.tensor.Rng;
 import io.sfumato.tensor.Tensor;
@@ -68,13 +68,13 @@ final class GuidedDraw {
    *
    * @return false if a signal ended it
    */
-  boolean sample(Workbench bench, DiffusionTrainer trainer, BatchLoader loader, Drawing drawing) {
+  boolean sample(Workbench bench, DiffusionTrainer trainer, Batches loader, Drawing drawing) {
     return trainer.average(() -> sample(bench, bench.out(), trainer, loader, drawing));
   }
 
   /** Draws all pictures with the weights as they are, and writes them to a folder. */
   boolean sample(
-      Workbench bench, Path folder, DiffusionTrainer trainer, BatchLoader loader, Drawing drawing) {
+      Workbench bench, Path folder, DiffusionTrainer trainer, Batches loader, Drawing drawing) {
     return bench.sample(
         folder,
         steps,
@@ -84,7 +84,7 @@ final class GuidedDraw {
 
   private Parts parts(
       DiffusionTrainer trainer,
-      BatchLoader loader,
+      Batches loader,
       ImageDataset images,
       long[] labels,
       Rng rng,

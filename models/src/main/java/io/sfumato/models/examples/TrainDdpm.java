@@ -10,7 +10,7 @@ import io.sfumato.models.diffusion.Prediction;
 import io.sfumato.models.diffusion.Sampler;
 import io.sfumato.models.diffusion.SchedulerConfig;
 import io.sfumato.models.diffusion.Steps;
-import io.sfumato.models.train.BatchLoader;
+import io.sfumato.models.train.Batches;
 import io.sfumato.models.train.DiffusionTrainer;
 import io.sfumato.models.train.Interrupts;
 import io.sfumato.models.train.LearningRate;
@@ -72,7 +72,7 @@ public final class TrainDdpm implements Callable<Integer> {
       TrainingRun run = bench.run();
       UNet2DConfig config = config(bench.images());
       run.stateToResume(bench.settings(config.toMap()));
-      BatchLoader loader = bench.loader(4);
+      Batches loader = bench.loader(4);
       UNet2D model = new UNet2D(Weights.init(bench.rng("weights")).on(bench.device()), config);
       bench.describe(model.parameterCount());
       try (DiffusionTrainer trainer =
@@ -101,7 +101,7 @@ public final class TrainDdpm implements Callable<Integer> {
         .build();
   }
 
-  private boolean sample(Workbench bench, DiffusionTrainer trainer, BatchLoader loader) {
+  private boolean sample(Workbench bench, DiffusionTrainer trainer, Batches loader) {
     Sampler drawn = sampler();
     return drawing.sample(bench, trainer, loader, p -> draw(drawn, drawing.steps(), p));
   }

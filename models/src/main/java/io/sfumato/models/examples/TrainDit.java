@@ -11,7 +11,7 @@ import io.sfumato.models.diffusion.SchedulerConfig;
 import io.sfumato.models.diffusion.Steps;
 import io.sfumato.models.dit.Dit;
 import io.sfumato.models.dit.DitConfig;
-import io.sfumato.models.train.BatchLoader;
+import io.sfumato.models.train.Batches;
 import io.sfumato.models.train.DiffusionTrainer;
 import io.sfumato.models.train.Interrupts;
 import io.sfumato.models.train.LearningRate;
@@ -82,7 +82,7 @@ public final class TrainDit implements Callable<Integer> {
     SchedulerConfig scheduler = scheduler();
     try (Workbench bench = options.open()) {
       TrainingRun run = bench.run();
-      BatchLoader loader = bench.loader(size.patch());
+      Batches loader = bench.loader(size.patch());
       DitConfig config = size.config(loader, bench.images(), learnVariance);
       String what = config.toMap() + ", prediction " + prediction;
       run.stateToResume(bench.settings(what));

@@ -11,7 +11,7 @@ import io.sfumato.models.diffusion.Network;
 import io.sfumato.models.diffusion.SchedulerConfig;
 import io.sfumato.models.dit.Dit;
 import io.sfumato.models.dit.DitConfig;
-import io.sfumato.models.train.BatchLoader;
+import io.sfumato.models.train.Batches;
 import io.sfumato.models.train.DiffusionTrainer;
 import io.sfumato.models.train.Interrupts;
 import io.sfumato.models.train.LearningRate;
@@ -89,7 +89,7 @@ public final class TrainFlowMatching implements Callable<Integer> {
     SchedulerConfig scheduler = scheduler(way);
     try (Workbench bench = options.open()) {
       TrainingRun run = bench.run();
-      BatchLoader loader = bench.loader(size.patch());
+      Batches loader = bench.loader(size.patch());
       DitConfig config = size.config(loader, bench.images(), false);
       String what = config.toMap() + ", path " + path;
       run.stateToResume(bench.settings(what));

@@ -7,7 +7,7 @@ import static io.sfumato.models.examples.Program.say;
 import io.sfumato.models.gan.Gan;
 import io.sfumato.models.gan.GanConfig;
 import io.sfumato.models.gan.GanLoss;
-import io.sfumato.models.train.BatchLoader;
+import io.sfumato.models.train.Batches;
 import io.sfumato.models.train.GanTrainer;
 import io.sfumato.models.train.Interrupts;
 import io.sfumato.models.train.LearningRate;
@@ -91,7 +91,7 @@ public final class TrainGan implements Callable<Integer> {
     GanTrainer.Options how =
         GanTrainer.Options.of(GanLoss.parse(loss)).r1(r1, R1_INTERVAL).emaDecay(EMA_DECAY);
     try (Workbench bench = options.open()) {
-      BatchLoader loader = bench.loader(architecture.equals("dcgan") ? 4 : 1);
+      Batches loader = bench.loader(architecture.equals("dcgan") ? 4 : 1);
       GanConfig config = config(bench, loader);
       Map<String, Object> settings = new TreeMap<>(config.toMap());
       settings.put("training", how);
@@ -113,7 +113,7 @@ public final class TrainGan implements Callable<Integer> {
     }
   }
 
-  private GanConfig config(Workbench bench, BatchLoader loader) {
+  private GanConfig config(Workbench bench, Batches loader) {
     GanConfig.Builder builder =
         architecture.equals("dcgan")
             ? GanConfig.builder().dcgan(List.of(64, 32), List.of(32, 64))

@@ -18,7 +18,7 @@ import io.sfumato.models.pipeline.Trainable;
 import io.sfumato.models.text.WordEncoder;
 import io.sfumato.models.text.WordEncoderConfig;
 import io.sfumato.models.train.AutoencoderTrainer;
-import io.sfumato.models.train.BatchLoader;
+import io.sfumato.models.train.Batches;
 import io.sfumato.models.train.DiffusionTrainer;
 import io.sfumato.models.train.Interrupts;
 import io.sfumato.models.train.LearningRate;
@@ -111,7 +111,7 @@ public final class TrainLatentDiffusion implements Callable<Integer> {
         options.open(
             world ->
                 world.plain(true).resolution(32).labels(ShapesWorld.Labels.COLOUR_AND_SHAPE))) {
-      BatchLoader loader = bench.loader(2 * FACTOR);
+      Batches loader = bench.loader(2 * FACTOR);
       AutoencoderKL vae = firstStage(bench, loader);
       if (vae == null) {
         return Interrupts.EXIT_CODE;
@@ -131,7 +131,7 @@ public final class TrainLatentDiffusion implements Callable<Integer> {
   // ---- the autoencoder
 
   /** The trained autoencoder, with the scale of its latents; null if a signal ended it. */
-  private @Nullable AutoencoderKL firstStage(Workbench bench, BatchLoader loader) {
+  private @Nullable AutoencoderKL firstStage(Workbench bench, Batches loader) {
     AutoencoderKLConfig config =
         AutoencoderKLConfig.builder()
             .imageChannels(bench.images().channels())
@@ -174,7 +174,7 @@ public final class TrainLatentDiffusion implements Callable<Integer> {
 
   // ---- the diffusion model
 
-  private static LatentDiffusion pipeline(Workbench bench, BatchLoader loader, AutoencoderKL vae) {
+  private static LatentDiffusion pipeline(Workbench bench, Batches loader, AutoencoderKL vae) {
     ImageDataset images = bench.images();
     UNet2DConditionConfig config =
         UNet2DConditionConfig.of(
@@ -215,7 +215,7 @@ public final class TrainLatentDiffusion implements Callable<Integer> {
         scheduler);
   }
 
-  private boolean secondStage(Workbench bench, BatchLoader loader, LatentDiffusion pipeline) {
+  private boolean secondStage(Workbench bench, Batches loader, LatentDiffusion pipeline) {
     List<String> names = bench.images().classNames();
     TrainingRun run = bench.lastStage(1 - firstShare);
     bench.describe(pipeline.backbone().module().parameterCount());

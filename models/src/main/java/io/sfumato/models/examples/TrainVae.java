@@ -5,7 +5,7 @@ import static io.sfumato.models.examples.Program.require;
 import static io.sfumato.models.examples.Program.say;
 
 import io.sfumato.models.data.ImageGrid;
-import io.sfumato.models.train.BatchLoader;
+import io.sfumato.models.train.Batches;
 import io.sfumato.models.train.Interrupts;
 import io.sfumato.models.train.LearningRate;
 import io.sfumato.models.train.SampleSheet;
@@ -90,7 +90,7 @@ public final class TrainVae implements Callable<Integer> {
         likelihood.equals("bernoulli") || likelihood.equals("gaussian"),
         "--likelihood must be bernoulli or gaussian; got " + likelihood);
     try (Workbench bench = options.open()) {
-      BatchLoader loader = bench.loader(architecture.equals("conv") ? 4 : 1);
+      Batches loader = bench.loader(architecture.equals("conv") ? 4 : 1);
       VaeConfig config = config(bench, loader);
       TrainingRun run = bench.run();
       run.stateToResume(bench.settings(config.toMap()));
@@ -111,7 +111,7 @@ public final class TrainVae implements Callable<Integer> {
     }
   }
 
-  private VaeConfig config(Workbench bench, BatchLoader loader) {
+  private VaeConfig config(Workbench bench, Batches loader) {
     VaeConfig.Builder builder =
         architecture.equals("conv")
             ? VaeConfig.builder().conv(List.of(32, 64), 256)
@@ -145,9 +145,9 @@ public final class TrainVae implements Callable<Integer> {
   }
 
   /** Pictures above what z keeps of them, and how probable the model finds them. */
-  private static void evaluate(Workbench bench, Vae vae, BatchLoader loader) {
+  private static void evaluate(Workbench bench, Vae vae, Batches loader) {
     try (Scope scope = Scope.open()) {
-      BatchLoader.Batch batch = loader.batch(0);
+      Batches.Batch batch = loader.batch(0);
       int n = Math.min(10, batch.images().dim(0));
       Tensor all = batch.labels();
       Tensor y = vae.config().numClasses() == null ? null : all.slice(0, 0, n);

@@ -4,7 +4,7 @@ package io.sfumato.models.examples;
 import static io.sfumato.models.examples.Program.say;
 
 import io.sfumato.models.data.ImageGrid;
-import io.sfumato.models.train.BatchLoader;
+import io.sfumato.models.train.Batches;
 import io.sfumato.models.train.CodePriorTrainer;
 import io.sfumato.models.train.Interrupts;
 import io.sfumato.models.train.LearningRate;
@@ -93,7 +93,7 @@ public final class TrainVqVae implements Callable<Integer> {
     try (Workbench bench = options.open()) {
       VqVaeConfig config =
           VqVaeConfig.of(bench.images().channels()).widths(64, 32).codebook(128, 32);
-      BatchLoader loader = bench.loader(config.factor());
+      Batches loader = bench.loader(config.factor());
       VqVae codes = new VqVae(Weights.init(bench.rng("vqvae")).on(bench.device()), config);
       bench.describe(codes.parameterCount());
       try (VqVaeTrainer trainer = new VqVaeTrainer(codes, loader, bench.rng("codes"))) {
@@ -108,7 +108,7 @@ public final class TrainVqVae implements Callable<Integer> {
   }
 
   private int prior(
-      Workbench bench, VqVae codes, long steps, BatchLoader loader, CodeSampler.Options sampling) {
+      Workbench bench, VqVae codes, long steps, Batches loader, CodeSampler.Options sampling) {
     int factor = codes.config().factor();
     CodePriorConfig config =
         new CodePriorConfig(
@@ -148,7 +148,7 @@ public final class TrainVqVae implements Callable<Integer> {
   }
 
   /** Writes pictures above their reconstructions, and says how many codes they use. */
-  private static void describeCodes(Workbench bench, VqVae codes, BatchLoader loader) {
+  private static void describeCodes(Workbench bench, VqVae codes, Batches loader) {
     int height = bench.images().height();
     int width = bench.images().width();
     try (Scope scope = Scope.open()) {

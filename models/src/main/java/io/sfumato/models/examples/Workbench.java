@@ -5,6 +5,7 @@ import static io.sfumato.models.examples.Program.say;
 
 import io.sfumato.models.data.ImageDataset;
 import io.sfumato.models.train.BatchLoader;
+import io.sfumato.models.train.Batches;
 import io.sfumato.models.train.Checkpoint;
 import io.sfumato.models.train.Interrupts;
 import io.sfumato.models.train.LearningRate;
@@ -72,12 +73,12 @@ final class Workbench implements AutoCloseable {
   }
 
   /** Shuffled batches of pictures, padded to multiples of {@code unit}. */
-  BatchLoader loader(int unit) {
+  Batches loader(int unit) {
     return new BatchLoader(images, options.batch(), unit, rng("data"), device);
   }
 
   /** Shuffled batches of some of the pictures. */
-  BatchLoader loader(ImageDataset some, int unit) {
+  Batches loader(ImageDataset some, int unit) {
     return new BatchLoader(some, options.batch(), unit, rng("data"), device);
   }
 

@@ -28,7 +28,7 @@ public final class AdapterTrainer implements Trainee {
 
   private final AdapterSet adapter;
   private final Denoiser denoiser;
-  private final BatchLoader loader;
+  private final Batches loader;
   private final AdamW optimizer;
   private final Rng rng;
   private final @Nullable Double groupRate;
@@ -42,7 +42,7 @@ public final class AdapterTrainer implements Trainee {
    * @param loader the batches
    * @param rng the source of timesteps, noise and dropout
    */
-  public AdapterTrainer(AdapterSet adapter, Denoiser denoiser, BatchLoader loader, Rng rng) {
+  public AdapterTrainer(AdapterSet adapter, Denoiser denoiser, Batches loader, Rng rng) {
     this.adapter = adapter;
     this.denoiser = denoiser;
     this.loader = loader;
@@ -59,12 +59,7 @@ public final class AdapterTrainer implements Trainee {
    *     all rates change alike
    */
   public AdapterTrainer(
-      AdapterSet adapter,
-      Denoiser denoiser,
-      BatchLoader loader,
-      Rng rng,
-      LoraPlus plus,
-      double rate) {
+      AdapterSet adapter, Denoiser denoiser, Batches loader, Rng rng, LoraPlus plus, double rate) {
     this.adapter = adapter;
     this.denoiser = denoiser;
     this.loader = loader;
@@ -82,7 +77,7 @@ public final class AdapterTrainer implements Trainee {
   public double step(double learningRate) {
     Rng draw = rng.step(step);
     try (Scope scope = Scope.open()) {
-      BatchLoader.Batch batch = loader.batch(step);
+      Batches.Batch batch = loader.batch(step);
       Tensor labels = batch.labels().to(batch.images().device());
       var result =
           Autograd.valueAndGrad(

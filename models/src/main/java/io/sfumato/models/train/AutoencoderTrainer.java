@@ -45,7 +45,7 @@ public final class AutoencoderTrainer implements Trainee {
   private final Consumer<Path> save;
   private final AutoencoderLoss loss;
   private final @Nullable PatchDiscriminator discriminator;
-  private final BatchLoader loader;
+  private final Batches loader;
   private final Adam optimizer;
   private final @Nullable Adam discriminatorOptimizer;
   private final Rng rng;
@@ -68,7 +68,7 @@ public final class AutoencoderTrainer implements Trainee {
       double klWeight,
       @Nullable PerceptualLoss perceptual,
       @Nullable PatchDiscriminator discriminator,
-      BatchLoader loader,
+      Batches loader,
       Rng rng) {
     this(
         model,
@@ -101,7 +101,7 @@ public final class AutoencoderTrainer implements Trainee {
       AutoencoderLoss.Options options,
       @Nullable PerceptualLoss perceptual,
       @Nullable PatchDiscriminator discriminator,
-      BatchLoader loader,
+      Batches loader,
       Rng rng) {
     this(
         model,
@@ -126,7 +126,7 @@ public final class AutoencoderTrainer implements Trainee {
       AutoencoderLoss.Options options,
       @Nullable PerceptualLoss perceptual,
       @Nullable PatchDiscriminator discriminator,
-      BatchLoader loader,
+      Batches loader,
       Rng rng) {
     this.model = model;
     this.forward = forward;
@@ -200,8 +200,7 @@ public final class AutoencoderTrainer implements Trainee {
    * @param batches how many
    * @param rng the source of noise
    */
-  public static double scalingFactor(
-      AutoencoderKL model, BatchLoader loader, int batches, Rng rng) {
+  public static double scalingFactor(AutoencoderKL model, Batches loader, int batches, Rng rng) {
     double sum = 0;
     double squares = 0;
     long count = 0;

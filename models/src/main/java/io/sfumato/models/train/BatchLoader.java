@@ -15,15 +15,7 @@ import io.sfumato.tensor.ops.Num;
  * a run can go on anywhere. Each epoch is a new permutation; an incomplete batch at its end is
  * filled from the next one.
  */
-public final class BatchLoader {
-  /**
-   * One batch.
-   *
-   * @param images [B, C, H, W] F32 in [-1, 1], on the loader's device
-   * @param labels [B] I64, on the CPU
-   */
-  public record Batch(Tensor images, Tensor labels) {}
-
+public final class BatchLoader implements Batches {
   private final ImageDataset data;
   private final int batch;
   private final int unit;
@@ -61,22 +53,24 @@ public final class BatchLoader {
     this.device = device;
   }
 
-  /** Where batches go. */
+  @Override
   public Device device() {
     return device;
   }
 
-  /** The height of a batch, padding included. */
+  /** {@return the height of a batch, padding included} */
+  @Override
   public int height() {
     return (data.height() + unit - 1) / unit * unit;
   }
 
-  /** The width of a batch, padding included. */
+  /** {@return the width of a batch, padding included} */
+  @Override
   public int width() {
     return (data.width() + unit - 1) / unit * unit;
   }
 
-  /** Batch number {@code step}, in the current scope. */
+  @Override
   public Batch batch(long step) {
     byte[] pixels = new byte[batch * data.channels() * height() * width()];
     byte[] image = new byte[data.bytesPerImage()];

@@ -20,7 +20,7 @@ public final class CodePriorTrainer implements Trainee {
 
   private final CodePrior prior;
   private final VqVae codes;
-  private final BatchLoader loader;
+  private final Batches loader;
   private final AdamW optimizer;
   private final Rng rng;
   private long step;
@@ -34,7 +34,7 @@ public final class CodePriorTrainer implements Trainee {
    * @param rng the source of dropout
    * @throws IllegalArgumentException if the two models do not fit, or not the pictures
    */
-  public CodePriorTrainer(CodePrior prior, VqVae codes, BatchLoader loader, Rng rng) {
+  public CodePriorTrainer(CodePrior prior, VqVae codes, Batches loader, Rng rng) {
     int factor = codes.config().factor();
     if (prior.config().codes() != codes.config().codes()
         || prior.config().height() * factor != loader.height()
@@ -75,7 +75,7 @@ public final class CodePriorTrainer implements Trainee {
   public double step(double learningRate) {
     Rng draw = rng.step(step);
     try (Scope scope = Scope.open()) {
-      BatchLoader.Batch batch = loader.batch(step);
+      Batches.Batch batch = loader.batch(step);
       Tensor labels =
           LabelDropout.apply(batch.labels(), prior.noClass(), draw.fork("labels"))
               .to(batch.images().device());

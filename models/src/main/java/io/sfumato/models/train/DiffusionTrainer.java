@@ -35,7 +35,7 @@ public final class DiffusionTrainer implements Trainee {
   private final Module model;
   private final SchedulerConfig scheduler;
   private final Denoiser denoiser;
-  private final BatchLoader loader;
+  private final Batches loader;
   private final AdamW optimizer;
   private final Ema ema;
   private final Rng rng;
@@ -51,8 +51,7 @@ public final class DiffusionTrainer implements Trainee {
    * @param loader the batches
    * @param rng the source of timesteps, noise and dropout
    */
-  public DiffusionTrainer(
-      TrainedModel model, SchedulerConfig scheduler, BatchLoader loader, Rng rng) {
+  public DiffusionTrainer(TrainedModel model, SchedulerConfig scheduler, Batches loader, Rng rng) {
     this(model, scheduler, LossOptions.PLAIN, loader, rng);
   }
 
@@ -66,11 +65,7 @@ public final class DiffusionTrainer implements Trainee {
    * @param rng the source of timesteps, noise and dropout
    */
   public DiffusionTrainer(
-      TrainedModel model,
-      SchedulerConfig scheduler,
-      LossOptions loss,
-      BatchLoader loader,
-      Rng rng) {
+      TrainedModel model, SchedulerConfig scheduler, LossOptions loss, Batches loader, Rng rng) {
     this(model, scheduler, loss, loader, rng, null);
   }
 
@@ -88,7 +83,7 @@ public final class DiffusionTrainer implements Trainee {
       TrainedModel model,
       SchedulerConfig scheduler,
       LossOptions loss,
-      BatchLoader loader,
+      Batches loader,
       Rng rng,
       @Nullable FirstStage firstStage) {
     this.firstStage = firstStage;
@@ -104,7 +99,7 @@ public final class DiffusionTrainer implements Trainee {
   }
 
   /** A trainer of a U-Net, at step 0. */
-  public DiffusionTrainer(UNet2D model, SchedulerConfig scheduler, BatchLoader loader, Rng rng) {
+  public DiffusionTrainer(UNet2D model, SchedulerConfig scheduler, Batches loader, Rng rng) {
     this(TrainedModel.of(model), scheduler, loader, rng);
   }
 
@@ -128,7 +123,7 @@ public final class DiffusionTrainer implements Trainee {
     Rng draw = rng.step(step);
     Scope scope = Scope.open();
     try {
-      BatchLoader.Batch batch = loader.batch(step);
+      Batches.Batch batch = loader.batch(step);
       Tensor labels =
           LabelDropout.apply(batch.labels(), noClass, draw.fork("labels"))
               .to(batch.images().device());

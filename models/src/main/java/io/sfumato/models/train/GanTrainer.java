@@ -31,7 +31,7 @@ public final class GanTrainer implements Trainee {
 
   private final Gan gan;
   private final Options options;
-  private final BatchLoader loader;
+  private final Batches loader;
   private final Adam discriminatorOptimizer;
   private final Adam generatorOptimizer;
   private final Ema ema;
@@ -178,7 +178,7 @@ public final class GanTrainer implements Trainee {
    * @throws IllegalArgumentException if a penalty of each picture's gradient meets a discriminator
    *     that normalises over the batch
    */
-  public GanTrainer(Gan gan, Options options, BatchLoader loader, Rng rng) {
+  public GanTrainer(Gan gan, Options options, Batches loader, Rng rng) {
     boolean batchNorm = gan.config().discriminatorNorm().equals("batch");
     if (batchNorm && (options.gradientPenalty > 0 || options.r1 > 0)) {
       throw new IllegalArgumentException(
@@ -219,7 +219,7 @@ public final class GanTrainer implements Trainee {
       Tensor labels = null;
       int batch = 0;
       for (int i = 0; i < options.discriminatorSteps; i++) {
-        BatchLoader.Batch real = loader.batch(step * options.discriminatorSteps + i);
+        Batches.Batch real = loader.batch(step * options.discriminatorSteps + i);
         labels = labels(real);
         batch = real.images().dim(0);
         Rng own = draw.fork("discriminator").step(i);
@@ -238,7 +238,7 @@ public final class GanTrainer implements Trainee {
     return draw.fork("noise").normal(batch, gan.config().latentDim()).to(loader.device());
   }
 
-  private @Nullable Tensor labels(BatchLoader.Batch batch) {
+  private @Nullable Tensor labels(Batches.Batch batch) {
     return gan.config().numClasses() == null ? null : batch.labels().to(loader.device());
   }
 
@@ -355,7 +355,7 @@ public final class GanTrainer implements Trainee {
       int index = i;
       Scope.run(
           () -> {
-            BatchLoader.Batch batch = loader.batch(index);
+            Batches.Batch batch = loader.batch(index);
             Tensor z = noise(draw.step(index), batch.images().dim(0));
             Module.training(() -> gan.generator().call(z, labels(batch)));
           });

@@ -14,7 +14,7 @@ import org.jspecify.annotations.Nullable;
 /** Trains a {@link Vae} by Adam on minus the lower bound, in nats per picture. */
 public final class VaeTrainer implements Trainee {
   private final Vae model;
-  private final BatchLoader loader;
+  private final Batches loader;
   private final Adam optimizer;
   private final Rng rng;
   private long step;
@@ -26,7 +26,7 @@ public final class VaeTrainer implements Trainee {
    * @param loader the batches
    * @param rng the source of noise
    */
-  public VaeTrainer(Vae model, BatchLoader loader, Rng rng) {
+  public VaeTrainer(Vae model, Batches loader, Rng rng) {
     this.model = model;
     this.loader = loader;
     this.optimizer = new Adam(model.parameters(), Adam.options());
@@ -53,7 +53,7 @@ public final class VaeTrainer implements Trainee {
   public double step(double learningRate) {
     Scope scope = Scope.open();
     try {
-      BatchLoader.Batch batch = loader.batch(step);
+      Batches.Batch batch = loader.batch(step);
       Tensor x = toUnit(batch.images());
       Tensor labels = labels(batch);
       Tensor noise = rng.step(step).normal(x.dim(0), model.config().latentDim()).to(x.device());
@@ -71,7 +71,7 @@ public final class VaeTrainer implements Trainee {
     }
   }
 
-  private @Nullable Tensor labels(BatchLoader.Batch batch) {
+  private @Nullable Tensor labels(Batches.Batch batch) {
     return model.config().numClasses() == null ? null : batch.labels();
   }
 

@@ -18,7 +18,7 @@ import java.nio.file.Path;
  */
 public final class VqVaeTrainer implements Trainee {
   private final VqVae model;
-  private final BatchLoader loader;
+  private final Batches loader;
   private final Adam optimizer;
   private final Rng rng;
   private final double variance;
@@ -34,7 +34,7 @@ public final class VqVaeTrainer implements Trainee {
    * @param rng draws the vectors that unused codes are set to
    * @throws IllegalArgumentException if all pixels of the first batch are equal
    */
-  public VqVaeTrainer(VqVae model, BatchLoader loader, Rng rng) {
+  public VqVaeTrainer(VqVae model, Batches loader, Rng rng) {
     this.model = model;
     this.loader = loader;
     this.optimizer = new Adam(model.parameters(), Adam.options());

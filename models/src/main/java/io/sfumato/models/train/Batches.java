@@ -1,0 +1,43 @@
+// SPDX-License-Identifier: Apache-2.0
+package io.sfumato.models.train;
+
+import io.sfumato.tensor.Device;
+import io.sfumato.tensor.Tensor;
+
+/**
+ * What a trainer learns from: batches by number. Batch {@code i} is a pure function of the data,
+ * the options, the seed and {@code i}: equal bits for any number of threads, whether it was made
+ * ahead or not, and whichever step a run goes on from.
+ *
+ * <p>One thread asks for batches. Whoever makes an object closes it; trainers do not.
+ */
+public interface Batches extends AutoCloseable {
+  /**
+   * One batch.
+   *
+   * @param images [B, C, H, W] F32 in [-1, 1], on the device of the batches
+   * @param labels [B] I64, on the CPU
+   */
+  record Batch(Tensor images, Tensor labels) {}
+
+  /**
+   * One batch, in the current scope.
+   *
+   * @param number which one, from 0 on
+   * @throws io.sfumato.models.data.DatasetException if a picture of it cannot be used
+   */
+  Batch batch(long number);
+
+  /** Where batches go. */
+  Device device();
+
+  /** The height of a batch; where heights differ, that of a square picture. */
+  int height();
+
+  /** The width of a batch; where widths differ, that of a square picture. */
+  int width();
+
+  /** Ends what works ahead, and frees its memory. */
+  @Override
+  default void close() {}
+}
