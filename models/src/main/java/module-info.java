@@ -16,6 +16,7 @@ module io.sfumato.models {
   requires static transitive org.jspecify;
 
   exports io.sfumato.models.adapter;
+  exports io.sfumato.models.cli;
   exports io.sfumato.models.data;
   exports io.sfumato.models.eval;
   exports io.sfumato.models.examples;
@@ -31,6 +32,13 @@ module io.sfumato.models {
   exports io.sfumato.models.diffusion;
   exports io.sfumato.models.dit;
 
+  opens io.sfumato.models.cli to
+      info.picocli;
   opens io.sfumato.models.examples to
       info.picocli;
+
+  uses io.sfumato.models.cli.ProgramProvider;
+
+  provides io.sfumato.models.cli.ProgramProvider with
+      io.sfumato.models.examples.ExamplePrograms;
 }

@@ -89,8 +89,18 @@ final class ArchitectureTest {
   static final ArchRule onlyProgramsPrint =
       noClasses()
           .that()
-          .resideOutsideOfPackages("io.sfumato.models.examples..", BENCHMARKS)
+          .resideOutsideOfPackages(
+              "io.sfumato.models.cli..", "io.sfumato.models.examples..", BENCHMARKS)
           .should(ACCESS_STANDARD_STREAMS);
+
+  @ArchTest
+  static final ArchRule theCommandLineFindsTheExamplesByTheirService =
+      noClasses()
+          .that()
+          .resideInAPackage("io.sfumato.models.cli..")
+          .should()
+          .dependOnClassesThat()
+          .resideInAPackage("io.sfumato.models.examples..");
 
   private static ArchRule module(String from, String... unknown) {
     return noClasses()

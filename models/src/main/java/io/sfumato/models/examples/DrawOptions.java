@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 package io.sfumato.models.examples;
 
-import static io.sfumato.models.examples.Program.require;
-import static io.sfumato.models.examples.Program.say;
+import static io.sfumato.models.cli.Program.require;
+import static io.sfumato.models.cli.Program.say;
 
 import io.sfumato.models.data.ImageFiles;
 import io.sfumato.models.diffusion.Listener;

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 package io.sfumato.models.examples;
 
-import static io.sfumato.models.examples.Program.require;
+import static io.sfumato.models.cli.Program.require;
 
 import io.sfumato.models.data.Datasets;
 import io.sfumato.models.data.ImageDataset;

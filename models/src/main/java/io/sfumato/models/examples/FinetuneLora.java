@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 package io.sfumato.models.examples;
 
-import static io.sfumato.models.examples.Program.require;
-import static io.sfumato.models.examples.Program.say;
+import static io.sfumato.models.cli.Program.require;
+import static io.sfumato.models.cli.Program.say;
 
 import io.sfumato.models.adapter.AdapterKind;
 import io.sfumato.models.adapter.AdapterSet;
@@ -11,6 +11,7 @@ import io.sfumato.models.adapter.Lokr;
 import io.sfumato.models.adapter.Lora;
 import io.sfumato.models.adapter.LoraPlus;
 import io.sfumato.models.adapter.Targets;
+import io.sfumato.models.cli.Program;
 import io.sfumato.models.data.ClassSubset;
 import io.sfumato.models.diffusion.Sampler;
 import io.sfumato.models.train.AdapterTrainer;

@@ -1,8 +1,9 @@
 // SPDX-License-Identifier: Apache-2.0
 package io.sfumato.models.examples;
 
-import static io.sfumato.models.examples.Program.require;
+import static io.sfumato.models.cli.Program.require;
 
+import io.sfumato.models.cli.Program;
 import io.sfumato.tensor.DType;
 import io.sfumato.tensor.Tensor;
 import io.sfumato.tensor.ops.Num;

@@ -1,10 +1,11 @@
 // SPDX-License-Identifier: Apache-2.0
 package io.sfumato.models.examples;
 
-import static io.sfumato.models.examples.Program.require;
-import static io.sfumato.models.examples.Program.say;
+import static io.sfumato.models.cli.Program.require;
+import static io.sfumato.models.cli.Program.say;
 
 import com.fasterxml.jackson.databind.JsonNode;
+import io.sfumato.models.cli.Program;
 import io.sfumato.models.data.ImageGrid;
 import io.sfumato.models.gan.Gan;
 import io.sfumato.models.nn.ModelConfig;

@@ -1,9 +1,10 @@
 // SPDX-License-Identifier: Apache-2.0
 package io.sfumato.models.examples;
 
-import static io.sfumato.models.examples.Program.require;
-import static io.sfumato.models.examples.Program.say;
+import static io.sfumato.models.cli.Program.require;
+import static io.sfumato.models.cli.Program.say;
 
+import io.sfumato.models.cli.Program;
 import io.sfumato.models.data.ImageDataset;
 import io.sfumato.models.gan.GanLoss;
 import io.sfumato.models.train.AutoencoderTrainer;

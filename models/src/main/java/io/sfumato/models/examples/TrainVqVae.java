@@ -1,8 +1,9 @@
 // SPDX-License-Identifier: Apache-2.0
 package io.sfumato.models.examples;
 
-import static io.sfumato.models.examples.Program.say;
+import static io.sfumato.models.cli.Program.say;
 
+import io.sfumato.models.cli.Program;
 import io.sfumato.models.data.ImageGrid;
 import io.sfumato.models.train.Batches;
 import io.sfumato.models.train.CodePriorTrainer;

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-package io.sfumato.models.examples;
+package io.sfumato.models.cli;
 
 import java.io.IOException;
 import java.io.UncheckedIOException;

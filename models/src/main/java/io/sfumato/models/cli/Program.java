@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-package io.sfumato.models.examples;
+package io.sfumato.models.cli;
 
 import io.sfumato.models.data.DatasetException;
 import io.sfumato.tensor.DType;
@@ -11,14 +11,20 @@ import java.util.concurrent.Callable;
 import picocli.CommandLine;
 
 /**
- * Runs an example from its command line. Exit codes: 0 when done, 1 after a failure, 2 after wrong
+ * Runs a program from its command line. Exit codes: 0 when done, 1 after a failure, 2 after wrong
  * options or input, 130 when interrupted; every failure is one line that says what and where.
  */
-final class Program {
+public final class Program {
   private Program() {}
 
-  /** Runs a command that picocli can read, and returns its exit code. */
-  static int run(Callable<Integer> program, String... args) {
+  /**
+   * Runs a program.
+   *
+   * @param program a class with picocli's {@code @Command}
+   * @param args its command line
+   * @return the exit code
+   */
+  public static int run(Callable<Integer> program, String... args) {
     return run(new CommandLine(program), args);
   }
 
@@ -59,17 +65,24 @@ final class Program {
         || e instanceof UncheckedIOException;
   }
 
-  /** Prints a line. */
-  static void say(String format, Object... arguments) {
+  /**
+   * Prints a line.
+   *
+   * @param format as in {@link String#format}
+   * @param arguments what it is filled with
+   */
+  public static void say(String format, Object... arguments) {
     System.out.printf(format + "%n", arguments);
   }
 
   /**
    * Checks an option.
    *
+   * @param ok whether it is right
+   * @param message names the option, and what came
    * @throws IllegalArgumentException with {@code message} if {@code ok} is false
    */
-  static void require(boolean ok, String message) {
+  public static void require(boolean ok, String message) {
     if (!ok) {
       throw new IllegalArgumentException(message);
     }
@@ -78,9 +91,10 @@ final class Program {
   /**
    * The type that {@code --dtype} names.
    *
+   * @param name f32, f16 or bf16
    * @throws IllegalArgumentException if it names none
    */
-  static DType floatingType(String name) {
+  public static DType floatingType(String name) {
     return switch (name) {
       case "f32" -> DType.F32;
       case "f16" -> DType.F16;

@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
-package io.sfumato.models.examples;
+package io.sfumato.models.cli;
 
-import static io.sfumato.models.examples.Program.require;
-import static io.sfumato.models.examples.Program.say;
+import static io.sfumato.models.cli.Program.require;
+import static io.sfumato.models.cli.Program.say;
 
 import io.sfumato.models.pipeline.LatentDiffusion;
 import io.sfumato.models.pipeline.SingleFile;
