@@ -33,11 +33,16 @@ final class ResidentSet {
     return Math.max(0, megabytes(status(), "VmHWM") - baseline);
   }
 
+  /** Mebibytes that are resident. */
+  static double now() {
+    return megabytes(status(), "VmRSS");
+  }
+
   private static String status() {
     try {
       return Files.readString(STATUS);
     } catch (IOException e) {
-      throw new Programs.Refusal("--memory needs Linux: " + STATUS + " cannot be read");
+      throw new Programs.Refusal("memory is measured on Linux only: " + STATUS + " cannot be read");
     }
   }
 
@@ -45,7 +50,8 @@ final class ResidentSet {
   static double megabytes(String status, String key) {
     Matcher m = Pattern.compile("^" + key + ":\\s+(\\d+) kB$", Pattern.MULTILINE).matcher(status);
     if (!m.find()) {
-      throw new Programs.Refusal("--memory needs Linux: there is no " + key + " in " + STATUS);
+      throw new Programs.Refusal(
+          "memory is measured on Linux only: there is no " + key + " in " + STATUS);
     }
     return Long.parseLong(m.group(1)) / 1024.0;
   }
