@@ -127,6 +127,7 @@ public final class TrainingRun {
   private final Path folder;
   private final Options options;
   private final Interrupts interrupts;
+  private RunListener listener = RunListener.NONE;
   private @Nullable Path found; // the checkpoint to resume, once its files were checked
 
   /**
@@ -142,6 +143,17 @@ public final class TrainingRun {
     this.options = options;
     this.interrupts = interrupts;
     prepare();
+  }
+
+  /**
+   * Tells somebody how far the run is.
+   *
+   * @param told instead of the one before
+   * @return this run
+   */
+  public TrainingRun listener(RunListener told) {
+    listener = told;
+    return this;
   }
 
   /** The folder of the checkpoint. */
@@ -189,6 +201,7 @@ public final class TrainingRun {
       } else {
         trainee.restore(checkpointToRead(), from.step());
       }
+      listener.started(folder);
       train(trainee, rate, settings, classNames, from == null ? 0 : from.seconds());
     }
     return !interrupts.requested();
@@ -204,6 +217,7 @@ public final class TrainingRun {
       loop(trainee, rate, settings, classNames, before);
       LossPlot.write(
           folder.resolve("loss.png"), LossCsv.read(folder.resolve("loss.csv")), LossPlot.options());
+      listener.ended(folder);
     } catch (TensorFileException | UncheckedIOException e) {
       throw new IllegalStateException(e.getMessage(), e); // a full disk is no wrong input
     }
@@ -264,6 +278,7 @@ public final class TrainingRun {
   private void save(Trainee trainee, Checkpoint.State state) {
     Checkpoint.save(checkpoint(), options.keep, state, trainee::save);
     found = null;
+    listener.saved(folder, state.step());
   }
 
   private Path checkpointToRead() {
