@@ -36,17 +36,13 @@ final class CoverageTest {
   private static final List<DType> TYPES = List.of(DType.F32, DType.BF16, DType.F16, DType.F64);
 
   /**
-   * What the CPU computes: the gradient of a product of all elements, which is rare, and the
-   * gradient of attention in 16 bits where its case has logarithms of 16 bits, which forward never
-   * gives.
+   * What the CPU computes: the gradient of attention in 16 bits where its case has logarithms of 16
+   * bits, which forward never gives.
    */
   private static final Set<String> ON_THE_CPU =
       Set.of(
           "attention_backward bf16: [Backward needs logarithms in f32]",
-          "attention_backward f16: [Backward needs logarithms in f32]",
-          "prod_backward bf16: [none is registered]",
-          "prod_backward f16: [none is registered]",
-          "prod_backward f32: [none is registered]");
+          "attention_backward f16: [Backward needs logarithms in f32]");
 
   private static final class Count {
     int taken;

@@ -20,6 +20,8 @@ import io.sfumato.tensor.ops.LogSoftmaxBackward;
 import io.sfumato.tensor.ops.LogSumExp;
 import io.sfumato.tensor.ops.Mse;
 import io.sfumato.tensor.ops.MseBackward;
+import io.sfumato.tensor.ops.Num;
+import io.sfumato.tensor.ops.ProdBackward;
 import io.sfumato.tensor.ops.Reduce;
 import io.sfumato.tensor.ops.Reduction;
 import io.sfumato.tensor.ops.Softmax;
@@ -225,6 +227,22 @@ class ReduceKernelsTest {
           check(F32, full, logits, classes, weights);
           check(F32, new CrossEntropyBackward(full), logits, classes, g, weights);
         }
+      }
+    }
+  }
+
+  @ParameterizedTest(name = "{0}")
+  @MethodSource("reductions")
+  void gradientsOfProducts(String name, int[] shape, List<Integer> axes, int[] order)
+      throws Throwable {
+    try (Scope scope = Scope.open()) {
+      for (DType dtype : new DType[] {DType.F32, DType.BF16}) {
+        Tensor near = normal(DType.F32, 25, shape).mul(0.01).add(1);
+        Tensor zeros = Num.clamp(integers(DType.F32, 26, 2000, shape), 0, 1);
+        Tensor x = laid(near.mul(zeros), order).to(dtype);
+        Reduce product = new Reduce(Reduce.Kind.PROD, axes, true);
+        Tensor g = normal(dtype, 27, product.infer(List.of(x.spec())).getFirst().shape().dims());
+        check(F32, new ProdBackward(axes), x, g);
       }
     }
   }

@@ -17,6 +17,7 @@ public final class CudaKernels {
     AttentionLaunch.addTo(table);
     ConvLaunch.addTo(table);
     ReduceLaunch.addTo(table);
+    ProductLaunch.addTo(table);
     SoftmaxLaunch.addTo(table);
     LossLaunch.addTo(table);
     UpdateLaunch.addTo(table);
