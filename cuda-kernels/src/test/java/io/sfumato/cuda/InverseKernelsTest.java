@@ -11,14 +11,14 @@ import io.sfumato.tensor.ops.Inverse;
 import io.sfumato.tensor.ops.Shaping;
 import org.junit.jupiter.api.Test;
 
-/** Inverses of one to many matrices, up to the largest that fits. */
+/** Inverses of one to many matrices, in shared memory and beyond. */
 class InverseKernelsTest {
   @Test
   void inverses() throws Throwable {
-    int[][] sizes = {{1, 1}, {3, 2}, {5, 7}, {2, 31}, {2, 32}, {1, 33}, {2, 48}};
+    int[][] sizes = {{1, 1}, {3, 2}, {5, 7}, {2, 31}, {2, 32}, {1, 33}, {2, 48}, {2, 49}, {1, 131}};
     try (Scope scope = Scope.open()) {
       for (int[] s : sizes) {
-        for (DType dtype : new DType[] {DType.F32, DType.BF16, DType.F16}) {
+        for (DType dtype : new DType[] {DType.F32, DType.BF16, DType.F16, DType.F64}) {
           // Far enough from singular: I plus a skew matrix, rows reversed so that pivots are
           // sought.
           Tensor a = normal(DType.F32, 1, s[0], s[1], s[1]);

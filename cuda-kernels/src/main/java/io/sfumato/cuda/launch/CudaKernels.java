@@ -15,6 +15,7 @@ public final class CudaKernels {
     LowRankLaunch.addTo(table);
     QuantizedLaunch.addTo(table);
     AttentionLaunch.addTo(table);
+    WideAttention.addTo(table); // what is left
     ConvLaunch.addTo(table);
     ReduceLaunch.addTo(table);
     ProductLaunch.addTo(table);

@@ -45,8 +45,7 @@ final class ProductLaunch {
       }
     }
 
-    private static void launch(
-        Gpu gpu, Tensor like, long x, long g, long dx, ReduceShape shape) {
+    private static void launch(Gpu gpu, Tensor like, long x, long g, long dx, ReduceShape shape) {
       long n = shape.n();
       int across =
           shape.columns() && n <= THREADS
