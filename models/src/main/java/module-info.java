@@ -18,6 +18,7 @@ module io.sfumato.models {
   exports io.sfumato.models.adapter;
   exports io.sfumato.models.cli;
   exports io.sfumato.models.data;
+  exports io.sfumato.models.distributed;
   exports io.sfumato.models.eval;
   exports io.sfumato.models.examples;
   exports io.sfumato.models.gan;

@@ -1,0 +1,81 @@
+// SPDX-License-Identifier: Apache-2.0
+package io.sfumato.models.distributed;
+
+import java.util.Map;
+
+/**
+ * Finds out whether this process is one of several: started by Open MPI's {@code mpirun}, or by
+ * Slurm's {@code srun --mpi=pmix}, which say so by environment variables.
+ */
+public final class Ranks {
+  /** A system property: seconds to wait for other ranks before the run is given up. */
+  public static final String TIMEOUT = "sfumato.ranks.timeout";
+
+  private static final double USUAL_TIMEOUT = 300;
+
+  private Ranks() {}
+
+  /** The number of processes that were started together, 1 for a process by itself. */
+  public static int started() {
+    return started(System.getenv());
+  }
+
+  static int started(Map<String, String> environment) {
+    String size = environment.get("OMPI_COMM_WORLD_SIZE");
+    if (size == null && environment.containsKey("PMIX_RANK")) {
+      size = environment.getOrDefault("SLURM_STEP_NUM_TASKS", environment.get("SLURM_NTASKS"));
+    }
+    if (size == null && environment.containsKey("PMI_RANK")) {
+      size = environment.getOrDefault("PMI_SIZE", "1");
+      if (number(size) > 1) {
+        throw new CollectiveException(
+            "this process is one of "
+                + size
+                + " that another launcher than Open MPI's has started (PMI_RANK is set, as by"
+                + " MPICH's mpirun, or srun --mpi=pmi2); use Open MPI's mpirun, or srun"
+                + " --mpi=pmix");
+      }
+    }
+    return size == null ? 1 : number(size);
+  }
+
+  private static int number(String size) {
+    try {
+      return Integer.parseInt(size.strip());
+    } catch (NumberFormatException e) {
+      throw new CollectiveException(
+          "the number of ranks is no number: " + size + " (OMPI_COMM_WORLD_SIZE, SLURM_NTASKS)", e);
+    }
+  }
+
+  /**
+   * Joins the ranks that were started together; {@link Alone} if it is one process. Once per
+   * process, since MPI can be initialised once.
+   *
+   * @throws CollectiveException in one line, with the remedy, if they cannot be joined
+   */
+  public static Collectives join() {
+    if (started() == 1) {
+      return new Alone();
+    }
+    HostCollectives joined = new HostCollectives(() -> new Mpi(MpiLibrary.open()), timeout());
+    PeerWatch.begin(joined);
+    return joined;
+  }
+
+  private static double timeout() {
+    String text = System.getProperty(TIMEOUT);
+    if (text == null) {
+      return USUAL_TIMEOUT;
+    }
+    try {
+      double seconds = Double.parseDouble(text);
+      if (seconds > 0) {
+        return seconds;
+      }
+    } catch (NumberFormatException e) {
+      // said below
+    }
+    throw new CollectiveException("-D" + TIMEOUT + " must be a positive number; got " + text);
+  }
+}

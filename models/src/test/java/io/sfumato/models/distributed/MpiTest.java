@@ -1,0 +1,75 @@
+// SPDX-License-Identifier: Apache-2.0
+package io.sfumato.models.distributed;
+
+import static org.junit.jupiter.api.Assertions.assertEquals;
+import static org.junit.jupiter.api.Assertions.assertTrue;
+
+import java.nio.file.Path;
+import java.util.List;
+import java.util.regex.Matcher;
+import java.util.regex.Pattern;
+import org.junit.jupiter.api.Test;
+import org.junit.jupiter.api.io.TempDir;
+
+class MpiTest {
+  private static final String MAIN = RankPrograms.class.getName();
+
+  @TempDir Path folder;
+
+  @Test
+  void twoProcessesDoEveryOperationAlike() {
+    Path output = folder.resolve("output.txt");
+    Process run = Mpirun.start(output, 2, List.of(), MAIN, "all");
+    Mpirun.Ended ended = Mpirun.await(run, output, 60);
+    assertEquals(0, ended.exitCode(), ended.output());
+    assertTrue(ended.output().contains("Open MPI"), ended.output());
+    assertTrue(ended.output().contains("[0, 0, 1, 1, 1] [1, 1, 1, 1, 1]"), ended.output());
+    Matcher checks = Pattern.compile("rank (\\d) check (\\S+)").matcher(ended.output());
+    assertTrue(checks.find(), ended.output());
+    String one = checks.group(2);
+    assertTrue(checks.find(), ended.output());
+    assertEquals(one, checks.group(2));
+  }
+
+  @Test
+  void theOtherRankEndsWithinSecondsOfAKillAndSaysWho() throws Exception {
+    Path output = folder.resolve("output.txt");
+    Process run = Mpirun.start(output, 2, List.of(), MAIN, "wait");
+    Pattern line = Pattern.compile("rank 1 is process (\\d+)\\.");
+    Matcher process = line.matcher("");
+    for (int i = 0; i < 600 && run.isAlive() && !process.reset(Mpirun.read(output)).find(); i++) {
+      Thread.sleep(50);
+    }
+    long pid = Long.parseLong(process.group(1));
+    ProcessHandle.of(pid).orElseThrow().destroyForcibly();
+    Mpirun.Ended ended = Mpirun.await(run, output, 20);
+    assertTrue(ended.exitCode() != 0, ended.output());
+    assertTrue(ended.seconds() < 10, "took " + ended.seconds() + " s");
+    assertTrue(
+        ended.output().contains("rank 1 (process " + pid + ") is gone")
+            || ended.output().contains("process rank 1"), // mpirun's own words, if it was quicker
+        ended.output());
+  }
+
+  @Test
+  void aMissingLibraryIsOneLineWithTheRemedy() {
+    Path output = folder.resolve("output.txt");
+    Process run =
+        Mpirun.start(
+            output, 2, List.of("-Dsfumato.mpi.library=/nowhere/libmpi.so.40"), MAIN, "all");
+    Mpirun.Ended ended = Mpirun.await(run, output, 60);
+    assertEquals(2, ended.exitCode(), ended.output());
+    String line =
+        "MPI: the library was not found (tried /nowhere/libmpi.so.40); install Open MPI (Debian,"
+            + " Ubuntu: apt-get install openmpi-bin)";
+    assertTrue(ended.output().contains(line), ended.output());
+  }
+
+  @Test
+  void aLibraryThatIsNoOpenMpiIsRefused() {
+    Path output = folder.resolve("output.txt");
+    Process run = Mpirun.start(output, 2, List.of("-Dsfumato.mpi.library=libm.so.6"), MAIN, "all");
+    Mpirun.Ended ended = Mpirun.await(run, output, 60);
+    assertTrue(ended.output().contains("libm.so.6 is no MPI library"), ended.output());
+  }
+}
