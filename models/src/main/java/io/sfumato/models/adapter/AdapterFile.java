@@ -7,7 +7,9 @@ import io.sfumato.models.nn.WeightLayer;
 import io.sfumato.tensor.Scope;
 import io.sfumato.tensor.Shape;
 import io.sfumato.tensor.Tensor;
+import io.sfumato.tensor.io.DerivedTensors;
 import io.sfumato.tensor.io.SafeTensors;
+import io.sfumato.tensor.io.TensorEntry;
 import io.sfumato.tensor.io.TensorFileException;
 import io.sfumato.tensor.io.TensorSource;
 import io.sfumato.tensor.io.Weights;
@@ -99,7 +101,7 @@ public final class AdapterFile {
       sort(source, component, dialect, layers, found);
       ScaleRule rule = ScaleRule.of(source, component, dialect);
       Map<String, AdapterKind> kinds = new HashMap<>();
-      PlacedTensors placed = new PlacedTensors(source);
+      DerivedTensors placed = DerivedTensors.borrowing(source);
       found.forEach(
           (layer, factors) ->
               kinds.put(layer.path(), StoredKinds.of(layer, factors, source, placed, rule)));
@@ -286,8 +288,11 @@ public final class AdapterFile {
 
   /** The shape of a stored tensor. */
   static Shape shape(TensorSource source, String key) {
-    return Shape.of(
-        PlacedTensors.stored(source, key).dims().stream().mapToInt(Math::toIntExact).toArray());
+    TensorEntry entry = source.entries().get(key);
+    if (entry == null) {
+      throw new IllegalArgumentException("there is no tensor " + key);
+    }
+    return entry.shape();
   }
 
   /** The number in a stored tensor of one element. */

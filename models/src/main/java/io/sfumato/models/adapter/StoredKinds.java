@@ -6,6 +6,7 @@ import io.sfumato.models.nn.Linear;
 import io.sfumato.models.nn.Norm;
 import io.sfumato.models.nn.WeightLayer;
 import io.sfumato.tensor.Shape;
+import io.sfumato.tensor.io.DerivedTensors;
 import io.sfumato.tensor.io.TensorSource;
 import java.util.Map;
 import java.util.Set;
@@ -38,7 +39,7 @@ final class StoredKinds {
       WeightLayer layer,
       Map<String, String> factors,
       TensorSource source,
-      PlacedTensors placed,
+      DerivedTensors placed,
       AdapterFile.ScaleRule rule) {
     StoredKinds stored = new StoredKinds(layer, factors, source, rule);
     AdapterKind kind =
@@ -55,7 +56,7 @@ final class StoredKinds {
     factors.forEach(
         (factor, key) -> {
           if (!factor.equals("alpha") && !factor.equals("on_input") && !factor.equals("scalar")) {
-            placed.place(layer.path() + "." + factor, key, stored.fitted(factor));
+            placed.add(layer.path() + "." + factor, stored.fitted(factor), key);
           }
         });
     return kind;

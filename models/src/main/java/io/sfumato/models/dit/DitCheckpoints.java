@@ -5,17 +5,16 @@ import io.sfumato.tensor.DType;
 import io.sfumato.tensor.Device;
 import io.sfumato.tensor.Scope;
 import io.sfumato.tensor.Tensor;
+import io.sfumato.tensor.io.DerivedTensors;
 import io.sfumato.tensor.io.TensorEntry;
 import io.sfumato.tensor.io.TensorSource;
 import io.sfumato.tensor.io.WeightsException;
 import io.sfumato.tensor.ops.Shaping;
 import java.util.ArrayList;
 import java.util.Arrays;
-import java.util.Collections;
 import java.util.LinkedHashMap;
 import java.util.List;
 import java.util.Map;
-import java.util.function.Supplier;
 import java.util.regex.Matcher;
 import java.util.regex.Pattern;
 
@@ -103,15 +102,19 @@ public final class DitCheckpoints {
    */
   public static Map<String, Tensor> as(
       DitLayout layout, Map<String, Tensor> tensors, DitConfig config) {
+    TensorSource source = TensorSource.of(tensors);
+    if (layoutOf(source) == layout) {
+      return tensors;
+    }
     Map<String, Tensor> result = new LinkedHashMap<>();
-    try (TensorSource converted = as(layout, new InMemory(tensors), config)) {
+    try (TensorSource converted = as(layout, source, config)) {
       converted.entries().keySet().forEach(name -> result.put(name, converted.read(name)));
     }
     return result;
   }
 
   private static TensorSource toDiffusers(TensorSource source, DitConfig config) {
-    Derived d = new Derived(source);
+    DerivedTensors d = DerivedTensors.of(source);
     for (Map.Entry<String, TensorEntry> e : source.entries().entrySet()) {
       String name = e.getKey();
       Matcher block = BLOCK.matcher(name);
@@ -120,24 +123,24 @@ public final class DitCheckpoints {
       if (name.equals("pos_embed")) {
         checkTable(source, config);
       } else if (OUTSIDE.containsKey(part)) {
-        d.same(OUTSIDE.get(part) + "." + kind, e.getValue());
+        d.add(OUTSIDE.get(part) + "." + kind, name);
       } else if (EMBEDDERS.containsKey(part)) {
         for (int i = 0; i < config.numLayers(); i++) {
-          d.same(embedder(i, EMBEDDERS.get(part)) + "." + kind, e.getValue());
+          d.add(embedder(i, EMBEDDERS.get(part)) + "." + kind, name);
         }
       } else if (block.matches() && IN_BLOCK.containsKey(block.group(3))) {
         String stem = "transformer_blocks." + block.group(2) + ".";
-        d.same(stem + IN_BLOCK.get(block.group(3)) + "." + kind, e.getValue());
+        d.add(stem + IN_BLOCK.get(block.group(3)) + "." + kind, name);
       } else if (block.matches() && block.group(3).equals("attn.qkv")) {
         split(d, e.getValue(), "transformer_blocks." + block.group(2) + ".attn1.", kind);
       } else {
-        d.same(name, e.getValue());
+        d.add(name, name);
       }
     }
     return d;
   }
 
-  private static void split(Derived d, TensorEntry entry, String stem, String kind) {
+  private static void split(DerivedTensors d, TensorEntry entry, String stem, String kind) {
     long rows = entry.dims().isEmpty() ? 0 : entry.dims().getFirst();
     if (rows % 3 != 0) {
       throw new WeightsException(
@@ -147,15 +150,13 @@ public final class DitCheckpoints {
     for (int i = 0; i < 3; i++) {
       int from = i * part;
       d.add(
-          stem + PARTS.get(i) + "." + kind,
-          entry,
-          part,
-          () -> copy(d.source.read(entry.name()).slice(0, from, from + part)));
+          rows(stem + PARTS.get(i) + "." + kind, entry, part),
+          source -> copy(source.read(entry.name()).slice(0, from, from + part)));
     }
   }
 
   private static TensorSource toOriginal(TensorSource source, DitConfig config) {
-    Derived d = new Derived(source);
+    DerivedTensors d = DerivedTensors.of(source);
     Map<String, String> inBlock = inverse(IN_BLOCK);
     Map<String, String> outside = inverse(OUTSIDE);
     Map<String, String> embedders = inverse(EMBEDDERS);
@@ -165,52 +166,50 @@ public final class DitCheckpoints {
       String kind = name.substring(name.lastIndexOf('.') + 1);
       String part = name.substring(0, Math.max(0, name.lastIndexOf('.')));
       if (outside.containsKey(part)) {
-        d.same(outside.get(part) + "." + kind, e.getValue());
+        d.add(outside.get(part) + "." + kind, name);
       } else if (!block.matches()) {
-        d.same(name, e.getValue());
+        d.add(name, name);
       } else {
         String inner = block.group(3);
         String stem = "blocks." + block.group(2) + ".";
         String emb = inner.startsWith("norm1.emb.") ? inner.substring(10) : "";
         if (inBlock.containsKey(inner)) {
-          d.same(stem + inBlock.get(inner) + "." + kind, e.getValue());
+          d.add(stem + inBlock.get(inner) + "." + kind, name);
         } else if (embedders.containsKey(emb)) {
           shared(d, embedders.get(emb) + "." + kind, e.getValue(), config);
         } else if (inner.equals("attn1.to_q")) {
           joined(d, stem + "attn.qkv." + kind, e.getValue());
         } else if (!inner.equals("attn1.to_k") && !inner.equals("attn1.to_v")) {
-          d.same(name, e.getValue());
+          d.add(name, name);
         }
       }
     }
     int side = config.sampleSize() / config.patchSize();
     long tokens = (long) side * side;
-    d.made(
-        "pos_embed",
+    d.add(
         new TensorEntry(
             "pos_embed",
             "F32",
             List.of(1L, tokens, (long) config.width()),
             0,
             tokens * 4 * config.width()),
-        () -> Tensor.of(table(config), DType.F32, Device.CPU, 1, side * side, config.width()));
+        stored -> Tensor.of(table(config), DType.F32, Device.CPU, 1, side * side, config.width()));
     return d;
   }
 
   /** The block's own embedder as the one of all blocks, if it is that of block 0. */
-  private static void shared(Derived d, String name, TensorEntry entry, DitConfig config) {
+  private static void shared(DerivedTensors d, String name, TensorEntry entry, DitConfig config) {
     Matcher block = BLOCK.matcher(entry.name());
     if (!block.matches() || !block.group(2).equals("0")) {
       return; // compared when block 0's is read
     }
-    d.made(
-        name,
-        entry,
-        () -> {
-          float[] first = read(d.source, entry.name());
+    d.add(
+        entry.named(name),
+        source -> {
+          float[] first = read(source, entry.name());
           for (int i = 1; i < config.numLayers(); i++) {
             String other = entry.name().replaceFirst("\\.0\\.", "." + i + ".");
-            if (!Arrays.equals(first, read(d.source, other))) {
+            if (!Arrays.equals(first, read(source, other))) {
               throw new WeightsException(
                   d.description()
                       + ": \""
@@ -219,7 +218,7 @@ public final class DitCheckpoints {
                       + " all blocks");
             }
           }
-          return d.source.read(entry.name());
+          return source.read(entry.name());
         });
   }
 
@@ -232,17 +231,21 @@ public final class DitCheckpoints {
     }
   }
 
-  private static void joined(Derived d, String name, TensorEntry q) {
+  private static void joined(DerivedTensors d, String name, TensorEntry q) {
     List<String> names = PARTS.stream().map(p -> q.name().replace("to_q", p)).toList();
     int rows = q.dims().isEmpty() ? 0 : Math.toIntExact(3 * q.dims().getFirst());
     d.add(
-        name,
-        q,
-        rows,
-        () ->
+        rows(name, q, rows),
+        source ->
             Scope.run(
-                () ->
-                    Shaping.concat(0, names.stream().map(d.source::read).toArray(Tensor[]::new))));
+                () -> Shaping.concat(0, names.stream().map(source::read).toArray(Tensor[]::new))));
+  }
+
+  /** A tensor like {@code entry} with another number of rows. */
+  private static TensorEntry rows(String name, TensorEntry entry, int rows) {
+    List<Long> dims = new ArrayList<>(entry.dims());
+    dims.set(0, (long) rows);
+    return new TensorEntry(name, entry.type(), dims, entry.begin(), entry.end());
   }
 
   private static Map<String, String> inverse(Map<String, String> map) {
@@ -282,100 +285,5 @@ public final class DitCheckpoints {
   /** A copy that does not hold the whole that {@code part} is a slice of. */
   private static Tensor copy(Tensor part) {
     return Shaping.concat(0, part);
-  }
-
-  /** Tensors made of another source's. */
-  private static final class Derived implements TensorSource {
-    private final TensorSource source;
-    private final Map<String, TensorEntry> entries = new LinkedHashMap<>();
-    private final Map<String, Supplier<Tensor>> values = new LinkedHashMap<>();
-
-    Derived(TensorSource source) {
-      this.source = source;
-    }
-
-    void same(String name, TensorEntry entry) {
-      made(name, entry, () -> source.read(entry.name()));
-    }
-
-    /** A tensor like {@code entry} with another number of rows. */
-    void add(String name, TensorEntry entry, int rows, Supplier<Tensor> value) {
-      List<Long> dims = new ArrayList<>(entry.dims());
-      dims.set(0, (long) rows);
-      made(name, new TensorEntry(name, entry.type(), dims, entry.begin(), entry.end()), value);
-    }
-
-    void made(String name, TensorEntry entry, Supplier<Tensor> value) {
-      entries.put(name, entry.named(name));
-      if (values.put(name, value) != null) {
-        throw new WeightsException(
-            source.description() + ": two tensors would both be called \"" + name + "\"");
-      }
-    }
-
-    @Override
-    public String description() {
-      return source.description();
-    }
-
-    @Override
-    public Map<String, TensorEntry> entries() {
-      return Collections.unmodifiableMap(entries);
-    }
-
-    @Override
-    public Map<String, String> metadata() {
-      return source.metadata();
-    }
-
-    @Override
-    public Tensor read(String name) {
-      Supplier<Tensor> value = values.get(name);
-      return value == null ? source.read(name) : value.get();
-    }
-
-    @Override
-    public void close() {
-      source.close();
-    }
-  }
-
-  /** The tensors of a model. */
-  private record InMemory(Map<String, Tensor> tensors) implements TensorSource {
-    @Override
-    public String description() {
-      return "the model";
-    }
-
-    @Override
-    public Map<String, TensorEntry> entries() {
-      Map<String, TensorEntry> entries = new LinkedHashMap<>();
-      tensors.forEach((name, t) -> entries.put(name, entry(name, t)));
-      return entries;
-    }
-
-    private static TensorEntry entry(String name, Tensor t) {
-      List<Long> dims = Arrays.stream(t.shape().dims()).asLongStream().boxed().toList();
-      return new TensorEntry(name, t.dtype().name(), dims, 0, t.spec().bytes());
-    }
-
-    @Override
-    public Map<String, String> metadata() {
-      return Map.of();
-    }
-
-    @Override
-    public Tensor read(String name) {
-      Tensor t = tensors.get(name);
-      if (t == null) {
-        throw new WeightsException("the model: tensor \"" + name + "\" is missing");
-      }
-      return t;
-    }
-
-    @Override
-    public void close() {
-      // The model keeps its tensors.
-    }
   }
 }

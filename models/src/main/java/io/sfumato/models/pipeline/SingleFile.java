@@ -15,8 +15,8 @@ import io.sfumato.models.vae.AutoencoderKLConfig;
 import io.sfumato.models.vae.LdmNames;
 import io.sfumato.tensor.Scope;
 import io.sfumato.tensor.Tensor;
+import io.sfumato.tensor.io.DerivedTensors;
 import io.sfumato.tensor.io.SafeTensors;
-import io.sfumato.tensor.io.TensorEntry;
 import io.sfumato.tensor.io.TensorSource;
 import io.sfumato.tensor.io.Weights;
 import java.nio.file.Path;
@@ -85,15 +85,19 @@ public final class SingleFile {
     try (SafeTensors source = SafeTensors.open(file)) {
       LdmUNetNames unetNames = LdmUNetNames.of(configs.unet());
       LdmNames vaeNames = new LdmNames(configs.vae().blockOutChannels().size());
-      View unet = View.of(source, LdmUNetNames.PREFIX, unetNames::toDiffusers);
-      View vae =
-          View.of(
+      TensorSource unet = view(source, LdmUNetNames.PREFIX, unetNames::toDiffusers);
+      TensorSource vae =
+          view(
               source,
               LdmNames.PREFIX,
               n -> vaeNames.toDiffusers(n.substring(LdmNames.PREFIX.length())));
-      View text = View.of(source, TEXT, n -> Optional.of(n.substring(TEXT.length())));
+      TensorSource text = view(source, TEXT, n -> Optional.of(n.substring(TEXT.length())));
       check(file, configs, unet, vae, text);
-      int rest = source.entries().size() - unet.names.size() - vae.names.size() - text.names.size();
+      int rest =
+          source.entries().size()
+              - unet.entries().size()
+              - vae.entries().size()
+              - text.entries().size();
       if (rest > 0) {
         LOG.log(
             System.Logger.Level.INFO,
@@ -108,7 +112,8 @@ public final class SingleFile {
     }
   }
 
-  private static void check(Path file, Configs configs, View unet, View vae, View text) {
+  private static void check(
+      Path file, Configs configs, TensorSource unet, TensorSource vae, TensorSource text) {
     List<String> problems = new ArrayList<>();
     plan("unet", unet, w -> new UNet2DCondition(w, configs.unet()), problems);
     plan("vae", vae, w -> new AutoencoderKL(w, configs.vae()), problems);
@@ -124,14 +129,18 @@ public final class SingleFile {
   }
 
   private static void plan(
-      String role, View view, Function<Weights, Module> build, List<String> problems) {
+      String role, TensorSource view, Function<Weights, Module> build, List<String> problems) {
     try (Module model = build.apply(Weights.meta())) {
       problems.addAll(Blueprints.compare(role, model, LegacyNames.of(view)));
     }
   }
 
   private static LatentDiffusion load(
-      CLIPTokenizer tokenizer, Configs configs, View unet, View vae, View text) {
+      CLIPTokenizer tokenizer,
+      Configs configs,
+      TensorSource unet,
+      TensorSource vae,
+      TensorSource text) {
     List<Module> loaded = new ArrayList<>();
     try {
       UNet2DCondition network =
@@ -194,53 +203,16 @@ public final class SingleFile {
         () -> new IllegalArgumentException("tensor " + name + " has no original name"));
   }
 
-  /** The tensors of a file that begin with a prefix, under other names; does not own the file. */
-  private static final class View implements TensorSource {
-    private final TensorSource source;
-    private final Map<String, String> names = new LinkedHashMap<>();
-    private final Map<String, TensorEntry> entries = new LinkedHashMap<>();
-
-    private View(TensorSource source) {
-      this.source = source;
-    }
-
-    /** Names without a counterpart stay, so that they are noticed as unused. */
-    static View of(TensorSource source, String prefix, Function<String, Optional<String>> rule) {
-      View view = new View(source);
-      source
-          .entries()
-          .forEach(
-              (stored, entry) -> {
-                if (stored.startsWith(prefix)) {
-                  String name = rule.apply(stored).orElse(stored);
-                  view.names.put(name, stored);
-                  view.entries.put(name, entry.named(name));
-                }
-              });
-      return view;
-    }
-
-    @Override
-    public String description() {
-      return source.description();
-    }
-
-    @Override
-    public Map<String, TensorEntry> entries() {
-      return entries;
-    }
-
-    @Override
-    public Map<String, String> metadata() {
-      return source.metadata();
-    }
-
-    @Override
-    public Tensor read(String name) {
-      return source.read(names.getOrDefault(name, name));
-    }
-
-    @Override
-    public void close() {}
+  /**
+   * The tensors of a file that begin with a prefix, under other names; does not own the file. Names
+   * without a counterpart stay, so that they are noticed as unused.
+   */
+  private static TensorSource view(
+      TensorSource source, String prefix, Function<String, Optional<String>> rule) {
+    DerivedTensors view = DerivedTensors.borrowing(source);
+    source.entries().keySet().stream()
+        .filter(stored -> stored.startsWith(prefix))
+        .forEach(stored -> view.add(rule.apply(stored).orElse(stored), stored));
+    return view;
   }
 }

@@ -10,8 +10,11 @@ import io.sfumato.models.nn.WeightLayer;
 import io.sfumato.models.quant.QuantizationConfig.Type;
 import io.sfumato.tensor.DType;
 import io.sfumato.tensor.Scope;
+import io.sfumato.tensor.Shape;
 import io.sfumato.tensor.Tensor;
+import io.sfumato.tensor.io.DerivedTensors;
 import io.sfumato.tensor.io.SafeTensors;
+import io.sfumato.tensor.io.TensorEntry;
 import io.sfumato.tensor.io.TensorSource;
 import io.sfumato.tensor.io.Weights;
 import io.sfumato.tensor.io.WeightsException;
@@ -20,6 +23,8 @@ import io.sfumato.tensor.ops.Quantize;
 import java.nio.file.Files;
 import java.nio.file.Path;
 import java.util.ArrayList;
+import java.util.Arrays;
+import java.util.HashSet;
 import java.util.LinkedHashMap;
 import java.util.LinkedHashSet;
 import java.util.List;
@@ -243,7 +248,7 @@ public final class Quantization {
               CodedFile.layers(source)
                   .forEach(layer -> headers.put(layer, CodedFile.header(source, layer))));
       computeType = headers.isEmpty() ? null : computeType(path);
-      seen = view.apply(headers.isEmpty() ? source : new DecodedTensors(source, headers));
+      seen = view.apply(headers.isEmpty() ? source : decoded(source, headers));
     } catch (RuntimeException e) {
       source.close();
       throw e;
@@ -259,6 +264,31 @@ public final class Quantization {
         throw e;
       }
     }
+  }
+
+  /** The source with coded weights in their true shapes, decoded when they are read. */
+  private static TensorSource decoded(TensorSource source, Map<String, CodedFile.Header> headers) {
+    DerivedTensors view = DerivedTensors.of(source);
+    Set<String> parts = new HashSet<>();
+    headers.values().forEach(header -> parts.addAll(header.names()));
+    source.entries().keySet().stream()
+        .filter(name -> !parts.contains(name))
+        .forEach(name -> view.add(name, name));
+    headers.forEach(
+        (layer, header) -> {
+          Shape shape = header.coding().shape();
+          List<Long> dims = Arrays.stream(shape.dims()).mapToObj(Long::valueOf).toList();
+          long bytes = shape.numel() * header.dtype().bytes();
+          String name = CodedFile.name(layer, CodedFile.WEIGHT);
+          view.add(
+              new TensorEntry(name, header.dtype().name(), dims, 0, bytes),
+              stored ->
+                  Scope.run(
+                      () ->
+                          CodedFile.coded(stored, header, CodedFile.read(stored, header))
+                              .dequantize(header.dtype())));
+        });
+    return view;
   }
 
   private static @Nullable DType computeType(Path path) {

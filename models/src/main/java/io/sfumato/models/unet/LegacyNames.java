@@ -1,11 +1,10 @@
 // SPDX-License-Identifier: Apache-2.0
 package io.sfumato.models.unet;
 
-import io.sfumato.tensor.Tensor;
+import io.sfumato.tensor.Shape;
+import io.sfumato.tensor.io.DerivedTensors;
 import io.sfumato.tensor.io.TensorEntry;
 import io.sfumato.tensor.io.TensorSource;
-import java.util.Collections;
-import java.util.LinkedHashMap;
 import java.util.List;
 import java.util.Map;
 import java.util.regex.Matcher;
@@ -41,7 +40,7 @@ public final class LegacyNames {
    * @throws io.sfumato.tensor.io.WeightsException if a tensor is there under both names
    */
   public static TensorSource of(TensorSource source) {
-    return new Squeezed(source.rename(name -> present(name, source.entries())));
+    return squeezed(source.rename(name -> present(name, source.entries())));
   }
 
   /** Renames only inside a module that has all four weights, so that no other "key" is meant. */
@@ -56,56 +55,27 @@ public final class LegacyNames {
     return attention ? module + PRESENT.get(old.group(2)) + "." + old.group(3) : name;
   }
 
-  /** 1×1 convolutions of attention as matrices. */
-  private static final class Squeezed implements TensorSource {
-    private final TensorSource source;
-    private final Map<String, TensorEntry> entries = new LinkedHashMap<>();
+  /** The same tensors, 1×1 convolutions of attention as matrices. */
+  private static TensorSource squeezed(TensorSource source) {
+    DerivedTensors view = DerivedTensors.of(source);
+    source
+        .entries()
+        .forEach(
+            (name, entry) -> {
+              if (isConvolution(entry)) {
+                view.add(name, Shape.of(entry.shape().dim(0), entry.shape().dim(1)), name);
+              } else {
+                view.add(name, name);
+              }
+            });
+    return view;
+  }
 
-    Squeezed(TensorSource source) {
-      this.source = source;
-      source.entries().forEach((name, entry) -> entries.put(name, squeezed(entry)));
-    }
-
-    private static TensorEntry squeezed(TensorEntry entry) {
-      List<Long> dims = entry.dims();
-      boolean convolution =
-          dims.size() == 4
-              && dims.get(2) == 1
-              && dims.get(3) == 1
-              && PROJECTION.matcher(entry.name()).matches();
-      return convolution
-          ? new TensorEntry(
-              entry.name(), entry.type(), dims.subList(0, 2), entry.begin(), entry.end())
-          : entry;
-    }
-
-    @Override
-    public String description() {
-      return source.description();
-    }
-
-    @Override
-    public Map<String, TensorEntry> entries() {
-      return Collections.unmodifiableMap(entries);
-    }
-
-    @Override
-    public Map<String, String> metadata() {
-      return source.metadata();
-    }
-
-    @Override
-    public Tensor read(String name) {
-      Tensor stored = source.read(name);
-      TensorEntry entry = entries.get(name);
-      return entry == null || entry.dims().size() == stored.rank()
-          ? stored
-          : stored.reshape(stored.dim(0), stored.dim(1));
-    }
-
-    @Override
-    public void close() {
-      source.close();
-    }
+  private static boolean isConvolution(TensorEntry entry) {
+    List<Long> dims = entry.dims();
+    return dims.size() == 4
+        && dims.get(2) == 1
+        && dims.get(3) == 1
+        && PROJECTION.matcher(entry.name()).matches();
   }
 }

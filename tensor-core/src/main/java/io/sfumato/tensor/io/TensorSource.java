@@ -48,7 +48,7 @@ public interface TensorSource extends AutoCloseable {
    * @throws WeightsException if two tensors would have one name
    */
   default TensorSource rename(UnaryOperator<String> rule) {
-    return new RenamedTensors(this, rule);
+    return DerivedTensors.renamed(this, rule);
   }
 
   /**
