@@ -2,6 +2,7 @@
 package io.sfumato.autograd;
 
 import static org.junit.jupiter.api.Assertions.assertArrayEquals;
+import static org.junit.jupiter.api.Assertions.assertEquals;
 import static org.junit.jupiter.api.Assertions.assertThrows;
 import static org.junit.jupiter.api.Assertions.assertTrue;
 
@@ -43,6 +44,7 @@ import org.junit.jupiter.api.Test;
  * Run it by {@code Executor.run(new Snake(), x, a)}, and check it by {@link GradCheck}.
  */
 class CustomOpTest {
+  // @start region="op"
   /** {@code y = x + sin²(a x) / a}; x is [N, C], a is [C]. */
   record Snake() implements Differentiable {
     @Override
@@ -100,6 +102,8 @@ class CustomOpTest {
     }
   }
 
+  // @end
+
   private static final double[] X = {0.3, -1.2, 2.0, 0.7, 0.1, -0.4};
   private static final double[] A = {1.0, 0.5, 2.0};
 
@@ -118,9 +122,15 @@ class CustomOpTest {
   @Test
   void itsGradientsAreRight() {
     try (Scope scope = Scope.open()) {
-      GradCheck check = GradCheck.of(xs -> new Tensor[] {Executor.run(new Snake(), xs[0], xs[1])});
-      check.check(Tensor.of(X, 2, 3), Tensor.of(A, 3)).orThrow();
-      check.tolerance(1e-6).checkSecondOrder(Tensor.of(X, 2, 3), Tensor.of(A, 3)).orThrow();
+      Tensor x = Tensor.of(X, 2, 3); // f64
+      Tensor a = Tensor.of(A, 3);
+      // @start region="check"
+      Tensor y = Executor.run(new Snake(), x, a);
+      var check = GradCheck.of(in -> new Tensor[] {Executor.run(new Snake(), in)}); // f64 inputs
+      check.check(x, a).orThrow();
+      // @end
+      assertEquals(x.shape(), y.shape());
+      check.tolerance(1e-6).checkSecondOrder(x, a).orThrow();
     }
   }
 

@@ -30,7 +30,7 @@ public final class CudaBackend implements Backend {
     this.fallback = new HostFallback(gpu, kernels);
   }
 
-  /** The kernels, for coverage tests. */
+  /** The kernels, in the order of preference. A kernel of an op of your own is added here. */
   public KernelTable kernels() {
     return kernels;
   }

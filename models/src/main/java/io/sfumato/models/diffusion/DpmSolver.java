@@ -32,7 +32,14 @@ public final class DpmSolver implements Sampler {
           .number("flow_shift", 1)
           .text("final_sigmas_type", "zero", "zero", "sigma_min")
           .number("lambda_min_clipped", Double.NEGATIVE_INFINITY)
-          .optionalText("variance_type", "learned", "learned_range")
+          .optionalText(
+              "variance_type",
+              "learned",
+              "learned_range",
+              "fixed_small", // the values of DDPM's that ask nothing of the network
+              "fixed_small_log",
+              "fixed_large",
+              "fixed_large_log")
           .spacing("linspace")
           .flag("rescale_betas_zero_snr", false)
           .flag("use_dynamic_shifting", false)
@@ -200,9 +207,9 @@ public final class DpmSolver implements Sampler {
       float alpha = levels.alpha(plan.sigma(i));
       float sigma = levels.sigma(plan.sigma(i));
       Tensor said =
-          config.isSet("variance_type")
+          config.is("variance_type", "learned") || config.is("variance_type", "learned_range")
               ? output.value()
-              : output.onlyValue("DPM-Solver without variance_type");
+              : output.onlyValue("DPM-Solver without a learned variance_type");
       Tensor x0 = limit.apply(prediction.x0(x, said, alpha, sigma));
       if (formulas.data()) {
         models.push(x0);

@@ -6,6 +6,7 @@ import com.fasterxml.jackson.core.json.JsonReadFeature;
 import com.fasterxml.jackson.databind.JsonNode;
 import com.fasterxml.jackson.databind.json.JsonMapper;
 import io.sfumato.tensor.io.AtomicFile;
+import io.sfumato.tensor.io.TensorFileException;
 import java.io.IOException;
 import java.nio.ByteBuffer;
 import java.nio.charset.StandardCharsets;
@@ -16,6 +17,7 @@ import java.util.HashSet;
 import java.util.Iterator;
 import java.util.List;
 import java.util.Map;
+import java.util.Objects;
 import java.util.Set;
 import java.util.TreeMap;
 import java.util.TreeSet;
@@ -97,8 +99,16 @@ public final class ModelConfig {
     return value;
   }
 
-  /** Writes a map, atomically, in the reference's form. */
+  /**
+   * Writes a map, atomically, in the reference's form. The file's folder is made if it is missing.
+   */
   public static void write(Path file, Map<String, ?> map) {
+    Path folder = file.toAbsolutePath().getParent();
+    try {
+      Files.createDirectories(Objects.requireNonNull(folder, "a root has no parent"));
+    } catch (IOException e) {
+      throw new TensorFileException(file, "its folder cannot be made: " + e, e);
+    }
     StringBuilder text = new StringBuilder();
     print(text, new TreeMap<String, Object>(map), "");
     byte[] bytes = text.append('\n').toString().getBytes(StandardCharsets.UTF_8);

@@ -14,6 +14,7 @@ import io.sfumato.tensor.Tensor;
 import java.io.IOException;
 import java.nio.file.Files;
 import java.nio.file.Path;
+import java.util.List;
 import org.junit.jupiter.api.Test;
 import org.junit.jupiter.api.io.TempDir;
 import org.junit.jupiter.params.ParameterizedTest;
@@ -143,6 +144,9 @@ class SchedulerConfigTest {
   void anotherClassKeepsSharedKeys() {
     SchedulerConfig ddpm =
         SchedulerConfig.ddpm().withBetas("scaled_linear").with(Prediction.V_PREDICTION);
+    for (String other : List.of("DPMSolverMultistepScheduler", "DDIMScheduler")) {
+      assertEquals(1000, ddpm.as(other).integer("num_train_timesteps"));
+    }
     SchedulerConfig unipc = ddpm.as("UniPCMultistepScheduler");
     assertEquals("scaled_linear", unipc.text("beta_schedule"));
     assertEquals(Prediction.V_PREDICTION, unipc.prediction());

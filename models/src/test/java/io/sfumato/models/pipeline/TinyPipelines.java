@@ -21,12 +21,12 @@ import java.util.List;
 import java.util.Map;
 
 /** Pipelines of random weights, small enough for tests: 16 x 16 pictures, latents of 8 x 8. */
-final class TinyPipelines {
+public final class TinyPipelines {
   static final int TEXT = 24;
 
   private TinyPipelines() {}
 
-  static Weights weights(int seed) {
+  public static Weights weights(int seed) {
     return Weights.init(Rng.seed(seed));
   }
 
@@ -92,7 +92,7 @@ final class TinyPipelines {
         false, tokens, TEXT, 32, 16, 2, 3, 77, "quick_gelu", 1e-5, 0, 0.02, 1, 1, 0, 2);
   }
 
-  static LatentDiffusion clip() {
+  public static LatentDiffusion clip() {
     return new LatentDiffusion(
         vae(),
         Backbone.of(new UNet2DCondition(weights(2), unetConfig())),
