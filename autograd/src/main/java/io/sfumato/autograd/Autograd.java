@@ -79,6 +79,19 @@ public final class Autograd {
    */
   public static Result valueAndGradWithExtra(
       Collection<Parameter> parameters, Supplier<Tensor[]> results) {
+    return valueAndGradWithExtra(parameters, results, null);
+  }
+
+  /**
+   * As {@link #valueAndGradWithExtra(Collection, Supplier)}, telling a listener of gradients while
+   * backward still computes others.
+   *
+   * @param listener is told of each parameter once; null for none
+   */
+  public static Result valueAndGradWithExtra(
+      Collection<Parameter> parameters,
+      Supplier<Tensor[]> results,
+      @Nullable GradientListener listener) {
     if (parameters.isEmpty()) {
       throw new IllegalArgumentException(
           "valueAndGrad: there are no parameters to differentiate by");
@@ -98,7 +111,13 @@ public final class Autograd {
                 + ", …); was it computed inside the region, and outside of noGrad and detach?");
       }
       @Nullable Tensor[] found =
-          tape.backward(new Tensor[] {loss}, new Tensor[] {one(loss)}, leaves);
+          tape.backward(
+              new Tensor[] {loss},
+              new Tensor[] {one(loss)},
+              leaves,
+              listener == null
+                  ? null
+                  : (leaf, gradient) -> listener.complete(distinct.get(leaf), gradient));
       List<Tensor> extra = List.copyOf(Arrays.asList(out).subList(1, out.length));
       return new Result(loss, new Gradients(distinct, found), extra);
     }

@@ -10,6 +10,7 @@ import io.sfumato.tensor.ops.Updates;
 import java.util.ArrayList;
 import java.util.Arrays;
 import java.util.List;
+import java.util.function.BiConsumer;
 import org.jspecify.annotations.Nullable;
 
 /**
@@ -123,6 +124,20 @@ final class Tape implements AutoCloseable {
    *     the leaf
    */
   @Nullable Tensor[] backward(Tensor[] roots, @Nullable Tensor[] seeds, List<Tensor> leaves) {
+    return backward(roots, seeds, leaves, null);
+  }
+
+  /**
+   * The same, telling a listener of each leaf's gradient once nothing more comes to it.
+   *
+   * @param complete gets the leaf's number and its gradient, null if nothing depends on the leaf;
+   *     called once for each leaf
+   */
+  @Nullable Tensor[] backward(
+      Tensor[] roots,
+      @Nullable Tensor[] seeds,
+      List<Tensor> leaves,
+      @Nullable BiConsumer<Integer, @Nullable Tensor> complete) {
     return Executor.with(
         executor,
         () -> {
@@ -133,14 +148,47 @@ final class Tape implements AutoCloseable {
               accumulate(slot, seed);
             }
           }
-          for (int i = nodes.size() - 1; i >= 0; i--) {
-            Node node = nodes.set(i, null);
+          List<List<Integer>> lasts = complete == null ? List.of() : lastContributions(leaves);
+          for (int i = nodes.size(); i >= 0; i--) {
+            Node node = i == nodes.size() ? null : nodes.set(i, null);
             if (node != null) {
               step(node);
+            }
+            if (complete != null) {
+              for (int leaf : lasts.get(i)) {
+                complete.accept(leaf, grads[slots.get(leaves.get(leaf).id())]);
+              }
             }
           }
           return deliver(leaves);
         });
+  }
+
+  /**
+   * For each node, the leaves that get no gradient from any node before it, which backward visits
+   * later; behind the last node those that no node uses.
+   */
+  private List<List<Integer>> lastContributions(List<Tensor> leaves) {
+    int[] first = new int[count];
+    Arrays.fill(first, nodes.size());
+    for (int i = nodes.size() - 1; i >= 0; i--) {
+      Node node = nodes.get(i);
+      if (node != null) {
+        for (int slot : node.in) {
+          if (slot >= 0) {
+            first[slot] = i;
+          }
+        }
+      }
+    }
+    List<List<Integer>> result = new ArrayList<>();
+    for (int i = 0; i <= nodes.size(); i++) {
+      result.add(new ArrayList<>(0));
+    }
+    for (int leaf = 0; leaf < leaves.size(); leaf++) {
+      result.get(first[slots.get(leaves.get(leaf).id())]).add(leaf);
+    }
+    return result;
   }
 
   private void step(Node node) {

@@ -29,9 +29,25 @@ import org.jspecify.annotations.Nullable;
  */
 final class HostCollectives implements Collectives {
   /** An operation that waits for its turn. */
-  private record Task(String name, Runnable body, CompletableFuture<@Nullable Void> done) {}
-
-  private static final Task END = new Task("close", () -> {}, new CompletableFuture<>());
+  private record Task(
+      String name,
+      @Nullable Tensor data,
+      Runnable body,
+      CompletableFuture<@Nullable Void> done,
+      boolean last) {
+    void run(@Nullable CollectiveException failure) {
+      try {
+        if (failure != null) {
+          throw failure;
+        }
+        body.run();
+      } finally {
+        if (data != null) {
+          data.storage().release(); // held since the operation was asked for
+        }
+      }
+    }
+  }
 
   private final LinkedBlockingQueue<Task> tasks = new LinkedBlockingQueue<>();
   private final Transport transport;
@@ -82,7 +98,7 @@ final class HostCollectives implements Collectives {
     try (Arena first = Arena.ofConfined()) {
       buffer = first.allocate(64, 64);
       Task task = take();
-      while (!task.done.equals(END.done)) {
+      while (!task.last) {
         run(task);
         task = take();
       }
@@ -107,10 +123,7 @@ final class HostCollectives implements Collectives {
     CollectiveException failure = broken.get();
     began = System.nanoTime();
     try {
-      if (failure != null) {
-        throw failure;
-      }
-      task.body.run();
+      task.run(failure);
       operations.incrementAndGet();
       task.done.complete(null);
     } catch (Throwable e) {
@@ -152,12 +165,27 @@ final class HostCollectives implements Collectives {
     };
   }
 
+  /** The same for what works on a tensor, whose memory stays until it is done. */
+  private Pending submit(String name, Tensor data, Runnable body) {
+    checkOpen(name);
+    data.storage().retain();
+    return enqueue(name, data, body);
+  }
+
   private Pending submit(String name, Runnable body) {
+    checkOpen(name);
+    return enqueue(name, null, body);
+  }
+
+  private void checkOpen(String name) {
     if (closed) {
       throw new CollectiveException(name + ": these collectives are closed");
     }
+  }
+
+  private Pending enqueue(String name, @Nullable Tensor data, Runnable body) {
     CompletableFuture<@Nullable Void> done = new CompletableFuture<>();
-    tasks.add(new Task(name, body, done));
+    tasks.add(new Task(name, data, body, done, false));
     return () -> {
       long from = System.nanoTime();
       try {
@@ -186,6 +214,7 @@ final class HostCollectives implements Collectives {
     MemorySegment memory = floating("all-reduce", data);
     return submit(
         "all-reduce",
+        data,
         () -> {
           Transport.Guard guard = guard("an all-reduce of " + data.spec());
           scatter(memory, data.dtype(), counts, reduction, guard);
@@ -199,6 +228,7 @@ final class HostCollectives implements Collectives {
     checkCounts("reduce-scatter", data, counts);
     return submit(
         "reduce-scatter",
+        data,
         () ->
             scatter(
                 memory,
@@ -214,6 +244,7 @@ final class HostCollectives implements Collectives {
     checkCounts("all-gather", data, counts);
     return submit(
         "all-gather",
+        data,
         () ->
             gather(memory, data.dtype().bytes(), counts, guard("an all-gather of " + data.spec())));
   }
@@ -227,6 +258,7 @@ final class HostCollectives implements Collectives {
     }
     return submit(
         "broadcast",
+        data,
         () -> {
           Transport.Guard guard = guard("a broadcast of " + data.spec());
           for (long at = 0; at < memory.byteSize(); at += Transport.MOST) {
@@ -423,7 +455,7 @@ final class HostCollectives implements Collectives {
               transport.abort(exitCode);
               return null;
             });
-    tasks.add(new Task("abort", () -> {}, done)); // fails, after all that came before
+    tasks.add(new Task("abort", null, () -> {}, done, false)); // fails, after all that came before
     try {
       aborted.get(2, TimeUnit.SECONDS);
     } catch (InterruptedException e) {
@@ -439,7 +471,7 @@ final class HostCollectives implements Collectives {
       return;
     }
     closed = true;
-    tasks.add(END);
+    tasks.add(new Task("close", null, () -> {}, new CompletableFuture<>(), true));
     try {
       worker.join(TimeUnit.SECONDS.toMillis(10));
     } catch (InterruptedException e) {
