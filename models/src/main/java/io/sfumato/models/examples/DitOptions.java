@@ -13,7 +13,7 @@ import picocli.CommandLine.Option;
 /** The size of the transformers that the examples train, and what suits them. */
 final class DitOptions {
   static final double LEARNING_RATE = 2.5e-3;
-  static final double WARM_UP = 100;
+  static final int WARM_UP = 100;
   private static final int HEAD_WIDTH = 32;
 
   @Option(names = "--patch", description = "Side of the patches.", defaultValue = "4")

@@ -14,6 +14,7 @@ import io.sfumato.tensor.exec.Backends;
 import java.nio.file.Path;
 import java.util.function.UnaryOperator;
 import org.jspecify.annotations.Nullable;
+import picocli.CommandLine.Mixin;
 import picocli.CommandLine.Option;
 
 /** The options that all training examples have. */
@@ -86,6 +87,13 @@ final class ExampleOptions {
   @Option(names = "--resume", description = "Go on from the checkpoint in --out.")
   private boolean resume;
 
+  @Mixin private final UpdateFlags updating = new UpdateFlags();
+
+  /** How steps are made. */
+  UpdateFlags updating() {
+    return updating;
+  }
+
   /** The seed of everything random. */
   long seed() {
     return seed;
@@ -137,6 +145,7 @@ final class ExampleOptions {
             keep,
             resume,
             tensorboard);
+    updating.check(steps);
     require(batch == null || batch > 0, "--batch must be positive; got " + batch);
     require(size == null || (size >= 8 && size <= 512), "--size must be 8 to 512; got " + size);
     require(

@@ -13,12 +13,16 @@ import io.sfumato.models.adapter.LoraPlus;
 import io.sfumato.models.adapter.Targets;
 import io.sfumato.models.cli.Program;
 import io.sfumato.models.data.ClassSubset;
+import io.sfumato.models.diffusion.LossOptions;
 import io.sfumato.models.diffusion.Sampler;
 import io.sfumato.models.train.AdapterTrainer;
 import io.sfumato.models.train.Batches;
 import io.sfumato.models.train.DiffusionTrainer;
 import io.sfumato.models.train.Interrupts;
 import io.sfumato.models.train.LearningRate;
+import io.sfumato.models.train.TrainedModel;
+import io.sfumato.models.train.TrainingRun;
+import io.sfumato.models.train.UpdateOptions;
 import io.sfumato.models.unet.UNet2D;
 import io.sfumato.tensor.io.Weights;
 import java.io.IOException;
@@ -124,13 +128,17 @@ public final class FinetuneLora implements Callable<Integer> {
       bench.describe(model.parameterCount());
       Batches others = bench.loader(new ClassSubset(bench.images(), c -> c != newClass), 4);
       try (DiffusionTrainer trainer =
-          new DiffusionTrainer(model, TrainDdpm.scheduler(), others, bench.rng("training"))) {
+          new DiffusionTrainer(
+              TrainedModel.of(model),
+              TrainDdpm.scheduler(),
+              LossOptions.PLAIN,
+              bench.update(DiffusionTrainer.UPDATE),
+              others,
+              bench.rng("training"),
+              null)) {
         say("training on all classes but %s", bench.images().classNames().get(newClass));
-        if (!bench.train(
-            bench.stage("base", 1 - adapterShare),
-            trainer,
-            LearningRate.cosine(2e-3, 50),
-            model.config().toMap())) {
+        TrainingRun base = bench.stage("base", 1 - adapterShare);
+        if (!bench.train(base, trainer, LearningRate.cosine(2e-3, 50), model.config().toMap())) {
           return Interrupts.EXIT_CODE;
         }
         return trainer.average(() -> adapt(bench, model, trainer));
@@ -154,11 +162,8 @@ public final class FinetuneLora implements Callable<Integer> {
           adapter.parts().size(),
           100.0 * adapter.parameterCount() / model.parameterCount(),
           bench.images().classNames().get(newClass));
-      if (!bench.train(
-          bench.lastStage(adapterShare),
-          tuner,
-          LearningRate.cosine(ADAPTER_RATE, 20),
-          settings())) {
+      TrainingRun run = bench.lastStage(adapterShare);
+      if (!bench.train(run, tuner, bench.rate(run, ADAPTER_RATE, 20), settings())) {
         return Interrupts.EXIT_CODE;
       }
       Path off = bench.out().resolve("off");
@@ -179,12 +184,13 @@ public final class FinetuneLora implements Callable<Integer> {
 
   private AdapterTrainer tuner(
       Workbench bench, AdapterSet adapter, DiffusionTrainer trainer, Batches loader) {
+    UpdateOptions how = bench.update(AdapterTrainer.UPDATE);
     if (loraPlusRatio == null) {
-      return new AdapterTrainer(adapter, trainer.denoiser(), loader, bench.rng("tuning"));
+      return new AdapterTrainer(adapter, trainer.denoiser(), how, loader, bench.rng("tuning"));
     }
     LoraPlus plus = LoraPlus.ratio(loraPlusRatio).embeddingRate(ADAPTER_RATE);
     return new AdapterTrainer(
-        adapter, trainer.denoiser(), loader, bench.rng("tuning"), plus, ADAPTER_RATE);
+        adapter, trainer.denoiser(), how, loader, bench.rng("tuning"), plus, ADAPTER_RATE);
   }
 
   /** What a run that goes on must have in common with the one before. */

@@ -108,7 +108,7 @@ public final class TrainAutoencoder implements Callable<Integer> {
       Parts parts = kind.equals("kl") ? klParts(bench) : vqParts(bench);
       try (AutoencoderTrainer trainer = parts.trainer) {
         bench.describe(parts.parameters);
-        LearningRate rate = LearningRate.cosine(1e-3, 50);
+        LearningRate rate = bench.rate(run, 1e-3, 50);
         if (!bench.train(run, trainer, rate, model) || !reconstruct(bench, parts.reconstruct)) {
           return Interrupts.EXIT_CODE;
         }
@@ -150,6 +150,7 @@ public final class TrainAutoencoder implements Callable<Integer> {
             klWeight,
             null,
             discriminator(bench),
+            bench.update(AutoencoderTrainer.UPDATE),
             bench.loader(config.factor()),
             bench.rng("training"));
     return new Parts(trainer, model::call, model.parameterCount());
@@ -164,6 +165,7 @@ public final class TrainAutoencoder implements Callable<Integer> {
             loss(AutoencoderLoss.Options.vq()),
             null,
             discriminator(bench),
+            bench.update(AutoencoderTrainer.UPDATE),
             bench.loader(config.factor()),
             bench.rng("training"));
     return new Parts(trainer, x -> model.call(x).sample(), model.parameterCount());

@@ -7,6 +7,7 @@ import static io.sfumato.models.cli.Program.say;
 import io.sfumato.models.cli.Program;
 import io.sfumato.models.data.ImageDataset;
 import io.sfumato.models.diffusion.Ddim;
+import io.sfumato.models.diffusion.LossOptions;
 import io.sfumato.models.diffusion.Prediction;
 import io.sfumato.models.diffusion.Sampler;
 import io.sfumato.models.diffusion.SchedulerConfig;
@@ -15,6 +16,7 @@ import io.sfumato.models.train.Batches;
 import io.sfumato.models.train.DiffusionTrainer;
 import io.sfumato.models.train.Interrupts;
 import io.sfumato.models.train.LearningRate;
+import io.sfumato.models.train.TrainedModel;
 import io.sfumato.models.train.TrainingRun;
 import io.sfumato.models.unet.UNet2D;
 import io.sfumato.models.unet.UNet2DConfig;
@@ -77,8 +79,15 @@ public final class TrainDdpm implements Callable<Integer> {
       UNet2D model = new UNet2D(Weights.init(bench.rng("weights")).on(bench.device()), config);
       bench.describe(model.parameterCount());
       try (DiffusionTrainer trainer =
-          new DiffusionTrainer(model, scheduler(), loader, bench.rng("training"))) {
-        LearningRate rate = LearningRate.cosine(2e-3, 50);
+          new DiffusionTrainer(
+              TrainedModel.of(model),
+              scheduler(),
+              LossOptions.PLAIN,
+              bench.update(DiffusionTrainer.UPDATE),
+              loader,
+              bench.rng("training"),
+              null)) {
+        LearningRate rate = bench.rate(run, 2e-3, 50);
         if (!bench.train(run, trainer, rate, config.toMap()) || !sample(bench, trainer, loader)) {
           return Interrupts.EXIT_CODE;
         }

@@ -6,6 +6,7 @@ import static io.sfumato.models.cli.Program.say;
 
 import io.sfumato.models.cli.Program;
 import io.sfumato.models.diffusion.Ddim;
+import io.sfumato.models.diffusion.LossOptions;
 import io.sfumato.models.diffusion.Prediction;
 import io.sfumato.models.diffusion.Sampler;
 import io.sfumato.models.diffusion.SchedulerConfig;
@@ -90,8 +91,15 @@ public final class TrainDit implements Callable<Integer> {
       Dit model = new Dit(Weights.init(bench.rng("weights")).on(bench.device()), config);
       bench.describe(model.parameterCount());
       try (DiffusionTrainer trainer =
-          new DiffusionTrainer(TrainedModel.of(model), scheduler, loader, bench.rng("training"))) {
-        LearningRate rate = LearningRate.cosine(DitOptions.LEARNING_RATE, DitOptions.WARM_UP);
+          new DiffusionTrainer(
+              TrainedModel.of(model),
+              scheduler,
+              LossOptions.PLAIN,
+              bench.update(DiffusionTrainer.UPDATE),
+              loader,
+              bench.rng("training"),
+              null)) {
+        LearningRate rate = bench.rate(run, DitOptions.LEARNING_RATE, DitOptions.WARM_UP);
         if (!bench.train(run, trainer, rate, what)
             || !drawing.sample(bench, trainer, loader, this::draw)) {
           return Interrupts.EXIT_CODE;

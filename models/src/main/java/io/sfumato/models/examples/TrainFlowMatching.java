@@ -101,9 +101,11 @@ public final class TrainFlowMatching implements Callable<Integer> {
               TrainedModel.of(model),
               scheduler,
               LossOptions.PLAIN.path(way),
+              bench.update(DiffusionTrainer.UPDATE),
               loader,
-              bench.rng("training"))) {
-        LearningRate rate = LearningRate.cosine(DitOptions.LEARNING_RATE, DitOptions.WARM_UP);
+              bench.rng("training"),
+              null)) {
+        LearningRate rate = bench.rate(run, DitOptions.LEARNING_RATE, DitOptions.WARM_UP);
         if (!bench.train(run, trainer, rate, what)
             || !drawing.sample(bench, trainer, loader, this::draw)) {
           return Interrupts.EXIT_CODE;

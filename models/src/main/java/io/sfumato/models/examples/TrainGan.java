@@ -100,9 +100,18 @@ public final class TrainGan implements Callable<Integer> {
       run.stateToResume(bench.settings(settings));
       Gan gan = new Gan(Weights.init(bench.rng("weights")).on(bench.device()), config);
       bench.describe(gan.parameterCount());
-      try (GanTrainer trainer = new GanTrainer(gan, how, loader, bench.rng("training"))) {
+      try (GanTrainer trainer =
+          new GanTrainer(gan, how, bench.update(how.update()), loader, bench.rng("training"))) {
         LearningRate rate =
-            (step, progress) -> LEARNING_RATE * Math.min(1, 2 * (1 - progress)); // falls at last
+            bench.rate(
+                run,
+                LEARNING_RATE,
+                0,
+                (peak, warmUp) -> { // falls at last
+                  LearningRate rising = LearningRate.constant(peak, warmUp);
+                  return (step, progress) ->
+                      rising.at(step, progress) * Math.min(1, 2 * (1 - progress));
+                });
         if (!bench.train(run, trainer, rate, settings) || !sample(bench, trainer)) {
           return Interrupts.EXIT_CODE;
         }

@@ -22,7 +22,6 @@ import io.sfumato.models.train.AutoencoderTrainer;
 import io.sfumato.models.train.Batches;
 import io.sfumato.models.train.DiffusionTrainer;
 import io.sfumato.models.train.Interrupts;
-import io.sfumato.models.train.LearningRate;
 import io.sfumato.models.train.TrainingRun;
 import io.sfumato.models.unet.UNet2DCondition;
 import io.sfumato.models.unet.UNet2DConditionConfig;
@@ -153,9 +152,10 @@ public final class TrainLatentDiffusion implements Callable<Integer> {
             AutoencoderTrainer.KL_WEIGHT,
             null,
             null,
+            bench.update(AutoencoderTrainer.UPDATE),
             loader,
             bench.rng("autoencoding"))) {
-      if (!bench.train(run, trainer, LearningRate.cosine(2e-3, 50), config.toMap())) {
+      if (!bench.train(run, trainer, bench.rate(run, 2e-3, 50), config.toMap())) {
         return null;
       }
       double scale =
@@ -225,11 +225,12 @@ public final class TrainLatentDiffusion implements Callable<Integer> {
             Trainable.of(pipeline, names),
             pipeline.scheduler(),
             LossOptions.PLAIN,
+            bench.update(DiffusionTrainer.UPDATE),
             loader,
             bench.rng("training"),
             Trainable.firstStage(pipeline))) {
       UNet2DCondition unet = (UNet2DCondition) pipeline.backbone().module();
-      return bench.train(run, trainer, LearningRate.cosine(1e-3, 100), unet.config().toMap())
+      return bench.train(run, trainer, bench.rate(run, 1e-3, 100), unet.config().toMap())
           && trainer.average(
               () ->
                   bench.sample(

@@ -97,9 +97,11 @@ public final class TrainVae implements Callable<Integer> {
       run.stateToResume(bench.settings(config.toMap()));
       Vae vae = new Vae(Weights.init(bench.rng("weights")).on(bench.device()), config);
       bench.describe(vae.parameterCount());
-      try (VaeTrainer trainer = new VaeTrainer(vae, loader, bench.rng("training"))) {
-        LearningRate rate = LearningRate.cosine(2e-3, 50);
-        if (!bench.train(run, trainer, rate, config.toMap()) || !sample(bench, vae)) {
+      try (VaeTrainer trainer =
+          new VaeTrainer(vae, bench.update(VaeTrainer.UPDATE), loader, bench.rng("training"))) {
+        LearningRate rate = bench.rate(run, 2e-3, 50);
+        if (!bench.train(run, trainer, rate, config.toMap())
+            || !trainer.average(() -> sample(bench, vae))) {
           return Interrupts.EXIT_CODE;
         }
         evaluate(bench, vae, loader);

@@ -8,7 +8,6 @@ import io.sfumato.models.data.ImageGrid;
 import io.sfumato.models.train.Batches;
 import io.sfumato.models.train.CodePriorTrainer;
 import io.sfumato.models.train.Interrupts;
-import io.sfumato.models.train.LearningRate;
 import io.sfumato.models.train.SampleSheet;
 import io.sfumato.models.train.TrainingRun;
 import io.sfumato.models.train.VqVaeTrainer;
@@ -97,9 +96,10 @@ public final class TrainVqVae implements Callable<Integer> {
       Batches loader = bench.loader(config.factor());
       VqVae codes = new VqVae(Weights.init(bench.rng("vqvae")).on(bench.device()), config);
       bench.describe(codes.parameterCount());
-      try (VqVaeTrainer trainer = new VqVaeTrainer(codes, loader, bench.rng("codes"))) {
+      try (VqVaeTrainer trainer =
+          new VqVaeTrainer(codes, bench.update(VqVaeTrainer.UPDATE), loader, bench.rng("codes"))) {
         TrainingRun run = bench.stage("autoencoder", AUTOENCODER_SHARE);
-        if (!bench.train(run, trainer, LearningRate.cosine(2e-3, 50), config.toMap())) {
+        if (!bench.train(run, trainer, bench.rate(run, 2e-3, 50), config.toMap())) {
           return Interrupts.EXIT_CODE;
         }
         describeCodes(bench, codes, loader);
@@ -125,11 +125,12 @@ public final class TrainVqVae implements Callable<Integer> {
     CodePrior prior = new CodePrior(Weights.init(bench.rng("prior")).on(bench.device()), config);
     say("%,d parameters of the prior", prior.parameterCount());
     try (CodePriorTrainer trainer =
-        new CodePriorTrainer(prior, codes, loader, bench.rng("training"))) {
+        new CodePriorTrainer(
+            prior, codes, bench.update(CodePriorTrainer.UPDATE), loader, bench.rng("training"))) {
       TrainingRun run = bench.lastStage(1 - AUTOENCODER_SHARE);
       String model = config.toMap() + " of codes at step " + steps;
       boolean whole =
-          bench.train(run, trainer, LearningRate.cosine(1e-3, 100), model)
+          bench.train(run, trainer, bench.rate(run, 1e-3, 100), model)
               && bench.sample(
                   config.length(),
                   (labels, rng, done) -> {

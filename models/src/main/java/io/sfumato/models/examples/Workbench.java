@@ -14,6 +14,7 @@ import io.sfumato.models.train.SampleSheet;
 import io.sfumato.models.train.Trainee;
 import io.sfumato.models.train.TrainingFiles;
 import io.sfumato.models.train.TrainingRun;
+import io.sfumato.models.train.UpdateOptions;
 import io.sfumato.tensor.Device;
 import io.sfumato.tensor.Rng;
 import io.sfumato.tensor.Scope;
@@ -106,7 +107,23 @@ final class Workbench implements AutoCloseable {
     settings.put("batch", Integer.toString(options.batch()));
     settings.put("seed", Long.toString(options.seed()));
     settings.put("model", model.toString());
+    settings.putAll(options.updating().settings());
     return settings;
+  }
+
+  /** How the program makes steps, with what the options say instead. */
+  UpdateOptions update(UpdateOptions own) {
+    return options.updating().apply(own);
+  }
+
+  /** Half a cosine after a warm-up, or what the options say instead. */
+  LearningRate rate(TrainingRun run, double peak, int warmUp) {
+    return rate(run, peak, warmUp, LearningRate::cosine);
+  }
+
+  /** The program's own learning rate, or what the options say instead. */
+  LearningRate rate(TrainingRun run, double peak, int warmUp, UpdateFlags.Own own) {
+    return options.updating().rate(run.options().steps(), peak, warmUp, own);
   }
 
   /** A run in {@code --out} itself. */

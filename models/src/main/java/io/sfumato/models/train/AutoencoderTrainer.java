@@ -1,7 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 package io.sfumato.models.train;
 
-import io.sfumato.autograd.Autograd;
 import io.sfumato.autograd.optim.Adam;
 import io.sfumato.models.nn.Conv2d;
 import io.sfumato.models.nn.Module;
@@ -17,7 +16,9 @@ import io.sfumato.tensor.Scope;
 import io.sfumato.tensor.Tensor;
 import io.sfumato.tensor.ops.Num;
 import java.nio.file.Path;
+import java.util.List;
 import java.util.function.Consumer;
+import java.util.function.Supplier;
 import org.jspecify.annotations.Nullable;
 
 /**
@@ -26,6 +27,10 @@ import org.jspecify.annotations.Nullable;
  * with the reference's betas, 0.5 and 0.9.
  */
 public final class AutoencoderTrainer implements Trainee {
+  /** Adam with the reference's betas. */
+  public static final UpdateOptions UPDATE =
+      UpdateOptions.adam().adamOptions(Adam.options().betas(0.5, 0.9));
+
   /** The weight of the KL divergence in the reference's autoencoders. */
   public static final double KL_WEIGHT = 1e-6;
 
@@ -46,10 +51,11 @@ public final class AutoencoderTrainer implements Trainee {
   private final AutoencoderLoss loss;
   private final @Nullable PatchDiscriminator discriminator;
   private final Batches loader;
-  private final Adam optimizer;
-  private final @Nullable Adam discriminatorOptimizer;
+  private final Update update;
+  private final @Nullable Update discriminatorUpdate;
   private final Rng rng;
   private long step;
+  private int pictures;
 
   /**
    * A trainer of an autoencoder with KL, at step 0.
@@ -59,6 +65,7 @@ public final class AutoencoderTrainer implements Trainee {
    * @param klWeight weight of the mean divergence of a picture, usually {@link #KL_WEIGHT}
    * @param perceptual the comparison of features, or null for none
    * @param discriminator closed with this object; null for none
+   * @param how how steps are made, of both models
    * @param loader the batches
    * @param rng the source of noise
    */
@@ -68,6 +75,7 @@ public final class AutoencoderTrainer implements Trainee {
       double klWeight,
       @Nullable PerceptualLoss perceptual,
       @Nullable PatchDiscriminator discriminator,
+      UpdateOptions how,
       Batches loader,
       Rng rng) {
     this(
@@ -82,6 +90,7 @@ public final class AutoencoderTrainer implements Trainee {
         options,
         perceptual,
         discriminator,
+        how,
         loader,
         rng);
   }
@@ -93,6 +102,7 @@ public final class AutoencoderTrainer implements Trainee {
    * @param options the loss, usually {@link AutoencoderLoss.Options#vq}
    * @param perceptual the comparison of features, or null for none
    * @param discriminator closed with this object; null for none
+   * @param how how steps are made, of both models
    * @param loader the batches
    * @param rng the source of noise
    */
@@ -101,6 +111,7 @@ public final class AutoencoderTrainer implements Trainee {
       AutoencoderLoss.Options options,
       @Nullable PerceptualLoss perceptual,
       @Nullable PatchDiscriminator discriminator,
+      UpdateOptions how,
       Batches loader,
       Rng rng) {
     this(
@@ -114,6 +125,7 @@ public final class AutoencoderTrainer implements Trainee {
         options,
         perceptual,
         discriminator,
+        how,
         loader,
         rng);
   }
@@ -126,6 +138,7 @@ public final class AutoencoderTrainer implements Trainee {
       AutoencoderLoss.Options options,
       @Nullable PerceptualLoss perceptual,
       @Nullable PatchDiscriminator discriminator,
+      UpdateOptions how,
       Batches loader,
       Rng rng) {
     this.model = model;
@@ -136,11 +149,9 @@ public final class AutoencoderTrainer implements Trainee {
     this.discriminator = discriminator;
     this.loader = loader;
     this.rng = rng;
-    this.optimizer = new Adam(model.parameters(), Adam.options().betas(0.5, 0.9));
-    this.discriminatorOptimizer =
-        discriminator == null
-            ? null
-            : new Adam(discriminator.parameters(), Adam.options().betas(0.5, 0.9));
+    this.update = new Update(model, how);
+    this.discriminatorUpdate =
+        discriminator == null ? null : new Update(discriminator, how.ema(null));
   }
 
   @Override
@@ -150,45 +161,101 @@ public final class AutoencoderTrainer implements Trainee {
 
   /**
    * One step of the autoencoder, and, once it takes part, one of the discriminator on the same
-   * reconstructions. A loss that is not finite is returned and changes no parameter.
+   * reconstructions.
    */
   @Override
-  public double step(double learningRate) {
+  public StepResult step(double learningRate) {
     Scope scope = Scope.open();
     try {
-      Tensor x = loader.batch(step).images();
-      Rng noise = rng.step(step);
-      Autograd.Result result =
-          Autograd.valueAndGradWithExtra(
-              model.parameters(),
-              () -> {
-                Encoded e = forward.call(x, noise);
-                AutoencoderLoss.Parts parts =
-                    loss.autoencoder(x, e.features(), lastLayer, e.regularizer(), step);
-                return new Tensor[] {parts.total(), parts.reconstruction()};
-              });
-      double total = result.value().item();
-      if (Double.isFinite(total)) {
-        optimizer.setLearningRate(learningRate);
-        optimizer.step(result.gradients());
-        judge(x, result.extra().getFirst(), learningRate);
+      pictures = 0;
+      int count = update.options().accumulate();
+      Update.Done done = update.step(learningRate, step * count, count, this::autoencoderLoss);
+      if (!done.skipped()) {
+        judge(done.extra(0), done.extra(1), learningRate);
       }
       step++;
-      return total;
+      return StepResult.of(done, pictures);
     } finally {
       scope.close();
     }
   }
 
-  private void judge(Tensor x, Tensor reconstruction, double learningRate) {
-    if (discriminator == null || discriminatorOptimizer == null || !loss.isAdversarial(step)) {
-      return;
+  private Supplier<Tensor[]> autoencoderLoss(long number) {
+    Tensor x = loader.batch(number).images();
+    Rng noise = rng.step(number);
+    pictures += x.dim(0);
+    return () -> {
+      Encoded e = forward.call(x, noise);
+      AutoencoderLoss.Parts parts =
+          loss.autoencoder(x, e.features(), lastLayer, e.regularizer(), step);
+      return new Tensor[] {parts.total(), parts.reconstruction(), x};
+    };
+  }
+
+  private void judge(List<Tensor> reconstructions, List<Tensor> x, double learningRate) {
+    if (discriminatorUpdate != null && loss.isAdversarial(step)) {
+      long first = step * x.size();
+      discriminatorUpdate.step(
+          learningRate,
+          first,
+          x.size(),
+          number -> {
+            int i = (int) (number - first);
+            return () -> new Tensor[] {loss.discriminator(x.get(i), reconstructions.get(i), step)};
+          });
     }
-    Autograd.Result result =
-        Autograd.valueAndGrad(
-            discriminator.parameters(), () -> loss.discriminator(x, reconstruction, step));
-    discriminatorOptimizer.setLearningRate(learningRate);
-    discriminatorOptimizer.step(result.gradients());
+  }
+
+  @Override
+  public void skip() {
+    step++;
+  }
+
+  @Override
+  public void rehearse() {
+    Scope scope = Scope.open();
+    try {
+      long first = step * update.options().accumulate();
+      List<Tensor> extra = update.gradients(first, this::autoencoderLoss).extra();
+      if (discriminatorUpdate != null) {
+        Tensor x = extra.getLast();
+        discriminatorUpdate.gradients(
+            first, n -> () -> new Tensor[] {loss.discriminator(x, extra.get(1), step)});
+      }
+    } finally {
+      scope.close();
+    }
+  }
+
+  /** The mean absolute error of the reconstructions, the part of the loss that compares. */
+  @Override
+  public double validationLoss(Batches held, int count) {
+    Rng draw = rng.fork("validation");
+    return update.average(
+        () -> {
+          double sum = 0;
+          for (int i = 0; i < count; i++) {
+            Scope scope = Scope.open();
+            try {
+              Tensor x = held.batch(i).images();
+              Encoded e = forward.call(x, draw.step(i));
+              sum += Num.mean(Num.abs(lastLayer.call(e.features()).sub(x))).item() / count;
+            } finally {
+              scope.close();
+            }
+          }
+          return sum;
+        });
+  }
+
+  @Override
+  public List<Update> updates() {
+    return discriminatorUpdate == null ? List.of(update) : List.of(update, discriminatorUpdate);
+  }
+
+  @Override
+  public String describe(long number) {
+    return loader.describe(number);
   }
 
   /**
@@ -229,33 +296,41 @@ public final class AutoencoderTrainer implements Trainee {
     return 1 / std;
   }
 
-  /** Writes {@code vae/}, a folder that diffusers reads, and what is needed to go on beside it. */
+  /**
+   * Writes {@code vae/}, a folder that diffusers reads, with averaged weights if there are any, and
+   * what is needed to go on beside it.
+   */
   @Override
   public void save(Path folder) {
-    TrainingFiles.makeFolder(folder.resolve(ROLE));
-    save.accept(folder.resolve(ROLE));
-    TrainingFiles.save(folder.resolve("training"), model, optimizer, null);
-    if (discriminator != null && discriminatorOptimizer != null) {
+    Path own = folder.resolve(ROLE);
+    TrainingFiles.makeFolder(own);
+    update.average(
+        () -> {
+          save.accept(own);
+          return own;
+        });
+    TrainingFiles.save(folder.resolve("training"), model, update);
+    if (discriminator != null && discriminatorUpdate != null) {
       TrainingFiles.save(
-          folder.resolve("training/discriminator"), discriminator, discriminatorOptimizer, null);
+          folder.resolve("training/discriminator"), discriminator, discriminatorUpdate);
     }
   }
 
   @Override
   public void restore(Path folder, long stepsDone) {
-    TrainingFiles.restore(folder.resolve("training"), model, optimizer, null);
-    if (discriminator != null && discriminatorOptimizer != null) {
+    TrainingFiles.restore(folder.resolve("training"), model, update);
+    if (discriminator != null && discriminatorUpdate != null) {
       TrainingFiles.restore(
-          folder.resolve("training/discriminator"), discriminator, discriminatorOptimizer, null);
+          folder.resolve("training/discriminator"), discriminator, discriminatorUpdate);
     }
     step = stepsDone;
   }
 
   @Override
   public void close() {
-    optimizer.close();
-    if (discriminatorOptimizer != null) {
-      discriminatorOptimizer.close();
+    update.close();
+    if (discriminatorUpdate != null) {
+      discriminatorUpdate.close();
     }
     if (discriminator != null) {
       discriminator.close();

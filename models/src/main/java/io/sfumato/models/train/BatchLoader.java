@@ -86,6 +86,16 @@ public final class BatchLoader implements Batches {
     return new Batch(scaled, Tensor.of(labels, batch));
   }
 
+  /** {@return the indices of its pictures in the data set} */
+  @Override
+  public String describe(long number) {
+    StringBuilder text = new StringBuilder("batch " + number + " (pictures");
+    for (int b = 0; b < batch; b++) {
+      text.append(b == 0 ? " " : ", ").append(index(number * batch + b));
+    }
+    return text.append(" of the data set)").toString();
+  }
+
   /** The data set's index of the {@code position}-th image that is shown. */
   private int index(long position) {
     long wanted = position / data.size();

@@ -28,6 +28,15 @@ public interface Batches extends AutoCloseable {
    */
   Batch batch(long number);
 
+  /**
+   * What is in a batch, for messages: which pictures of which data.
+   *
+   * @param number which one
+   */
+  default String describe(long number) {
+    return "batch " + number;
+  }
+
   /** Where batches go. */
   Device device();
 

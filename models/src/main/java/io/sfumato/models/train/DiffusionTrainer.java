@@ -1,10 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 package io.sfumato.models.train;
 
-import io.sfumato.autograd.Autograd;
 import io.sfumato.autograd.optim.AdamW;
 import io.sfumato.autograd.optim.Ema;
-import io.sfumato.autograd.optim.StepOptions;
 import io.sfumato.models.diffusion.Denoiser;
 import io.sfumato.models.diffusion.LossOptions;
 import io.sfumato.models.diffusion.NoiseSchedule;
@@ -28,20 +26,20 @@ import org.jspecify.annotations.Nullable;
  * Trains a class-conditional network: one call of {@link #step} per batch. Labels are replaced by
  * "no class" now and then, so that the model can be guided when it samples.
  */
-public final class DiffusionTrainer implements Trainee {
-  private static final double MAX_NORM = 1;
+public final class DiffusionTrainer extends OneModelTrainer {
+  /** AdamW without weight decay, gradients limited to a norm of 1, averages as diffusers' have. */
+  public static final UpdateOptions UPDATE =
+      UpdateOptions.adamW()
+          .adamOptions(AdamW.options().weightDecay(0))
+          .clipNorm(1.0)
+          .ema(Ema.options());
 
   private final TrainedModel trained;
   private final Module model;
   private final SchedulerConfig scheduler;
   private final Denoiser denoiser;
-  private final Batches loader;
-  private final AdamW optimizer;
-  private final Ema ema;
-  private final Rng rng;
   private final int noClass;
   private final @Nullable FirstStage firstStage;
-  private long step;
 
   /**
    * A trainer at step 0.
@@ -86,26 +84,40 @@ public final class DiffusionTrainer implements Trainee {
       Batches loader,
       Rng rng,
       @Nullable FirstStage firstStage) {
+    this(model, scheduler, loss, UPDATE, loader, rng, firstStage);
+  }
+
+  /**
+   * A trainer with everything said, at step 0.
+   *
+   * @param model the model; closed with this object
+   * @param scheduler noise schedule and parameterisation
+   * @param loss what is minimised
+   * @param options how steps are made
+   * @param loader the batches
+   * @param rng the source of latents, timesteps, noise and dropout
+   * @param firstStage gives latents and writes the pipeline; null for pictures as they are
+   */
+  public DiffusionTrainer(
+      TrainedModel model,
+      SchedulerConfig scheduler,
+      LossOptions loss,
+      UpdateOptions options,
+      Batches loader,
+      Rng rng,
+      @Nullable FirstStage firstStage) {
+    super(new Update(model.model(), options), loader, rng);
     this.firstStage = firstStage;
     this.trained = model;
     this.model = model.model();
     this.scheduler = scheduler;
     this.denoiser = new Denoiser(model.network(), new NoiseSchedule(scheduler)).with(loss);
-    this.loader = loader;
-    this.optimizer = new AdamW(this.model.parameters(), AdamW.options().weightDecay(0));
-    this.ema = new Ema(this.model.parameters(), Ema.options());
-    this.rng = rng;
     this.noClass = model.noClass();
   }
 
   /** A trainer of a U-Net, at step 0. */
   public DiffusionTrainer(UNet2D model, SchedulerConfig scheduler, Batches loader, Rng rng) {
     this(TrainedModel.of(model), scheduler, loader, rng);
-  }
-
-  @Override
-  public long steps() {
-    return step;
   }
 
   /** The denoiser that is being trained. */
@@ -119,41 +131,17 @@ public final class DiffusionTrainer implements Trainee {
   }
 
   @Override
-  public double step(double learningRate) {
-    Rng draw = rng.step(step);
-    Scope scope = Scope.open();
-    try {
-      Batches.Batch batch = loader.batch(step);
-      Tensor labels =
-          LabelDropout.apply(batch.labels(), noClass, draw.fork("labels"))
-              .to(batch.images().device());
-      Tensor x =
-          firstStage == null
-              ? batch.images()
-              : firstStage.encode(batch.images(), draw.fork("first stage"));
-      var result =
-          Autograd.valueAndGrad(
-              model.parameters(),
-              () ->
-                  Dropout.active(
-                      draw.fork("dropout"), () -> denoiser.loss(x, labels, draw.fork("loss"))));
-      optimizer.setLearningRate(learningRate);
-      optimizer.step(result.gradients(), StepOptions.limit(MAX_NORM).average(ema));
-      step++;
-      return result.value().item();
-    } finally {
-      scope.close();
-    }
-  }
-
-  /** Computes {@code body} with the averaged weights in the model. */
-  public <T> T average(Supplier<T> body) {
-    Ema.Swap averaged = ema.swap();
-    try {
-      return body.get();
-    } finally {
-      averaged.close();
-    }
+  Supplier<Tensor[]> loss(Batches.Batch batch, Rng draw, boolean training) {
+    Tensor own = batch.labels();
+    Tensor labels =
+        (training ? LabelDropout.apply(own, noClass, draw.fork("labels")) : own)
+            .to(batch.images().device());
+    Tensor x =
+        firstStage == null
+            ? batch.images()
+            : firstStage.encode(batch.images(), draw.fork("first stage"));
+    Supplier<Tensor> loss = () -> denoiser.loss(x, labels, draw.fork("loss"));
+    return () -> new Tensor[] {training ? Dropout.active(draw.fork("dropout"), loss) : loss.get()};
   }
 
   /** Writes a pipeline of the averaged weights, and what is needed to go on beside it. */
@@ -168,7 +156,7 @@ public final class DiffusionTrainer implements Trainee {
             return firstStage;
           });
     }
-    TrainingFiles.save(folder.resolve("training"), model, optimizer, ema);
+    TrainingFiles.save(folder.resolve("training"), model, update());
   }
 
   private void savePipeline(Path folder) {
@@ -187,19 +175,18 @@ public final class DiffusionTrainer implements Trainee {
         () ->
             SafeTensors.save(
                 own.resolve("diffusion_pytorch_model.safetensors"),
-                trained.export().apply(TrainingFiles.averages(ema))));
+                trained.export().apply(update().averages())));
   }
 
   @Override
   public void restore(Path folder, long stepsDone) {
-    TrainingFiles.restore(folder.resolve("training"), model, optimizer, ema);
-    step = stepsDone;
+    TrainingFiles.restore(folder.resolve("training"), model, update());
+    at(stepsDone);
   }
 
   @Override
   public void close() {
-    ema.close();
-    optimizer.close();
+    update().close();
     model.close();
   }
 }

@@ -1,14 +1,11 @@
 // SPDX-License-Identifier: Apache-2.0
 package io.sfumato.models.train;
 
-import io.sfumato.autograd.Autograd;
 import io.sfumato.autograd.optim.Adam;
 import io.sfumato.autograd.optim.Ema;
-import io.sfumato.autograd.optim.Optimizer;
 import io.sfumato.models.gan.Discriminator;
 import io.sfumato.models.gan.Gan;
 import io.sfumato.models.gan.GanLoss;
-import io.sfumato.models.gan.Generator;
 import io.sfumato.models.nn.Module;
 import io.sfumato.tensor.Parameter;
 import io.sfumato.tensor.Rng;
@@ -18,6 +15,7 @@ import io.sfumato.tensor.ops.Updates;
 import java.nio.file.Path;
 import java.util.ArrayList;
 import java.util.List;
+import java.util.Objects;
 import java.util.function.Supplier;
 import org.jspecify.annotations.Nullable;
 
@@ -32,9 +30,8 @@ public final class GanTrainer implements Trainee {
   private final Gan gan;
   private final Options options;
   private final Batches loader;
-  private final Adam discriminatorOptimizer;
-  private final Adam generatorOptimizer;
-  private final Ema ema;
+  private final Update discriminatorUpdate;
+  private final Update generatorUpdate;
   private final Rng rng;
   private long step;
 
@@ -153,6 +150,13 @@ public final class GanTrainer implements Trainee {
           emaDecay);
     }
 
+    /** Adam with these betas and averages of this decay. */
+    public UpdateOptions update() {
+      return UpdateOptions.adam()
+          .adamOptions(Adam.options().betas(beta1, beta2))
+          .ema(Ema.options().decay(emaDecay));
+    }
+
     /** Another largest decay of the generator's average. */
     public Options emaDecay(double decay) {
       return new Options(
@@ -169,16 +173,29 @@ public final class GanTrainer implements Trainee {
   }
 
   /**
-   * A trainer at step 0.
+   * A trainer at step 0, whose steps are made as {@link Options#update} says.
    *
    * @param gan the model; closed with this object
    * @param options how to train
    * @param loader the batches, of the model's size
    * @param rng the source of noise
+   */
+  public GanTrainer(Gan gan, Options options, Batches loader, Rng rng) {
+    this(gan, options, options.update(), loader, rng);
+  }
+
+  /**
+   * A trainer at step 0.
+   *
+   * @param gan the model; closed with this object
+   * @param options how to train
+   * @param how how steps of both models are made; averages are those of the generator
+   * @param loader the batches, of the model's size
+   * @param rng the source of noise
    * @throws IllegalArgumentException if a penalty of each picture's gradient meets a discriminator
    *     that normalises over the batch
    */
-  public GanTrainer(Gan gan, Options options, Batches loader, Rng rng) {
+  public GanTrainer(Gan gan, Options options, UpdateOptions how, Batches loader, Rng rng) {
     boolean batchNorm = gan.config().discriminatorNorm().equals("batch");
     if (batchNorm && (options.gradientPenalty > 0 || options.r1 > 0)) {
       throw new IllegalArgumentException(
@@ -189,10 +206,8 @@ public final class GanTrainer implements Trainee {
     this.options = options;
     this.loader = loader;
     this.rng = rng;
-    var adam = Adam.options().betas(options.beta1, options.beta2);
-    this.discriminatorOptimizer = new Adam(gan.discriminator().parameters(), adam);
-    this.generatorOptimizer = new Adam(gan.generator().parameters(), adam);
-    this.ema = new Ema(gan.generator().parameters(), Ema.options().decay(options.emaDecay));
+    this.discriminatorUpdate = new Update(gan.discriminator(), how.ema(null));
+    this.generatorUpdate = new Update(gan.generator(), how);
   }
 
   /** The model. */
@@ -206,32 +221,114 @@ public final class GanTrainer implements Trainee {
   }
 
   /**
-   * The updates of one step. Where a loss is not finite nothing is changed.
+   * The updates of one step.
    *
-   * @return the sum of the last two losses, discriminator's and generator's
+   * @return the sum of the last two losses, discriminator's and generator's, and the norm of both
+   *     gradients together
    */
   @Override
-  public double step(double learningRate) {
+  public StepResult step(double learningRate) {
     Scope scope = Scope.open();
     try {
-      Rng draw = rng.step(step);
-      double loss = 0;
-      Tensor labels = null;
-      int batch = 0;
+      int count = discriminatorUpdate.options().accumulate();
+      Inputs inputs = new Inputs(learningRate, count);
+      Update.Done judged = null;
       for (int i = 0; i < options.discriminatorSteps; i++) {
-        Batches.Batch real = loader.batch(step * options.discriminatorSteps + i);
-        labels = labels(real);
-        batch = real.images().dim(0);
-        Rng own = draw.fork("discriminator").step(i);
-        Tensor mix = own.fork("mix").uniform(batch, 1, 1, 1).to(loader.device());
-        loss = discriminatorStep(real.images(), labels, noise(own, batch), mix, learningRate);
+        judged = inputs.judge(i);
       }
-      loss += generatorStep(labels, noise(draw.fork("generator"), batch), learningRate);
+      Update.Done drawn = inputs.draw();
       step++;
-      return loss;
+      double norm = Math.hypot(Objects.requireNonNull(judged).gradientNorm(), drawn.gradientNorm());
+      return new StepResult(
+          judged.loss() + drawn.loss(), norm, inputs.pictures, judged.skipped() || drawn.skipped());
     } finally {
       scope.close();
     }
+  }
+
+  /** The batches of one step, and its random numbers. */
+  private final class Inputs {
+    private final double rate;
+    private final int count;
+    private final Rng draw = rng.step(step);
+    private final List<long[]> labels = new ArrayList<>(); // of the last real pictures
+    private int pictures;
+    private int batch;
+
+    Inputs(double rate, int count) {
+      this.rate = rate;
+      this.count = count;
+    }
+
+    Update.Done judge(int i) {
+      labels.clear();
+      long first = (step * options.discriminatorSteps + i) * count;
+      return Module.training(
+          () ->
+              discriminatorUpdate.step(
+                  rate * options.discriminatorRate, first, count, n -> judged(n, i, n - first)));
+    }
+
+    private Supplier<Tensor[]> judged(long number, int i, long micro) {
+      Batches.Batch real = loader.batch(number);
+      Tensor y = labels(real);
+      labels.add(real.labels().toLongArray());
+      batch = real.images().dim(0);
+      pictures += batch;
+      Rng own = draw.fork("discriminator").step((long) i * count + micro);
+      Tensor mix = own.fork("mix").uniform(batch, 1, 1, 1).to(loader.device());
+      Tensor generated = gan.generator().call(noise(own, batch), y);
+      return () -> new Tensor[] {discriminatorLoss(real.images(), generated, y, mix)};
+    }
+
+    Update.Done draw() {
+      return Module.training(() -> generatorUpdate.step(rate, step * count, count, this::drawn));
+    }
+
+    private Supplier<Tensor[]> drawn(long number) {
+      long micro = number - step * count;
+      Rng own = draw.fork("generator");
+      Tensor z = noise(micro == 0 ? own : own.step(micro), batch);
+      long[] y = labels.get((int) micro);
+      return () -> new Tensor[] {generatorLoss(labels(Tensor.of(y, batch)), z)};
+    }
+  }
+
+  @Override
+  public void skip() {
+    step++;
+  }
+
+  @Override
+  public void rehearse() {
+    Scope scope = Scope.open();
+    try {
+      Inputs inputs = new Inputs(0, 1);
+      Module.training(
+          () -> {
+            long number = step * options.discriminatorSteps;
+            discriminatorUpdate.gradients(number, n -> inputs.judged(n, 0, 0));
+            return generatorUpdate.gradients(step, inputs::drawn);
+          });
+    } finally {
+      scope.close();
+    }
+  }
+
+  @Override
+  public double validationLoss(Batches held, int count) {
+    throw new UnsupportedOperationException(
+        "the losses of a GAN do not tell how good its pictures are; look at previews instead");
+  }
+
+  @Override
+  public List<Update> updates() {
+    return List.of(discriminatorUpdate, generatorUpdate);
+  }
+
+  @Override
+  public String describe(long number) {
+    return loader.describe(number);
   }
 
   private Tensor noise(Rng draw, int batch) {
@@ -239,7 +336,11 @@ public final class GanTrainer implements Trainee {
   }
 
   private @Nullable Tensor labels(Batches.Batch batch) {
-    return gan.config().numClasses() == null ? null : batch.labels().to(loader.device());
+    return labels(batch.labels());
+  }
+
+  private @Nullable Tensor labels(Tensor labels) {
+    return gan.config().numClasses() == null ? null : labels.to(loader.device());
   }
 
   /**
@@ -283,11 +384,9 @@ public final class GanTrainer implements Trainee {
       Tensor real, @Nullable Tensor labels, Tensor noise, Tensor mix, double learningRate) {
     return Module.training(
         () -> {
-          Generator g = gan.generator();
-          Tensor generated = g.call(noise, labels);
-          return update(
-              gan.discriminator(),
-              discriminatorOptimizer,
+          Tensor generated = gan.generator().call(noise, labels);
+          return one(
+              discriminatorUpdate,
               learningRate * options.discriminatorRate,
               () -> discriminatorLoss(real, generated, labels, mix));
         });
@@ -299,29 +398,14 @@ public final class GanTrainer implements Trainee {
    * @return the loss
    */
   public double generatorStep(@Nullable Tensor labels, Tensor noise, double learningRate) {
-    double loss =
-        Module.training(
-            () ->
-                update(
-                    gan.generator(),
-                    generatorOptimizer,
-                    learningRate,
-                    () -> generatorLoss(labels, noise)));
-    ema.update();
-    return loss;
+    return Module.training(
+        () -> one(generatorUpdate, learningRate, () -> generatorLoss(labels, noise)));
   }
 
-  private static double update(
-      Module network, Optimizer optimizer, double rate, Supplier<Tensor> loss) {
+  private double one(Update update, double rate, Supplier<Tensor> loss) {
     Scope scope = Scope.open();
     try {
-      var result = Autograd.valueAndGrad(network.parameters(), loss);
-      double value = result.value().item();
-      if (Double.isFinite(value)) {
-        optimizer.setLearningRate(rate);
-        optimizer.step(result.gradients());
-      }
-      return value;
+      return update.step(rate, step, 1, n -> () -> new Tensor[] {loss.get()}).loss();
     } finally {
       scope.close();
     }
@@ -334,14 +418,15 @@ public final class GanTrainer implements Trainee {
   public <T> T average(Supplier<T> body) {
     List<Parameter> buffers = gan.generator().buffers();
     List<Parameter> kept = copies(buffers);
-    Ema.Swap averaged = ema.swap();
     try {
-      if (!buffers.isEmpty()) {
-        takeStatistics();
-      }
-      return body.get();
+      return generatorUpdate.average(
+          () -> {
+            if (!buffers.isEmpty()) {
+              takeStatistics();
+            }
+            return body.get();
+          });
     } finally {
-      averaged.close();
       for (int i = 0; i < kept.size(); i++) {
         Updates.copy(buffers.get(i).value(), kept.get(i).value());
         kept.get(i).close();
@@ -383,25 +468,23 @@ public final class GanTrainer implements Trainee {
           return folder;
         });
     Path training = folder.resolve("training");
-    TrainingFiles.save(
-        training.resolve("discriminator"), gan.discriminator(), discriminatorOptimizer, null);
-    TrainingFiles.save(training.resolve("generator"), gan.generator(), generatorOptimizer, ema);
+    TrainingFiles.save(training.resolve("discriminator"), gan.discriminator(), discriminatorUpdate);
+    TrainingFiles.save(training.resolve("generator"), gan.generator(), generatorUpdate);
   }
 
   @Override
   public void restore(Path folder, long stepsDone) {
     Path training = folder.resolve("training");
     TrainingFiles.restore(
-        training.resolve("discriminator"), gan.discriminator(), discriminatorOptimizer, null);
-    TrainingFiles.restore(training.resolve("generator"), gan.generator(), generatorOptimizer, ema);
+        training.resolve("discriminator"), gan.discriminator(), discriminatorUpdate);
+    TrainingFiles.restore(training.resolve("generator"), gan.generator(), generatorUpdate);
     step = stepsDone;
   }
 
   @Override
   public void close() {
-    ema.close();
-    generatorOptimizer.close();
-    discriminatorOptimizer.close();
+    generatorUpdate.close();
+    discriminatorUpdate.close();
     gan.close();
   }
 }

@@ -2,6 +2,7 @@
 package io.sfumato.models.train;
 
 import java.nio.file.Path;
+import java.util.List;
 
 /** What a {@link TrainingRun} trains: models, their optimisers, and how far they are. */
 public interface Trainee extends AutoCloseable {
@@ -9,12 +10,45 @@ public interface Trainee extends AutoCloseable {
   long steps();
 
   /**
-   * One optimiser step on the next batch.
+   * One step on the next batches.
    *
    * @param learningRate of this step
-   * @return the loss before it
+   * @return the loss before it, and what else is known of it
+   * @throws NonFiniteException if loss or gradients are not finite; the step is not done, and its
+   *     model has changed nothing
    */
-  double step(double learningRate);
+  StepResult step(double learningRate);
+
+  /** Leaves out the next step: its batches are counted as done. */
+  void skip();
+
+  /**
+   * Computes the next step's losses and gradients and lets go of them; nothing changes. It shows
+   * what memory a step takes.
+   */
+  void rehearse();
+
+  /**
+   * The mean loss of batches that are not trained on, with the averaged weights, and with random
+   * numbers that depend on the batch's number alone, so that losses of different steps compare.
+   *
+   * @param held batches of pictures that were held out
+   * @param count how many: 0 to count - 1
+   * @throws UnsupportedOperationException if there is no such loss
+   */
+  double validationLoss(Batches held, int count);
+
+  /** The updates of a step, one for each model that is trained. */
+  List<Update> updates();
+
+  /**
+   * What is in a batch, for messages.
+   *
+   * @param number the batch's number
+   */
+  default String describe(long number) {
+    return "batch " + number;
+  }
 
   /**
    * Writes everything that {@link #restore} needs, and what others shall read.

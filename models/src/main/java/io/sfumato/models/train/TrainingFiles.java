@@ -1,8 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 package io.sfumato.models.train;
 
-import io.sfumato.autograd.optim.Ema;
-import io.sfumato.autograd.optim.Optimizer;
 import io.sfumato.models.nn.Module;
 import io.sfumato.tensor.Parameter;
 import io.sfumato.tensor.Scope;
@@ -17,15 +15,14 @@ import java.util.ArrayList;
 import java.util.LinkedHashMap;
 import java.util.List;
 import java.util.Map;
-import org.jspecify.annotations.Nullable;
 
 /**
  * What training needs to go on with one model: {@code weights.safetensors}, the weights that are
- * trained, and {@code optimizer.safetensors}, the optimiser's state and, under {@code ema.}, the
- * averages.
+ * trained, and {@code optimizer.safetensors}, what {@link Update#state} gives.
  */
 public final class TrainingFiles {
-  private static final String AVERAGE = "ema.";
+  private static final String WEIGHTS = "weights.safetensors";
+  private static final String STATE = "optimizer.safetensors";
 
   private TrainingFiles() {}
 
@@ -34,51 +31,39 @@ public final class TrainingFiles {
    *
    * @param folder made if missing
    * @param model gives the weights
-   * @param optimizer gives its state
-   * @param ema averages, if there are any
+   * @param update gives its state
    * @throws TensorFileException if they cannot be written
    */
-  public static void save(Path folder, Module model, Optimizer optimizer, @Nullable Ema ema) {
+  public static void save(Path folder, Module model, Update update) {
+    save(folder, model.stateDict(), update);
+  }
+
+  /** The same for weights by name. */
+  static void save(Path folder, Map<String, Tensor> weights, Update update) {
     makeFolder(folder);
     try (Scope scope = Scope.open()) {
-      Map<String, Tensor> state = new LinkedHashMap<>(optimizer.state());
-      if (ema != null) {
-        ema.state().forEach((name, tensor) -> state.put(AVERAGE + name, tensor));
-      }
-      SafeTensors.save(folder.resolve("weights.safetensors"), model.stateDict());
-      SafeTensors.save(folder.resolve("optimizer.safetensors"), state);
+      SafeTensors.save(folder.resolve(WEIGHTS), weights);
+      SafeTensors.save(folder.resolve(STATE), update.state());
     }
   }
 
   /** Reads both files back. */
-  public static void restore(Path folder, Module model, Optimizer optimizer, @Nullable Ema ema) {
-    try (Weights weights = Weights.open(folder.resolve("weights.safetensors"));
-        SafeTensors saved = SafeTensors.open(folder.resolve("optimizer.safetensors"));
-        Scope scope = Scope.open()) {
-      List<Parameter> all = new ArrayList<>(model.parameters());
-      all.addAll(model.buffers());
-      weights.copyInto(all);
-      Map<String, Tensor> optimizerState = new LinkedHashMap<>();
-      Map<String, Tensor> averages = new LinkedHashMap<>();
-      for (String name : saved.entries().keySet()) {
-        if (name.startsWith(AVERAGE)) {
-          averages.put(name.substring(AVERAGE.length()), saved.read(name));
-        } else {
-          optimizerState.put(name, saved.read(name));
-        }
-      }
-      optimizer.load(optimizerState);
-      if (ema != null) {
-        ema.load(averages);
-      }
-    }
+  public static void restore(Path folder, Module model, Update update) {
+    List<Parameter> all = new ArrayList<>(model.parameters());
+    all.addAll(model.buffers());
+    restore(folder, all, update);
   }
 
-  /** The averaged weights by name: what others shall read. */
-  public static Map<String, Tensor> averages(Ema ema) {
-    Map<String, Tensor> averaged = new LinkedHashMap<>();
-    ema.averages().forEach(p -> averaged.put(p.name(), p.value()));
-    return averaged;
+  /** The same into these weights. */
+  static void restore(Path folder, List<Parameter> into, Update update) {
+    try (Weights weights = Weights.open(folder.resolve(WEIGHTS));
+        SafeTensors saved = SafeTensors.open(folder.resolve(STATE));
+        Scope scope = Scope.open()) {
+      weights.copyInto(into);
+      Map<String, Tensor> state = new LinkedHashMap<>();
+      saved.entries().keySet().forEach(name -> state.put(name, saved.read(name)));
+      update.load(state);
+    }
   }
 
   /**

@@ -156,6 +156,11 @@ public final class TrainingRun {
     return this;
   }
 
+  /** How it goes. */
+  public Options options() {
+    return options;
+  }
+
   /** The folder of the checkpoint. */
   public Path checkpoint() {
     return folder.resolve("checkpoint");
@@ -247,15 +252,19 @@ public final class TrainingRun {
           break;
         }
         double now = rate.at(trainee.steps(), progress);
-        double loss = trainee.step(now);
-        if (!Double.isFinite(loss)) {
+        double loss;
+        try {
+          loss = trainee.step(now).loss();
+        } catch (NonFiniteException e) {
           throw new IllegalStateException(
-              "the loss became "
-                  + loss
+              e.what()
                   + " at step "
-                  + trainee.steps()
+                  + (trainee.steps() + 1)
+                  + ": "
+                  + e.where()
                   + "; the last good checkpoint is in "
-                  + checkpoint());
+                  + checkpoint(),
+              e);
         }
         csv.append(new LossCsv.Row(trainee.steps(), loss, now, seconds));
         if (events != null) {

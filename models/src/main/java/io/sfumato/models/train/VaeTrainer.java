@@ -1,23 +1,20 @@
 // SPDX-License-Identifier: Apache-2.0
 package io.sfumato.models.train;
 
-import io.sfumato.autograd.Autograd;
-import io.sfumato.autograd.optim.Adam;
 import io.sfumato.models.vae.Vae;
 import io.sfumato.tensor.Rng;
-import io.sfumato.tensor.Scope;
 import io.sfumato.tensor.Tensor;
 import io.sfumato.tensor.ops.Num;
 import java.nio.file.Path;
+import java.util.function.Supplier;
 import org.jspecify.annotations.Nullable;
 
 /** Trains a {@link Vae} by Adam on minus the lower bound, in nats per picture. */
-public final class VaeTrainer implements Trainee {
+public final class VaeTrainer extends OneModelTrainer {
+  /** Adam as PyTorch has it. */
+  public static final UpdateOptions UPDATE = UpdateOptions.adam();
+
   private final Vae model;
-  private final Batches loader;
-  private final Adam optimizer;
-  private final Rng rng;
-  private long step;
 
   /**
    * A trainer at step 0.
@@ -27,10 +24,20 @@ public final class VaeTrainer implements Trainee {
    * @param rng the source of noise
    */
   public VaeTrainer(Vae model, Batches loader, Rng rng) {
+    this(model, UPDATE, loader, rng);
+  }
+
+  /**
+   * A trainer at step 0.
+   *
+   * @param model the model; closed with this object
+   * @param options how steps are made
+   * @param loader the batches
+   * @param rng the source of noise
+   */
+  public VaeTrainer(Vae model, UpdateOptions options, Batches loader, Rng rng) {
+    super(new Update(model, options), loader, rng);
     this.model = model;
-    this.loader = loader;
-    this.optimizer = new Adam(model.parameters(), Adam.options());
-    this.rng = rng;
   }
 
   /** A loader's pictures, [-1, 1], as the model has them, [0, 1]. */
@@ -44,53 +51,41 @@ public final class VaeTrainer implements Trainee {
   }
 
   @Override
-  public long steps() {
-    return step;
-  }
-
-  /** One step; a loss that is not finite is returned and changes no parameter. */
-  @Override
-  public double step(double learningRate) {
-    Scope scope = Scope.open();
-    try {
-      Batches.Batch batch = loader.batch(step);
-      Tensor x = toUnit(batch.images());
-      Tensor labels = labels(batch);
-      Tensor noise = rng.step(step).normal(x.dim(0), model.config().latentDim()).to(x.device());
-      var result =
-          Autograd.valueAndGrad(model.parameters(), () -> model.loss(x, labels, noise).total());
-      double loss = result.value().item();
-      if (Double.isFinite(loss)) {
-        optimizer.setLearningRate(learningRate);
-        optimizer.step(result.gradients());
-      }
-      step++;
-      return loss;
-    } finally {
-      scope.close();
-    }
+  Supplier<Tensor[]> loss(Batches.Batch batch, Rng draw, boolean training) {
+    Tensor x = toUnit(batch.images());
+    Tensor labels = labels(batch);
+    Tensor noise = draw.normal(x.dim(0), model.config().latentDim()).to(x.device());
+    return () -> new Tensor[] {model.loss(x, labels, noise).total()};
   }
 
   private @Nullable Tensor labels(Batches.Batch batch) {
     return model.config().numClasses() == null ? null : batch.labels();
   }
 
-  /** Writes the model's folder ({@link Vae#open}), and what is needed to go on beside it. */
+  /**
+   * Writes the model's folder ({@link Vae#open}), with averaged weights if there are any, and what
+   * is needed to go on beside it.
+   */
   @Override
   public void save(Path folder) {
-    model.save(folder);
-    TrainingFiles.save(folder.resolve("training"), model, optimizer, null);
+    update()
+        .average(
+            () -> {
+              model.save(folder);
+              return folder;
+            });
+    TrainingFiles.save(folder.resolve("training"), model, update());
   }
 
   @Override
   public void restore(Path folder, long stepsDone) {
-    TrainingFiles.restore(folder.resolve("training"), model, optimizer, null);
-    step = stepsDone;
+    TrainingFiles.restore(folder.resolve("training"), model, update());
+    at(stepsDone);
   }
 
   @Override
   public void close() {
-    optimizer.close();
+    update().close();
     model.close();
   }
 }

@@ -1,28 +1,29 @@
 // SPDX-License-Identifier: Apache-2.0
 package io.sfumato.models.train;
 
-import io.sfumato.autograd.Autograd;
-import io.sfumato.autograd.optim.Adam;
 import io.sfumato.models.vqvae.VqVae;
+import io.sfumato.tensor.DType;
 import io.sfumato.tensor.Rng;
 import io.sfumato.tensor.Scope;
 import io.sfumato.tensor.Tensor;
 import io.sfumato.tensor.io.TensorFileException;
 import io.sfumato.tensor.ops.NN;
 import io.sfumato.tensor.ops.Num;
+import io.sfumato.tensor.ops.Shaping;
 import java.nio.file.Path;
+import java.util.List;
+import java.util.function.Supplier;
 
 /**
  * Trains a {@link VqVae}: {@code |x - y|² / var(x)}, a mean over all elements as in Sonnet, plus
  * the quantiser's part. A codebook of averages moves after each step.
  */
-public final class VqVaeTrainer implements Trainee {
+public final class VqVaeTrainer extends OneModelTrainer {
+  /** Adam as PyTorch has it. */
+  public static final UpdateOptions UPDATE = UpdateOptions.adam();
+
   private final VqVae model;
-  private final Batches loader;
-  private final Adam optimizer;
-  private final Rng rng;
   private final double variance;
-  private long step;
   private double reconstruction = Double.NaN;
   private double perplexity = Double.NaN;
 
@@ -35,10 +36,22 @@ public final class VqVaeTrainer implements Trainee {
    * @throws IllegalArgumentException if all pixels of the first batch are equal
    */
   public VqVaeTrainer(VqVae model, Batches loader, Rng rng) {
+    this(model, UPDATE, loader, rng);
+  }
+
+  /**
+   * A trainer at step 0.
+   *
+   * @param model the model; closed with this object
+   * @param options how steps are made; a codebook that is an average of its own cannot be averaged
+   *     once more, so averages of parameters leave it as it is
+   * @param loader the batches; the first one gives the variance of the pictures
+   * @param rng draws the vectors that unused codes are set to
+   * @throws IllegalArgumentException if all pixels of the first batch are equal
+   */
+  public VqVaeTrainer(VqVae model, UpdateOptions options, Batches loader, Rng rng) {
+    super(new Update(model, options), loader, rng);
     this.model = model;
-    this.loader = loader;
-    this.optimizer = new Adam(model.parameters(), Adam.options());
-    this.rng = rng;
     try (Scope scope = Scope.open()) {
       this.variance = Num.var(loader.batch(0).images(), 0, false).item();
     }
@@ -63,36 +76,32 @@ public final class VqVaeTrainer implements Trainee {
   }
 
   @Override
-  public long steps() {
-    return step;
+  Supplier<Tensor[]> loss(Batches.Batch batch, Rng draw, boolean training) {
+    Tensor x = batch.images();
+    return () -> {
+      VqVae.Output y = model.call(x);
+      Tensor error = NN.mse(y.picture(), x);
+      Tensor loss = error.div(variance).add(y.quantized().loss());
+      return new Tensor[] {loss, error, y.latents(), y.quantized().codes()};
+    };
   }
 
   @Override
-  public double step(double learningRate) {
-    try (Scope scope = Scope.open()) {
-      Tensor x = loader.batch(step).images();
-      var result =
-          Autograd.valueAndGradWithExtra(
-              model.parameters(),
-              () -> {
-                VqVae.Output y = model.call(x);
-                Tensor error = NN.mse(y.picture(), x);
-                Tensor loss = error.div(variance).add(y.quantized().loss());
-                return new Tensor[] {loss, error, y.latents(), y.quantized().codes()};
-              });
-      optimizer.setLearningRate(learningRate);
-      optimizer.step(result.gradients());
-      Tensor codes = result.extra().get(2);
-      model.quantizer().update(result.extra().get(1), codes, rng.step(step));
-      reconstruction = result.extra().getFirst().item();
-      perplexity = model.quantizer().perplexity(codes).item();
-      step++;
-      return result.value().item();
-    }
+  void stepped(Update.Done done, long steps, Rng draw) {
+    Tensor latents = joined(done.extra(1));
+    Tensor codes = joined(done.extra(2));
+    model.quantizer().update(Num.cast(latents, DType.F32), codes, draw);
+    reconstruction = done.extra(0).stream().mapToDouble(Tensor::item).average().orElseThrow();
+    perplexity = model.quantizer().perplexity(codes).item();
+  }
+
+  private static Tensor joined(List<Tensor> parts) {
+    return parts.size() == 1 ? parts.getFirst() : Shaping.concat(0, parts.toArray(Tensor[]::new));
   }
 
   /**
-   * Writes the model to {@code vqvae/}, and what is needed to go on to {@code training/}.
+   * Writes the model to {@code vqvae/}, with averaged weights if there are any, and what is needed
+   * to go on to {@code training/}.
    *
    * @throws TensorFileException if it cannot be written
    */
@@ -100,19 +109,24 @@ public final class VqVaeTrainer implements Trainee {
   public void save(Path folder) {
     Path own = folder.resolve("vqvae");
     TrainingFiles.makeFolder(own);
-    model.save(own);
-    TrainingFiles.save(folder.resolve("training"), model, optimizer, null);
+    update()
+        .average(
+            () -> {
+              model.save(own);
+              return own;
+            });
+    TrainingFiles.save(folder.resolve("training"), model, update());
   }
 
   @Override
   public void restore(Path folder, long stepsDone) {
-    TrainingFiles.restore(folder.resolve("training"), model, optimizer, null);
-    step = stepsDone;
+    TrainingFiles.restore(folder.resolve("training"), model, update());
+    at(stepsDone);
   }
 
   @Override
   public void close() {
-    optimizer.close();
+    update().close();
     model.close();
   }
 }

@@ -75,7 +75,14 @@ class AdapterTrainerTest {
       BatchLoader loader = new BatchLoader(DATA, 2, 2, Rng.seed(3), Device.CPU);
       try (AdapterTrainer trainer =
           plus
-              ? new AdapterTrainer(set, denoiser, loader, Rng.seed(4), LoraPlus.ratio(4), 0.01)
+              ? new AdapterTrainer(
+                  set,
+                  denoiser,
+                  AdapterTrainer.UPDATE,
+                  loader,
+                  Rng.seed(4),
+                  LoraPlus.ratio(4),
+                  0.01)
               : new AdapterTrainer(set, denoiser, loader, Rng.seed(4))) {
         if (from > 0) {
           trainer.restore(folder, from);

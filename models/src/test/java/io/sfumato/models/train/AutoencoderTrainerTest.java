@@ -63,6 +63,7 @@ class AutoencoderTrainerTest {
         AutoencoderTrainer.KL_WEIGHT,
         null,
         judge,
+        AutoencoderTrainer.UPDATE,
         loader(),
         Rng.seed(5));
   }
@@ -81,10 +82,10 @@ class AutoencoderTrainerTest {
       first.save(folder);
       List<Double> expected = new ArrayList<>();
       for (int i = 0; i < 2; i++) {
-        expected.add(first.step(RATE));
+        expected.add(first.step(RATE).loss());
       }
       second.restore(folder, 3);
-      assertEquals(expected, List.of(second.step(RATE), second.step(RATE)));
+      assertEquals(expected, List.of(second.step(RATE).loss(), second.step(RATE).loss()));
       for (int i = 0; i < whole.size(); i++) {
         assertArrayEquals(
             whole.get(i).value().toDoubleArray(),
@@ -107,15 +108,28 @@ class AutoencoderTrainerTest {
     var options = AutoencoderLoss.Options.kl();
     try (var withKl =
             new AutoencoderTrainer(
-                kl(), options, AutoencoderTrainer.KL_WEIGHT, null, null, loader(), Rng.seed(5));
+                kl(),
+                options,
+                AutoencoderTrainer.KL_WEIGHT,
+                null,
+                null,
+                AutoencoderTrainer.UPDATE,
+                loader(),
+                Rng.seed(5));
         var withCodes =
             new AutoencoderTrainer(
-                vq(), AutoencoderLoss.Options.vq(), null, null, loader(), Rng.seed(5))) {
+                vq(),
+                AutoencoderLoss.Options.vq(),
+                null,
+                null,
+                AutoencoderTrainer.UPDATE,
+                loader(),
+                Rng.seed(5))) {
       for (AutoencoderTrainer trainer : List.of(withKl, withCodes)) {
         double first = 0;
         double last = 0;
         for (int i = 0; i < 60; i++) {
-          double loss = trainer.step(3e-3);
+          double loss = trainer.step(3e-3).loss();
           first += i < 5 ? loss / 5 : 0;
           last += i >= 55 ? loss / 5 : 0;
         }

@@ -64,7 +64,7 @@ class GanTrainerTest {
       Map<String, double[]> result = new TreeMap<>();
       double[] losses = new double[steps];
       for (int i = 0; i < steps; i++) {
-        losses[i] = trainer.step(1e-3);
+        losses[i] = trainer.step(1e-3).loss();
       }
       result.put("losses", losses);
       trainer.gan().stateDict().forEach((name, t) -> result.put(name, t.toDoubleArray()));
@@ -96,7 +96,7 @@ class GanTrainerTest {
     double[] whole = new double[4];
     try (GanTrainer trainer = trainer()) {
       for (int i = 0; i < 4; i++) {
-        whole[i] = trainer.step(1e-3);
+        whole[i] = trainer.step(1e-3).loss();
         if (i == 1) {
           trainer.save(Files.createDirectories(folder.resolve("two")));
         }
@@ -105,7 +105,8 @@ class GanTrainerTest {
     try (GanTrainer trainer = trainer()) {
       trainer.restore(folder.resolve("two"), 2);
       assertArrayEquals(
-          new double[] {whole[2], whole[3]}, new double[] {trainer.step(1e-3), trainer.step(1e-3)});
+          new double[] {whole[2], whole[3]},
+          new double[] {trainer.step(1e-3).loss(), trainer.step(1e-3).loss()});
     }
   }
 

@@ -46,10 +46,10 @@ class VaeTrainerTest {
   @Test
   void theLossFalls() {
     try (VaeTrainer trainer = trainer()) {
-      double first = trainer.step(1e-2);
+      double first = trainer.step(1e-2).loss();
       double last = first;
       for (int i = 0; i < 60; i++) {
-        last = trainer.step(1e-2);
+        last = trainer.step(1e-2).loss();
       }
       assertTrue(last < 0.95 * first, first + " to " + last);
     }
@@ -60,7 +60,7 @@ class VaeTrainerTest {
     double[] whole = new double[4];
     try (VaeTrainer trainer = trainer()) {
       for (int i = 0; i < 4; i++) {
-        whole[i] = trainer.step(1e-2);
+        whole[i] = trainer.step(1e-2).loss();
         if (i == 1) {
           trainer.save(Files.createDirectories(folder.resolve("two")));
         }
@@ -69,7 +69,7 @@ class VaeTrainerTest {
     try (VaeTrainer trainer = trainer()) {
       trainer.restore(folder.resolve("two"), 2);
       assertEquals(2, trainer.steps());
-      double[] rest = {trainer.step(1e-2), trainer.step(1e-2)};
+      double[] rest = {trainer.step(1e-2).loss(), trainer.step(1e-2).loss()};
       assertArrayEquals(new double[] {whole[2], whole[3]}, rest);
     }
     try (Vae vae = Vae.open(folder.resolve("two"))) {

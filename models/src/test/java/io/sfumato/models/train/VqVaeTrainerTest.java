@@ -65,15 +65,15 @@ class VqVaeTrainerTest {
     Path checkpoint = Files.createDirectories(folder.resolve("checkpoint"));
     try (VqVaeTrainer whole = autoencoder();
         VqVaeTrainer resumed = autoencoder()) {
-      double first = whole.step(2e-3);
+      double first = whole.step(2e-3).loss();
       double error = whole.reconstruction();
       for (int i = 1; i < 60; i++) {
         whole.step(2e-3);
       }
       whole.save(checkpoint);
       resumed.restore(checkpoint, whole.steps());
-      double last = whole.step(2e-3);
-      assertEquals(last, resumed.step(2e-3));
+      double last = whole.step(2e-3).loss();
+      assertEquals(last, resumed.step(2e-3).loss());
       assertSame(whole.model(), resumed.model());
       assertTrue(last < 0.5 * first, first + " became " + last);
       assertTrue(whole.reconstruction() < 0.5 * error, error + " became " + whole.reconstruction());
@@ -93,17 +93,17 @@ class VqVaeTrainerTest {
       for (int i = 0; i < 20; i++) {
         autoencoder.step(2e-3);
       }
-      double first = whole.step(2e-3);
+      double first = whole.step(2e-3).loss();
       assertEquals(Math.log(32), first, 0.1); // it knows nothing yet
       double sum = 0;
       for (int i = 0; i < 60; i++) {
-        double loss = whole.step(2e-3);
+        double loss = whole.step(2e-3).loss();
         sum += i < 50 ? 0 : loss / 10;
       }
       assertTrue(sum < 0.8 * first, first + " became " + sum);
       whole.save(checkpoint);
       resumed.restore(checkpoint, whole.steps());
-      assertEquals(whole.step(1e-3), resumed.step(1e-3));
+      assertEquals(whole.step(1e-3).loss(), resumed.step(1e-3).loss());
       assertSame(whole.prior(), resumed.prior());
       try (CodePrior read = CodePrior.open(checkpoint.resolve("prior"))) {
         assertEquals(whole.prior().config(), read.config());

@@ -57,10 +57,26 @@ public record CheckFinite(Executor inner) implements Decorator {
                 + what
                 + " is "
                 + values[i]
+                + source(inputs)
                 + "; "
                 + Eager.describe(inputs));
       }
     }
+  }
+
+  /** Names the first input that is not finite itself: a batch, a weight, or a mask. */
+  private static String source(Tensor[] inputs) {
+    for (int k = 0; k < inputs.length; k++) {
+      if (inputs[k].dtype().isFloating()) {
+        double[] values = inputs[k].toDoubleArray();
+        for (int i = 0; i < values.length; i++) {
+          if (!Double.isFinite(values[i])) {
+            return "; input " + k + " came with it: its element " + i + " is " + values[i];
+          }
+        }
+      }
+    }
+    return "";
   }
 
   /** Whether {@code value} is minus infinity and an input has it too. */

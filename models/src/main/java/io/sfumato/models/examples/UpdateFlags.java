@@ -1,0 +1,204 @@
+// SPDX-License-Identifier: Apache-2.0
+package io.sfumato.models.examples;
+
+import io.sfumato.autograd.optim.AdamOptions;
+import io.sfumato.autograd.optim.Ema;
+import io.sfumato.autograd.optim.ScheduleKind;
+import io.sfumato.models.train.LearningRate;
+import io.sfumato.models.train.OptimizerKind;
+import io.sfumato.models.train.Precision;
+import io.sfumato.models.train.UpdateOptions;
+import java.util.ArrayList;
+import java.util.List;
+import java.util.Map;
+import java.util.TreeMap;
+import org.jspecify.annotations.Nullable;
+import picocli.CommandLine.Option;
+
+/** Options of how steps are made; what is absent is as the program has it. */
+final class UpdateFlags {
+  @Option(names = "--learning-rate", description = "The highest learning rate of all stages.")
+  private @Nullable Double learningRate;
+
+  @Option(
+      names = "--schedule",
+      description =
+          "Of the learning rate: constant, constant_with_warmup, linear, cosine,"
+              + " cosine_with_restarts or polynomial; the program's own cosine if absent.")
+  private @Nullable String schedule;
+
+  @Option(names = "--warm-up", description = "Steps in which the learning rate rises.")
+  private @Nullable Integer warmUp;
+
+  @Option(names = "--cycles", description = "Of cosine_with_restarts.", defaultValue = "1")
+  private int cycles = 1;
+
+  @Option(names = "--power", description = "Of polynomial.", defaultValue = "1")
+  private double power = 1;
+
+  @Option(names = "--optimizer", description = "adam, adamw or adamw8bit.")
+  private @Nullable String optimizer;
+
+  @Option(names = "--beta1", description = "Decay of the optimizer's mean gradient.")
+  private @Nullable Double beta1;
+
+  @Option(names = "--beta2", description = "Decay of its mean squared gradient.")
+  private @Nullable Double beta2;
+
+  @Option(names = "--weight-decay", description = "Of the optimizer.")
+  private @Nullable Double weightDecay;
+
+  @Option(
+      names = "--accumulate",
+      description = "Batches whose mean gradient makes one step.",
+      defaultValue = "1")
+  private int accumulate = 1;
+
+  @Option(names = "--clip-norm", description = "The gradients' largest norm; 0 for any.")
+  private @Nullable Double clipNorm;
+
+  @Option(
+      names = "--precision",
+      description = "Of products in training: f32, bf16 or f16 (with a loss scale).",
+      defaultValue = "f32")
+  private String precision = "f32";
+
+  @Option(names = "--ema-decay", description = "Of averaged weights; 0 for none.")
+  private @Nullable Double emaDecay;
+
+  @Option(
+      names = "--ema-power",
+      description = "The averages' decay grows as 1 - (1 + step)^-power, 2/3 for long runs.")
+  private @Nullable Double emaPower;
+
+  /**
+   * Checks the options together.
+   *
+   * @param steps of the run, or null for a time
+   * @throws IllegalArgumentException with everything that is wrong
+   */
+  void check(@Nullable Integer steps) {
+    List<String> wrong = new ArrayList<>();
+    add(wrong, learningRate == null || learningRate > 0, "--learning-rate must be positive");
+    add(wrong, warmUp == null || warmUp >= 0, "--warm-up must not be negative");
+    add(
+        wrong,
+        warmUp == null || steps == null || warmUp < steps,
+        "--warm-up must be below --steps");
+    add(wrong, cycles > 0, "--cycles must be positive");
+    add(wrong, power > 0, "--power must be positive");
+    add(wrong, fraction(beta1), "--beta1 must be in [0, 1)");
+    add(wrong, fraction(beta2), "--beta2 must be in [0, 1)");
+    add(wrong, weightDecay == null || weightDecay >= 0, "--weight-decay must not be negative");
+    add(wrong, accumulate > 0, "--accumulate must be positive");
+    add(wrong, clipNorm == null || clipNorm >= 0, "--clip-norm must not be negative");
+    add(wrong, emaDecay == null || (emaDecay >= 0 && emaDecay <= 1), "--ema-decay must be 0 to 1");
+    add(wrong, emaPower == null || emaPower > 0, "--ema-power must be positive");
+    attempt(wrong, "--precision", () -> Precision.parse(precision));
+    if (optimizer != null) {
+      String name = optimizer;
+      attempt(wrong, "--optimizer", () -> OptimizerKind.parse(name));
+    }
+    if (schedule != null) {
+      String name = schedule;
+      attempt(wrong, "--schedule", () -> ScheduleKind.parse(name));
+    }
+    add(
+        wrong,
+        !"constant".equals(schedule) || warmUp == null || warmUp == 0,
+        "--schedule constant has no --warm-up; constant_with_warmup has");
+    if (!wrong.isEmpty()) {
+      throw new IllegalArgumentException(String.join("; ", wrong));
+    }
+  }
+
+  private static boolean fraction(@Nullable Double value) {
+    return value == null || (value >= 0 && value < 1);
+  }
+
+  private static void add(List<String> wrong, boolean ok, String requirement) {
+    if (!ok) {
+      wrong.add(requirement);
+    }
+  }
+
+  private static void attempt(List<String> wrong, String option, Runnable parse) {
+    try {
+      parse.run();
+    } catch (IllegalArgumentException e) {
+      wrong.add(option + ": " + e.getMessage());
+    }
+  }
+
+  /** How the program makes steps, with what the options say instead. */
+  UpdateOptions apply(UpdateOptions own) {
+    AdamOptions adam = own.adamOptions();
+    adam =
+        adam.betas(beta1 == null ? adam.beta1() : beta1, beta2 == null ? adam.beta2() : beta2)
+            .weightDecay(weightDecay == null ? adam.weightDecay() : weightDecay);
+    Double limit = clipNorm == null ? own.clipNorm() : clipNorm == 0 ? null : clipNorm;
+    return own.optimizer(optimizer == null ? own.optimizer() : OptimizerKind.parse(optimizer))
+        .adamOptions(adam)
+        .accumulate(accumulate)
+        .clipNorm(limit)
+        .precision(Precision.parse(precision))
+        .ema(averages(own.ema()));
+  }
+
+  private Ema.@Nullable Options averages(Ema.@Nullable Options own) {
+    if (emaDecay != null && emaDecay == 0) {
+      return null;
+    }
+    if (own == null && emaDecay == null && emaPower == null) {
+      return null;
+    }
+    Ema.Options options = own == null ? Ema.options() : own;
+    options = emaDecay == null ? options : options.decay(emaDecay);
+    return emaPower == null ? options : options.warmup(1, emaPower);
+  }
+
+  /**
+   * The learning rate of a run.
+   *
+   * @param steps its steps, or null for a time
+   * @param peak the program's highest rate
+   * @param warmUpSteps the program's warm-up
+   * @param own the program's schedule for a highest rate and a warm-up
+   */
+  LearningRate rate(@Nullable Integer steps, double peak, int warmUpSteps, Own own) {
+    double highest = learningRate == null ? peak : learningRate;
+    if (schedule == null) {
+      return own.of(highest, warmUp == null ? warmUpSteps : warmUp);
+    }
+    ScheduleKind kind = ScheduleKind.parse(schedule);
+    int rising = warmUp == null ? 0 : warmUp;
+    return LearningRate.of(kind, new ScheduleKind.Shape(rising, cycles, power), highest, steps);
+  }
+
+  /** A program's own schedule. */
+  @FunctionalInterface
+  interface Own {
+    /** The schedule of a highest rate after a warm-up. */
+    LearningRate of(double peak, int warmUp);
+  }
+
+  /** What must be equal for a run to go on. */
+  Map<String, String> settings() {
+    Map<String, String> settings = new TreeMap<>();
+    settings.put("learning_rate", text(learningRate));
+    settings.put("schedule", text(schedule) + (schedule == null ? "" : " " + cycles + " " + power));
+    settings.put("warm_up", text(warmUp));
+    settings.put("optimizer", text(optimizer));
+    settings.put("betas", text(beta1) + "," + text(beta2));
+    settings.put("weight_decay", text(weightDecay));
+    settings.put("accumulate", Integer.toString(accumulate));
+    settings.put("clip_norm", text(clipNorm));
+    settings.put("precision", precision);
+    settings.put("ema", text(emaDecay) + "," + text(emaPower));
+    return settings;
+  }
+
+  private static String text(@Nullable Object value) {
+    return value == null ? "the program's" : value.toString();
+  }
+}
