@@ -44,7 +44,7 @@ class UpdateTest {
   private static Tensor x(long number, int rows, DType type) {
     double[] values = new double[rows * 5];
     for (int i = 0; i < values.length; i++) {
-      values[i] = Math.sin(number * rows * 5 + i);
+      values[i] = Math.sin((double) (number * rows * 5 + i));
     }
     return Tensor.of(values, type, Device.CPU, rows, 5);
   }
