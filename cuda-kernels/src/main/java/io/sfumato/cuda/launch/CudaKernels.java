@@ -13,6 +13,7 @@ public final class CudaKernels {
     CopyLaunch.addTo(table);
     MatMulLaunch.addTo(table);
     LowRankLaunch.addTo(table);
+    HadamardLaunch.addTo(table);
     QuantizedLaunch.addTo(table);
     AttentionLaunch.addTo(table);
     WideAttention.addTo(table); // what is left

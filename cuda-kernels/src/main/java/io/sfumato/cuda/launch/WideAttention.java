@@ -128,7 +128,7 @@ final class WideAttention {
       DType dtype = in[0].dtype().accumulator();
       Shape q = in[0].shape();
       long row = (long) q.dim(0) * q.dim(1) * in[1].dim(2) * dtype.bytes();
-      int together = (int) Math.clamp(Long.getLong(BYTES, BYTES_BY_DEFAULT) / row, 1, q.dim(2));
+      int together = Math.clamp(Long.getLong(BYTES, BYTES_BY_DEFAULT) / row, 1, q.dim(2));
       return new Heads(op, in, dtype, in[1].to(dtype), in[2].to(dtype), together);
     }
 

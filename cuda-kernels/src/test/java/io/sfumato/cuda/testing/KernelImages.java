@@ -41,6 +41,8 @@ import java.util.zip.GZIPOutputStream;
 public final class KernelImages {
   private static final String MARK = "// source-sha256 ";
 
+  private static final String HINT = "(?m)^\\s*\\.pragma \"used_bytes_mask [^\n]*\n";
+
   private static final Pattern INCLUDE = Pattern.compile("(?m)^#include \"([^\"]+)\"");
 
   private final Path module;
@@ -182,7 +184,10 @@ public final class KernelImages {
       String errors = nvcc(ptx.source(), raw, "-ptx", "-arch=compute_" + ptx.arch());
       if (errors.isEmpty()) {
         String version = ".version " + ptx.version();
-        String text = Files.readString(raw).replaceFirst("(?m)^\\.version .*$", version);
+        String text =
+            Files.readString(raw)
+                .replaceFirst("(?m)^\\.version .*$", version)
+                .replaceAll(HINT, ""); // which bytes of a load are used; of a later version
         write(ptx.file(), mark(ptx.source()) + "\n" + text);
       }
       return errors;

@@ -5,17 +5,20 @@ import io.sfumato.models.nn.Conv2d;
 import io.sfumato.models.nn.Linear;
 import io.sfumato.models.nn.Module;
 import io.sfumato.models.nn.WeightLayer;
+import io.sfumato.tensor.Device;
 import io.sfumato.tensor.Parameter;
 import io.sfumato.tensor.Shape;
 import io.sfumato.tensor.Tensor;
 import io.sfumato.tensor.io.Init;
 import io.sfumato.tensor.io.Weights;
 import io.sfumato.tensor.ops.ConvOptions;
+import io.sfumato.tensor.ops.Linalg;
 import io.sfumato.tensor.ops.NN;
 import io.sfumato.tensor.ops.Num;
 import java.util.Map;
 import java.util.function.Function;
 import java.util.function.UnaryOperator;
+import java.util.stream.Stream;
 import org.jspecify.annotations.Nullable;
 
 /**
@@ -28,7 +31,9 @@ import org.jspecify.annotations.Nullable;
  *
  * <p>A linear layer never forms ΔW where that is dearer than a change of rank r²: {@code ΔW = U V}
  * with U [out, r²] the products of the columns of the left factors and V [r², in] those of the rows
- * of the right ones.
+ * of the right ones. With more ranks a CPU forms ΔW, and other devices rebuild parts of it from the
+ * factors as they need them: linear layers and 1 x 1 convolutions never have a matrix of the
+ * weight's size in memory there, forward or backward.
  *
  * @param rank the rank r of each factor
  * @param alpha the numerator α of the scale
@@ -156,7 +161,7 @@ public record Loha(
             ? NN.lowRank(x, weight(), bias(), right(), left(), scale * strength)
             : super.apply(x, base, strength);
       }
-      if (mayJoinWeight(base)) {
+      if (!rebuilds(x) && mayJoinWeight(base)) {
         Tensor change = dropout.apply(delta(), 0, path()).mul(strength);
         return layer().compute(x, weight().add(change), bias());
       }
@@ -175,6 +180,30 @@ public record Loha(
       long in = weightShape().numel() / out;
       long r2 = (long) b1.value().dim(0) * b1.value().dim(0);
       return 3 * r2 * (in + out) < in * out;
+    }
+
+    /** Whether the op rebuilds ΔW from the factors for each of its parts. */
+    private boolean rebuilds(Tensor x) {
+      return dropout.rows() == 0
+          && !x.device().equals(Device.CPU)
+          && (layer() instanceof Linear || (layer() instanceof Conv2d conv && isPointwise(conv)));
+    }
+
+    private boolean isPointwise(Conv2d conv) {
+      Shape w = weightShape();
+      ConvOptions o = conv.options();
+      return w.dim(2) * w.dim(3) == 1
+          && o.groups() == 1
+          && o.stride().stream().allMatch(s -> s == 1)
+          && Stream.concat(o.before().stream(), o.after().stream()).allMatch(p -> p == 0);
+    }
+
+    private Tensor rebuilt(Tensor x) {
+      boolean conv = layer() instanceof Conv2d;
+      Tensor rows = conv ? x.permute(0, 2, 3, 1) : x;
+      Tensor y =
+          Linalg.hadamardLowRank(rows, a1.value(), b1.value(), a2.value(), b2.value(), scale);
+      return conv ? y.permute(0, 3, 1, 2) : y;
     }
 
     /** U [out, r²]: column p r + q is the product of columns p and q. */
@@ -203,7 +232,9 @@ public record Loha(
     @Override
     protected Tensor change(Tensor x) {
       if (!actsThin()) {
-        return layer().compute(x, dropout.apply(delta(), 0, path()), null);
+        return rebuilds(x)
+            ? rebuilt(x)
+            : layer().compute(x, dropout.apply(delta(), 0, path()), null);
       }
       if (layer() instanceof Conv2d conv) {
         Shape w = weightShape();

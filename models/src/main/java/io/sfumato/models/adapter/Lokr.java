@@ -5,6 +5,7 @@ import io.sfumato.models.nn.Conv2d;
 import io.sfumato.models.nn.Linear;
 import io.sfumato.models.nn.Module;
 import io.sfumato.models.nn.WeightLayer;
+import io.sfumato.tensor.Device;
 import io.sfumato.tensor.Parameter;
 import io.sfumato.tensor.Shape;
 import io.sfumato.tensor.Tensor;
@@ -23,7 +24,7 @@ import org.jspecify.annotations.Nullable;
  * href="https://arxiv.org/abs/2309.14859">arXiv:2309.14859</a>). W₂, and W₁ with {@code
  * decomposeBoth}, are products of rank r where that is smaller. s = α/r. W₂ acts on the inner part
  * of the channels, then W₁ on the outer one; ΔW is formed to merge, and for linear layers of a few
- * hundred channels, where {@code W + ΔW} at once is faster.
+ * hundred channels on a CPU, where {@code W + ΔW} at once is faster.
  *
  * @param rank the rank r of what is decomposed
  * @param alpha the numerator α of the scale
@@ -268,7 +269,10 @@ public record Lokr(
       if (dropout.skips(path())) {
         return base.apply(x);
       }
-      if (isSmall() && dropout.rows() == 0 && mayJoinWeight(base)) {
+      if (x.device().equals(Device.CPU)
+          && isSmall()
+          && dropout.rows() == 0
+          && mayJoinWeight(base)) {
         return layer().compute(x, merged(weight(), strength), bias());
       }
       return super.apply(x, base, strength);

@@ -6,6 +6,7 @@ import io.sfumato.tensor.cpu.launch.Conv2dLaunch;
 import io.sfumato.tensor.cpu.launch.Conv3dLaunch;
 import io.sfumato.tensor.cpu.launch.GatedNormLaunch;
 import io.sfumato.tensor.cpu.launch.GroupNormLaunch;
+import io.sfumato.tensor.cpu.launch.HadamardLaunch;
 import io.sfumato.tensor.cpu.launch.LayerNormLaunch;
 import io.sfumato.tensor.cpu.launch.LinearLaunch;
 import io.sfumato.tensor.cpu.launch.LowRankLaunch;
@@ -27,6 +28,8 @@ import io.sfumato.tensor.ops.GatedResidualNorm;
 import io.sfumato.tensor.ops.GatedResidualNormBackward;
 import io.sfumato.tensor.ops.GroupNorm;
 import io.sfumato.tensor.ops.GroupNormBackward;
+import io.sfumato.tensor.ops.HadamardLowRank;
+import io.sfumato.tensor.ops.HadamardLowRankGradients;
 import io.sfumato.tensor.ops.LayerNorm;
 import io.sfumato.tensor.ops.LayerNormBackward;
 import io.sfumato.tensor.ops.LayerNormModulate;
@@ -52,6 +55,8 @@ final class CpuKernels {
         .add(Linear.class, new LinearLaunch())
         .add(LowRank.class, new LowRankLaunch.Forward())
         .add(LowRankGradients.class, new LowRankLaunch.Gradients())
+        .add(HadamardLowRank.class, new HadamardLaunch.Forward())
+        .add(HadamardLowRankGradients.class, new HadamardLaunch.Gradients())
         .add(NearestCode.class, new NearestCodeLaunch())
         .add(Conv2d.class, new Conv2dLaunch.Forward())
         .add(Conv2dBackwardInput.class, new Conv2dLaunch.BackwardInput())

@@ -6,6 +6,8 @@ import static io.sfumato.tensor.ops.cases.ErrorCase.spec;
 import static io.sfumato.tensor.ops.cases.Input.normal;
 
 import io.sfumato.tensor.DType;
+import io.sfumato.tensor.ops.HadamardLowRank;
+import io.sfumato.tensor.ops.HadamardLowRankGradients;
 import io.sfumato.tensor.ops.Inverse;
 import io.sfumato.tensor.ops.Linear;
 import io.sfumato.tensor.ops.LowRank;
@@ -47,6 +49,7 @@ final class ProductCases implements CaseTable {
     cases.add(OpCase.of("vector", biased, normal(4), normal(3, 4), normal(3)).noEmpty());
     cases.add(OpCase.of("no bias", new Linear(false), normal(2, 3, 4), normal(1, 4)));
     lowRank(cases);
+    hadamard(cases);
     nearestCode(cases);
     inverse(cases);
     return cases;
@@ -126,9 +129,72 @@ final class ProductCases implements CaseTable {
                 "as in the smaller cases; numerical differences of so many inputs take long"));
   }
 
+  /** Ranks and sizes about a tile, and none of that. */
+  private static void hadamard(List<OpCase> cases) {
+    HadamardLowRank op = new HadamardLowRank(1.5);
+    cases.add(
+        OpCase.of(
+                "small",
+                op,
+                normal(2, 3, 4),
+                normal(5, 2),
+                normal(2, 4),
+                normal(5, 2),
+                normal(2, 4))
+            .withSecondOrder());
+    cases.add(
+        OpCase.of(
+            "rank one", op, normal(3, 6), normal(2, 1), normal(1, 6), normal(2, 1), normal(1, 6)));
+    OpCase tiles =
+        OpCase.of(
+            "tiles",
+            op,
+            normal(9, 33),
+            normal(66, 17),
+            normal(17, 33),
+            normal(66, 17),
+            normal(17, 33));
+    cases.add(tiles.noGradient("as in the smaller cases"));
+    HadamardLowRankGradients gradients = new HadamardLowRankGradients(0.5);
+    cases.add(
+        OpCase.of(
+                "small",
+                gradients,
+                normal(2, 3, 5),
+                normal(2, 3, 4),
+                normal(5, 2),
+                normal(2, 4),
+                normal(5, 2),
+                normal(2, 4))
+            .withSecondOrder());
+    cases.add(
+        OpCase.of(
+                "tiles",
+                gradients,
+                normal(40, 66),
+                normal(40, 33),
+                normal(66, 17),
+                normal(17, 33),
+                normal(66, 17),
+                normal(17, 33))
+            .noGradient("as in the smaller cases"));
+  }
+
   @Override
   public List<ErrorCase> errors() {
     return List.of(
+        ErrorCase.of(
+            new HadamardLowRank(1),
+            List.of(f32(2, 3), f32(4, 2), f32(2, 5), f32(4, 2), f32(2, 5)),
+            "B1 [r, in] with in = 3"),
+        ErrorCase.of(
+            new HadamardLowRank(1),
+            List.of(f32(2, 3), f32(4, 2), f32(2, 3), f32(4, 1), f32(2, 3)),
+            "A2"),
+        ErrorCase.of(
+            new HadamardLowRankGradients(1),
+            List.of(f32(2, 5), f32(2, 3), f32(4, 2), f32(2, 3), f32(4, 2), f32(2, 3)),
+            "the result's shape [2, 4]"),
         ErrorCase.of(PLAIN, List.of(f32(2, 3), f32(4, 5)), "left has 3, right has 4"),
         ErrorCase.of(new MatMul(true, false), List.of(f32(2, 3), f32(3, 5)), "left is transposed"),
         ErrorCase.of(PLAIN, List.of(f32(3), f32(3, 5)), "must be matrices"),
