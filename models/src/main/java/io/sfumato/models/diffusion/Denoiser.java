@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 package io.sfumato.models.diffusion;
 
+import io.sfumato.models.nn.BatchShare;
 import io.sfumato.tensor.Rng;
 import io.sfumato.tensor.Tensor;
 import io.sfumato.tensor.TensorSpec;
@@ -90,16 +91,18 @@ public final class Denoiser {
     int batch = x0.dim(0);
     double first = rng.fork("timesteps").uniform(1).item();
     double[] u = new double[batch];
-    Arrays.setAll(u, i -> (first + (double) i / batch) % 1);
-    Tensor noise = rng.fork("noise").normal(x0.spec());
+    BatchShare share = BatchShare.current();
+    double all = (double) batch * share.count();
+    Arrays.setAll(u, i -> (first + share.number(i, batch) / all) % 1);
+    Tensor noise = share.normal(rng.fork("noise"), x0.spec());
     if (training.offsetNoise() != 0) {
       TensorSpec perChannel = x0.spec().with(training.offsetShape(x0.shape()));
-      Tensor offset = rng.fork("offset").normal(perChannel);
+      Tensor offset = share.normal(rng.fork("offset"), perChannel);
       noise = noise.add(offset.mul(training.offsetNoise()));
     }
     Tensor added = noise;
     if (training.inputPerturbation() != 0) {
-      Tensor more = rng.fork("perturbation").normal(x0.spec());
+      Tensor more = share.normal(rng.fork("perturbation"), x0.spec());
       added = noise.add(more.mul(training.inputPerturbation()));
     }
     if (prediction() == Prediction.FLOW) {

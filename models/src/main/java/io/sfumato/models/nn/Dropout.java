@@ -1,10 +1,12 @@
 // SPDX-License-Identifier: Apache-2.0
 package io.sfumato.models.nn;
 
+import io.sfumato.tensor.DType;
 import io.sfumato.tensor.Rng;
 import io.sfumato.tensor.Tensor;
 import io.sfumato.tensor.io.Weights;
 import io.sfumato.tensor.ops.NN;
+import io.sfumato.tensor.ops.Num;
 import java.util.Optional;
 import java.util.function.Supplier;
 
@@ -47,6 +49,17 @@ public final class Dropout extends Layer {
 
   @Override
   protected Tensor forward(Tensor x) {
-    return p == 0 || !ACTIVE.isBound() ? x : NN.dropout(x, p, ACTIVE.get().fork(path()));
+    if (p == 0 || !ACTIVE.isBound()) {
+      return x;
+    }
+    Rng own = ACTIVE.get().fork(path());
+    BatchShare share = BatchShare.current();
+    if (share.count() == 1) {
+      return NN.dropout(x, p, own);
+    }
+    // The op's draw begins at element 0; this share's begins further on.
+    Tensor draw = share.uniform(own, x.spec().with(DType.F32));
+    Tensor none = Tensor.zeros(x.spec());
+    return Num.where(Num.ge(draw, p), x.mul(1 / (1 - p)), none);
   }
 }

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 package io.sfumato.models.vae;
 
+import io.sfumato.models.nn.BatchShare;
 import io.sfumato.tensor.Rng;
 import io.sfumato.tensor.Scope;
 import io.sfumato.tensor.Shape;
@@ -80,7 +81,7 @@ public final class DiagonalGaussianDistribution {
 
   /** A draw μ + σ ε with ε from {@code rng}. */
   public Tensor sample(Rng rng) {
-    return sample(rng.normal(mean.spec()));
+    return sample(BatchShare.current().normal(rng, mean.spec()));
   }
 
   /** The draw μ + σ ε of a given ε, [B, C, ...]. */
