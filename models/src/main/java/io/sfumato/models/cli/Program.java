@@ -7,6 +7,8 @@ import io.sfumato.tensor.TensorException;
 import io.sfumato.tensor.io.TensorFileException;
 import io.sfumato.tensor.io.WeightsException;
 import java.io.UncheckedIOException;
+import java.util.ArrayList;
+import java.util.List;
 import java.util.concurrent.Callable;
 import picocli.CommandLine;
 
@@ -30,30 +32,64 @@ public final class Program {
 
   /** The same with a command line that may have subcommands. */
   static int run(CommandLine command, String... args) {
+    Config.addOption(command);
+    Config config = Config.of(command, args);
     command.setExecutionExceptionHandler(
         (e, c, result) -> {
           c.getErr().println(e.getMessage() == null ? e.toString() : e.getMessage());
           return isInputError(e) ? 2 : 1;
         });
-    command.setExecutionStrategy(Program::execute);
+    command.setExecutionStrategy(parsed -> execute(parsed, config));
     command.setParameterExceptionHandler(
         (e, a) -> {
-          e.getCommandLine().getErr().println(e.getMessage() + " (see --help)");
+          List<String> all = new ArrayList<>(config.problems());
+          all.add(config.placed(String.valueOf(e.getMessage())) + " (see --help)");
+          e.getCommandLine().getErr().println(Problems.text(all));
           return 2;
         });
-    return command.execute(args);
+    return command.execute(config.arguments());
   }
 
-  private static int execute(CommandLine.ParseResult parsed) {
+  private static int execute(CommandLine.ParseResult parsed, Config config) {
+    CommandLine.ParseResult program = parsed;
+    while (program.hasSubcommand()) {
+      program = program.subcommand();
+    }
+    CommandLine command = program.commandSpec().commandLine();
+    if (CommandLine.executeHelpRequest(parsed) != null) {
+      return 0;
+    }
+    try {
+      check(program.commandSpec(), config);
+    } catch (IllegalArgumentException e) {
+      command.getErr().println(e.getMessage());
+      return 2;
+    }
     try {
       return new CommandLine.RunLast().execute(parsed);
     } catch (OutOfMemoryError e) {
+      String message =
+          "out of memory (" + e.getMessage() + "); a smaller --batch or --size needs less";
       throw new CommandLine.ExecutionException(
-          parsed.commandSpec().commandLine(),
-          "out of memory (" + e.getMessage() + "); a smaller --batch or --size needs less",
-          new IllegalArgumentException(
-              "out of memory (" + e.getMessage() + "); a smaller --batch or --size needs less", e));
+          command, message, new IllegalArgumentException(message, e));
     }
+  }
+
+  /** What is wrong with the configuration, and what the program says of its options. */
+  private static void check(CommandLine.Model.CommandSpec spec, Config config) {
+    Problems problems = new Problems();
+    config.problems().forEach(problem -> problems.require(false, problem));
+    Problems own = new Problems();
+    ask(spec, own);
+    own.messages().forEach(message -> problems.require(false, config.placed(message)));
+    problems.raise();
+  }
+
+  private static void ask(CommandLine.Model.CommandSpec spec, Problems problems) {
+    if (spec.userObject() instanceof Checked checked) {
+      checked.check(problems);
+    }
+    spec.mixins().values().forEach(mixin -> ask(mixin, problems));
   }
 
   private static boolean isInputError(Exception e) {

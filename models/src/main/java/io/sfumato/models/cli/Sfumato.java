@@ -56,6 +56,7 @@ public final class Sfumato implements Callable<Integer> {
     programs.put("extract", ExtractLora.class);
     programs.put("convert", Convert.class);
     programs.put("inspect", Inspect.class);
+    programs.put("report", MakeReport.class);
     programs.put("completion", GenerateCompletion.class);
     CommandLine all = new CommandLine(new Sfumato());
     programs.forEach((name, program) -> add(all, name, program));

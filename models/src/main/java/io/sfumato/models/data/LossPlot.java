@@ -94,8 +94,6 @@ public final class LossPlot {
     }
   }
 
-  private record Curve(double[] x, double[] y) {}
-
   /** {@return the default options: 900 x 540 pixels, "Training loss", smoothing 0.97} */
   public static Options options() {
     return DEFAULTS;
@@ -175,10 +173,10 @@ public final class LossPlot {
     styler.setChartFontColor(INK);
     styler.setChartTitleFont(new Font(Font.SANS_SERIF, Font.BOLD, 16));
     styler.setChartPadding(12);
-    add(chart, "loss", thin(x, y), RAW, 1f);
+    add(chart, "loss", new Curve(x, y).thin(MAX_POINTS), RAW, 1f);
     if (options.smoothing() > 0) {
       String name = "moving average (" + options.smoothing() + ")";
-      add(chart, name, thin(x, smooth(y, options.smoothing())), SMOOTH, 2.5f);
+      add(chart, name, new Curve(x, y).smooth(options.smoothing()).thin(MAX_POINTS), SMOOTH, 2.5f);
     }
     return chart;
   }
@@ -190,36 +188,5 @@ public final class LossPlot {
     // A single point makes no line.
     series.setMarker(curve.x().length == 1 ? SeriesMarkers.CIRCLE : SeriesMarkers.NONE);
     series.setMarkerColor(color);
-  }
-
-  /** The moving average of the class comment. */
-  static double[] smooth(double[] y, double smoothing) {
-    double[] result = new double[y.length];
-    double mean = 0;
-    double missing = 1;
-    for (int i = 0; i < y.length; i++) {
-      mean = smoothing * mean + (1 - smoothing) * y[i];
-      missing *= smoothing;
-      result[i] = mean / (1 - missing);
-    }
-    return result;
-  }
-
-  private static Curve thin(double[] x, double[] y) {
-    int run = (x.length + MAX_POINTS - 1) / MAX_POINTS;
-    if (run <= 1) {
-      return new Curve(x, y);
-    }
-    int count = (x.length + run - 1) / run;
-    double[] thinX = new double[count];
-    double[] thinY = new double[count];
-    for (int i = 0; i < count; i++) {
-      int end = Math.min(x.length, (i + 1) * run);
-      for (int j = i * run; j < end; j++) {
-        thinX[i] += x[j] / (end - i * run);
-        thinY[i] += y[j] / (end - i * run);
-      }
-    }
-    return new Curve(thinX, thinY);
   }
 }

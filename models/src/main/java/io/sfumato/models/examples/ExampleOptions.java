@@ -1,8 +1,9 @@
 // SPDX-License-Identifier: Apache-2.0
 package io.sfumato.models.examples;
 
-import static io.sfumato.models.cli.Program.require;
-
+import io.sfumato.models.cli.Checked;
+import io.sfumato.models.cli.EffectiveConfig;
+import io.sfumato.models.cli.Problems;
 import io.sfumato.models.data.Datasets;
 import io.sfumato.models.data.ImageDataset;
 import io.sfumato.models.data.InMemoryImageDataset;
@@ -15,10 +16,15 @@ import java.nio.file.Path;
 import java.util.function.UnaryOperator;
 import org.jspecify.annotations.Nullable;
 import picocli.CommandLine.Mixin;
+import picocli.CommandLine.Model.CommandSpec;
 import picocli.CommandLine.Option;
+import picocli.CommandLine.Spec;
 
 /** The options that all training examples have. */
-final class ExampleOptions {
+final class ExampleOptions implements Checked {
+  @Spec(Spec.Target.MIXEE)
+  private @Nullable CommandSpec spec;
+
   @Option(
       names = "--data",
       description =
@@ -84,10 +90,16 @@ final class ExampleOptions {
       description = "Write events for TensorBoard to tensorboard/ in --out, too.")
   private boolean tensorboard;
 
+  @Option(
+      names = "--report-at-checkpoints",
+      description = "Write report.html with every checkpoint, too, not only at the end.")
+  private boolean reportAtCheckpoints;
+
   @Option(names = "--resume", description = "Go on from the checkpoint in --out.")
   private boolean resume;
 
-  @Mixin private final UpdateFlags updating = new UpdateFlags();
+  @Mixin(name = "optimizer")
+  private final UpdateFlags updating = new UpdateFlags();
 
   /** How steps are made. */
   UpdateFlags updating() {
@@ -102,6 +114,18 @@ final class ExampleOptions {
   /** Where results go. */
   Path out() {
     return out;
+  }
+
+  /** Writes the options, as the program was given them, to {@code config.yaml} in a folder. */
+  void writeConfig(Path folder) {
+    if (spec != null) {
+      EffectiveConfig.write(spec, folder.resolve("config.yaml"));
+    }
+  }
+
+  /** Whether there is a report with every checkpoint. */
+  boolean reportsAtCheckpoints() {
+    return reportAtCheckpoints;
   }
 
   /** The data's folder; null for the built-in shapes. */
@@ -122,44 +146,53 @@ final class ExampleOptions {
     return data == null ? 24 : 32;
   }
 
-  /**
-   * Checks all options, sets the number of threads and opens the data: everything that can be wrong
-   * is found before time is spent.
-   *
-   * @throws IllegalArgumentException about the first option that is wrong
-   */
+  @Override
+  public void check(Problems problems) {
+    problems.require(minutes == null || steps == null, "--minutes and --steps exclude each other");
+    problems.attempt(this::runOptions);
+    problems.require(batch == null || batch > 0, "--batch must be positive; got " + batch);
+    problems.require(
+        size == null || (size >= 8 && size <= 512), "--size must be 8 to 512; got " + size);
+    problems.require(
+        threads == null || (threads > 0 && threads <= 1024),
+        "--threads must be 1 to 1024; got " + threads);
+    problems.require(
+        samplesPerClass > 0 && samplesPerClass <= 1000,
+        "--samples-per-class must be 1 to 1000; got " + samplesPerClass);
+    problems.attempt("--device", this::where);
+    updating.check(problems, steps);
+  }
+
+  private TrainingRun.Options runOptions() {
+    return new TrainingRun.Options(
+        steps,
+        minutes == null ? 1.5 : minutes,
+        stopAfter,
+        checkpointSteps,
+        checkpointSeconds,
+        keep,
+        resume,
+        tensorboard);
+  }
+
+  /** The device; fails, with the reason, if there is none such. */
+  private Device where() {
+    Device where = device == null ? Backends.best() : Device.parse(device);
+    Backends.of(where);
+    return where;
+  }
+
+  /** Sets the number of threads and opens the data. */
   Workbench open() {
     return open(world -> world.plain(true).resolution(16));
   }
 
   /** The same with another kind of built-in shapes. */
   Workbench open(UnaryOperator<ShapesWorld.Options> shapes) {
-    require(minutes == null || steps == null, "--minutes and --steps exclude each other");
-    TrainingRun.Options run =
-        new TrainingRun.Options(
-            steps,
-            minutes == null ? 1.5 : minutes,
-            stopAfter,
-            checkpointSteps,
-            checkpointSeconds,
-            keep,
-            resume,
-            tensorboard);
-    updating.check(steps);
-    require(batch == null || batch > 0, "--batch must be positive; got " + batch);
-    require(size == null || (size >= 8 && size <= 512), "--size must be 8 to 512; got " + size);
-    require(
-        threads == null || (threads > 0 && threads <= 1024),
-        "--threads must be 1 to 1024; got " + threads);
-    require(
-        samplesPerClass > 0 && samplesPerClass <= 1000,
-        "--samples-per-class must be 1 to 1000; got " + samplesPerClass);
     if (threads != null) {
       Parallel.setThreads(threads);
     }
-    Device where = device == null ? Backends.best() : Device.parse(device);
-    Backends.of(where); // fails here, with the reason, if there is no such device
-    return new Workbench(this, run, openData(shapes), where);
+    return new Workbench(this, runOptions(), openData(shapes), where());
   }
 
   private ImageDataset openData(UnaryOperator<ShapesWorld.Options> shapes) {

@@ -11,6 +11,8 @@ import io.sfumato.models.adapter.Lokr;
 import io.sfumato.models.adapter.Lora;
 import io.sfumato.models.adapter.LoraPlus;
 import io.sfumato.models.adapter.Targets;
+import io.sfumato.models.cli.Checked;
+import io.sfumato.models.cli.Problems;
 import io.sfumato.models.cli.Program;
 import io.sfumato.models.data.ClassSubset;
 import io.sfumato.models.diffusion.LossOptions;
@@ -50,7 +52,7 @@ import picocli.CommandLine.Option;
         "Trains a model on all classes but one, then an adapter on that one. Writes before/ and"
             + " after/ (samples), base/ (the model) and checkpoint/ (the adapter, as PEFT reads"
             + " it).")
-public final class FinetuneLora implements Callable<Integer> {
+public final class FinetuneLora implements Callable<Integer>, Checked {
   /** What is attached. */
   enum Kind {
     lora,
@@ -106,17 +108,20 @@ public final class FinetuneLora implements Callable<Integer> {
   }
 
   @Override
-  public Integer call() {
-    drawing.check();
-    require(
+  public void check(Problems problems) {
+    problems.require(
         adapterShare > 0 && adapterShare < 1,
         "--adapter-share must be between 0 and 1; got " + adapterShare);
-    require(
+    problems.require(
         loraPlusRatio == null || kind == Kind.lora,
         "--lora-plus-ratio is of --kind lora; " + kind + " has no A and B");
-    require(
+    problems.require(
         loraPlusRatio == null || loraPlusRatio >= 1,
         "--lora-plus-ratio must be 1 or more; got " + loraPlusRatio);
+  }
+
+  @Override
+  public Integer call() {
     try (Workbench bench = options.open()) {
       require(
           newClass >= 0 && newClass < bench.classes(),

@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 package io.sfumato.models.examples;
 
-import static io.sfumato.models.cli.Program.require;
-
+import io.sfumato.models.cli.Checked;
+import io.sfumato.models.cli.Problems;
 import io.sfumato.models.data.ImageDataset;
 import io.sfumato.models.diffusion.Denoiser;
 import io.sfumato.models.diffusion.Guidance;
@@ -17,7 +17,7 @@ import java.util.function.IntConsumer;
 import picocli.CommandLine.Option;
 
 /** How the examples draw pictures of classes with a trained network. */
-final class GuidedDraw {
+final class GuidedDraw implements Checked {
   @Option(names = "--sampling-steps", description = "Steps per sample.", defaultValue = "50")
   private int steps;
 
@@ -34,14 +34,12 @@ final class GuidedDraw {
     return steps;
   }
 
-  /**
-   * Checks the options.
-   *
-   * @throws IllegalArgumentException about the first that is wrong
-   */
-  void check() {
-    require(steps > 0 && steps <= 1000, "--sampling-steps must be 1 to 1000; got " + steps);
-    require(guidance >= 0 && guidance <= 1000, "--guidance must be 0 to 1000; got " + guidance);
+  @Override
+  public void check(Problems problems) {
+    problems.require(
+        steps > 0 && steps <= 1000, "--sampling-steps must be 1 to 1000; got " + steps);
+    problems.require(
+        guidance >= 0 && guidance <= 1000, "--guidance must be 0 to 1000; got " + guidance);
   }
 
   /**

@@ -1,9 +1,10 @@
 // SPDX-License-Identifier: Apache-2.0
 package io.sfumato.models.examples;
 
-import static io.sfumato.models.cli.Program.require;
 import static io.sfumato.models.cli.Program.say;
 
+import io.sfumato.models.cli.Checked;
+import io.sfumato.models.cli.Problems;
 import io.sfumato.models.cli.Program;
 import io.sfumato.models.data.ImageDataset;
 import io.sfumato.models.gan.GanLoss;
@@ -44,7 +45,7 @@ import picocli.CommandLine.Option;
         "Trains an autoencoder of latent diffusion and reconstructs pictures of each class. Writes"
             + " samples.png and samples.safetensors (the reconstructions), loss.png, loss.csv and"
             + " a checkpoint, in it vae/ in diffusers layout.")
-public final class TrainAutoencoder implements Callable<Integer> {
+public final class TrainAutoencoder implements Callable<Integer>, Checked {
   private static final List<Integer> LEVELS = List.of(32, 64, 64);
 
   @Mixin private final ExampleOptions options = new ExampleOptions();
@@ -88,17 +89,22 @@ public final class TrainAutoencoder implements Callable<Integer> {
   }
 
   @Override
-  public Integer call() {
-    require(kind.equals("kl") || kind.equals("vq"), "--kind must be kl or vq; got " + kind);
-    require(
+  public void check(Problems problems) {
+    problems.require(
+        kind.equals("kl") || kind.equals("vq"), "--kind must be kl or vq; got " + kind);
+    problems.require(
         pixels.equals("l1") || pixels.equals("mse"), "--pixels must be l1 or mse; got " + pixels);
-    require(
+    problems.require(
         klWeight >= 0 && Double.isFinite(klWeight),
         "--kl-weight must not be negative; got " + klWeight);
-    require(codes > 0 && codes <= 1 << 20, "--codes must be 1 to 1048576; got " + codes);
-    require(
+    problems.require(codes > 0 && codes <= 1 << 20, "--codes must be 1 to 1048576; got " + codes);
+    problems.require(
         discriminatorStart == null || discriminatorStart >= 0,
         "--discriminator-start must not be negative; got " + discriminatorStart);
+  }
+
+  @Override
+  public Integer call() {
     try (Workbench bench = options.open()) {
       TrainingRun run = bench.run();
       Map<String, ?> config =

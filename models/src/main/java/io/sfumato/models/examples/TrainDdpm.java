@@ -1,9 +1,10 @@
 // SPDX-License-Identifier: Apache-2.0
 package io.sfumato.models.examples;
 
-import static io.sfumato.models.cli.Program.require;
 import static io.sfumato.models.cli.Program.say;
 
+import io.sfumato.models.cli.Checked;
+import io.sfumato.models.cli.Problems;
 import io.sfumato.models.cli.Program;
 import io.sfumato.models.data.ImageDataset;
 import io.sfumato.models.diffusion.Ddim;
@@ -40,7 +41,7 @@ import picocli.CommandLine.Option;
     description =
         "Trains a class-conditional diffusion model and samples it. Writes samples.png,"
             + " samples.safetensors, loss.png, loss.csv and a checkpoint in diffusers layout.")
-public final class TrainDdpm implements Callable<Integer> {
+public final class TrainDdpm implements Callable<Integer>, Checked {
   @Mixin private final ExampleOptions options = new ExampleOptions();
 
   @Option(names = "--sampler", description = "ddpm or ddim.", defaultValue = "ddpm")
@@ -66,11 +67,14 @@ public final class TrainDdpm implements Callable<Integer> {
   }
 
   @Override
-  public Integer call() {
-    require(
+  public void check(Problems problems) {
+    problems.require(
         sampler.equals("ddim") || sampler.equals("ddpm"),
         "--sampler must be ddim or ddpm; got " + sampler);
-    drawing.check();
+  }
+
+  @Override
+  public Integer call() {
     try (Workbench bench = options.open()) {
       TrainingRun run = bench.run();
       UNet2DConfig config = config(bench.images());

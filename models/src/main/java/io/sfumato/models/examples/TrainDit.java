@@ -4,6 +4,8 @@ package io.sfumato.models.examples;
 import static io.sfumato.models.cli.Program.require;
 import static io.sfumato.models.cli.Program.say;
 
+import io.sfumato.models.cli.Checked;
+import io.sfumato.models.cli.Problems;
 import io.sfumato.models.cli.Program;
 import io.sfumato.models.diffusion.Ddim;
 import io.sfumato.models.diffusion.LossOptions;
@@ -36,7 +38,7 @@ import picocli.CommandLine.Option;
         "Trains a class-conditional diffusion transformer on pixels and samples it. Writes"
             + " samples.png, samples.safetensors, loss.png, loss.csv and a checkpoint in diffusers"
             + " layout.")
-public final class TrainDit implements Callable<Integer> {
+public final class TrainDit implements Callable<Integer>, Checked {
   @Mixin private final ExampleOptions options = new ExampleOptions();
 
   @Mixin private final DitOptions size = new DitOptions();
@@ -75,12 +77,16 @@ public final class TrainDit implements Callable<Integer> {
   }
 
   @Override
-  public Integer call() {
-    require(
+  public void check(Problems problems) {
+    problems.require(
         sampler.equals("ddim") || sampler.equals("ddpm"),
         "--sampler must be ddim or ddpm; got " + sampler);
-    require(!learnVariance || sampler.equals("ddpm"), "--learn-variance needs --sampler ddpm");
-    drawing.check();
+    problems.require(
+        !learnVariance || sampler.equals("ddpm"), "--learn-variance needs --sampler ddpm");
+  }
+
+  @Override
+  public Integer call() {
     SchedulerConfig scheduler = scheduler();
     try (Workbench bench = options.open()) {
       TrainingRun run = bench.run();

@@ -1,9 +1,10 @@
 // SPDX-License-Identifier: Apache-2.0
 package io.sfumato.models.examples;
 
-import static io.sfumato.models.cli.Program.require;
 import static io.sfumato.models.cli.Program.say;
 
+import io.sfumato.models.cli.Checked;
+import io.sfumato.models.cli.Problems;
 import io.sfumato.models.cli.Program;
 import io.sfumato.models.diffusion.FlowPath;
 import io.sfumato.models.diffusion.FlowSamplers;
@@ -40,7 +41,7 @@ import picocli.CommandLine.Option;
         "Trains a class-conditional transformer by flow matching on pixels and samples it. Writes"
             + " samples.png, samples.safetensors, loss.png, loss.csv and a checkpoint in diffusers"
             + " layout.")
-public final class TrainFlowMatching implements Callable<Integer> {
+public final class TrainFlowMatching implements Callable<Integer>, Checked {
   @Mixin private final ExampleOptions options = new ExampleOptions();
 
   @Mixin private final DitOptions size = new DitOptions();
@@ -78,14 +79,17 @@ public final class TrainFlowMatching implements Callable<Integer> {
   }
 
   @Override
-  public Integer call() {
-    require(
+  public void check(Problems problems) {
+    problems.require(
         List.of("euler", "heun", "sde", "sde-heun").contains(sampler),
         "--sampler must be euler, heun, sde or sde-heun; got " + sampler);
-    require(
+    problems.require(
         drawing.steps() > 1 || !sampler.startsWith("sde"),
         "--sampling-steps must be 2 or more for --sampler " + sampler);
-    drawing.check();
+  }
+
+  @Override
+  public Integer call() {
     FlowPath way = FlowPath.parse(path);
     SchedulerConfig scheduler = scheduler(way);
     try (Workbench bench = options.open()) {

@@ -1,9 +1,10 @@
 // SPDX-License-Identifier: Apache-2.0
 package io.sfumato.models.examples;
 
-import static io.sfumato.models.cli.Program.require;
 import static io.sfumato.models.cli.Program.say;
 
+import io.sfumato.models.cli.Checked;
+import io.sfumato.models.cli.Problems;
 import io.sfumato.models.cli.Program;
 import io.sfumato.models.gan.Gan;
 import io.sfumato.models.gan.GanConfig;
@@ -36,7 +37,7 @@ import picocli.CommandLine.Option;
         "Trains a generative adversarial network (Goodfellow et al. 2014, Radford et al. 2016)."
             + " Writes samples.png, samples.safetensors, loss.png, loss.csv and a checkpoint,"
             + " which Interpolate reads.")
-public final class TrainGan implements Callable<Integer> {
+public final class TrainGan implements Callable<Integer>, Checked {
   private static final double LEARNING_RATE = 1e-3;
 
   /** R1 costs as much as the rest of an update, and does its work if it comes now and then. */
@@ -85,10 +86,14 @@ public final class TrainGan implements Callable<Integer> {
   }
 
   @Override
-  public Integer call() {
-    require(
+  public void check(Problems problems) {
+    problems.require(
         architecture.equals("dcgan") || architecture.equals("mlp"),
         "--architecture must be dcgan or mlp; got " + architecture);
+  }
+
+  @Override
+  public Integer call() {
     GanTrainer.Options how =
         GanTrainer.Options.of(GanLoss.parse(loss)).r1(r1, R1_INTERVAL).emaDecay(EMA_DECAY);
     try (Workbench bench = options.open()) {

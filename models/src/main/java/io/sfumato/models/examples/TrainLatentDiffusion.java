@@ -1,9 +1,10 @@
 // SPDX-License-Identifier: Apache-2.0
 package io.sfumato.models.examples;
 
-import static io.sfumato.models.cli.Program.require;
 import static io.sfumato.models.cli.Program.say;
 
+import io.sfumato.models.cli.Checked;
+import io.sfumato.models.cli.Problems;
 import io.sfumato.models.cli.Program;
 import io.sfumato.models.data.ImageDataset;
 import io.sfumato.models.data.ShapesWorld;
@@ -56,7 +57,7 @@ import picocli.CommandLine.Option;
         "Trains an autoencoder and a diffusion model on its latents, and samples it. Writes"
             + " samples.png, samples.safetensors, loss.png, loss.csv, a checkpoint that is a"
             + " pipeline folder, and the same of the first stage below autoencoder.")
-public final class TrainLatentDiffusion implements Callable<Integer> {
+public final class TrainLatentDiffusion implements Callable<Integer>, Checked {
   /** Width of the embeddings of words. */
   private static final int TEXT = 64;
 
@@ -101,12 +102,18 @@ public final class TrainLatentDiffusion implements Callable<Integer> {
   }
 
   @Override
-  public Integer call() {
-    require(firstShare > 0 && firstShare < 1, "--first-share must be 0 to 1; got " + firstShare);
-    require(
+  public void check(Problems problems) {
+    problems.require(
+        firstShare > 0 && firstShare < 1, "--first-share must be 0 to 1; got " + firstShare);
+    problems.require(
         samplingSteps > 0 && samplingSteps <= 1000,
         "--sampling-steps must be 1 to 1000; got " + samplingSteps);
-    require(guidance >= 0 && guidance <= 1000, "--guidance must be 0 to 1000; got " + guidance);
+    problems.require(
+        guidance >= 0 && guidance <= 1000, "--guidance must be 0 to 1000; got " + guidance);
+  }
+
+  @Override
+  public Integer call() {
     try (Workbench bench =
         options.open(
             world ->

@@ -1,9 +1,10 @@
 // SPDX-License-Identifier: Apache-2.0
 package io.sfumato.models.examples;
 
-import static io.sfumato.models.cli.Program.require;
 import static io.sfumato.models.cli.Program.say;
 
+import io.sfumato.models.cli.Checked;
+import io.sfumato.models.cli.Problems;
 import io.sfumato.models.cli.Program;
 import io.sfumato.models.data.ImageGrid;
 import io.sfumato.models.train.Batches;
@@ -39,7 +40,7 @@ import picocli.CommandLine.Option;
         "Trains a variational autoencoder (Kingma and Welling 2013). Writes samples.png,"
             + " samples.safetensors, reconstructions.png, loss.png, loss.csv and a checkpoint,"
             + " which Interpolate reads.")
-public final class TrainVae implements Callable<Integer> {
+public final class TrainVae implements Callable<Integer>, Checked {
   private static final int EVALUATED = 64;
 
   @Mixin private final ExampleOptions options = new ExampleOptions();
@@ -83,13 +84,17 @@ public final class TrainVae implements Callable<Integer> {
   }
 
   @Override
-  public Integer call() {
-    require(
+  public void check(Problems problems) {
+    problems.require(
         architecture.equals("conv") || architecture.equals("mlp"),
         "--architecture must be conv or mlp; got " + architecture);
-    require(
+    problems.require(
         likelihood.equals("bernoulli") || likelihood.equals("gaussian"),
         "--likelihood must be bernoulli or gaussian; got " + likelihood);
+  }
+
+  @Override
+  public Integer call() {
     try (Workbench bench = options.open()) {
       Batches loader = bench.loader(architecture.equals("conv") ? 4 : 1);
       VaeConfig config = config(bench, loader);

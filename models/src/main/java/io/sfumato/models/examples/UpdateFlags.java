@@ -4,12 +4,11 @@ package io.sfumato.models.examples;
 import io.sfumato.autograd.optim.AdamOptions;
 import io.sfumato.autograd.optim.Ema;
 import io.sfumato.autograd.optim.ScheduleKind;
+import io.sfumato.models.cli.Problems;
 import io.sfumato.models.train.LearningRate;
 import io.sfumato.models.train.OptimizerKind;
 import io.sfumato.models.train.Precision;
 import io.sfumato.models.train.UpdateOptions;
-import java.util.ArrayList;
-import java.util.List;
 import java.util.Map;
 import java.util.TreeMap;
 import org.jspecify.annotations.Nullable;
@@ -74,60 +73,40 @@ final class UpdateFlags {
   /**
    * Checks the options together.
    *
+   * @param wrong is told of each that is wrong
    * @param steps of the run, or null for a time
-   * @throws IllegalArgumentException with everything that is wrong
    */
-  void check(@Nullable Integer steps) {
-    List<String> wrong = new ArrayList<>();
-    add(wrong, learningRate == null || learningRate > 0, "--learning-rate must be positive");
-    add(wrong, warmUp == null || warmUp >= 0, "--warm-up must not be negative");
-    add(
-        wrong,
-        warmUp == null || steps == null || warmUp < steps,
-        "--warm-up must be below --steps");
-    add(wrong, cycles > 0, "--cycles must be positive");
-    add(wrong, power > 0, "--power must be positive");
-    add(wrong, fraction(beta1), "--beta1 must be in [0, 1)");
-    add(wrong, fraction(beta2), "--beta2 must be in [0, 1)");
-    add(wrong, weightDecay == null || weightDecay >= 0, "--weight-decay must not be negative");
-    add(wrong, accumulate > 0, "--accumulate must be positive");
-    add(wrong, clipNorm == null || clipNorm >= 0, "--clip-norm must not be negative");
-    add(wrong, emaDecay == null || (emaDecay >= 0 && emaDecay <= 1), "--ema-decay must be 0 to 1");
-    add(wrong, emaPower == null || emaPower > 0, "--ema-power must be positive");
-    attempt(wrong, "--precision", () -> Precision.parse(precision));
+  void check(Problems wrong, @Nullable Integer steps) {
+    wrong.require(learningRate == null || learningRate > 0, "--learning-rate must be positive");
+    wrong.require(warmUp == null || warmUp >= 0, "--warm-up must not be negative");
+    wrong.require(
+        warmUp == null || steps == null || warmUp < steps, "--warm-up must be below --steps");
+    wrong.require(cycles > 0, "--cycles must be positive");
+    wrong.require(power > 0, "--power must be positive");
+    wrong.require(fraction(beta1), "--beta1 must be in [0, 1)");
+    wrong.require(fraction(beta2), "--beta2 must be in [0, 1)");
+    wrong.require(weightDecay == null || weightDecay >= 0, "--weight-decay must not be negative");
+    wrong.require(accumulate > 0, "--accumulate must be positive");
+    wrong.require(clipNorm == null || clipNorm >= 0, "--clip-norm must not be negative");
+    wrong.require(
+        emaDecay == null || (emaDecay >= 0 && emaDecay <= 1), "--ema-decay must be 0 to 1");
+    wrong.require(emaPower == null || emaPower > 0, "--ema-power must be positive");
+    wrong.attempt("--precision", () -> Precision.parse(precision));
     if (optimizer != null) {
       String name = optimizer;
-      attempt(wrong, "--optimizer", () -> OptimizerKind.parse(name));
+      wrong.attempt("--optimizer", () -> OptimizerKind.parse(name));
     }
     if (schedule != null) {
       String name = schedule;
-      attempt(wrong, "--schedule", () -> ScheduleKind.parse(name));
+      wrong.attempt("--schedule", () -> ScheduleKind.parse(name));
     }
-    add(
-        wrong,
+    wrong.require(
         !"constant".equals(schedule) || warmUp == null || warmUp == 0,
         "--schedule constant has no --warm-up; constant_with_warmup has");
-    if (!wrong.isEmpty()) {
-      throw new IllegalArgumentException(String.join("; ", wrong));
-    }
   }
 
   private static boolean fraction(@Nullable Double value) {
     return value == null || (value >= 0 && value < 1);
-  }
-
-  private static void add(List<String> wrong, boolean ok, String requirement) {
-    if (!ok) {
-      wrong.add(requirement);
-    }
-  }
-
-  private static void attempt(List<String> wrong, String option, Runnable parse) {
-    try {
-      parse.run();
-    } catch (IllegalArgumentException e) {
-      wrong.add(option + ": " + e.getMessage());
-    }
   }
 
   /** How the program makes steps, with what the options say instead. */

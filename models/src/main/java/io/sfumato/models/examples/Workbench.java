@@ -3,13 +3,17 @@ package io.sfumato.models.examples;
 
 import static io.sfumato.models.cli.Program.say;
 
+import io.sfumato.models.cli.Version;
 import io.sfumato.models.data.ImageDataset;
+import io.sfumato.models.report.Environment;
+import io.sfumato.models.report.Report;
 import io.sfumato.models.train.BatchLoader;
 import io.sfumato.models.train.Batches;
 import io.sfumato.models.train.Checkpoint;
 import io.sfumato.models.train.Interrupts;
 import io.sfumato.models.train.LearningRate;
 import io.sfumato.models.train.Progress;
+import io.sfumato.models.train.RunListener;
 import io.sfumato.models.train.SampleSheet;
 import io.sfumato.models.train.Trainee;
 import io.sfumato.models.train.TrainingFiles;
@@ -23,17 +27,22 @@ import io.sfumato.tensor.cpu.Parallel;
 import io.sfumato.tensor.io.TensorFileException;
 import io.sfumato.tensor.ops.Shaping;
 import java.io.UncheckedIOException;
+import java.lang.System.Logger;
+import java.lang.System.Logger.Level;
 import java.nio.file.Path;
 import java.util.ArrayList;
 import java.util.Arrays;
+import java.util.LinkedHashSet;
 import java.util.List;
 import java.util.Map;
+import java.util.Set;
 import java.util.TreeMap;
 import java.util.function.IntConsumer;
 import org.jspecify.annotations.Nullable;
 
 /** What a training example works with: data, device, seeds, the run's folder and Ctrl-C. */
 final class Workbench implements AutoCloseable {
+  private static final Logger LOG = System.getLogger("io.sfumato.models");
   private static final int CHUNK = 64;
 
   private final ExampleOptions options;
@@ -41,6 +50,7 @@ final class Workbench implements AutoCloseable {
   private final ImageDataset images;
   private final Device device;
   private final Rng rng;
+  private final Set<Path> folders = new LinkedHashSet<>(); // of runs that began
   private final Interrupts interrupts = Interrupts.catchSignals();
 
   Workbench(
@@ -128,7 +138,7 @@ final class Workbench implements AutoCloseable {
 
   /** A run in {@code --out} itself. */
   TrainingRun run() {
-    return new TrainingRun(out(), runOptions, interrupts);
+    return new TrainingRun(out(), runOptions, interrupts).listener(records());
   }
 
   /**
@@ -136,15 +146,35 @@ final class Workbench implements AutoCloseable {
    * is for the last stage.
    */
   TrainingRun stage(String name, double share) {
-    return new TrainingRun(
-        out().resolve(name), runOptions.share(share).stopAfter(null), interrupts);
+    return new TrainingRun(out().resolve(name), runOptions.share(share).stopAfter(null), interrupts)
+        .listener(records());
   }
 
   /** The last of several stages, in {@code --out} itself; {@code --resume} may find it unbegun. */
   TrainingRun lastStage(double share) {
     TrainingRun.Options part = runOptions.share(share);
     boolean begun = Checkpoint.find(out().resolve("checkpoint")) != null;
-    return new TrainingRun(out(), begun ? part : part.resume(false), interrupts);
+    return new TrainingRun(out(), begun ? part : part.resume(false), interrupts)
+        .listener(records());
+  }
+
+  /** Writes what a run is about into its folder. */
+  private RunListener records() {
+    return new RunListener() {
+      @Override
+      public void started(Path folder) {
+        options.writeConfig(folder);
+        Environment.write(folder, device, Version.current());
+        folders.add(folder);
+      }
+
+      @Override
+      public void saved(Path folder, long step) {
+        if (options.reportsAtCheckpoints()) {
+          report(folder);
+        }
+      }
+    };
   }
 
   /**
@@ -232,8 +262,23 @@ final class Workbench implements AutoCloseable {
     }
   }
 
+  /** A page that cannot be written is no reason to lose the run. */
+  private static void report(Path folder) {
+    try {
+      Report.write(folder);
+    } catch (RuntimeException e) {
+      LOG.log(
+          Level.WARNING,
+          "{0}: no report, because {1}; \"sfumato report {0}\" tries again",
+          folder,
+          e.getMessage());
+    }
+  }
+
+  /** Writes the reports: now the samples are there, too. */
   @Override
   public void close() {
     interrupts.close();
+    folders.forEach(Workbench::report);
   }
 }

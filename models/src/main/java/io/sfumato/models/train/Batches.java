@@ -1,10 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 package io.sfumato.models.train;
 
-import io.sfumato.models.data.batch.Shown;
 import io.sfumato.tensor.Device;
 import io.sfumato.tensor.Tensor;
-import java.util.List;
 
 /**
  * What a trainer learns from: batches by number. Batch {@code i} is a pure function of the data,
@@ -19,14 +17,8 @@ public interface Batches extends AutoCloseable {
    *
    * @param images [B, C, H, W] F32 in [-1, 1], on the device of the batches
    * @param labels [B] I64, on the CPU
-   * @param shown what is known of each picture
    */
-  record Batch(Tensor images, Tensor labels, List<Shown> shown) {
-    /** Copies the list. */
-    public Batch {
-      shown = List.copyOf(shown);
-    }
-  }
+  record Batch(Tensor images, Tensor labels) {}
 
   /**
    * One batch, in the current scope.

@@ -45,8 +45,8 @@ final class FirstNonFinite {
     String cause =
         weight != null
             ? weight
-            : "computed once more, all numbers are finite: the device or another process gave other"
-                + " ones";
+            : "computed once more, every op gave finite numbers and only their sum does not fit;"
+                + " or the device or another process gave other numbers";
     return new NonFiniteException(what, cause, first);
   }
 
@@ -54,10 +54,8 @@ final class FirstNonFinite {
     try (Scope scope = Scope.open()) {
       return CheckFinite.with(
           () -> {
-            Autograd.Result result = again.apply(number);
-            return Double.isFinite(result.gradients().norm())
-                ? null
-                : "the norm of the gradients, whose squares have too large a sum";
+            again.apply(number);
+            return null;
           });
     } catch (ArithmeticException e) {
       return e.getMessage();

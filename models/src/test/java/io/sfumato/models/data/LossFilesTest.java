@@ -145,7 +145,7 @@ class LossFilesTest {
 
   @Test
   void movingAverage() {
-    double[] smooth = LossPlot.smooth(new double[] {4, 2, 2}, 0.5);
+    double[] smooth = new Curve(new double[3], new double[] {4, 2, 2}).smooth(0.5).y();
     assertEquals(4, smooth[0], 1e-12);
     assertEquals((0.25 * 4 + 0.5 * 2) / 0.75, smooth[1], 1e-12);
     assertEquals((0.125 * 4 + 0.25 * 2 + 0.5 * 2) / 0.875, smooth[2], 1e-12);

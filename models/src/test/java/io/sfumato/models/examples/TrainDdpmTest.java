@@ -88,7 +88,15 @@ class TrainDdpmTest {
     try (Stream<Path> left = Files.list(out)) {
       assertEquals(
           List.of(
-              ".lock", "checkpoint", "loss.csv", "loss.png", "samples.png", "samples.safetensors"),
+              ".lock",
+              "checkpoint",
+              "config.yaml",
+              "environment.json",
+              "loss.csv",
+              "loss.png",
+              "report.html",
+              "samples.png",
+              "samples.safetensors"),
           left.map(file -> file.getFileName().toString()).sorted().toList());
     }
   }
