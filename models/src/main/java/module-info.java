@@ -22,6 +22,8 @@ module io.sfumato.models {
   exports io.sfumato.models.cli;
   exports io.sfumato.models.data;
   exports io.sfumato.models.distributed;
+  exports io.sfumato.models.data.augment;
+  exports io.sfumato.models.data.batch;
   exports io.sfumato.models.eval;
   exports io.sfumato.models.examples;
   exports io.sfumato.models.gan;

@@ -40,6 +40,18 @@ final class ArchitectureTest {
   private static final String MODELS = "io.sfumato.models..";
   private static final String BENCHMARKS = "io.sfumato.benchmarks..";
 
+  private static final Set<String> REFLECTIVE =
+      Set.of(
+          "java.lang.Class.forName",
+          "java.lang.Class.newInstance",
+          "java.lang.Class.getDeclaredField",
+          "java.lang.Class.getDeclaredMethod",
+          "java.lang.Class.getMethod",
+          "java.lang.ClassLoader.loadClass",
+          "java.lang.invoke.MethodHandles.privateLookupIn",
+          "java.lang.invoke.MethodHandles$Lookup.findVirtual",
+          "java.lang.invoke.MethodHandles$Lookup.unreflect");
+
   @ArchTest static final ArchRule tensorKnowsNoOtherModule = module(TENSOR, AUTOGRAD, CUDA, MODELS);
 
   @ArchTest static final ArchRule autogradKnowsTensorOnly = module(AUTOGRAD, CUDA, MODELS);
@@ -101,6 +113,52 @@ final class ArchitectureTest {
           .should()
           .dependOnClassesThat()
           .resideInAPackage("io.sfumato.models.examples..");
+
+  /**
+   * The library is plain Java, so that it works in modules, in jlinked runtimes and under any class
+   * loader. Exceptions, each with its reason:
+   *
+   * <ul>
+   *   <li>{@code Simd} makes the one class that uses the Vector API by its name, since that class
+   *       must not be touched where the incubating module is missing;
+   *   <li>{@code Interrupts} reaches {@code sun.misc.Signal} by names, since javac warns of every
+   *       mention of it.
+   * </ul>
+   */
+  @ArchTest
+  static final ArchRule noReflectionAndNoInternalsOfTheJdk =
+      noClasses()
+          .that()
+          .resideInAnyPackage(TENSOR, AUTOGRAD, CUDA, MODELS)
+          .and()
+          .doNotHaveFullyQualifiedName("io.sfumato.tensor.cpu.Simd")
+          .and()
+          .doNotHaveFullyQualifiedName("io.sfumato.models.train.Interrupts")
+          .should(useReflection());
+
+  private static ArchCondition<JavaClass> useReflection() {
+    return new ArchCondition<>("use reflection or internals of the JDK") {
+      @Override
+      public void check(JavaClass type, ConditionEvents events) {
+        type.getDirectDependenciesFromSelf().stream()
+            .filter(d -> isInternal(d.getTargetClass().getBaseComponentType().getPackageName()))
+            .forEach(d -> found(d.getDescription(), type, events));
+        type.getMethodCallsFromSelf().stream()
+            .filter(c -> REFLECTIVE.contains(c.getTargetOwner().getName() + "." + c.getName()))
+            .forEach(c -> found(c.getDescription(), type, events));
+      }
+
+      private void found(String what, JavaClass type, ConditionEvents events) {
+        events.add(SimpleConditionEvent.satisfied(type, what));
+      }
+    };
+  }
+
+  private static boolean isInternal(String name) {
+    return Stream.of("java.lang.reflect", "sun", "com.sun", "jdk.internal")
+            .anyMatch(p -> name.equals(p) || name.startsWith(p + "."))
+        && !name.equals("com.sun.management"); // exported by jdk.management
+  }
 
   private static ArchRule module(String from, String... unknown) {
     return noClasses()

@@ -29,8 +29,7 @@ class LossScaleTest {
   @Test
   void wrongNumbersAreNamedTogether() {
     String message =
-        assertThrows(
-                IllegalArgumentException.class, () -> new LossScale.Options(0, 0.5, 1.5, 0))
+        assertThrows(IllegalArgumentException.class, () -> new LossScale.Options(0, 0.5, 1.5, 0))
             .getMessage();
     for (String word : new String[] {"initial", "growth", "backoff", "interval"}) {
       assertTrue(message.contains(word), message);

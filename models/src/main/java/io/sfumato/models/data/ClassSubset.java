@@ -28,6 +28,21 @@ public final class ClassSubset implements ImageDataset {
   }
 
   @Override
+  public Pictures original() {
+    return all.original() == all ? this : new PictureSubset(all.original(), indices);
+  }
+
+  @Override
+  public List<Part> parts() {
+    return PictureSubset.parts(all, indices);
+  }
+
+  @Override
+  public String name(int index) {
+    return all.name(indices[index]);
+  }
+
+  @Override
   public int size() {
     return indices.length;
   }

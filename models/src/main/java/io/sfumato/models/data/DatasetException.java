@@ -36,13 +36,26 @@ public final class DatasetException extends RuntimeException {
     return new DatasetException(file.toString(), offset, message, null);
   }
 
-  /** A problem with a file or folder as a whole. */
-  static DatasetException of(Path file, String problem) {
+  /**
+   * A problem with a file or folder as a whole.
+   *
+   * @param file the file
+   * @param problem what is wrong with it
+   * @return the exception
+   */
+  public static DatasetException of(Path file, String problem) {
     return new DatasetException(file.toString(), -1, file + ": " + problem, null);
   }
 
-  /** A problem with a file or folder as a whole, with what caused it. */
-  static DatasetException of(Path file, String problem, Throwable cause) {
+  /**
+   * A problem with a file or folder as a whole, with what caused it.
+   *
+   * @param file the file
+   * @param problem what is wrong with it
+   * @param cause what caused it
+   * @return the exception
+   */
+  public static DatasetException of(Path file, String problem, Throwable cause) {
     return new DatasetException(file.toString(), -1, file + ": " + problem, cause);
   }
 

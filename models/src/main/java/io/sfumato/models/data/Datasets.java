@@ -93,9 +93,9 @@ public final class Datasets {
     int[] labels = new int[source.size()];
     List<String> captions = new ArrayList<>();
     boolean captioned = false;
+    Picture.Region whole = new Picture.Region(0, 0, source.height(), source.width());
     for (int i = 0; i < labels.length; i++) {
-      byte[] image =
-          Resampler.resample(source.pixels(i), channels, source.height(), source.width(), size);
+      byte[] image = source.picture(i).view(whole, size, size).pixels();
       System.arraycopy(image, 0, pixels, i * each, each);
       labels[i] = source.label(i);
       captions.add(source.caption(i).orElse(""));

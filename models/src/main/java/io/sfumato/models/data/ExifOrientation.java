@@ -94,32 +94,50 @@ final class ExifOrientation {
     return value;
   }
 
-  /** Turns a square {@code [C, n, n]} picture upright. */
-  static byte[] apply(int orientation, byte[] pixels, int channels, int n) {
+  /** {@return whether upright pictures are as wide as stored ones are high} */
+  static boolean turnsSides(int orientation) {
+    return orientation >= 5;
+  }
+
+  /** Turns a picture upright. */
+  static Picture apply(int orientation, Picture stored) {
     if (orientation == 1) {
-      return pixels;
+      return stored;
     }
+    boolean turned = turnsSides(orientation);
+    int height = turned ? stored.width() : stored.height();
+    int width = turned ? stored.height() : stored.width();
+    int right = stored.width() - 1;
+    int bottom = stored.height() - 1;
+    byte[] pixels = stored.pixels();
     byte[] upright = new byte[pixels.length];
-    int last = n - 1;
-    for (int y = 0; y < n; y++) {
-      for (int x = 0; x < n; x++) {
+    int plane = height * width;
+    for (int y = 0; y < height; y++) {
+      for (int x = 0; x < width; x++) {
         // Where the upright pixel (x, y) is stored.
-        int from =
-            switch (orientation) {
-              case 2 -> y * n + last - x;
-              case 3 -> (last - y) * n + last - x;
-              case 4 -> (last - y) * n + x;
-              case 5 -> x * n + y;
-              case 6 -> (last - x) * n + y;
-              case 7 -> (last - x) * n + last - y;
-              case 8 -> x * n + last - y;
-              default -> throw new IllegalArgumentException("orientation 1 to 8; " + orientation);
-            };
-        for (int c = 0; c < channels; c++) {
-          upright[(c * n + y) * n + x] = pixels[c * n * n + from];
+        int row = turned ? x : y;
+        int column = turned ? y : x;
+        switch (orientation) {
+          case 2 -> column = right - x;
+          case 3 -> {
+            row = bottom - y;
+            column = right - x;
+          }
+          case 4 -> row = bottom - y;
+          case 5 -> {}
+          case 6 -> row = bottom - x;
+          case 7 -> {
+            row = bottom - x;
+            column = right - y;
+          }
+          case 8 -> column = right - y;
+          default -> throw new IllegalArgumentException("orientation 1 to 8; " + orientation);
+        }
+        for (int c = 0; c < stored.channels(); c++) {
+          upright[c * plane + y * width + x] = pixels[c * plane + row * stored.width() + column];
         }
       }
     }
-    return upright;
+    return new Picture(upright, stored.channels(), height, width);
   }
 }

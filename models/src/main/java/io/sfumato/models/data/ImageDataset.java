@@ -1,21 +1,14 @@
 // SPDX-License-Identifier: Apache-2.0
 package io.sfumato.models.data;
 
-import java.util.List;
 import java.util.Objects;
-import java.util.Optional;
 
 /**
  * An indexed set of labelled images of one size. Pixels are unsigned bytes (0 to 255, sRGB or grey)
  * in {@code [C, H, W]} order, C = 1 (grey) or 3 (red, green, blue). Implementations are immutable
  * and safe to read from several threads.
  */
-public interface ImageDataset {
-  /** {@return the number of images} */
-  int size();
-
-  /** {@return the number of channels: 1 or 3} */
-  int channels();
+public interface ImageDataset extends Pictures {
 
   /** {@return the height in pixels} */
   int height();
@@ -33,28 +26,27 @@ public interface ImageDataset {
    */
   void copyPixels(int index, byte[] target, int offset);
 
-  /**
-   * {@return the class of one image, an index into {@link #classNames()}}
-   *
-   * @param index the image, from 0 to {@code size() - 1}
-   * @throws IndexOutOfBoundsException if the index is out of range
-   */
-  int label(int index);
-
-  /** {@return the names of the classes; their positions are the labels} */
-  List<String> classNames();
-
-  /**
-   * {@return the caption of one image, if the set has captions}
-   *
-   * @param index the image, from 0 to {@code size() - 1}
-   * @throws IndexOutOfBoundsException if the index is out of range
-   */
-  Optional<String> caption(int index);
-
   /** {@return {@code channels() * height() * width()}} */
   default int bytesPerImage() {
     return channels() * height() * width();
+  }
+
+  /**
+   * {@return the pictures before they were brought to one size; the set itself, if it has no
+   * others}
+   */
+  default Pictures original() {
+    return this;
+  }
+
+  @Override
+  default Picture picture(int index) {
+    return new Picture(pixels(index), channels(), height(), width());
+  }
+
+  @Override
+  default Size sizeOf(int index) {
+    return new Size(height(), width());
   }
 
   /**

@@ -14,12 +14,13 @@ import java.util.Iterator;
 import java.util.Locale;
 import java.util.Set;
 import java.util.concurrent.locks.ReentrantLock;
+import java.util.function.Function;
 import javax.imageio.ImageIO;
 import javax.imageio.ImageReader;
 import javax.imageio.stream.ImageInputStream;
 
 /**
- * Reads single images as squares of RGB bytes and writes PNG files.
+ * Reads single images as RGB bytes and writes PNG files.
  *
  * <p>Formats are those of ImageIO: PNG, JPEG, BMP, GIF (first frame), TIFF (first page), and WebP
  * with the TwelveMonkeys plug-in on the class path; a file is known by its content, not its name.
@@ -39,6 +40,9 @@ public final class ImageFiles {
   private static final long FREE_PIXELS = 1 << 24;
 
   private static final long PIXELS_PER_BYTE = 2048;
+
+  /** A decoded image, and its red, green and blue bytes. */
+  private static final long BYTES_PER_PIXEL = 4 + 3;
 
   private static final long MAX_FILE_BYTES = 1 << 30;
 
@@ -72,6 +76,55 @@ public final class ImageFiles {
    */
   public static byte[] readSquare(Path file, int size) {
     DatasetSupport.checkSide("size", size);
+    return read(
+        file,
+        whole ->
+            whole
+                .view(Picture.Region.centre(whole.height(), whole.width(), 1, 1), size, size)
+                .pixels());
+  }
+
+  /**
+   * Reads an image, and makes something of it. Of images above 16 million pixels one is in memory
+   * at a time, so the result should be smaller than the picture.
+   *
+   * @param file the image
+   * @param use what is made of the picture, which has 3 channels and stands upright
+   * @param <T> the kind of result
+   * @return what {@code use} returned
+   * @throws DatasetException if the file cannot be read or decoded, ends too early or is too large
+   */
+  public static <T> T read(Path file, Function<Picture, T> use) {
+    return open(file, (in, reader, orientation) -> decode(file, in, reader, orientation, use));
+  }
+
+  /**
+   * The size of an upright image, from its header alone.
+   *
+   * @param file the image
+   * @return height and width
+   * @throws DatasetException if the file cannot be read or is too large to be decoded
+   */
+  public static Pictures.Size sizeOf(Path file) {
+    return open(
+        file,
+        (in, reader, orientation) -> {
+          reader.setInput(in, true, true);
+          int width = reader.getWidth(0);
+          int height = reader.getHeight(0);
+          checkSize(file, width, height, in.length());
+          return ExifOrientation.turnsSides(orientation)
+              ? new Pictures.Size(width, height)
+              : new Pictures.Size(height, width);
+        });
+  }
+
+  /** What is done with an image that a reader was found for. */
+  private interface Use<T> {
+    T apply(ImageInputStream in, ImageReader reader, int orientation) throws IOException;
+  }
+
+  private static <T> T open(Path file, Use<T> use) {
     if (!Files.isRegularFile(file)) {
       throw DatasetException.of(
           file, Files.exists(file) ? "not a regular file" : "no such file (image)");
@@ -87,7 +140,7 @@ public final class ImageFiles {
       }
       ImageReader reader = readers.next();
       try {
-        return decode(file, in, reader, orientation, size);
+        return use.apply(in, reader, orientation);
       } finally {
         reader.dispose();
       }
@@ -157,8 +210,8 @@ public final class ImageFiles {
     return Files.readAllBytes(file);
   }
 
-  private static byte[] decode(
-      Path file, ImageInputStream in, ImageReader reader, int orientation, int size)
+  private static <T> T decode(
+      Path file, ImageInputStream in, ImageReader reader, int orientation, Function<Picture, T> use)
       throws IOException {
     reader.setInput(in, true, true);
     int width = reader.getWidth(0);
@@ -180,7 +233,7 @@ public final class ImageFiles {
       if (cutShort[0] != null) {
         throw DatasetException.of(file, "the image data ends too early: " + cutShort[0]);
       }
-      return ExifOrientation.apply(orientation, square(image, size), 3, size);
+      return use.apply(ExifOrientation.apply(orientation, rgb(image)));
     } finally {
       if (large) {
         LARGE.unlock();
@@ -201,7 +254,7 @@ public final class ImageFiles {
       throw DatasetException.of(
           file, "a file of " + length + " bytes cannot hold that many pixels" + got);
     }
-    if (count * 4 > Runtime.getRuntime().maxMemory() / 2) {
+    if (count * BYTES_PER_PIXEL > Runtime.getRuntime().maxMemory() / 2) {
       throw DatasetException.of(
           file,
           "the image needs more than half of a heap of "
@@ -212,22 +265,27 @@ public final class ImageFiles {
     return count > FREE_PIXELS;
   }
 
-  private static byte[] square(BufferedImage image, int size) {
-    int side = Math.min(image.getWidth(), image.getHeight());
-    int left = (image.getWidth() - side) / 2;
-    int top = (image.getHeight() - side) / 2;
-    Resampler resampler = new Resampler(3, side, side, size, size);
-    float[] row = new float[3 * side];
+  /** The red, green and blue bytes of an image. */
+  private static Picture rgb(BufferedImage image) {
+    int height = image.getHeight();
+    int width = image.getWidth();
+    byte[] pixels = new byte[3 * height * width];
+    float[] row = new float[3 * width];
     boolean samples = hasPlainSamples(image.getColorModel());
-    for (int y = 0; y < side; y++) {
+    for (int y = 0; y < height; y++) {
       if (samples) {
-        readSamples(image, left, top + y, row);
+        readSamples(image, y, row);
       } else {
-        readConverted(image, left, top + y, row);
+        readConverted(image, y, row);
       }
-      resampler.addRow(row);
+      for (int c = 0; c < 3; c++) {
+        int first = (c * height + y) * width;
+        for (int x = 0; x < width; x++) {
+          pixels[first + x] = (byte) Math.clamp(Math.round(row[3 * x + c]), 0, 255);
+        }
+      }
     }
-    return resampler.result();
+    return new Picture(pixels, 3, height, width);
   }
 
   /**
@@ -242,8 +300,8 @@ public final class ImageFiles {
             || model.getTransferType() == DataBuffer.TYPE_USHORT);
   }
 
-  /** Reads {@code row.length / 3} pixels from (left, y) on as {@code [W, 3]}, over white. */
-  private static void readSamples(BufferedImage image, int left, int y, float[] row) {
+  /** Reads a row as {@code [W, 3]}, over white. */
+  private static void readSamples(BufferedImage image, int y, float[] row) {
     ColorModel model = image.getColorModel();
     Raster raster = image.getRaster();
     int bands = raster.getNumBands();
@@ -254,8 +312,7 @@ public final class ImageFiles {
       scale[b] = 255f / ((1 << model.getComponentSize(b)) - 1);
     }
     int width = row.length / 3;
-    int[] pixels =
-        raster.getPixels(left + raster.getMinX(), y + raster.getMinY(), width, 1, (int[]) null);
+    int[] pixels = raster.getPixels(raster.getMinX(), y + raster.getMinY(), width, 1, (int[]) null);
     for (int x = 0; x < width; x++) {
       float opacity = alpha ? pixels[x * bands + colours] * scale[colours] / 255f : 1f;
       float factor = image.isAlphaPremultiplied() ? 1f : opacity;
@@ -267,9 +324,9 @@ public final class ImageFiles {
   }
 
   /** The same for palettes, packed pixels and other colour spaces. */
-  private static void readConverted(BufferedImage image, int left, int y, float[] row) {
+  private static void readConverted(BufferedImage image, int y, float[] row) {
     int width = row.length / 3;
-    int[] pixels = image.getRGB(left, y, width, 1, null, 0, width);
+    int[] pixels = image.getRGB(0, y, width, 1, null, 0, width);
     for (int x = 0; x < width; x++) {
       float opacity = (pixels[x] >>> 24) / 255f;
       for (int c = 0; c < 3; c++) {

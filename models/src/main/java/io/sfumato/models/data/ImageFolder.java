@@ -1,23 +1,14 @@
 // SPDX-License-Identifier: Apache-2.0
 package io.sfumato.models.data;
 
-import java.io.IOException;
-import java.io.InputStream;
-import java.io.UncheckedIOException;
 import java.lang.System.Logger;
 import java.lang.System.Logger.Level;
-import java.nio.ByteBuffer;
-import java.nio.charset.CharacterCodingException;
-import java.nio.charset.StandardCharsets;
-import java.nio.file.Files;
 import java.nio.file.Path;
 import java.util.ArrayList;
-import java.util.Comparator;
 import java.util.List;
 import java.util.Objects;
 import java.util.Optional;
 import java.util.stream.IntStream;
-import java.util.stream.Stream;
 import org.jspecify.annotations.Nullable;
 
 /**
@@ -25,19 +16,17 @@ import org.jspecify.annotations.Nullable;
  *
  * <p>Sub-folders that hold images (at any depth) are the classes, in the order of their names; a
  * folder without such sub-folders is one class, named as itself. Files are taken in the order of
- * their paths; hidden files and other extensions are left alone. A text file beside an image with
- * the same name but for the extension ({@code cat1.png}, {@code cat1.txt}; UTF-8, up to 64 KiB) is
- * its caption.
+ * their paths; hidden files and other extensions are left alone. Captions come from {@code
+ * metadata.jsonl} or from a text file beside an image ({@link Captions}).
  */
 public final class ImageFolder implements ImageDataset {
   private static final Logger LOG = System.getLogger(ImageFolder.class.getName());
-  private static final int MAX_CAPTION = 1 << 16;
 
   /** More than one broken file in so many is an error whatever the options say. */
   private static final int MAX_BROKEN_ONE_IN = 10;
 
   private final int side;
-  private final List<Picture> pictures;
+  private final List<Loaded> pictures;
   private final List<String> classNames;
 
   /** What to do about a file that cannot be decoded. */
@@ -74,11 +63,9 @@ public final class ImageFolder implements ImageDataset {
     }
   }
 
-  private record Entry(Path file, int label) {}
+  private record Loaded(Path file, int label, byte[] pixels, @Nullable String caption) {}
 
-  private record Picture(Path file, int label, byte[] pixels, @Nullable String caption) {}
-
-  private ImageFolder(int side, List<Picture> pictures, List<String> classNames) {
+  private ImageFolder(int side, List<Loaded> pictures, List<String> classNames) {
     this.side = side;
     this.pictures = List.copyOf(pictures);
     this.classNames = List.copyOf(classNames);
@@ -116,33 +103,27 @@ public final class ImageFolder implements ImageDataset {
    *     holds more broken files than {@code options} allow
    */
   public static ImageFolder open(Path folder, Options options) {
-    if (!Files.isDirectory(folder)) {
-      throw DatasetException.of(folder, Files.exists(folder) ? "not a folder" : "no such folder");
-    }
-    List<String> classNames = new ArrayList<>();
-    List<Entry> entries = find(folder, classNames);
-    if (entries.isEmpty()) {
-      throw DatasetException.of(
-          folder, "no image in it or its sub-folders (png, jpg, jpeg, bmp, gif, webp, tif, tiff)");
-    }
+    FolderIndex index = FolderIndex.of(folder);
+    List<FolderIndex.Entry> entries = index.entries();
     checkMemory(folder, entries.size(), options.size());
-    Object[] results = decode(entries, options);
-    List<Picture> pictures = new ArrayList<>();
+    Captions captions = Captions.find(folder);
+    Object[] results = decode(entries, captions, options);
+    List<Loaded> pictures = new ArrayList<>();
     List<DatasetException> broken = new ArrayList<>();
     for (Object result : results) {
-      if (result instanceof Picture picture) {
+      if (result instanceof Loaded picture) {
         pictures.add(picture);
       } else {
         broken.add((DatasetException) result);
       }
     }
     report(folder, broken, entries.size());
-    return new ImageFolder(options.size(), pictures, classNames);
+    return new ImageFolder(options.size(), pictures, index.classNames());
   }
 
   /** Whether a folder holds images, itself or in sub-folders. */
   static boolean isAt(Path folder) {
-    return containsImages(folder);
+    return FolderIndex.containsImages(folder);
   }
 
   @Override
@@ -163,6 +144,11 @@ public final class ImageFolder implements ImageDataset {
   @Override
   public int width() {
     return side;
+  }
+
+  @Override
+  public String name(int index) {
+    return file(index).toString();
   }
 
   @Override
@@ -196,71 +182,6 @@ public final class ImageFolder implements ImageDataset {
     return pictures.get(index).file();
   }
 
-  private static List<Entry> find(Path folder, List<String> classNames) {
-    List<Path> classes =
-        list(folder).stream()
-            .filter(Files::isDirectory)
-            .filter(ImageFolder::containsImages)
-            .toList();
-    List<Path> loose = list(folder).stream().filter(ImageFolder::isImage).toList();
-    List<Entry> entries = new ArrayList<>();
-    if (classes.isEmpty()) {
-      classNames.add(String.valueOf(folder.toAbsolutePath().normalize().getFileName()));
-      loose.forEach(file -> entries.add(new Entry(file, 0)));
-      return entries;
-    }
-    if (!loose.isEmpty()) {
-      LOG.log(
-          Level.WARNING,
-          "{0}: {1} images lie beside the class folders and are left out, first {2}; "
-              + "move them into a folder of their own to use them",
-          folder,
-          loose.size(),
-          loose.getFirst().getFileName());
-    }
-    for (Path child : classes) {
-      int label = classNames.size();
-      classNames.add(String.valueOf(child.getFileName()));
-      images(child).forEach(file -> entries.add(new Entry(file, label)));
-    }
-    return entries;
-  }
-
-  private static boolean containsImages(Path folder) {
-    // Links to folders are followed at the top only, so there are no loops.
-    try (Stream<Path> files = Files.walk(folder.toRealPath())) {
-      return files.anyMatch(ImageFolder::isImage);
-    } catch (IOException | UncheckedIOException e) {
-      throw DatasetException.of(folder, "cannot be listed: " + e.getMessage(), e);
-    }
-  }
-
-  /** {@return all images below a folder, sorted} */
-  private static List<Path> images(Path folder) {
-    try (Stream<Path> files = Files.walk(folder.toRealPath())) {
-      return files.filter(ImageFolder::isImage).sorted().toList();
-    } catch (IOException | UncheckedIOException e) {
-      throw DatasetException.of(folder, "cannot be listed: " + e.getMessage(), e);
-    }
-  }
-
-  private static List<Path> list(Path folder) {
-    try (Stream<Path> children = Files.list(folder)) {
-      return children
-          .filter(p -> !p.getFileName().toString().startsWith("."))
-          .sorted(Comparator.comparing(p -> p.getFileName().toString()))
-          .toList();
-    } catch (IOException | UncheckedIOException e) {
-      throw DatasetException.of(folder, "cannot be listed: " + e.getMessage(), e);
-    }
-  }
-
-  private static boolean isImage(Path path) {
-    return ImageFiles.hasImageName(path)
-        && !path.getFileName().toString().startsWith(".")
-        && !Files.isDirectory(path);
-  }
-
   private static void checkMemory(Path folder, int count, int size) {
     long needed = 3L * size * size * count;
     long heap = Runtime.getRuntime().maxMemory();
@@ -280,20 +201,21 @@ public final class ImageFolder implements ImageDataset {
     }
   }
 
-  /** Decodes every file into a {@link Picture} or the exception that says why not. */
-  private static Object[] decode(List<Entry> entries, Options options) {
+  /** Decodes every file into a {@link Loaded} or the exception that says why not. */
+  private static Object[] decode(
+      List<FolderIndex.Entry> entries, Captions captions, Options options) {
     return IntStream.range(0, entries.size())
         .parallel()
         .mapToObj(
             i -> {
-              Entry entry = entries.get(i);
+              FolderIndex.Entry entry = entries.get(i);
               try {
                 return (Object)
-                    new Picture(
+                    new Loaded(
                         entry.file(),
                         entry.label(),
                         ImageFiles.readSquare(entry.file(), options.size()),
-                        readCaption(entry.file()));
+                        captions.of(entry.file()));
               } catch (DatasetException e) {
                 if (options.brokenImages() == BrokenImages.FAIL) {
                   throw e;
@@ -302,26 +224,6 @@ public final class ImageFolder implements ImageDataset {
               }
             })
         .toArray();
-  }
-
-  private static @Nullable String readCaption(Path image) {
-    String name = image.getFileName().toString();
-    Path file = image.resolveSibling(name.substring(0, name.lastIndexOf('.')) + ".txt");
-    if (!Files.isRegularFile(file)) {
-      return null;
-    }
-    try (InputStream in = Files.newInputStream(file)) {
-      byte[] text = in.readNBytes(MAX_CAPTION + 1);
-      if (text.length > MAX_CAPTION) {
-        throw DatasetException.at(file, MAX_CAPTION, "the end of the caption", "more text");
-      }
-      String caption = StandardCharsets.UTF_8.newDecoder().decode(ByteBuffer.wrap(text)).toString();
-      return caption.isBlank() ? null : caption.strip();
-    } catch (CharacterCodingException e) {
-      throw DatasetException.of(file, "a caption must be UTF-8 text", e);
-    } catch (IOException e) {
-      throw DatasetException.of(file, "cannot be read: " + e.getMessage(), e);
-    }
   }
 
   private static void report(Path folder, List<DatasetException> broken, int total) {

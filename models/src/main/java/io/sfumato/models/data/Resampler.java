@@ -82,21 +82,6 @@ final class Resampler {
     return result;
   }
 
-  /** Resamples one {@code [C, H, W]} image. */
-  static byte[] resample(byte[] pixels, int channels, int height, int width, int size) {
-    Resampler resampler = new Resampler(channels, width, height, size, size);
-    float[] line = new float[channels * width];
-    for (int y = 0; y < height; y++) {
-      for (int x = 0; x < width; x++) {
-        for (int c = 0; c < channels; c++) {
-          line[x * channels + c] = pixels[(c * height + y) * width + x] & 0xFF;
-        }
-      }
-      resampler.addRow(line);
-    }
-    return resampler.result();
-  }
-
   private static Axis axis(int source, int target) {
     double scale = (double) source / target;
     double support = Math.max(1, scale);

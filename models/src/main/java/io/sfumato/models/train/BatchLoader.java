@@ -2,30 +2,50 @@
 package io.sfumato.models.train;
 
 import io.sfumato.models.data.ImageDataset;
+import io.sfumato.models.data.Picture;
+import io.sfumato.models.data.Pictures;
+import io.sfumato.models.data.batch.BadPictures;
+import io.sfumato.models.data.batch.BatchPlan;
+import io.sfumato.models.data.batch.BucketPlan;
+import io.sfumato.models.data.batch.Prefetcher;
+import io.sfumato.models.data.batch.Sample;
+import io.sfumato.models.data.batch.SampleOrder;
+import io.sfumato.models.data.batch.SampleReader;
+import io.sfumato.models.data.batch.Shown;
 import io.sfumato.tensor.DType;
 import io.sfumato.tensor.Device;
-import io.sfumato.tensor.Philox;
 import io.sfumato.tensor.Rng;
-import io.sfumato.tensor.Shape;
 import io.sfumato.tensor.Tensor;
 import io.sfumato.tensor.ops.Num;
+import java.lang.System.Logger;
+import java.lang.System.Logger.Level;
+import java.util.ArrayList;
+import java.util.List;
+import java.util.concurrent.Callable;
+import java.util.stream.Collectors;
+import org.jspecify.annotations.Nullable;
 
 /**
- * Shuffled batches of a data set. Batch {@code i} is a pure function of the seed and {@code i}, so
- * a run can go on anywhere. Each epoch is a new permutation; an incomplete batch at its end is
- * filled from the next one.
+ * Shuffled batches of a data set, see {@link SampleOrder}, or {@link BucketPlan} with buckets.
+ * {@link LoaderOptions} say how pictures are varied, how far ahead they are read, and what becomes
+ * of those that cannot be used.
  */
 public final class BatchLoader implements Batches {
-  private final ImageDataset data;
-  private final int batch;
-  private final int unit;
-  private final Rng rng;
+  private static final Logger LOG = System.getLogger(BatchLoader.class.getName());
+
+  private final int channels;
+  private final int height;
+  private final int width;
+  private final Pictures source;
+  private final LoaderOptions options;
+  private final BatchPlan plan;
+  private final SampleReader reader;
+  private final BadPictures bad;
+  private final @Nullable Prefetcher<Sample> prefetcher;
   private final Device device;
-  private long epoch = -1;
-  private int[] order = new int[0];
 
   /**
-   * A loader.
+   * A loader of pictures as they are, that reads nothing ahead.
    *
    * @param data the images
    * @param batch images per batch
@@ -34,23 +54,81 @@ public final class BatchLoader implements Batches {
    * @param device where batches go
    */
   public BatchLoader(ImageDataset data, int batch, int unit, Rng rng, Device device) {
+    this(data, LoaderOptions.of(batch).unit(unit), rng, device);
+  }
+
+  /**
+   * A loader.
+   *
+   * @param data the images; where buckets or crops ask for it, its {@link ImageDataset#original}
+   * @param options batch size, variations, reading ahead
+   * @param rng the source of shuffling and variations
+   * @param device where batches go
+   * @throws IllegalArgumentException if the data is empty, or does not go together with the options
+   */
+  public BatchLoader(ImageDataset data, LoaderOptions options, Rng rng, Device device) {
     if (data.size() == 0) {
       throw new IllegalArgumentException("the data set is empty");
     }
-    if (batch < 1 || unit < 1) {
+    long bytes =
+        (long) data.channels() * (data.height() + options.unit()) * (data.width() + options.unit());
+    if (options.batch() > Integer.MAX_VALUE / bytes) {
       throw new IllegalArgumentException(
-          "batch and unit must be positive; got " + batch + " and " + unit);
+          "a batch of " + options.batch() + " pictures of about " + bytes + " bytes is too large");
     }
-    long bytes = (long) data.channels() * (data.height() + unit) * (data.width() + unit);
-    if (batch > Integer.MAX_VALUE / bytes) {
-      throw new IllegalArgumentException(
-          "a batch of " + batch + " pictures of about " + bytes + " bytes is too large");
-    }
-    this.data = data;
-    this.batch = batch;
-    this.unit = unit;
-    this.rng = rng;
+    this.channels = data.channels();
+    this.height = data.height();
+    this.width = data.width();
+    this.options = options;
     this.device = device;
+    this.source = source(data, options);
+    this.plan = plan(rng);
+    this.reader =
+        new SampleReader(
+            source,
+            options.augmentations(),
+            options.captions(),
+            options.broken(),
+            rng.fork("variations"));
+    this.bad = new BadPictures(source, options.mostBad());
+    this.prefetcher =
+        options.ahead() == 0
+            ? null
+            : new Prefetcher<>(this::parts, options.ahead(), options.workers());
+  }
+
+  private static Pictures source(ImageDataset data, LoaderOptions options) {
+    Pictures source = data.original();
+    if (source == data) {
+      if (options.buckets() != null) {
+        throw new IllegalArgumentException(
+            "buckets need pictures of different sizes, read when they are needed; these are all "
+                + new Pictures.Size(data.height(), data.width()));
+      }
+      if (!options.augmentations().framing().isFreeOfSize()) {
+        throw new IllegalArgumentException(
+            options.augmentations().framing()
+                + " leaves nothing to choose: all pictures have the size of the batch already");
+      }
+    }
+    return source;
+  }
+
+  private BatchPlan plan(Rng rng) {
+    if (options.buckets() == null) {
+      Pictures.Size size = new Pictures.Size(height, width);
+      return new SampleOrder(source.parts(), options.batch(), size, rng);
+    }
+    for (Pictures.Size size : options.buckets().sizes()) {
+      if (size.height() % options.unit() != 0 || size.width() % options.unit() != 0) {
+        throw new IllegalArgumentException(
+            "buckets must be multiples of " + options.unit() + " pixels; got " + size);
+      }
+    }
+    BucketPlan buckets =
+        new BucketPlan(source, options.buckets(), options.batch(), options.broken(), rng);
+    LOG.log(Level.INFO, "pictures of each bucket: {0}", buckets.describe());
+    return buckets;
   }
 
   @Override
@@ -58,80 +136,94 @@ public final class BatchLoader implements Batches {
     return device;
   }
 
-  /** {@return the height of a batch, padding included} */
+  /** {@return the height of a batch, padding included; with buckets, of a square one} */
   @Override
   public int height() {
-    return (data.height() + unit - 1) / unit * unit;
+    return padded(height);
   }
 
-  /** {@return the width of a batch, padding included} */
+  /** {@return the width of a batch, padding included; with buckets, of a square one} */
   @Override
   public int width() {
-    return (data.width() + unit - 1) / unit * unit;
+    return padded(width);
+  }
+
+  private int padded(int side) {
+    return (side + options.unit() - 1) / options.unit() * options.unit();
+  }
+
+  /** {@return the pictures that could not be used so far, in ascending order} */
+  public List<Integer> badPictures() {
+    return bad.indices();
   }
 
   @Override
-  public Batch batch(long step) {
-    byte[] pixels = new byte[batch * data.channels() * height() * width()];
-    byte[] image = new byte[data.bytesPerImage()];
-    long[] labels = new long[batch];
-    for (int b = 0; b < batch; b++) {
-      int index = index(step * batch + b);
-      data.copyPixels(index, image, 0);
-      place(image, pixels, b);
-      labels[b] = data.label(index);
+  public Batch batch(long number) {
+    List<Sample> samples = prefetcher == null ? make(number) : prefetcher.take(number);
+    Pictures.Size size = plan.size(number);
+    int rows = padded(size.height());
+    int columns = padded(size.width());
+    byte[] pixels = new byte[samples.size() * channels * rows * columns];
+    long[] labels = new long[samples.size()];
+    List<Shown> shown = new ArrayList<>(samples.size());
+    for (int b = 0; b < samples.size(); b++) {
+      Sample sample = samples.get(b);
+      bad.add(sample.failures());
+      place(sample.picture(), pixels, b, rows, columns);
+      shown.add(sample.shown());
+      labels[b] = sample.shown().label();
     }
-    Tensor images = Tensor.of(pixels, batch, data.channels(), height(), width()); // U8, black is 0
+    Tensor images = Tensor.of(pixels, labels.length, channels, rows, columns); // U8, black is 0
     Tensor scaled = Num.affine(Num.cast(images.to(device), DType.F32), 2 / 255.0, -1);
-    return new Batch(scaled, Tensor.of(labels, batch));
+    return new Batch(scaled, Tensor.of(labels, labels.length), shown);
   }
 
-  /** {@return the indices of its pictures in the data set} */
+  /** {@return its pictures: their indices in the data set, and their files if they have any} */
   @Override
   public String describe(long number) {
-    StringBuilder text = new StringBuilder("batch " + number + " (pictures");
-    for (int b = 0; b < batch; b++) {
-      text.append(b == 0 ? " " : ", ").append(index(number * batch + b));
-    }
-    return text.append(" of the data set)").toString();
+    return plan.slots(number).stream()
+        .map(slot -> describe(slot.index()))
+        .collect(Collectors.joining(", ", "batch " + number + " (pictures ", " of the data set)"));
   }
 
-  /** The data set's index of the {@code position}-th image that is shown. */
-  private int index(long position) {
-    long wanted = position / data.size();
-    if (wanted != epoch) {
-      epoch = wanted;
-      order = permutation(rng.step(wanted), data.size());
-    }
-    return order[(int) (position % data.size())];
+  private String describe(int index) {
+    String name = source.name(index);
+    return name.equals("picture " + index) ? Integer.toString(index) : index + " " + name;
   }
 
-  private static int[] permutation(Rng rng, int n) {
-    int[] p = new int[n];
-    for (int i = 0; i < n; i++) {
-      p[i] = i;
+  private List<Callable<Sample>> parts(long number) {
+    Pictures.Size size = plan.size(number);
+    List<Callable<Sample>> parts = new ArrayList<>(options.batch());
+    for (BatchPlan.Slot slot : plan.slots(number)) {
+      parts.add(() -> reader.read(slot, size, plan::next));
     }
-    for (int i = n - 1; i > 0; i--) { // Fisher-Yates
-      int j = (int) Philox.integer(rng.key(), i, 0, i + 1L);
-      int t = p[i];
-      p[i] = p[j];
-      p[j] = t;
-    }
-    return p;
+    return parts;
   }
 
-  private void place(byte[] image, byte[] pixels, int b) {
-    int rows = data.channels() * data.height();
-    for (int r = 0; r < rows; r++) {
-      int channel = r / data.height();
-      int y = r % data.height();
-      int target = ((b * data.channels() + channel) * height() + y) * width();
-      System.arraycopy(image, r * data.width(), pixels, target, data.width());
+  private List<Sample> make(long number) {
+    Pictures.Size size = plan.size(number);
+    return plan.slots(number).stream().map(slot -> reader.read(slot, size, plan::next)).toList();
+  }
+
+  private void place(Picture picture, byte[] pixels, int b, int rows, int columns) {
+    for (int c = 0; c < channels; c++) {
+      for (int y = 0; y < picture.height(); y++) {
+        System.arraycopy(
+            picture.pixels(),
+            (c * picture.height() + y) * picture.width(),
+            pixels,
+            ((b * channels + c) * rows + y) * columns,
+            picture.width());
+      }
     }
   }
 
-  /** The shape of a batch of images. */
-  public Shape shape() {
-    return Shape.of(batch, data.channels(), height(), width());
+  /** Ends reading ahead, and logs how many pictures had to be replaced. */
+  @Override
+  public void close() {
+    if (prefetcher != null) {
+      prefetcher.close();
+    }
+    bad.summarise();
   }
 }

@@ -1,8 +1,10 @@
 // SPDX-License-Identifier: Apache-2.0
 package io.sfumato.models.train;
 
+import io.sfumato.models.data.batch.Shown;
 import io.sfumato.tensor.Device;
 import io.sfumato.tensor.Tensor;
+import java.util.List;
 
 /**
  * What a trainer learns from: batches by number. Batch {@code i} is a pure function of the data,
@@ -17,8 +19,14 @@ public interface Batches extends AutoCloseable {
    *
    * @param images [B, C, H, W] F32 in [-1, 1], on the device of the batches
    * @param labels [B] I64, on the CPU
+   * @param shown what is known of each picture
    */
-  record Batch(Tensor images, Tensor labels) {}
+  record Batch(Tensor images, Tensor labels, List<Shown> shown) {
+    /** Copies the list. */
+    public Batch {
+      shown = List.copyOf(shown);
+    }
+  }
 
   /**
    * One batch, in the current scope.

@@ -45,8 +45,8 @@ final class FirstNonFinite {
     String cause =
         weight != null
             ? weight
-            : "computed once more, every op gave finite numbers and only their sum does not fit;"
-                + " or the device or another process gave other numbers";
+            : "computed once more, all numbers are finite: the device or another process gave other"
+                + " ones";
     return new NonFiniteException(what, cause, first);
   }
 
@@ -54,8 +54,10 @@ final class FirstNonFinite {
     try (Scope scope = Scope.open()) {
       return CheckFinite.with(
           () -> {
-            again.apply(number);
-            return null;
+            Autograd.Result result = again.apply(number);
+            return Double.isFinite(result.gradients().norm())
+                ? null
+                : "the norm of the gradients, whose squares have too large a sum";
           });
     } catch (ArithmeticException e) {
       return e.getMessage();

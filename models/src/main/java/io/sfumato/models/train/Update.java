@@ -179,8 +179,10 @@ public final class Update implements AutoCloseable {
         value += t.item() / count;
       }
       value = options.exchange().average(value);
-      boolean overflow = lossScale != null && Double.isFinite(value) && !Double.isFinite(norm);
-      if (overflow && scale >= LEAST_SCALE) {
+      if (lossScale != null
+          && Double.isFinite(value)
+          && !Double.isFinite(norm)
+          && scale >= LEAST_SCALE) {
         lossScale.update(true);
         return new Done(value, norm, true, extra);
       }
@@ -284,7 +286,7 @@ public final class Update implements AutoCloseable {
     }
     if (lossScale != null) {
       state.put(SCALE, number(lossScale.scale(), DType.F64));
-      state.put(GOOD_STEPS, number(lossScale.goodSteps(), DType.I64));
+      state.put(GOOD_STEPS, number((double) lossScale.goodSteps(), DType.I64));
     }
     return state;
   }

@@ -202,20 +202,24 @@ class ImageFolderTest {
     for (int y = 0; y < 4; y++) {
       System.arraycopy(row, 0, square, 4 * y, 4);
     }
-    byte[] down = Resampler.resample(square, 1, 4, 4, 2);
+    byte[] down = new Picture(square, 1, 4, 4).view(new Picture.Region(0, 0, 4, 4), 2, 2).pixels();
     double left = (0.75 * 0 + 0.75 * 100 + 0.25 * 200) / 1.75;
     double right = (0.25 * 100 + 0.75 * 200 + 0.75 * 40) / 1.75;
     assertEquals(Math.round(left), down[0] & 0xFF);
     assertEquals(Math.round(right), down[1] & 0xFF);
     // Up by two: bilinear with half-pixel centres.
-    byte[] up = Resampler.resample(new byte[] {0, 100, 0, 100}, 1, 2, 2, 4);
+    byte[] up =
+        new Picture(new byte[] {0, 100, 0, 100}, 1, 2, 2)
+            .view(new Picture.Region(0, 0, 2, 2), 4, 4)
+            .pixels();
     assertArrayEquals(new byte[] {0, 25, 75, 100}, Arrays.copyOf(up, 4));
     // A checkerboard far below the pixel size becomes grey.
     byte[] board = new byte[64 * 64];
     for (int i = 0; i < board.length; i++) {
       board[i] = (byte) ((i + i / 64) % 2 == 0 ? 0 : 255);
     }
-    for (byte b : Resampler.resample(board, 1, 64, 64, 4)) {
+    for (byte b :
+        new Picture(board, 1, 64, 64).view(new Picture.Region(0, 0, 64, 64), 4, 4).pixels()) {
       assertEquals(127.5, b & 0xFF, 0.6);
     }
   }

@@ -1,0 +1,58 @@
+// SPDX-License-Identifier: Apache-2.0
+package io.sfumato.models.data.batch;
+
+import io.sfumato.models.data.DatasetException;
+import io.sfumato.models.data.Pictures;
+import java.util.List;
+import java.util.Objects;
+import java.util.stream.IntStream;
+import org.jspecify.annotations.Nullable;
+
+/** Reads every picture once, so that what is wrong is known before a run. */
+public final class DataCheck {
+  private static final int SHOWN = 20;
+
+  private DataCheck() {}
+
+  /**
+   * {@return what is wrong with pictures, one line for each that cannot be used, in their order}
+   *
+   * @param pictures the pictures
+   */
+  public static List<String> problems(Pictures pictures) {
+    return IntStream.range(0, pictures.size())
+        .parallel()
+        .mapToObj(i -> problem(pictures, i))
+        .filter(Objects::nonNull)
+        .toList();
+  }
+
+  /**
+   * Reads every picture.
+   *
+   * @param pictures the pictures
+   * @throws IllegalArgumentException that names the first 20 pictures that cannot be used, and says
+   *     how many there are
+   */
+  public static void require(Pictures pictures) {
+    List<String> problems = problems(pictures);
+    if (!problems.isEmpty()) {
+      throw new IllegalArgumentException(
+          problems.size()
+              + " of "
+              + pictures.size()
+              + " pictures cannot be used:\n  "
+              + String.join("\n  ", problems.subList(0, Math.min(SHOWN, problems.size())))
+              + (problems.size() > SHOWN ? "\n  and so on" : ""));
+    }
+  }
+
+  private static @Nullable String problem(Pictures pictures, int index) {
+    try {
+      pictures.picture(index);
+      return null;
+    } catch (DatasetException e) {
+      return e.getMessage();
+    }
+  }
+}
