@@ -60,9 +60,13 @@ static long setting(const char* name) { return settings()[name]; }
 
 // ---- Devices and contexts
 
+struct Work;
+
+/** A device with the work that waits for it. Devices do not wait for one another unless an event says so. */
 struct Context {
     int device;
     long used = 0;
+    std::deque<std::shared_ptr<Work>> queue{};
 };
 static Context contexts[MOST_DEVICES] = {{0}, {1}, {2}, {3}, {4}, {5}, {6}, {7}};
 static thread_local Context* current = nullptr;
@@ -176,6 +180,7 @@ struct Function {
     const EmuKernel* kernel;
     std::string name;
     long most_shared = SHARED_FREE;
+    Context* context = nullptr;
 };
 
 /** A launch with its arguments' values. */
@@ -191,17 +196,19 @@ struct Work {
 typedef std::shared_ptr<Work> WorkRef;
 
 struct Stream {
+    Context* context = nullptr;  // of the default stream: the current one
     bool capturing = false;
     std::vector<WorkRef> captured;
 };
 struct Event {
     bool recorded = false, done = true;
     double time = 0;
+    Context* context = nullptr;           // where it was recorded last
+    std::shared_ptr<bool> reached{};      // whether that has been reached
 };
 static Stream default_stream;
 static std::set<Stream*> streams;
 static std::set<Event*> events;
-static std::deque<WorkRef> queue;
 
 static int execute(Work& w) {
     if (sticky) return sticky;
@@ -214,13 +221,27 @@ static int execute(Work& w) {
     return 0;
 }
 
-static int drain() {
-    while (!queue.empty()) {
-        WorkRef w = queue.front();
-        queue.pop_front();
-        execute(*w);
-    }
+/** Does the next work of a device. */
+static int step(Context& c) {
+    WorkRef w = c.queue.front();
+    c.queue.pop_front();
+    return execute(*w);
+}
+
+static int drain(Context& c) {
+    while (!c.queue.empty()) step(c);
     return sticky;
+}
+
+static int drain() {
+    for (auto& c : contexts) drain(c);
+    return sticky;
+}
+
+static size_t queued() {
+    size_t n = 0;
+    for (auto& c : contexts) n += c.queue.size();
+    return n;
 }
 
 static Stream* stream(void* s) {
@@ -230,15 +251,15 @@ static Stream* stream(void* s) {
 
 static int submit(void* handle, WorkRef w) {
     Stream* s = stream(handle);
-    if (!s) return INVALID_HANDLE;
+    if (!s || !current || (s->context && s->context != current)) return INVALID_HANDLE;
     if (s->capturing) {
         s->captured.push_back(w);
         return 0;
     }
     static const bool compute = setting("compute");
     if (!compute) return 0;
-    queue.push_back(w);
-    return !setting("async") || queue.size() > 256 ? drain() : 0;
+    current->queue.push_back(w);
+    return !setting("async") || current->queue.size() > 256 ? drain(*current) : 0;
 }
 
 static int submit(void* handle, int type, std::function<int()> run) {
@@ -295,7 +316,7 @@ static int function(void** out, Module* m, const char* name) {
             m->functions.erase(name);
             return NOT_FOUND;
         }
-        f = std::make_unique<Function>(Function{k, name});
+        f = std::make_unique<Function>(Function{k, name, SHARED_FREE, current});
     }
     *out = f.get();
     return 0;
@@ -355,7 +376,7 @@ extern "C" __attribute__((visibility("default"))) long emu_get(const char* name)
     if (n == "peak") return peak;
     if (n == "allocations") return allocations;
     if (n == "launches") return launches;
-    if (n == "queued") return (long)queue.size();
+    if (n == "queued") return (long)queued();
     if (n == "error") return sticky;
     auto it = settings().find(n);
     return it == settings().end() ? -1 : it->second;
@@ -364,10 +385,12 @@ extern "C" __attribute__((visibility("default"))) long emu_get(const char* name)
 /** Forgets an error that would stay, and what waits; returns the number of allocations whose guard bytes were written. */
 CU emu_reset() {
     std::lock_guard<std::recursive_mutex> guard(stub::lock);
-    queue.clear();
     sticky = 0;
     long all = 0;
-    for (auto& c : contexts) all += c.used;
+    for (auto& c : contexts) {
+        c.queue.clear();
+        all += c.used;
+    }
     peak = all;
     int broken = 0;
     for (auto& [p, a] : live) broken += !guards_intact(p, a.size);
@@ -466,7 +489,7 @@ CU cuCtxGetDevice(int* d) {
 }
 CU cuCtxSynchronize() {
     ENTER(true);
-    return drain();
+    return drain(*current);
 }
 
 // ---- Modules and launches
@@ -532,7 +555,7 @@ CU cuOccupancyMaxActiveBlocksPerMultiprocessor(int* n, void* f, int threads, siz
 }
 CU cuLaunchKernel(void* f, unsigned gx, unsigned gy, unsigned gz, unsigned bx, unsigned by, unsigned bz, unsigned shared, void* s, void** args, void**) {
     ENTER(true);
-    if (!f) return INVALID_HANDLE;
+    if (!f || ((Function*)f)->context != current) return INVALID_HANDLE;
     auto w = std::make_shared<Work>();
     if (int e = fill(*w, (Function*)f, gx, gy, gz, bx, by, bz, shared, args)) return e;
     launches++;

@@ -85,7 +85,7 @@ CU cuMemcpyDtoHAsync_v2(void* d, dptr s, size_t n, void* handle) {
         memcpy(d, (void*)s, n);
         return 0;
     });
-    return e || pinned ? e : stub::drain();
+    return e || pinned ? e : stub::drain(*stub::current);
 }
 CU cuMemcpyDtoDAsync_v2(dptr d, dptr s, size_t n, void* handle) {
     ENTER(true);
@@ -96,15 +96,27 @@ CU cuMemcpyDtoDAsync_v2(dptr d, dptr s, size_t n, void* handle) {
         return 0;
     });
 }
+CU cuMemcpyPeerAsync(dptr d, void* to, dptr s, void* from, size_t n, void* handle) {
+    ENTER(true);
+    auto is_of = [](dptr p, void* context) {
+        auto it = stub::live.upper_bound(p);
+        return it != stub::live.begin() && std::prev(it)->second.context == context;
+    };
+    if (!stub::on_device(s, n) || !stub::on_device(d, n) || !is_of(d, to) || !is_of(s, from)) return stub::INVALID_VALUE;
+    return stub::submit(handle, 1, [=] {
+        memmove((void*)d, (void*)s, n);
+        return 0;
+    });
+}
 CU cuMemcpyHtoD_v2(dptr d, const void* s, size_t n) {
     int e = cuMemcpyHtoDAsync_v2(d, s, n, nullptr);
     std::lock_guard<std::recursive_mutex> guard(stub::lock);
-    return e ? e : stub::drain();
+    return e ? e : stub::drain(*stub::current);
 }
 CU cuMemcpyDtoH_v2(void* d, dptr s, size_t n) {
     int e = cuMemcpyDtoHAsync_v2(d, s, n, nullptr);
     std::lock_guard<std::recursive_mutex> guard(stub::lock);
-    return e ? e : stub::drain();
+    return e ? e : stub::drain(*stub::current);
 }
 CU cuMemcpyDtoD_v2(dptr d, dptr s, size_t n) { return cuMemcpyDtoDAsync_v2(d, s, n, nullptr); }
 

@@ -1,11 +1,21 @@
 // SPDX-License-Identifier: Apache-2.0
 //
-// Streams, events and graphs of the stub driver; included by stub_driver.cpp. All streams share one queue, in the order of the calls.
+// Streams, events and graphs of the stub driver; included by stub_driver.cpp. All streams of a device share one
+// queue, in the order of the calls.
 #include <ctime>
+
+namespace stub {
+/** The device of a stream. */
+static Context& context_of(void* handle) {
+    Stream* s = stream(handle);
+    return s && s->context ? *s->context : *current;
+}
+}  // namespace stub
 
 CU cuStreamCreate(void** s, unsigned) {
     ENTER(true);
     auto n = new stub::Stream();
+    n->context = stub::current;
     stub::streams.insert(n);
     *s = n;
     return 0;
@@ -21,15 +31,14 @@ CU cuStreamSynchronize(void* s) {
     ENTER(true);
     if (!stub::stream(s)) return stub::INVALID_HANDLE;
     if (stub::capturing(s)) return stub::CAPTURE_UNSUPPORTED;
-    return stub::drain();
+    return stub::drain(stub::context_of(s));
 }
 CU cuStreamQuery(void* s) {
     ENTER(true);
     if (!stub::stream(s)) return stub::INVALID_HANDLE;
-    if (stub::queue.empty()) return 0;
-    stub::WorkRef w = stub::queue.front();
-    stub::queue.pop_front();
-    if (int e = stub::execute(*w)) return e;
+    stub::Context& c = stub::context_of(s);
+    if (c.queue.empty()) return 0;
+    if (int e = stub::step(c)) return e;
     return stub::NOT_READY;
 }
 CU cuStreamDestroy_v2(void* s) {
@@ -39,9 +48,17 @@ CU cuStreamDestroy_v2(void* s) {
     delete (stub::Stream*)s;
     return 0;
 }
-CU cuStreamWaitEvent(void* s, void* e, unsigned) {
+CU cuStreamWaitEvent(void* s, void* event, unsigned) {
     ENTER(true);
-    return stub::stream(s) && stub::events.count((stub::Event*)e) ? 0 : stub::INVALID_HANDLE;
+    auto e = (stub::Event*)event;
+    if (!stub::stream(s) || !stub::events.count(e)) return stub::INVALID_HANDLE;
+    if (!e->reached || stub::capturing(s)) return 0;
+    auto reached = e->reached;
+    stub::Context* c = e->context;
+    return stub::submit(s, 5, [reached, c] {
+        while (!*reached && !c->queue.empty()) stub::step(*c);
+        return 0;
+    });
 }
 
 CU cuEventCreate(void** e, unsigned) {
@@ -55,11 +72,15 @@ CU cuEventRecord(void* event, void* s) {
     ENTER(true);
     auto e = (stub::Event*)event;
     if (!stub::events.count(e)) return stub::INVALID_HANDLE;
+    auto reached = std::make_shared<bool>(false);
     if (!stub::capturing(s)) {
         e->recorded = true;
         e->done = false;
+        e->context = &stub::context_of(s);
+        e->reached = reached;
     }
-    return stub::submit(s, 5, [e] {
+    return stub::submit(s, 5, [e, reached] {
+        *reached = true;
         if (stub::events.count(e)) {
             timespec t;
             clock_gettime(CLOCK_MONOTONIC, &t);
@@ -73,17 +94,16 @@ CU cuEventQuery(void* e) {
     ENTER(true);
     if (!stub::events.count((stub::Event*)e)) return stub::INVALID_HANDLE;
     if (((stub::Event*)e)->done) return 0;
-    if (!stub::queue.empty()) {
-        stub::WorkRef w = stub::queue.front();
-        stub::queue.pop_front();
-        if (int error = stub::execute(*w)) return error;
+    stub::Context* c = ((stub::Event*)e)->context;
+    if (c && !c->queue.empty()) {
+        if (int error = stub::step(*c)) return error;
     }
     return ((stub::Event*)e)->done ? 0 : stub::NOT_READY;
 }
 CU cuEventSynchronize(void* e) {
     ENTER(true);
     if (!stub::events.count((stub::Event*)e)) return stub::INVALID_HANDLE;
-    return ((stub::Event*)e)->done ? 0 : stub::drain();
+    return ((stub::Event*)e)->done ? 0 : stub::drain(*((stub::Event*)e)->context);
 }
 CU cuEventElapsedTime(float* ms, void* from, void* to) {
     ENTER(true);

@@ -71,6 +71,16 @@ public final class CudaBackend implements Backend {
     gpu.download(deviceAddress, hostAddress, bytes);
   }
 
+  /** {@inheritDoc} From another CUDA device, and without waiting for either. */
+  @Override
+  public boolean receive(Backend source, long from, long to, long bytes) {
+    if (!(source instanceof CudaBackend other)) {
+      return false;
+    }
+    gpu.receive(other.gpu, from, to, bytes);
+    return true;
+  }
+
   @Override
   public void synchronize() {
     gpu.synchronize();

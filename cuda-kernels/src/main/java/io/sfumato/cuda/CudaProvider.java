@@ -4,6 +4,7 @@ package io.sfumato.cuda;
 import io.sfumato.cuda.driver.Gpu;
 import io.sfumato.tensor.Device;
 import io.sfumato.tensor.DeviceException;
+import io.sfumato.tensor.Storage;
 import io.sfumato.tensor.exec.Backend;
 import io.sfumato.tensor.exec.BackendProvider;
 import java.util.HashMap;
@@ -18,6 +19,8 @@ public final class CudaProvider implements BackendProvider {
   private static final int OLDEST_CAPABILITY = 80;
 
   private static final Map<Integer, CudaBackend> OPEN = new HashMap<>();
+
+  private static boolean watched; // guarded by OPEN
 
   private final Probe probe;
   private boolean asked;
@@ -64,7 +67,30 @@ public final class CudaProvider implements BackendProvider {
       throw new DeviceException(new Device(kind(), index) + ": not used, because " + why);
     }
     synchronized (OPEN) {
+      if (!watched && Boolean.getBoolean("sfumato.debug")) {
+        watched = true;
+        Runtime.getRuntime().addShutdownHook(new Thread(CudaProvider::reportLeaks));
+      }
       return OPEN.computeIfAbsent(index, i -> new CudaBackend(Gpu.of(i)));
+    }
+  }
+
+  /** With {@code -Dsfumato.debug=true}: what the devices' tensors still hold when Java ends. */
+  private static void reportLeaks() {
+    synchronized (OPEN) {
+      OPEN.values()
+          .forEach(
+              backend -> {
+                String live = Storage.liveReport(backend.device());
+                if (!live.isEmpty()) {
+                  System.err.print(
+                      backend.device()
+                          + " ("
+                          + backend.gpu().name()
+                          + "): not freed when Java ended; close scopes, models and optimizers:\n"
+                          + live);
+                }
+              });
     }
   }
 

@@ -184,9 +184,21 @@ public final class Storage {
 
   /** With {@code -Dsfumato.debug=true}: size and creation stack of every live storage. */
   public static String liveReport() {
+    return liveReport(null);
+  }
+
+  /**
+   * The same of one device.
+   *
+   * @param device the device, or null for all
+   */
+  public static String liveReport(@Nullable Device device) {
     StringBuilder text = new StringBuilder();
     LIVE.forEach(
         (s, where) -> {
+          if (device != null && !s.device.equals(device)) {
+            return;
+          }
           text.append(s.bytes).append(" bytes on ").append(s.device).append(", created at\n");
           for (StackTraceElement e : where.getStackTrace()) {
             text.append("    ").append(e).append('\n');

@@ -262,6 +262,47 @@ public final class Gpu {
     }
   }
 
+  /**
+   * Copies from another device, after everything launched there so far; what is launched there
+   * later waits for it, so its memory may be reused at once. The host does not wait.
+   *
+   * @throws IllegalStateException while one of the devices captures work
+   */
+  public void receive(Gpu source, long from, long to, long bytes) {
+    if (capture != null || source.capture != null) {
+      throw new IllegalStateException(
+          "copies from "
+              + source.device
+              + " to "
+              + device
+              + " cannot be recorded; make them before");
+    }
+    if (bytes == 0) {
+      return;
+    }
+    long written = source.reached();
+    enter();
+    guarded(
+        () -> {
+          Driver.waitFor(stream, written);
+          PeerDriver.copy(to, context, from, source.context, bytes, stream);
+        });
+    long copied = reached();
+    source.enter();
+    Driver.waitFor(source.stream, copied);
+    Driver.destroyEvent(written);
+    enter();
+    Driver.destroyEvent(copied);
+  }
+
+  /** An event at this place of the stream. */
+  private long reached() {
+    enter();
+    long event = Driver.createEvent(false);
+    Driver.record(event, stream);
+    return event;
+  }
+
   /** Copies from the host; the host memory may be reused at once. */
   public void upload(long host, long to, long bytes) {
     if (bytes == 0) {

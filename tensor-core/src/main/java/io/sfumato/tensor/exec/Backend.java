@@ -33,6 +33,19 @@ public interface Backend {
   /** Copies device memory to the host; returns when it has arrived. */
   void download(long deviceAddress, long hostAddress, long bytes);
 
+  /**
+   * Copies memory of another device to this one, if there is a way that does not go through the
+   * host's memory here.
+   *
+   * @param source the other device
+   * @param from address there
+   * @param to address here
+   * @return whether it did; if not, nothing was copied
+   */
+  default boolean receive(Backend source, long from, long to, long bytes) {
+    return false;
+  }
+
   /** Waits until everything launched so far is done. */
   void synchronize();
 

@@ -178,7 +178,8 @@ public final class Elements {
     long bytes = t.spec().bytes();
     if (device.isCpu()) {
       Backends.of(t.device()).download(source.address(), target.address(), bytes);
-    } else {
+    } else if (!Backends.of(device)
+        .receive(Backends.of(t.device()), source.address(), target.address(), bytes)) {
       fromHost(target, h -> onHost(source, s -> Memory.copy(s + offsetBytes(source), h, bytes)));
     }
     return target;
