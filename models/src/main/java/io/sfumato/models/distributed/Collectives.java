@@ -60,7 +60,10 @@ public interface Collectives extends AutoCloseable {
   /** Waits until all ranks are here. */
   void barrier();
 
-  /** Tells everybody a short message of any length, and returns everybody's, by rank. */
+  /**
+   * Tells everybody a message of any length, and returns everybody's, by rank. Waits as long as it
+   * takes, unlike the operations on tensors, which give up: a rank may have other things to do.
+   */
   byte[][] exchange(byte[] message);
 
   /**

@@ -39,6 +39,22 @@ public final class Ranks {
     return size == null ? 1 : number(size);
   }
 
+  /** The number of these processes on this machine. */
+  public static int onThisMachine() {
+    return Math.max(1, local(System.getenv(), "OMPI_COMM_WORLD_LOCAL_SIZE", 1));
+  }
+
+  /** This process's number among those on this machine, from 0. */
+  public static int numberOnThisMachine() {
+    return local(System.getenv(), "OMPI_COMM_WORLD_LOCAL_RANK", 0);
+  }
+
+  private static int local(Map<String, String> environment, String name, int otherwise) {
+    String slurm = environment.get(name.endsWith("RANK") ? "SLURM_LOCALID" : "SLURM_TASKS");
+    String value = environment.getOrDefault(name, started() == 1 ? null : slurm);
+    return value == null ? otherwise : number(value);
+  }
+
   private static int number(String size) {
     try {
       return Integer.parseInt(size.strip());

@@ -4,10 +4,15 @@ package io.sfumato.models.examples;
 import io.sfumato.models.cli.Checked;
 import io.sfumato.models.cli.EffectiveConfig;
 import io.sfumato.models.cli.Problems;
+import io.sfumato.models.cli.Program;
 import io.sfumato.models.data.Datasets;
 import io.sfumato.models.data.ImageDataset;
 import io.sfumato.models.data.InMemoryImageDataset;
 import io.sfumato.models.data.ShapesWorld;
+import io.sfumato.models.distributed.Alone;
+import io.sfumato.models.distributed.Collectives;
+import io.sfumato.models.distributed.Ranks;
+import io.sfumato.models.distributed.Team;
 import io.sfumato.models.train.TrainingRun;
 import io.sfumato.tensor.Device;
 import io.sfumato.tensor.cpu.Parallel;
@@ -101,6 +106,9 @@ final class ExampleOptions implements Checked {
   @Mixin(name = "optimizer")
   private final UpdateFlags updating = new UpdateFlags();
 
+  @Mixin(name = "processes")
+  private final TeamFlags processes = new TeamFlags();
+
   /** How steps are made. */
   UpdateFlags updating() {
     return updating;
@@ -178,6 +186,9 @@ final class ExampleOptions implements Checked {
   /** The device; fails, with the reason, if there is none such. */
   private Device where() {
     Device where = device == null ? Backends.best() : Device.parse(device);
+    if (!where.isCpu() && Ranks.onThisMachine() > 1 && (device == null || !device.contains(":"))) {
+      where = new Device(where.kind(), Ranks.numberOnThisMachine()); // one for each process
+    }
     Backends.of(where);
     return where;
   }
@@ -189,10 +200,27 @@ final class ExampleOptions implements Checked {
 
   /** The same with another kind of built-in shapes. */
   Workbench open(UnaryOperator<ShapesWorld.Options> shapes) {
+    Program.require(
+        Ranks.started() == 1,
+        "this program trains in one process, and mpirun has started "
+            + Ranks.started()
+            + "; train ddpm, dit and flow can share the work");
+    return open(shapes, new Alone());
+  }
+
+  /** The same for one of the processes that mpirun has started, if it has. */
+  Workbench openTogether() {
+    return open(world -> world.plain(true).resolution(16), Ranks.join());
+  }
+
+  private Workbench open(UnaryOperator<ShapesWorld.Options> shapes, Collectives ranks) {
     if (threads != null) {
       Parallel.setThreads(threads);
+    } else if (ranks.size() > 1) {
+      Parallel.setThreads(Math.max(1, Parallel.threads() / Ranks.onThisMachine()));
     }
-    return new Workbench(this, runOptions(), openData(shapes), where());
+    return new Workbench(
+        this, runOptions(), openData(shapes), where(), new Team(ranks, processes.options()));
   }
 
   private ImageDataset openData(UnaryOperator<ShapesWorld.Options> shapes) {

@@ -5,10 +5,12 @@ import static io.sfumato.models.cli.Program.say;
 
 import io.sfumato.models.cli.Version;
 import io.sfumato.models.data.ImageDataset;
+import io.sfumato.models.distributed.Team;
 import io.sfumato.models.report.Environment;
 import io.sfumato.models.report.Report;
 import io.sfumato.models.train.BatchLoader;
 import io.sfumato.models.train.Batches;
+import io.sfumato.models.train.BatchesShare;
 import io.sfumato.models.train.Checkpoint;
 import io.sfumato.models.train.Interrupts;
 import io.sfumato.models.train.LearningRate;
@@ -26,9 +28,12 @@ import io.sfumato.tensor.Tensor;
 import io.sfumato.tensor.cpu.Parallel;
 import io.sfumato.tensor.io.TensorFileException;
 import io.sfumato.tensor.ops.Shaping;
+import java.io.OutputStream;
+import java.io.PrintStream;
 import java.io.UncheckedIOException;
 import java.lang.System.Logger;
 import java.lang.System.Logger.Level;
+import java.nio.charset.StandardCharsets;
 import java.nio.file.Path;
 import java.util.ArrayList;
 import java.util.Arrays;
@@ -38,6 +43,7 @@ import java.util.Map;
 import java.util.Set;
 import java.util.TreeMap;
 import java.util.function.IntConsumer;
+import java.util.zip.CRC32C;
 import org.jspecify.annotations.Nullable;
 
 /** What a training example works with: data, device, seeds, the run's folder and Ctrl-C. */
@@ -49,17 +55,28 @@ final class Workbench implements AutoCloseable {
   private final TrainingRun.Options runOptions;
   private final ImageDataset images;
   private final Device device;
+  private final Team team;
+  private final PrintStream out = System.out;
   private final Rng rng;
   private final Set<Path> folders = new LinkedHashSet<>(); // of runs that began
   private final Interrupts interrupts = Interrupts.catchSignals();
 
   Workbench(
-      ExampleOptions options, TrainingRun.Options runOptions, ImageDataset images, Device device) {
+      ExampleOptions options,
+      TrainingRun.Options runOptions,
+      ImageDataset images,
+      Device device,
+      Team team) {
     this.options = options;
+    this.team = team;
     this.runOptions = runOptions;
     this.images = images;
     this.device = device;
     this.rng = Rng.seed(options.seed());
+    if (!team.leads()) { // one process speaks
+      System.setOut(
+          new PrintStream(OutputStream.nullOutputStream(), false, StandardCharsets.UTF_8));
+    }
   }
 
   ImageDataset images() {
@@ -85,12 +102,18 @@ final class Workbench implements AutoCloseable {
 
   /** Shuffled batches of pictures, padded to multiples of {@code unit}. */
   Batches loader(int unit) {
-    return new BatchLoader(images, options.batch(), unit, rng("data"), device);
+    return loader(images, unit);
   }
 
   /** Shuffled batches of some of the pictures. */
   Batches loader(ImageDataset some, int unit) {
-    return new BatchLoader(some, options.batch(), unit, rng("data"), device);
+    Batches whole = new BatchLoader(some, wholeBatch(), unit, rng("data"), device);
+    return team.size() == 1 ? whole : new BatchesShare(whole, team.share());
+  }
+
+  /** Pictures per step of all processes together. */
+  private int wholeBatch() {
+    return Math.multiplyExact(options.batch(), team.size());
   }
 
   /** Prints what is trained on what. */
@@ -114,7 +137,7 @@ final class Workbench implements AutoCloseable {
     settings.put("data", data == null ? "shapes" : data.toAbsolutePath().normalize().toString());
     settings.put("pictures", images.size() + " x " + images.bytesPerImage() + " bytes");
     settings.put("classes", String.join(",", images.classNames()));
-    settings.put("batch", Integer.toString(options.batch()));
+    settings.put("batch", Integer.toString(wholeBatch()));
     settings.put("seed", Long.toString(options.seed()));
     settings.put("model", model.toString());
     settings.putAll(options.updating().settings());
@@ -123,7 +146,8 @@ final class Workbench implements AutoCloseable {
 
   /** How the program makes steps, with what the options say instead. */
   UpdateOptions update(UpdateOptions own) {
-    return options.updating().apply(own);
+    UpdateOptions how = options.updating().apply(own);
+    return team.size() == 1 ? how : how.exchange(team);
   }
 
   /** Half a cosine after a warm-up, or what the options say instead. */
@@ -189,11 +213,56 @@ final class Workbench implements AutoCloseable {
     if (from != null) {
       say("going on from step %d", from.step());
     }
-    boolean whole = run.train(trainee, rate, settings, images.classNames());
+    boolean whole =
+        team.size() == 1
+            ? run.train(trainee, rate, settings, images.classNames())
+            : trainTogether(run, trainee, rate, settings);
     if (!whole) {
       say("interrupted at step %d; the checkpoint is in %s", trainee.steps(), run.checkpoint());
     }
     return whole;
+  }
+
+  /**
+   * One of several processes: the first one's loop leads the others. A failure of one ends all.
+   *
+   * @return false if a signal ended it
+   */
+  private boolean trainTogether(
+      TrainingRun run, Trainee trainee, LearningRate rate, Map<String, String> settings) {
+    boolean whole = true;
+    try {
+      Map<String, String> common = new TreeMap<>(settings);
+      common.remove("data"); // may lie elsewhere on another machine
+      common.put("what is in the pictures", contents());
+      common.put("version", Version.current());
+      team.begin(common);
+      if (team.leads()) {
+        say("%s", team.description());
+        whole = run.train(team.leading(trainee), rate, settings, images.classNames());
+        say("%s", team.cost());
+        team.end();
+      } else {
+        team.follow(trainee);
+      }
+    } catch (RuntimeException e) {
+      team.abort(e);
+    }
+    return whole;
+  }
+
+  /** A checksum of some pictures from all over the data. */
+  private String contents() {
+    CRC32C sum = new CRC32C();
+    byte[] pixels = new byte[images.bytesPerImage()];
+    int looks = Math.min(256, images.size());
+    for (int i = 0; i < looks; i++) {
+      int index = (int) ((long) i * images.size() / looks);
+      images.copyPixels(index, pixels, 0);
+      sum.update(pixels);
+      sum.update(images.label(index));
+    }
+    return Long.toHexString(sum.getValue());
   }
 
   /** Draws pictures of given classes. */
@@ -228,6 +297,9 @@ final class Workbench implements AutoCloseable {
 
   /** The same into another folder, made if missing. */
   boolean sample(Path folder, int calls, Sampler sampler) {
+    if (!team.leads()) {
+      return true; // rank 0 draws
+    }
     TrainingFiles.makeFolder(folder);
     int perClass = options.samplesPerClass();
     long[] labels = new long[classes() * perClass];
@@ -278,6 +350,8 @@ final class Workbench implements AutoCloseable {
   /** Writes the reports: now the samples are there, too. */
   @Override
   public void close() {
+    team.close();
+    System.setOut(out);
     interrupts.close();
     folders.forEach(Workbench::report);
   }

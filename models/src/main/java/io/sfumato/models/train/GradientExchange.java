@@ -1,10 +1,13 @@
 // SPDX-License-Identifier: Apache-2.0
 package io.sfumato.models.train;
 
+import io.sfumato.autograd.GradientListener;
 import io.sfumato.autograd.Gradients;
 import io.sfumato.autograd.optim.Optimizer;
 import io.sfumato.autograd.optim.ParameterGroup;
+import io.sfumato.tensor.Parameter;
 import java.util.List;
+import org.jspecify.annotations.Nullable;
 
 /**
  * What several processes that train one model do together in a step. An {@link Update} calls it
@@ -16,7 +19,7 @@ public interface GradientExchange {
   GradientExchange NONE =
       new GradientExchange() {
         @Override
-        public Gradients average(Gradients own) {
+        public Gradients average(List<Parameter> parameters, Gradients own) {
           return own;
         }
 
@@ -32,12 +35,34 @@ public interface GradientExchange {
       };
 
   /**
+   * What to tell of the gradients of one batch while backward computes them, so that they are under
+   * way when {@link #average(List, Gradients)} asks for their mean. For a step of one micro-batch.
+   *
+   * @param parameters what is updated
+   * @return null if nobody wants to know
+   */
+  default @Nullable GradientListener listener(List<Parameter> parameters) {
+    return null;
+  }
+
+  /**
    * The mean of the gradients of all processes.
    *
+   * @param parameters what is updated
    * @param own those of this process
    * @return those to go on with, in the current scope
    */
-  Gradients average(Gradients own);
+  Gradients average(List<Parameter> parameters, Gradients own);
+
+  /**
+   * The norm of the mean gradient, the same in every process.
+   *
+   * @param parameters what is updated
+   * @param mean what {@link #average(List, Gradients)} gave, which may be a part
+   */
+  default double norm(List<Parameter> parameters, Gradients mean) {
+    return mean.norm();
+  }
 
   /** The mean of a number over all processes, NaN if one has NaN: the loss. */
   double average(double own);

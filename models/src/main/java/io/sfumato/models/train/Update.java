@@ -3,6 +3,7 @@ package io.sfumato.models.train;
 
 import io.sfumato.autograd.Autograd;
 import io.sfumato.autograd.GradientAccumulator;
+import io.sfumato.autograd.GradientListener;
 import io.sfumato.autograd.Gradients;
 import io.sfumato.autograd.optim.Ema;
 import io.sfumato.autograd.optim.LossScale;
@@ -170,10 +171,12 @@ public final class Update implements AutoCloseable {
       List<List<Tensor>> extra = new ArrayList<>();
       List<Tensor> losses = new ArrayList<>();
       Gradients own =
-          count == 1 ? one(first, loss, losses, extra) : mean(first, count, loss, losses, extra);
-      Gradients gradients = options.exchange().average(own);
+          count == 1
+              ? one(first, loss, losses, extra, options.exchange().listener(parameters))
+              : mean(first, count, loss, losses, extra);
+      Gradients gradients = options.exchange().average(parameters, own);
       double scale = lossScale == null ? 1 : lossScale.scale();
-      double norm = gradients.norm() / scale;
+      double norm = options.exchange().norm(parameters, gradients) / scale;
       double value = 0;
       for (Tensor t : losses) {
         value += t.item() / count;
@@ -211,8 +214,12 @@ public final class Update implements AutoCloseable {
   }
 
   private Gradients one(
-      long number, BatchLoss loss, List<Tensor> losses, List<List<Tensor>> extra) {
-    Autograd.Result result = gradients(number, loss);
+      long number,
+      BatchLoss loss,
+      List<Tensor> losses,
+      List<List<Tensor>> extra,
+      @Nullable GradientListener listener) {
+    Autograd.Result result = gradients(number, loss, listener);
     losses.add(result.extra().getFirst());
     extra.add(result.extra().subList(1, result.extra().size()));
     return result.gradients();
@@ -224,7 +231,7 @@ public final class Update implements AutoCloseable {
       for (int i = 0; i < count; i++) {
         Scope scope = Scope.open();
         try {
-          sum.add(one(first + i, loss, losses, extra));
+          sum.add(one(first + i, loss, losses, extra, null));
           scope.keep(losses.getLast());
           extra.getLast().forEach(scope::keep);
         } finally {
@@ -242,10 +249,15 @@ public final class Update implements AutoCloseable {
    *     first is the loss as it is
    */
   public Autograd.Result gradients(long number, BatchLoss loss) {
+    return gradients(number, loss, null);
+  }
+
+  private Autograd.Result gradients(
+      long number, BatchLoss loss, @Nullable GradientListener listener) {
     Supplier<Tensor[]> body = loss.of(number);
     return options
         .precision()
-        .run(() -> Autograd.valueAndGradWithExtra(parameters, () -> scaled(body.get())));
+        .run(() -> Autograd.valueAndGradWithExtra(parameters, () -> scaled(body.get()), listener));
   }
 
   private Tensor[] scaled(Tensor[] results) {

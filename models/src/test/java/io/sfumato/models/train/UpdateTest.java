@@ -179,7 +179,7 @@ class UpdateTest {
     GradientExchange doubled =
         new GradientExchange() {
           @Override
-          public Gradients average(Gradients own) {
+          public Gradients average(List<Parameter> parameters, Gradients own) {
             calls[0]++;
             Gradients twice = Gradients.of(own.asMap());
             twice.scale(2);
