@@ -259,14 +259,11 @@ public final class Team implements GradientExchange, AutoCloseable {
   }
 
   /**
-   * Ends all processes because this one cannot go on; does not return unless it is alone.
+   * Ends all processes because this one cannot go on. Does not return.
    *
    * @param failure why
    */
-  public void abort(RuntimeException failure) {
-    if (ranks.size() == 1) {
-      throw failure;
-    }
+  public void abort(Throwable failure) {
     String reason = failure.getMessage() == null ? failure.toString() : failure.getMessage();
     if (!leads()) {
       pause(); // if rank 0 says the same, once is enough

@@ -245,7 +245,7 @@ final class Workbench implements AutoCloseable {
       } else {
         team.follow(trainee);
       }
-    } catch (RuntimeException e) {
+    } catch (RuntimeException | Error e) {
       team.abort(e);
     }
     return whole;
