@@ -18,13 +18,14 @@ import java.util.List;
 import java.util.Map;
 import java.util.Objects;
 import java.util.concurrent.ConcurrentHashMap;
+import java.util.function.Function;
 import java.util.function.Supplier;
 import org.jspecify.annotations.Nullable;
 
 /**
  * The convolutions of a device: by cuDNN where it is found and faster, else by {@link ConvKernels}.
  * The first time a convolution of some sizes is met, each way is timed on its tensors; the fastest
- * serves from then on.
+ * serves from then on, in later processes too ({@link ConvChoices}).
  */
 final class Convolutions {
   /** The system property that switches cuDNN off, by {@code false}, while it is set. */
@@ -35,6 +36,7 @@ final class Convolutions {
 
   private static final Logger LOG = System.getLogger(Convolutions.class.getName());
   private static final Map<Gpu, Convolutions> OF_DEVICE = new ConcurrentHashMap<>();
+  private static final String OWN = "own kernels";
   private static final int RUNS = 3;
   private static final long LONG_NANOS = 5_000_000; // what takes as long is timed once
   private static final int MOST_PLANS = 5;
@@ -44,9 +46,11 @@ final class Convolutions {
   private final Gpu gpu;
   private final Supplier<@Nullable Cudnn> library;
   private final Map<Key, Way> ways = new ConcurrentHashMap<>();
+  private final Function<@Nullable Cudnn, ConvChoices> source;
+  private @Nullable ConvChoices choices;
 
   /** What a way is chosen for. */
-  private record Key(Kind kind, Convolution c, boolean bias, boolean tf32, boolean library) {}
+  record Key(Kind kind, Convolution c, boolean bias, boolean tf32, boolean library) {}
 
   /**
    * What a product is computed from.
@@ -86,19 +90,27 @@ final class Convolutions {
     }
   }
 
-  private Convolutions(Gpu gpu, Supplier<@Nullable Cudnn> library) {
+  private Convolutions(
+      Gpu gpu, Supplier<@Nullable Cudnn> library, Function<@Nullable Cudnn, ConvChoices> source) {
     this.gpu = gpu;
     this.library = library;
+    this.source = source;
   }
 
   /** Those of a device. */
   static Convolutions of(Gpu gpu) {
-    return OF_DEVICE.computeIfAbsent(gpu, g -> new Convolutions(g, new Found(g)));
+    return OF_DEVICE.computeIfAbsent(
+        gpu, g -> new Convolutions(g, new Found(g), cudnn -> ConvChoices.of(g, cudnn)));
   }
 
   /** Those of a device, with or without cuDNN whatever the property says. */
   static Convolutions of(Gpu gpu, @Nullable Cudnn cudnn) {
-    return new Convolutions(gpu, () -> cudnn);
+    return new Convolutions(gpu, () -> cudnn, c -> new ConvChoices(gpu, c, null));
+  }
+
+  /** The same with choices that are kept somewhere. */
+  static Convolutions of(Gpu gpu, @Nullable Cudnn cudnn, ConvChoices choices) {
+    return new Convolutions(gpu, () -> cudnn, c -> choices);
   }
 
   /** cuDNN, looked for when it is asked for first, unless the property forbids it. */
@@ -233,11 +245,19 @@ final class Convolutions {
         found.putAll(byCudnn(cudnn, kind, c, true, true, key.tf32()));
       }
     }
+    found.putAll(byOwnKernels(key));
+    return found;
+  }
+
+  private Map<String, Way> byOwnKernels(Key key) {
+    Map<String, Way> found = new LinkedHashMap<>();
+    Kind kind = key.kind();
+    Convolution c = key.c();
     ConvKernels own = new ConvKernels(gpu, c, key.tf32());
-    found.put("own kernels", own(kind, own));
+    found.put(OWN, own(kind, own));
     if (own.largeTiles(kind)) {
       found.put(
-          "own kernels, eight warps",
+          OWN + ", eight warps",
           own(kind, new ConvKernels(gpu, c, key.tf32(), t -> t == ConvPlan.EIGHT)));
     }
     return found;
@@ -249,15 +269,65 @@ final class Convolutions {
 
   private Way choose(Key key, From from, long out) {
     boolean search = isSearching();
-    Way best = null;
-    long least = Long.MAX_VALUE;
-    Map<String, Way> candidates = candidates(key);
+    String known = search ? choices().known(key) : null;
+    boolean own = known != null && known.startsWith(OWN);
+    Map<String, Way> candidates = own ? byOwnKernels(key) : candidates(key);
     if (candidates.size() == 1) {
       return candidates.values().iterator().next();
     }
     if (candidates.size() > 1 && key.tf32() && key.c().dtype() == DType.F32) {
       ConvPrecision.tell();
     }
+    Way found = known == null ? null : candidates.get(known);
+    if (found != null && works(key, known, found, from, out)) {
+      return only(found, candidates);
+    }
+    if (known != null) {
+      LOG.log(Level.INFO, "{0} is no more to be had by {1}: its ways are timed", key.c(), known);
+      candidates.values().forEach(Way::close);
+      candidates = candidates(key);
+    }
+    Map.Entry<String, Way> chosen = fastest(key, candidates, search, from, out);
+    if (chosen == null) {
+      candidates.values().forEach(Way::close);
+      return own(key.kind(), new ConvKernels(gpu, key.c(), key.tf32()));
+    }
+    if (search) {
+      choices().keep(key, chosen.getKey());
+    }
+    return only(chosen.getValue(), candidates);
+  }
+
+  private synchronized ConvChoices choices() {
+    ConvChoices made = choices;
+    if (made == null) {
+      made = source.apply(library.get());
+      choices = made;
+    }
+    return made;
+  }
+
+  private boolean works(Key key, @Nullable String name, Way way, From from, long out) {
+    try {
+      time(way, false, from, out);
+      return true;
+    } catch (DeviceException e) {
+      LOG.log(Level.INFO, "{0}: {1}: {2}", key.c(), name, e.getMessage());
+      return false;
+    }
+  }
+
+  /** Closes all ways but one. */
+  private static Way only(Way chosen, Map<String, Way> candidates) {
+    candidates.values().remove(chosen);
+    candidates.values().forEach(Way::close);
+    return chosen;
+  }
+
+  private Map.@Nullable Entry<String, Way> fastest(
+      Key key, Map<String, Way> candidates, boolean search, From from, long out) {
+    Map.Entry<String, Way> best = null;
+    long least = Long.MAX_VALUE;
     for (Map.Entry<String, Way> candidate : candidates.entrySet()) {
       long time;
       try {
@@ -275,16 +345,13 @@ final class Convolutions {
           time / 1000);
       if (time < least) {
         least = time;
-        best = candidate.getValue();
+        best = candidate;
       }
       if (!search) {
         break;
       }
     }
-    Way chosen = best != null ? best : own(key.kind(), new ConvKernels(gpu, key.c(), key.tf32()));
-    candidates.values().remove(chosen);
-    candidates.values().forEach(Way::close);
-    return chosen;
+    return best;
   }
 
   /** Nanoseconds of a run after a first one, or 0 if it is not to be timed. */

@@ -113,6 +113,11 @@ public final class Cudnn {
     }
   }
 
+  /** The library's version, as it tells it: 92400 for 9.24.0. */
+  public long version() {
+    return JCudnn.cudnnGetVersion();
+  }
+
   /** The library's file and version. */
   public String name() {
     return library.path() + ", version " + JCudnn.cudnnGetVersion();

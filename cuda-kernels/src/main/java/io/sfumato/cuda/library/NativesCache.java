@@ -30,16 +30,21 @@ public final class NativesCache {
 
   /** The cache of this user: the property, XDG_CACHE_HOME, or .cache in the home folder. */
   public static NativesCache ofThisUser() {
+    return new NativesCache(folderOfThisUser());
+  }
+
+  /** Its folder. */
+  static Path folderOfThisUser() {
     String named = System.getProperty(PROPERTY);
     if (named != null) {
-      return new NativesCache(Path.of(named));
+      return Path.of(named).resolve("natives");
     }
     String caches = System.getenv("XDG_CACHE_HOME");
     Path base =
         caches != null && !caches.isBlank()
             ? Path.of(caches)
             : Path.of(System.getProperty("user.home", ".")).resolve(".cache");
-    return new NativesCache(base.resolve("sfumato").resolve("natives"));
+    return base.resolve("sfumato").resolve("natives");
   }
 
   /**

@@ -2,6 +2,7 @@
 package io.sfumato.cuda.launch;
 
 import static org.junit.jupiter.api.Assertions.assertEquals;
+import static org.junit.jupiter.api.Assertions.assertNull;
 import static org.junit.jupiter.api.Assertions.assertThrows;
 import static org.junit.jupiter.api.Assertions.assertTrue;
 import static org.junit.jupiter.api.Assumptions.assumeTrue;
@@ -12,6 +13,7 @@ import io.sfumato.cuda.launch.Convolutions.Way;
 import io.sfumato.cuda.library.Cudnn;
 import io.sfumato.cuda.library.CudnnConvolution;
 import io.sfumato.cuda.library.CudnnConvolution.Kind;
+import io.sfumato.cuda.library.DiskCacheTest;
 import io.sfumato.cuda.library.LibrarySearch;
 import io.sfumato.cuda.library.NativesCache;
 import io.sfumato.cuda.testing.EmulatorBuild;
@@ -158,6 +160,54 @@ class CudnnPlansTest {
         for (int i = 0; i < first.length; i++) {
           assertEquals(first[i], second[i], 0);
         }
+      }
+    }
+  }
+
+  @Test
+  void aLaterProcessTakesWhatWasChosen(@TempDir Path choices) throws Exception {
+    try (Scope scope = Scope.open()) {
+      Case k = new Case(DType.BF16, SAME.resolved(2));
+      Convolutions.Key key =
+          new Convolutions.Key(Kind.FORWARD, k.c, true, ConvPrecision.tf32(), true);
+      ConvChoices first = choices(choices);
+      assertNull(first.known(key));
+      forward(k, first);
+      String chosen = first.known(key);
+      assertTrue(chosen != null && chosen.matches("cuDNN .*|own kernels.*"), chosen);
+      int before = alive();
+      first.keep(key, "own kernels");
+      forward(k, choices(choices));
+      assertEquals(before, alive(), "no plan of cuDNN is made");
+      first.keep(key, "cuDNN 5, engine 2, bias after it");
+      forward(k, choices(choices));
+      assertTrue(alive() > before, "the plan that was chosen serves");
+      assertEquals("cuDNN 5, engine 2, bias after it", first.known(key));
+      first.keep(key, "cuDNN 9, engine 77"); // of a version that had it
+      forward(k, choices(choices));
+      assertTrue(first.known(key).matches("cuDNN [25], engine.*|own kernels.*"), first.known(key));
+      Convolutions.Key other = new Convolutions.Key(Kind.INPUT, k.c, true, false, true);
+      assertNull(first.known(other));
+      Gpu gpu = Gpu.of(0);
+      assertNull(
+          new ConvChoices(gpu, null, DiskCacheTest.cache(choices)).known(key), "without cuDNN");
+    }
+  }
+
+  private static ConvChoices choices(Path folder) {
+    return new ConvChoices(Gpu.of(0), cudnn, DiskCacheTest.cache(folder));
+  }
+
+  private static void forward(Case k, ConvChoices choices) {
+    Convolutions all = Convolutions.of(Gpu.of(0), cudnn, choices);
+    Convolutions own = Convolutions.of(Gpu.of(0), null);
+    try (ConvWeights weights = new ConvWeights(Gpu.of(0), k.c, k.w)) {
+      own.forward(k.c, k.x.address(), weights, k.b.address(), k.y.address());
+      double[] expected = k.y.toDoubleArray();
+      all.forward(k.c, k.x.address(), weights, k.b.address(), k.y.address());
+      double[] got = k.y.toDoubleArray();
+      for (int i = 0; i < got.length; i++) {
+        assertEquals(expected[i], got[i], 0x1p-6 * Math.max(1, Math.abs(expected[i])), "at " + i);
       }
     }
   }

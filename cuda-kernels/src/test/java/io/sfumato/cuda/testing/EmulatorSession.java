@@ -33,6 +33,7 @@ public final class EmulatorSession implements LauncherSessionListener {
     Path folder = EmulatorBuild.of(EmulatorBuild.moduleFolder()).build();
     System.setProperty(DriverLibrary.PROPERTY, folder.resolve("libcuda.so.1").toString());
     System.setProperty("sfumato.cuda.images", folder.resolve("images").toString());
+    System.setProperty("sfumato.cuda.plans", "false"); // the emulator's times mean nothing
     if (System.getProperty("sfumato.cuda.exact") == null) {
       // Every tensor has guard bytes around it and undefined contents of NaN.
       System.setProperty("sfumato.cuda.exact", "true");
