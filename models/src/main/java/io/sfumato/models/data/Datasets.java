@@ -45,11 +45,37 @@ public final class Datasets {
     return open(folder, null, folderSize);
   }
 
-  private static ImageDataset open(Path folder, @Nullable Integer size, int folderSize) {
+  /**
+   * Opens whatever a folder holds in its own size: MNIST or CIFAR-10 files in memory, or images
+   * that are read when they are needed ({@link PictureFolder}).
+   *
+   * @param folder the folder
+   * @return the pictures
+   * @throws DatasetException if the folder is missing, empty, of no known format, or broken
+   */
+  public static Pictures openPictures(Path folder) {
+    requireFolder(folder);
+    if (Mnist.isAt(folder)) {
+      return Mnist.open(folder);
+    }
+    if (Cifar10.isAt(folder)) {
+      return Cifar10.open(folder);
+    }
+    if (ImageFolder.isAt(folder)) {
+      return PictureFolder.open(folder);
+    }
+    throw unknown(folder);
+  }
+
+  private static void requireFolder(Path folder) {
     if (!Files.isDirectory(folder)) {
       throw DatasetException.of(
           folder, Files.exists(folder) ? "a file; give the folder it is in" : "no such folder");
     }
+  }
+
+  private static ImageDataset open(Path folder, @Nullable Integer size, int folderSize) {
+    requireFolder(folder);
     if (Mnist.isAt(folder)) {
       return size == null ? Mnist.open(folder) : resized(Mnist.open(folder), size);
     }
@@ -59,7 +85,11 @@ public final class Datasets {
     if (ImageFolder.isAt(folder)) {
       return ImageFolder.open(folder, folderSize);
     }
-    throw DatasetException.of(
+    throw unknown(folder);
+  }
+
+  private static DatasetException unknown(Path folder) {
+    return DatasetException.of(
         folder,
         "no known data set. Looked for train-images-idx3-ubyte or t10k-images-idx3-ubyte (also"
             + " .idx3-ubyte, .gz), data_batch_1.bin to data_batch_5.bin or test_batch.bin (also in"

@@ -5,7 +5,6 @@ import io.sfumato.models.cli.Checked;
 import io.sfumato.models.cli.EffectiveConfig;
 import io.sfumato.models.cli.Problems;
 import io.sfumato.models.cli.Program;
-import io.sfumato.models.data.Datasets;
 import io.sfumato.models.data.ImageDataset;
 import io.sfumato.models.data.InMemoryImageDataset;
 import io.sfumato.models.data.ShapesWorld;
@@ -29,13 +28,6 @@ import picocli.CommandLine.Spec;
 final class ExampleOptions implements Checked {
   @Spec(Spec.Target.MIXEE)
   private @Nullable CommandSpec spec;
-
-  @Option(
-      names = "--data",
-      description =
-          "Folder with MNIST, Fashion-MNIST or CIFAR-10 files, or pictures in one folder per class;"
-              + " the built-in shapes if absent.")
-  private @Nullable Path data;
 
   @Option(names = "--out", description = "Folder for results.", defaultValue = "out")
   private Path out = Path.of("out");
@@ -103,6 +95,11 @@ final class ExampleOptions implements Checked {
   @Option(names = "--resume", description = "Go on from the checkpoint in --out.")
   private boolean resume;
 
+  @Mixin(name = "data")
+  private final DataOptions data = new DataOptions();
+
+  private boolean takesCaptions;
+
   @Mixin(name = "optimizer")
   private final UpdateFlags updating = new UpdateFlags();
 
@@ -136,9 +133,15 @@ final class ExampleOptions implements Checked {
     return reportAtCheckpoints;
   }
 
-  /** The data's folder; null for the built-in shapes. */
-  @Nullable Path data() {
+  /** What is learned from, and how it is shown. */
+  DataOptions data() {
     return data;
+  }
+
+  /** The same options for a program that can learn from captions. */
+  ExampleOptions takingCaptions() {
+    takesCaptions = true;
+    return this;
   }
 
   /** Pictures to draw of each class. */
@@ -151,7 +154,7 @@ final class ExampleOptions implements Checked {
     if (batch != null) {
       return batch;
     }
-    return data == null ? 24 : 32;
+    return data.isGiven() ? 32 : 24;
   }
 
   @Override
@@ -169,6 +172,7 @@ final class ExampleOptions implements Checked {
         "--samples-per-class must be 1 to 1000; got " + samplesPerClass);
     problems.attempt("--device", this::where);
     updating.check(problems, steps);
+    data.check(problems, takesCaptions, size);
   }
 
   private TrainingRun.Options runOptions() {
@@ -224,12 +228,12 @@ final class ExampleOptions implements Checked {
   }
 
   private ImageDataset openData(UnaryOperator<ShapesWorld.Options> shapes) {
-    if (data == null) {
+    if (!data.isGiven()) {
       ShapesWorld.Options usual = shapes.apply(ShapesWorld.options()).seed(seed);
       int side = size == null ? usual.resolution() : size;
       ShapesWorld world = new ShapesWorld(usual.resolution(side));
       return side > 64 ? world : InMemoryImageDataset.copyOf(world); // else drawn when needed
     }
-    return size == null ? Datasets.openNative(data, 32) : Datasets.open(data, size);
+    return data.open(size);
   }
 }

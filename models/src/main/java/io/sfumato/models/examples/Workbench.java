@@ -14,6 +14,7 @@ import io.sfumato.models.train.BatchesShare;
 import io.sfumato.models.train.Checkpoint;
 import io.sfumato.models.train.Interrupts;
 import io.sfumato.models.train.LearningRate;
+import io.sfumato.models.train.LoaderOptions;
 import io.sfumato.models.train.Progress;
 import io.sfumato.models.train.RunListener;
 import io.sfumato.models.train.SampleSheet;
@@ -59,6 +60,7 @@ final class Workbench implements AutoCloseable {
   private final PrintStream out = System.out;
   private final Rng rng;
   private final Set<Path> folders = new LinkedHashSet<>(); // of runs that began
+  private final List<Batches> loaders = new ArrayList<>();
   private final Interrupts interrupts = Interrupts.catchSignals();
 
   Workbench(
@@ -107,7 +109,9 @@ final class Workbench implements AutoCloseable {
 
   /** Shuffled batches of some of the pictures. */
   Batches loader(ImageDataset some, int unit) {
-    Batches whole = new BatchLoader(some, wholeBatch(), unit, rng("data"), device);
+    LoaderOptions how = options.data().loading(wholeBatch(), unit, images);
+    BatchLoader whole = new BatchLoader(some, how, rng("data"), device);
+    loaders.add(whole);
     return team.size() == 1 ? whole : new BatchesShare(whole, team.share());
   }
 
@@ -132,9 +136,7 @@ final class Workbench implements AutoCloseable {
 
   /** What must be equal for a run to go on. */
   Map<String, String> settings(Object model) {
-    Path data = options.data();
-    Map<String, String> settings = new TreeMap<>();
-    settings.put("data", data == null ? "shapes" : data.toAbsolutePath().normalize().toString());
+    Map<String, String> settings = new TreeMap<>(options.data().settings());
     settings.put("pictures", images.size() + " x " + images.bytesPerImage() + " bytes");
     settings.put("classes", String.join(",", images.classNames()));
     settings.put("batch", Integer.toString(wholeBatch()));
@@ -347,9 +349,10 @@ final class Workbench implements AutoCloseable {
     }
   }
 
-  /** Writes the reports: now the samples are there, too. */
+  /** Ends reading ahead, and writes the reports: now the samples are there, too. */
   @Override
   public void close() {
+    loaders.forEach(Batches::close);
     team.close();
     System.setOut(out);
     interrupts.close();
