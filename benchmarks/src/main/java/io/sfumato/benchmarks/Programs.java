@@ -12,7 +12,7 @@ public final class Programs {
   private Programs() {}
 
   /** What a program cannot do, in one line for its user. */
-  public static final class Refusal extends RuntimeException {
+  public static final class Refusal extends IllegalArgumentException {
     private static final long serialVersionUID = 1;
 
     /** With the line to print. */

@@ -146,20 +146,8 @@ public final class PeftFolder {
    */
   public static void save(AdapterSet set, @Nullable DType dtype, Path folder) {
     Map<String, AdapterKind> kinds = new LinkedHashMap<>(set.storedKinds());
-    Map<String, Object> config = PeftBeside.take(set, kinds);
+    Map<String, Object> config = config(set, kinds);
     boolean tokensAlone = kinds.isEmpty();
-    Map<String, PeftForm> forms = new LinkedHashMap<>();
-    kinds.forEach(
-        (path, kind) -> {
-          PeftForm form = kind.peft();
-          if (form == null) {
-            throw new IllegalArgumentException(path + ": PEFT has no such adapter: " + kind);
-          }
-          forms.put(path, form);
-        });
-    if (!tokensAlone) {
-      config.putAll(config(forms));
-    }
     try {
       Files.createDirectories(folder);
     } catch (IOException e) {
@@ -178,6 +166,38 @@ public final class PeftFolder {
       SafeTensors.save(
           folder.resolve("adapter_model.safetensors"), tensors, Map.of("format", "pt"));
     }
+  }
+
+  /**
+   * Why PEFT cannot hold an adapter.
+   *
+   * @return the reason in words, or null if {@link #save} writes it
+   */
+  public static @Nullable String refuses(AdapterSet set) {
+    try {
+      config(set, new LinkedHashMap<>(set.storedKinds()));
+      return null;
+    } catch (IllegalArgumentException e) {
+      return String.valueOf(e.getMessage());
+    }
+  }
+
+  /** The configuration; of {@code kinds} those stay that PEFT has no other place for. */
+  private static Map<String, Object> config(AdapterSet set, Map<String, AdapterKind> kinds) {
+    Map<String, Object> config = PeftBeside.take(set, kinds);
+    Map<String, PeftForm> forms = new LinkedHashMap<>();
+    kinds.forEach(
+        (path, kind) -> {
+          PeftForm form = kind.peft();
+          if (form == null) {
+            throw new IllegalArgumentException(path + ": PEFT has no such adapter: " + kind);
+          }
+          forms.put(path, form);
+        });
+    if (!kinds.isEmpty()) {
+      config.putAll(config(forms));
+    }
+    return config;
   }
 
   private static Map<String, Object> config(Map<String, PeftForm> forms) {

@@ -26,11 +26,20 @@ final class SelfStart {
         && ModuleFinder.ofSystem().find(VECTORS).isPresent();
   }
 
+  private static boolean choosesGarbageCollection(String option) {
+    return option.matches("-XX:\\+Use\\w+GC|-Xmn.*");
+  }
+
   /** Runs {@code main} in a process that shares this one's terminal, and returns its exit code. */
   static int run(Class<?> main, String... args) {
     List<String> command = new ArrayList<>();
     command.add(Path.of(System.getProperty("java.home"), "bin", "java").toString());
-    command.addAll(ManagementFactory.getRuntimeMXBean().getInputArguments());
+    List<String> given = ManagementFactory.getRuntimeMXBean().getInputArguments();
+    command.addAll(given);
+    if (given.stream().noneMatch(SelfStart::choosesGarbageCollection)) {
+      // Tensors live outside the heap, whose young garbage needs little room.
+      command.addAll(List.of("-XX:+UseSerialGC", "-Xmn32m"));
+    }
     command.addAll(List.of("--add-modules", VECTORS, "--enable-native-access=ALL-UNNAMED"));
     command.addAll(List.of("-cp", System.getProperty("java.class.path"), main.getName()));
     command.addAll(List.of(args));

@@ -7,6 +7,7 @@ import java.util.LinkedHashMap;
 import java.util.List;
 import java.util.Map;
 import java.util.Set;
+import org.jspecify.annotations.Nullable;
 import picocli.CommandLine.TypeConversionException;
 
 /**
@@ -50,6 +51,49 @@ public record Settings(Map<String, String> entries) {
       throw new TypeConversionException(String.join("; ", wrong) + ", in " + text);
     }
     return new Settings(entries);
+  }
+
+  /**
+   * A part that is a list, {@code a|b} on the command line.
+   *
+   * @param name of the part
+   * @return its items; empty if it is absent
+   */
+  public List<String> list(String name) {
+    String text = entries.get(name);
+    return text == null ? List.of() : List.of(text.split("\\|"));
+  }
+
+  /**
+   * A part that is a number.
+   *
+   * @param name of the part
+   * @return its value; null if it is absent
+   * @throws TypeConversionException if it is no number
+   */
+  public @Nullable Double real(String name) {
+    String text = entries.get(name);
+    try {
+      return text == null ? null : (Double) Double.parseDouble(text);
+    } catch (NumberFormatException e) {
+      throw new TypeConversionException(name + " must be a number; got " + text);
+    }
+  }
+
+  /**
+   * A part that is a whole number.
+   *
+   * @param name of the part
+   * @param absent its value if it is absent
+   * @throws TypeConversionException if it is no whole number
+   */
+  public int whole(String name, int absent) {
+    String text = entries.get(name);
+    try {
+      return text == null ? absent : Integer.parseInt(text);
+    } catch (NumberFormatException e) {
+      throw new TypeConversionException(name + " must be a whole number; got " + text);
+    }
   }
 
   /** {@return the command line's form, which {@link #parse} reads} */

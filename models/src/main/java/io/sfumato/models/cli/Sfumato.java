@@ -28,7 +28,7 @@ public final class Sfumato implements Callable<Integer> {
   private Sfumato() {}
 
   /** A word with programs behind it. */
-  @Command(mixinStandardHelpOptions = true)
+  @Command(mixinStandardHelpOptions = true, versionProvider = Version.class)
   private static final class Group implements Callable<Integer> {
     @Spec private @Nullable CommandSpec spec;
 

@@ -17,9 +17,11 @@ import io.sfumato.models.cli.Program;
 import io.sfumato.models.data.ClassSubset;
 import io.sfumato.models.diffusion.LossOptions;
 import io.sfumato.models.diffusion.Sampler;
+import io.sfumato.models.nn.WeightLayer;
 import io.sfumato.models.train.AdapterTrainer;
 import io.sfumato.models.train.Batches;
 import io.sfumato.models.train.DiffusionTrainer;
+import io.sfumato.models.train.GroupRules;
 import io.sfumato.models.train.Interrupts;
 import io.sfumato.models.train.LearningRate;
 import io.sfumato.models.train.TrainedModel;
@@ -89,6 +91,9 @@ public final class FinetuneLora implements Callable<Integer>, Checked {
               + " of classes learns at A's.")
   private @Nullable Double loraPlusRatio;
 
+  @Mixin(name = "adapter")
+  private final AdapterGroups groups = new AdapterGroups();
+
   @Mixin private final GuidedDraw drawing = new GuidedDraw(1.25);
 
   private FinetuneLora() {}
@@ -116,6 +121,12 @@ public final class FinetuneLora implements Callable<Integer>, Checked {
         loraPlusRatio == null || kind == Kind.lora,
         "--lora-plus-ratio is of --kind lora; " + kind + " has no A and B");
     problems.require(
+        groups.isEmpty() || loraPlusRatio == null,
+        "--lora-plus-ratio and --adapters exclude each other");
+    problems.require(
+        loraPlusRatio == null || !options.updating().hasGroups(),
+        "--lora-plus-ratio and --parameter-groups exclude each other");
+    problems.require(
         loraPlusRatio == null || loraPlusRatio >= 1,
         "--lora-plus-ratio must be 1 or more; got " + loraPlusRatio);
   }
@@ -137,7 +148,7 @@ public final class FinetuneLora implements Callable<Integer>, Checked {
               TrainedModel.of(model),
               TrainDdpm.scheduler(),
               LossOptions.PLAIN,
-              bench.update(DiffusionTrainer.UPDATE),
+              bench.update(DiffusionTrainer.UPDATE).groups(GroupRules.NONE), // the adapter's
               others,
               bench.rng("training"),
               null)) {
@@ -158,11 +169,12 @@ public final class FinetuneLora implements Callable<Integer>, Checked {
       return Interrupts.EXIT_CODE;
     }
     try (AdapterSet adapter =
-            AdapterSet.attach(model, targets(), adapterKind(), bench.rng("adapter"));
+            AdapterSet.attach(model, targets(), this::adapterKind, bench.rng("adapter"));
         AdapterTrainer tuner = tuner(bench, adapter, trainer, loader)) {
+      groups.requireAllUsed(adapter.parts().keySet());
       say(
           "%s of %,d parameters in %d layers, %.2f %% of the model's, learns %s",
-          kind,
+          groups.isEmpty() ? kind : groups,
           adapter.parameterCount(),
           adapter.parts().size(),
           100.0 * adapter.parameterCount() / model.parameterCount(),
@@ -181,7 +193,7 @@ public final class FinetuneLora implements Callable<Integer>, Checked {
       say(
           "the model takes %,d bytes, the adapter %,d",
           bytes(bench.out().resolve("base/checkpoint/unet/diffusion_pytorch_model.safetensors")),
-          bytes(bench.out().resolve("checkpoint/adapter_model.safetensors")));
+          bytes(bench.out().resolve("checkpoint/" + AdapterTrainer.fileOf(adapter))));
       say("wrote before, after, off, base, loss.png, loss.csv and checkpoint to %s", bench.out());
       return same ? 0 : 1;
     }
@@ -200,9 +212,16 @@ public final class FinetuneLora implements Callable<Integer>, Checked {
 
   /** What a run that goes on must have in common with the one before. */
   private String settings() {
+    if (!groups.isEmpty()) {
+      return groups.toString();
+    }
     return loraPlusRatio == null
         ? adapterKind().toString()
         : adapterKind() + ", LoRA+ " + loraPlusRatio;
+  }
+
+  private AdapterKind adapterKind(WeightLayer layer) {
+    return groups.isEmpty() ? adapterKind() : groups.kindOf(layer);
   }
 
   /** Small enough for less than a hundredth of the parameters of the U-Net. */
@@ -215,6 +234,9 @@ public final class FinetuneLora implements Callable<Integer>, Checked {
   }
 
   private Predicate<String> targets() {
+    if (!groups.isEmpty()) {
+      return groups.targets();
+    }
     return switch (kind) {
       case lora ->
           Targets.glob(

@@ -22,6 +22,7 @@ import io.sfumato.models.text.WordEncoderConfig;
 import io.sfumato.models.train.AutoencoderTrainer;
 import io.sfumato.models.train.Batches;
 import io.sfumato.models.train.DiffusionTrainer;
+import io.sfumato.models.train.GroupRules;
 import io.sfumato.models.train.Interrupts;
 import io.sfumato.models.train.TrainingRun;
 import io.sfumato.models.unet.UNet2DCondition;
@@ -159,7 +160,7 @@ public final class TrainLatentDiffusion implements Callable<Integer>, Checked {
             AutoencoderTrainer.KL_WEIGHT,
             null,
             null,
-            bench.update(AutoencoderTrainer.UPDATE),
+            bench.update(AutoencoderTrainer.UPDATE).groups(GroupRules.NONE), // the network's
             loader,
             bench.rng("autoencoding"))) {
       if (!bench.train(run, trainer, bench.rate(run, 2e-3, 50), config.toMap())) {

@@ -7,6 +7,7 @@ import io.sfumato.models.cli.Program;
 import io.sfumato.models.data.ImageGrid;
 import io.sfumato.models.train.Batches;
 import io.sfumato.models.train.CodePriorTrainer;
+import io.sfumato.models.train.GroupRules;
 import io.sfumato.models.train.Interrupts;
 import io.sfumato.models.train.SampleSheet;
 import io.sfumato.models.train.TrainingRun;
@@ -97,7 +98,11 @@ public final class TrainVqVae implements Callable<Integer> {
       VqVae codes = new VqVae(Weights.init(bench.rng("vqvae")).on(bench.device()), config);
       bench.describe(codes.parameterCount());
       try (VqVaeTrainer trainer =
-          new VqVaeTrainer(codes, bench.update(VqVaeTrainer.UPDATE), loader, bench.rng("codes"))) {
+          new VqVaeTrainer(
+              codes,
+              bench.update(VqVaeTrainer.UPDATE).groups(GroupRules.NONE),
+              loader,
+              bench.rng("codes"))) {
         TrainingRun run = bench.stage("autoencoder", AUTOENCODER_SHARE);
         if (!bench.train(run, trainer, bench.rate(run, 2e-3, 50), config.toMap())) {
           return Interrupts.EXIT_CODE;

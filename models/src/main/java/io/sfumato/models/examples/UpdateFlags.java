@@ -5,13 +5,18 @@ import io.sfumato.autograd.optim.AdamOptions;
 import io.sfumato.autograd.optim.Ema;
 import io.sfumato.autograd.optim.ScheduleKind;
 import io.sfumato.models.cli.Problems;
+import io.sfumato.models.cli.Settings;
+import io.sfumato.models.train.GroupRules;
 import io.sfumato.models.train.LearningRate;
 import io.sfumato.models.train.OptimizerKind;
 import io.sfumato.models.train.Precision;
 import io.sfumato.models.train.UpdateOptions;
+import java.util.List;
 import java.util.Map;
+import java.util.Set;
 import java.util.TreeMap;
 import org.jspecify.annotations.Nullable;
+import picocli.CommandLine.ITypeConverter;
 import picocli.CommandLine.Option;
 
 /** Options of how steps are made; what is absent is as the program has it. */
@@ -37,6 +42,15 @@ final class UpdateFlags {
 
   @Option(names = "--optimizer", description = "adam, adamw or adamw8bit.")
   private @Nullable String optimizer;
+
+  @Option(
+      names = "--parameter-groups",
+      paramLabel = "match=…",
+      converter = GroupConverter.class,
+      description =
+          "Parameters with numbers of their own, match=down_blocks.**|mid_block.**,"
+              + "learning_rate=1e-5,weight_decay=0; repeatable, the first that fits counts.")
+  private List<Settings> groups = List.of();
 
   @Option(names = "--beta1", description = "Decay of the optimizer's mean gradient.")
   private @Nullable Double beta1;
@@ -81,6 +95,10 @@ final class UpdateFlags {
     wrong.require(warmUp == null || warmUp >= 0, "--warm-up must not be negative");
     wrong.require(
         warmUp == null || steps == null || warmUp < steps, "--warm-up must be below --steps");
+    wrong.require(
+        learningRate != null || groups.stream().allMatch(g -> g.real("learning_rate") == null),
+        "--parameter-groups with a learning_rate need --learning-rate, which theirs are compared"
+            + " with");
     wrong.require(cycles > 0, "--cycles must be positive");
     wrong.require(power > 0, "--power must be positive");
     wrong.require(fraction(beta1), "--beta1 must be in [0, 1)");
@@ -105,6 +123,30 @@ final class UpdateFlags {
         "--schedule constant has no --warm-up; constant_with_warmup has");
   }
 
+  /** Reads one of {@code --parameter-groups}. */
+  static final class GroupConverter implements ITypeConverter<Settings> {
+    @Override
+    public Settings convert(String value) {
+      Settings settings = Settings.parse(value, Set.of("match", "learning_rate", "weight_decay"));
+      rule(settings);
+      return settings;
+    }
+  }
+
+  private static GroupRules.Rule rule(Settings settings) {
+    return new GroupRules.Rule(
+        settings.list("match"), settings.real("learning_rate"), settings.real("weight_decay"));
+  }
+
+  /** Whether parameters have numbers of their own. */
+  boolean hasGroups() {
+    return !groups.isEmpty();
+  }
+
+  private GroupRules rules() {
+    return new GroupRules(groups.stream().map(UpdateFlags::rule).toList(), learningRate);
+  }
+
   private static boolean fraction(@Nullable Double value) {
     return value == null || (value >= 0 && value < 1);
   }
@@ -121,6 +163,7 @@ final class UpdateFlags {
         .accumulate(accumulate)
         .clipNorm(limit)
         .precision(Precision.parse(precision))
+        .groups(groups.isEmpty() ? own.groups() : rules())
         .ema(averages(own.ema()));
   }
 
@@ -168,6 +211,8 @@ final class UpdateFlags {
     settings.put("schedule", text(schedule) + (schedule == null ? "" : " " + cycles + " " + power));
     settings.put("warm_up", text(warmUp));
     settings.put("optimizer", text(optimizer));
+    settings.put(
+        "parameter_groups", String.join(" ", groups.stream().map(Settings::toString).toList()));
     settings.put("betas", text(beta1) + "," + text(beta2));
     settings.put("weight_decay", text(weightDecay));
     settings.put("accumulate", Integer.toString(accumulate));

@@ -2,11 +2,14 @@
 package io.sfumato.models.train;
 
 import io.sfumato.autograd.optim.AdamW;
+import io.sfumato.models.adapter.AdapterFile;
 import io.sfumato.models.adapter.AdapterSet;
+import io.sfumato.models.adapter.AdapterWriter;
 import io.sfumato.models.adapter.LoraPlus;
 import io.sfumato.models.adapter.PeftFolder;
 import io.sfumato.models.diffusion.Denoiser;
 import io.sfumato.models.nn.Dropout;
+import io.sfumato.tensor.DType;
 import io.sfumato.tensor.Parameter;
 import io.sfumato.tensor.Rng;
 import io.sfumato.tensor.Tensor;
@@ -14,12 +17,15 @@ import java.nio.file.Path;
 import java.util.ArrayList;
 import java.util.List;
 import java.util.function.Supplier;
+import java.util.function.UnaryOperator;
 
 /**
  * Trains an adapter of a class-conditional diffusion model: one call of {@link #step} per batch.
  * The model itself gets no gradient and stays as it is.
  */
 public final class AdapterTrainer extends OneModelTrainer {
+  private static final String LYCORIS = "adapter.safetensors";
+
   /** AdamW without weight decay, gradients limited to a norm of 1. */
   public static final UpdateOptions UPDATE =
       UpdateOptions.adamW().adamOptions(AdamW.options().weightDecay(0)).clipNorm(1.0);
@@ -93,15 +99,33 @@ public final class AdapterTrainer extends OneModelTrainer {
   }
 
   /**
-   * Writes the adapter as PEFT reads it, averaged if there are averages, and what is needed to go
-   * on beside it.
+   * The file of a checkpoint that has the adapter: PEFT's {@code adapter_model.safetensors}, or
+   * {@code adapter.safetensors} with LyCORIS's names where PEFT cannot hold it, as when kinds are
+   * mixed.
+   */
+  public static String fileOf(AdapterSet adapter) {
+    return PeftFolder.refuses(adapter) == null ? "adapter_model.safetensors" : LYCORIS;
+  }
+
+  /**
+   * Writes the adapter as PEFT reads it (or LyCORIS: {@link #fileOf}), averaged if there are
+   * averages, and what is needed to go on beside it.
    */
   @Override
   public void save(Path folder) {
     update()
         .average(
             () -> {
-              PeftFolder.save(adapter, folder);
+              if (fileOf(adapter).equals(LYCORIS)) {
+                AdapterWriter.saveKohya(
+                    adapter,
+                    AdapterFile.Component.UNET,
+                    UnaryOperator.identity(),
+                    DType.F32,
+                    folder.resolve(LYCORIS));
+              } else {
+                PeftFolder.save(adapter, folder);
+              }
               return folder;
             });
     TrainingFiles.save(folder.resolve("training"), adapter.stateDict(), update());

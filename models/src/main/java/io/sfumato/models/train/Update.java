@@ -89,16 +89,21 @@ public final class Update implements AutoCloseable {
   /** Updates of a model's parameters. */
   public Update(Module model, UpdateOptions options) {
     this(
-        List.of(ParameterGroup.of(model.parameters())),
+        options.groups().groups(model.parameters()),
         model.parameters(),
         model.buffers(),
         options,
-        null);
+        options.groups().baseRate());
   }
 
   /** Updates of some parameters. */
   public Update(Collection<Parameter> parameters, UpdateOptions options) {
-    this(List.of(ParameterGroup.of(parameters)), parameters, List.of(), options, null);
+    this(
+        options.groups().groups(parameters),
+        parameters,
+        List.of(),
+        options,
+        options.groups().baseRate());
   }
 
   /**

@@ -21,6 +21,7 @@ import org.jspecify.annotations.Nullable;
  * @param precision the types of the model's products
  * @param lossScale how the loss scale of F16 adapts itself
  * @param ema averages of the parameters; null for none
+ * @param groups parameters with numbers of their own
  * @param exchange what several processes do together
  */
 public record UpdateOptions(
@@ -31,6 +32,7 @@ public record UpdateOptions(
     Precision precision,
     LossScale.Options lossScale,
     Ema.@Nullable Options ema,
+    GroupRules groups,
     GradientExchange exchange) {
   /** Checks the numbers together. */
   public UpdateOptions {
@@ -65,55 +67,70 @@ public record UpdateOptions(
         Precision.F32,
         LossScale.Options.DEFAULT,
         null,
+        GroupRules.NONE,
         GradientExchange.NONE);
   }
 
   /** Another optimiser. */
   public UpdateOptions optimizer(OptimizerKind kind) {
     return new UpdateOptions(
-        kind, adamOptions, accumulate, clipNorm, precision, lossScale, ema, exchange);
+        kind, adamOptions, accumulate, clipNorm, precision, lossScale, ema, groups, exchange);
   }
 
   /** Other betas, ε and weight decay. */
   public UpdateOptions adamOptions(AdamOptions options) {
     return new UpdateOptions(
-        optimizer, options, accumulate, clipNorm, precision, lossScale, ema, exchange);
+        optimizer, options, accumulate, clipNorm, precision, lossScale, ema, groups, exchange);
   }
 
   /** Another number of micro-batches per step. */
   public UpdateOptions accumulate(int count) {
     return new UpdateOptions(
-        optimizer, adamOptions, count, clipNorm, precision, lossScale, ema, exchange);
+        optimizer, adamOptions, count, clipNorm, precision, lossScale, ema, groups, exchange);
   }
 
   /** Another limit of the gradients' norm; null for none. */
   public UpdateOptions clipNorm(@Nullable Double norm) {
     return new UpdateOptions(
-        optimizer, adamOptions, accumulate, norm, precision, lossScale, ema, exchange);
+        optimizer, adamOptions, accumulate, norm, precision, lossScale, ema, groups, exchange);
   }
 
   /** Another precision. */
   public UpdateOptions precision(Precision types) {
     return new UpdateOptions(
-        optimizer, adamOptions, accumulate, clipNorm, types, lossScale, ema, exchange);
+        optimizer, adamOptions, accumulate, clipNorm, types, lossScale, ema, groups, exchange);
   }
 
   /** Another way of the loss scale. */
   public UpdateOptions lossScale(LossScale.Options options) {
     return new UpdateOptions(
-        optimizer, adamOptions, accumulate, clipNorm, precision, options, ema, exchange);
+        optimizer, adamOptions, accumulate, clipNorm, precision, options, ema, groups, exchange);
   }
 
   /** Other averages, or none. */
   public UpdateOptions ema(Ema.@Nullable Options options) {
     return new UpdateOptions(
-        optimizer, adamOptions, accumulate, clipNorm, precision, lossScale, options, exchange);
+        optimizer,
+        adamOptions,
+        accumulate,
+        clipNorm,
+        precision,
+        lossScale,
+        options,
+        groups,
+        exchange);
+  }
+
+  /** Other groups of parameters. */
+  public UpdateOptions groups(GroupRules rules) {
+    return new UpdateOptions(
+        optimizer, adamOptions, accumulate, clipNorm, precision, lossScale, ema, rules, exchange);
   }
 
   /** With other processes. */
   public UpdateOptions exchange(GradientExchange with) {
     return new UpdateOptions(
-        optimizer, adamOptions, accumulate, clipNorm, precision, lossScale, ema, with);
+        optimizer, adamOptions, accumulate, clipNorm, precision, lossScale, ema, groups, with);
   }
 
   /** The values in words, by option: what must be equal for a run to go on. */

@@ -5,6 +5,7 @@ import static org.junit.jupiter.api.Assertions.assertEquals;
 import static org.junit.jupiter.api.Assertions.assertFalse;
 import static org.junit.jupiter.api.Assertions.assertTrue;
 
+import io.sfumato.tensor.io.SafeTensors;
 import java.io.IOException;
 import java.nio.file.Files;
 import java.nio.file.Path;
@@ -67,7 +68,26 @@ class FinetuneLoraTest {
   }
 
   @Test
+  void kindsByPatternAreAttachedAndKeptInOneFile() {
+    String[] groups = {
+      "--adapters", "match=**.to_q|**.to_k,rank=2",
+      "--adapters", "match=**.to_out.0,kind=loha,rank=1,alpha=2",
+      "--parameter-groups", "match=**.to_q.**,weight_decay=0"
+    };
+    assertEquals(0, run("lora", groups));
+    Path file = folder.resolve("lora/checkpoint/adapter.safetensors");
+    try (SafeTensors saved = SafeTensors.open(file)) {
+      assertTrue(saved.entries().keySet().stream().anyMatch(n -> n.contains("to_q.lora_down")));
+      assertTrue(saved.entries().keySet().stream().anyMatch(n -> n.contains("to_out_0.hada_w1_a")));
+      assertTrue(saved.entries().keySet().stream().noneMatch(n -> n.contains("conv")));
+    }
+  }
+
+  @Test
   void wrongOptionsAreSaid() {
+    assertEquals(2, run("lora", "--adapters", "match=nowhere"));
+    assertEquals(2, run("lora", "--adapters", "match=**.to_q,kind=dora,rank=x"));
+    assertEquals(2, run("lora", "--parameter-groups", "match=**.to_q,learning_rate=1e-3"));
     assertEquals(2, run("lora", "--lora-plus-ratio", "0.5"));
     assertEquals(2, run("loha", "--lora-plus-ratio", "4"));
     assertEquals(2, run("lora", "--new-class", "10"));
