@@ -3,9 +3,12 @@ package io.sfumato.architecture;
 
 import static org.junit.jupiter.api.Assertions.assertEquals;
 
+import java.nio.file.Files;
 import java.nio.file.Path;
 import java.util.List;
+import java.util.Set;
 import java.util.TreeSet;
+import java.util.stream.Stream;
 import javax.xml.parsers.DocumentBuilderFactory;
 import javax.xml.xpath.XPath;
 import javax.xml.xpath.XPathExpressionException;
@@ -91,5 +94,36 @@ final class PomsTest {
       listed.add(value(bom, dependencies + "[" + i + "]/artifactId"));
     }
     assertEquals(wanted, listed);
+  }
+
+  /** What japicmp leaves out are the packages that no module exports. */
+  @Test
+  void theComparisonLeavesInternalPackagesOut() throws Exception {
+    TreeSet<String> internal = new TreeSet<>();
+    for (String file : PUBLISHED.subList(2, PUBLISHED.size())) {
+      Path sources = ROOT.resolve(file).resolveSibling("src/main/java");
+      Set<String> exports = PublicApi.exports(sources.resolve("module-info.java"));
+      try (Stream<Path> files = Files.walk(sources)) {
+        files
+            .filter(f -> f.endsWith("package-info.java"))
+            .map(f -> sources.relativize(f.getParent()).toString().replace('/', '.'))
+            .filter(name -> !exports.contains(name) && has(sources, name))
+            .forEach(internal::add);
+      }
+    }
+    Document parent = read("pom.xml");
+    TreeSet<String> excluded = new TreeSet<>();
+    String path = "//parameter/excludes/exclude";
+    int count = Integer.parseInt(XPATH.evaluate("count(" + path + ")", parent));
+    for (int i = 1; i <= count; i++) {
+      excluded.add(XPATH.evaluate("(" + path + ")[" + i + "]", parent));
+    }
+    assertEquals(internal, excluded);
+  }
+
+  /** Whether a package has more than its description. */
+  private static boolean has(Path sources, String name) {
+    String[] files = sources.resolve(name.replace('.', '/')).toFile().list();
+    return Stream.of(files).filter(f -> f.endsWith(".java")).count() > 1;
   }
 }
