@@ -106,6 +106,14 @@ final class ExampleOptions implements Checked {
   @Mixin(name = "processes")
   private final TeamFlags processes = new TeamFlags();
 
+  @Mixin(name = "loop")
+  private final RunFlags running = new RunFlags();
+
+  /** What the run measures and draws. */
+  RunFlags running() {
+    return running;
+  }
+
   /** How steps are made. */
   UpdateFlags updating() {
     return updating;
@@ -173,18 +181,16 @@ final class ExampleOptions implements Checked {
     problems.attempt("--device", this::where);
     updating.check(problems, steps);
     data.check(problems, takesCaptions, size);
+    running.check(problems);
   }
 
   private TrainingRun.Options runOptions() {
     return new TrainingRun.Options(
-        steps,
-        minutes == null ? 1.5 : minutes,
-        stopAfter,
-        checkpointSteps,
-        checkpointSeconds,
-        keep,
-        resume,
-        tensorboard);
+        new TrainingRun.Budget(steps, minutes == null ? 1.5 : minutes, stopAfter),
+        new TrainingRun.Saving(checkpointSteps, checkpointSeconds, keep, running.asynchronous()),
+        running.watching(tensorboard),
+        running.onNan(),
+        resume);
   }
 
   /** The device; fails, with the reason, if there is none such. */

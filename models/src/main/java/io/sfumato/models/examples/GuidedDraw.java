@@ -10,6 +10,7 @@ import io.sfumato.models.diffusion.Listener;
 import io.sfumato.models.diffusion.NoiseSource;
 import io.sfumato.models.train.Batches;
 import io.sfumato.models.train.DiffusionTrainer;
+import io.sfumato.models.train.TrainingRun;
 import io.sfumato.tensor.Rng;
 import io.sfumato.tensor.Tensor;
 import java.nio.file.Path;
@@ -68,6 +69,16 @@ final class GuidedDraw implements Checked {
    */
   boolean sample(Workbench bench, DiffusionTrainer trainer, Batches loader, Drawing drawing) {
     return trainer.average(() -> sample(bench, bench.out(), trainer, loader, drawing));
+  }
+
+  /** Lets a run draw pictures on its way, with the averaged weights. */
+  void preview(
+      TrainingRun run, Workbench bench, DiffusionTrainer trainer, Batches loader, Drawing drawing) {
+    bench.previewed(
+        run,
+        (labels, rng, done) ->
+            trainer.average(
+                () -> drawing.draw(parts(trainer, loader, bench.images(), labels, rng, done))));
   }
 
   /** Draws all pictures with the weights as they are, and writes them to a folder. */

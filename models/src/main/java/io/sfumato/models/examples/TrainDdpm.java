@@ -91,6 +91,7 @@ public final class TrainDdpm implements Callable<Integer>, Checked {
               loader,
               bench.rng("training"),
               null)) {
+        drawing.preview(run, bench, trainer, loader, p -> draw(sampler(), drawing.steps(), p));
         LearningRate rate = bench.rate(run, 2e-3, 50);
         if (!bench.train(run, trainer, rate, config.toMap()) || !sample(bench, trainer, loader)) {
           return Interrupts.EXIT_CODE;

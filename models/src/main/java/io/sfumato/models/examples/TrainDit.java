@@ -105,6 +105,7 @@ public final class TrainDit implements Callable<Integer>, Checked {
               loader,
               bench.rng("training"),
               null)) {
+        drawing.preview(run, bench, trainer, loader, this::draw);
         LearningRate rate = bench.rate(run, DitOptions.LEARNING_RATE, DitOptions.WARM_UP);
         if (!bench.train(run, trainer, rate, what)
             || !drawing.sample(bench, trainer, loader, this::draw)) {

@@ -107,6 +107,9 @@ public final class TrainGan implements Callable<Integer>, Checked {
       bench.describe(gan.parameterCount());
       try (GanTrainer trainer =
           new GanTrainer(gan, how, bench.update(how.update()), loader, bench.rng("training"))) {
+        Workbench.Sampler sampler = sampler(bench, trainer);
+        bench.previewed(
+            run, (labels, rng, done) -> trainer.average(() -> sampler.draw(labels, rng, done)));
         LearningRate rate =
             bench.rate(
                 run,
@@ -141,17 +144,16 @@ public final class TrainGan implements Callable<Integer>, Checked {
   }
 
   private static boolean sample(Workbench bench, GanTrainer trainer) {
-    return trainer.average(
-        () ->
-            bench.sample(
-                1,
-                (labels, rng, done) -> {
-                  boolean conditional = trainer.gan().config().numClasses() != null;
-                  Tensor y =
-                      conditional ? Tensor.of(labels, labels.length).to(bench.device()) : null;
-                  Tensor pictures = trainer.gan().generator().sample(labels.length, y, rng);
-                  done.accept(labels.length);
-                  return pictures;
-                }));
+    return trainer.average(() -> bench.sample(1, sampler(bench, trainer)));
+  }
+
+  private static Workbench.Sampler sampler(Workbench bench, GanTrainer trainer) {
+    return (labels, rng, done) -> {
+      boolean conditional = trainer.gan().config().numClasses() != null;
+      Tensor y = conditional ? Tensor.of(labels, labels.length).to(bench.device()) : null;
+      Tensor pictures = trainer.gan().generator().sample(labels.length, y, rng);
+      done.accept(labels.length);
+      return pictures;
+    };
   }
 }

@@ -104,6 +104,9 @@ public final class TrainVae implements Callable<Integer>, Checked {
       bench.describe(vae.parameterCount());
       try (VaeTrainer trainer =
           new VaeTrainer(vae, bench.update(VaeTrainer.UPDATE), loader, bench.rng("training"))) {
+        bench.previewed(
+            run,
+            (labels, rng, done) -> trainer.average(() -> sampler(vae).draw(labels, rng, done)));
         LearningRate rate = bench.rate(run, 2e-3, 50);
         if (!bench.train(run, trainer, rate, config.toMap())
             || !trainer.average(() -> sample(bench, vae))) {
@@ -134,13 +137,15 @@ public final class TrainVae implements Callable<Integer>, Checked {
   }
 
   private static boolean sample(Workbench bench, Vae vae) {
-    return bench.sample(
-        1,
-        (labels, rng, done) -> {
-          Tensor pictures = vae.sample(labels.length, labels(vae, labels), rng);
-          done.accept(labels.length);
-          return toSymmetric(pictures);
-        });
+    return bench.sample(1, sampler(vae));
+  }
+
+  private static Workbench.Sampler sampler(Vae vae) {
+    return (labels, rng, done) -> {
+      Tensor pictures = vae.sample(labels.length, labels(vae, labels), rng);
+      done.accept(labels.length);
+      return toSymmetric(pictures);
+    };
   }
 
   private static @Nullable Tensor labels(Vae vae, long[] labels) {

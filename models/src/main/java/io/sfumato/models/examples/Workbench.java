@@ -4,6 +4,7 @@ package io.sfumato.models.examples;
 import static io.sfumato.models.cli.Program.say;
 
 import io.sfumato.models.cli.Version;
+import io.sfumato.models.data.HeldOut;
 import io.sfumato.models.data.ImageDataset;
 import io.sfumato.models.distributed.Team;
 import io.sfumato.models.report.Environment;
@@ -51,16 +52,19 @@ import org.jspecify.annotations.Nullable;
 final class Workbench implements AutoCloseable {
   private static final Logger LOG = System.getLogger("io.sfumato.models");
   private static final int CHUNK = 64;
+  private static final int PREVIEWED = 40;
 
   private final ExampleOptions options;
   private final TrainingRun.Options runOptions;
   private final ImageDataset images;
+  private final @Nullable ImageDataset held;
   private final Device device;
   private final Team team;
   private final PrintStream out = System.out;
   private final Rng rng;
   private final Set<Path> folders = new LinkedHashSet<>(); // of runs that began
   private final List<Batches> loaders = new ArrayList<>();
+  private int unit = 1; // of the sides of batches
   private final Interrupts interrupts = Interrupts.catchSignals();
 
   Workbench(
@@ -72,9 +76,13 @@ final class Workbench implements AutoCloseable {
     this.options = options;
     this.team = team;
     this.runOptions = runOptions;
-    this.images = images;
     this.device = device;
     this.rng = Rng.seed(options.seed());
+    RunFlags flags = options.running();
+    HeldOut parts =
+        flags.validates() ? HeldOut.of(images, flags.validationShare(), rng("held out")) : null;
+    this.images = parts == null ? images : parts.training();
+    this.held = parts == null ? null : parts.held();
     if (!team.leads()) { // one process speaks
       System.setOut(
           new PrintStream(OutputStream.nullOutputStream(), false, StandardCharsets.UTF_8));
@@ -104,11 +112,20 @@ final class Workbench implements AutoCloseable {
 
   /** Shuffled batches of pictures, padded to multiples of {@code unit}. */
   Batches loader(int unit) {
-    return loader(images, unit);
+    this.unit = unit;
+    return shared(images, unit);
   }
 
   /** Shuffled batches of some of the pictures. */
   Batches loader(ImageDataset some, int unit) {
+    if (held != null) {
+      throw new IllegalArgumentException(
+          "--validation-steps: this program trains on some classes only, and holds nothing out");
+    }
+    return shared(some, unit);
+  }
+
+  private Batches shared(ImageDataset some, int unit) {
     LoaderOptions how = options.data().loading(wholeBatch(), unit, images);
     BatchLoader whole = new BatchLoader(some, how, rng("data"), device);
     loaders.add(whole);
@@ -143,7 +160,24 @@ final class Workbench implements AutoCloseable {
     settings.put("seed", Long.toString(options.seed()));
     settings.put("model", model.toString());
     settings.putAll(options.updating().settings());
+    settings.putAll(options.running().settings());
     return settings;
+  }
+
+  /** Lets a run draw a picture of each class now and then, if it shall. */
+  TrainingRun previewed(TrainingRun run, Sampler sampler) {
+    return run.preview(png -> preview(png, sampler));
+  }
+
+  private void preview(Path png, Sampler sampler) {
+    int perClass = Math.clamp(PREVIEWED / classes(), 1, options.samplesPerClass());
+    long[] labels = new long[classes() * perClass];
+    Arrays.setAll(labels, i -> i / perClass);
+    try (Scope scope = Scope.open()) {
+      Tensor pictures = sampler.draw(labels, rng("previews"), done -> {});
+      Tensor pixels = SampleSheet.toPixels(pictures, images.height(), images.width());
+      SampleSheet.picture(png, pixels, images.classNames());
+    }
   }
 
   /** How the program makes steps, with what the options say instead. */
@@ -159,7 +193,7 @@ final class Workbench implements AutoCloseable {
 
   /** The program's own learning rate, or what the options say instead. */
   LearningRate rate(TrainingRun run, double peak, int warmUp, UpdateFlags.Own own) {
-    return options.updating().rate(run.options().steps(), peak, warmUp, own);
+    return options.updating().rate(run.options().budget().steps(), peak, warmUp, own);
   }
 
   /** A run in {@code --out} itself. */
@@ -169,10 +203,14 @@ final class Workbench implements AutoCloseable {
 
   /**
    * A first stage in a folder of its own, with its share of the time or steps; {@code --stop-after}
-   * is for the last stage.
+   * and previews are for the last stage.
    */
   TrainingRun stage(String name, double share) {
-    return new TrainingRun(out().resolve(name), runOptions.share(share).stopAfter(null), interrupts)
+    TrainingRun.Watching all = runOptions.watching();
+    TrainingRun.Watching some =
+        new TrainingRun.Watching(all.validationSteps(), null, all.profile(), all.events());
+    return new TrainingRun(
+            out().resolve(name), runOptions.share(share).stopAfter(null).watching(some), interrupts)
         .listener(records());
   }
 
@@ -214,6 +252,11 @@ final class Workbench implements AutoCloseable {
     Checkpoint.@Nullable State from = run.stateToResume(settings);
     if (from != null) {
       say("going on from step %d", from.step());
+    }
+    if (held != null) {
+      run.validation(
+          new BatchLoader(held, options.batch(), unit, rng("validation data"), device),
+          options.running().validationBatches(held.size(), options.batch()));
     }
     boolean whole =
         team.size() == 1

@@ -3,6 +3,7 @@ package io.sfumato.models.train;
 
 import com.fasterxml.jackson.databind.JsonNode;
 import io.sfumato.models.nn.ModelConfig;
+import io.sfumato.tensor.io.DeferredWrites;
 import io.sfumato.tensor.io.TensorFileException;
 import java.io.IOException;
 import java.io.UncheckedIOException;
@@ -50,9 +51,19 @@ public final class Checkpoint {
    * @param seconds time spent training
    * @param settings what must be equal for the run to go on, by name
    * @param classNames the names of the classes
+   * @param bestLoss the lowest validation loss so far, or null if none was taken
    */
   public record State(
-      long step, double seconds, Map<String, String> settings, List<String> classNames) {
+      long step,
+      double seconds,
+      Map<String, String> settings,
+      List<String> classNames,
+      @Nullable Double bestLoss) {
+    /** Without a validation loss. */
+    public State(long step, double seconds, Map<String, String> settings, List<String> classNames) {
+      this(step, seconds, settings, classNames, null);
+    }
+
     /** Copies the collections. */
     public State {
       settings = Map.copyOf(settings);
@@ -99,29 +110,74 @@ public final class Checkpoint {
    * @throws TensorFileException if it cannot be written; the old one stays
    */
   public static void save(Path folder, int keep, State state, Contents contents) {
+    prepare(folder, keep, state, contents, false).finish();
+  }
+
+  /**
+   * Begins to replace the checkpoint: everything is written beside the old one, but tensors are
+   * only copied if they shall be written later.
+   *
+   * @param later whether {@link Prepared#finish} writes the tensors, perhaps on another thread
+   * @throws TensorFileException if it cannot be written; the old one stays
+   */
+  static Prepared prepare(Path folder, int keep, State state, Contents contents, boolean later) {
     Path fresh = fresh(folder);
     try {
       delete(fresh);
       Files.createDirectories(fresh.resolve("training"));
-      contents.write(fresh);
       ModelConfig.write(fresh.resolve("training/state.json"), toMap(state));
-      Manifest before = described(folder);
-      Manifest.write(fresh, before == null ? null : before.id(), state.step);
-      if (Files.exists(folder)) { // from here to the next rename the fresh one is the newest
-        Path older = history(folder).resolve(before == null ? "damaged" : name(before.step()));
-        Files.createDirectories(history(folder));
-        delete(older);
-        Files.move(folder, older, StandardCopyOption.ATOMIC_MOVE);
+      Runnable write = () -> contents.write(fresh);
+      DeferredWrites writes = null;
+      if (later) {
+        writes = DeferredWrites.of(write);
+      } else {
+        write.run();
       }
-      Files.move(fresh, folder, StandardCopyOption.ATOMIC_MOVE);
-      prune(folder, keep, state.step);
+      return new Prepared(folder, keep, state.step, writes);
     } catch (IOException e) {
       deleteQuietly(fresh);
-      throw new TensorFileException(
-          folder, "cannot be written: " + e.getClass().getSimpleName() + ": " + e.getMessage(), e);
+      throw failure(folder, e);
     } catch (TensorFileException e) {
       deleteQuietly(fresh);
       throw e;
+    }
+  }
+
+  private static TensorFileException failure(Path folder, IOException e) {
+    return new TensorFileException(
+        folder, "cannot be written: " + e.getClass().getSimpleName() + ": " + e.getMessage(), e);
+  }
+
+  /** A checkpoint that is not yet in its place. */
+  record Prepared(Path folder, int keep, long step, @Nullable DeferredWrites writes) {
+    /**
+     * Writes what was put off, describes all files and puts the checkpoint into its place.
+     *
+     * @throws TensorFileException if it cannot be written; the old one stays
+     */
+    void finish() {
+      Path fresh = fresh(folder);
+      try {
+        if (writes != null) {
+          writes.write();
+        }
+        Manifest before = described(folder);
+        Manifest.write(fresh, before == null ? null : before.id(), step);
+        if (Files.exists(folder)) { // from here to the next rename the fresh one is the newest
+          Path older = history(folder).resolve(before == null ? "damaged" : name(before.step()));
+          Files.createDirectories(history(folder));
+          delete(older);
+          Files.move(folder, older, StandardCopyOption.ATOMIC_MOVE);
+        }
+        Files.move(fresh, folder, StandardCopyOption.ATOMIC_MOVE);
+        prune(folder, keep, step);
+      } catch (IOException e) {
+        deleteQuietly(fresh);
+        throw failure(folder, e);
+      } catch (TensorFileException e) {
+        deleteQuietly(fresh);
+        throw e;
+      }
     }
   }
 
@@ -185,11 +241,15 @@ public final class Checkpoint {
   }
 
   private static Map<String, Object> toMap(State state) {
-    return Map.of(
-        "step", state.step,
-        "seconds", state.seconds,
-        "settings", state.settings,
-        "class_names", state.classNames);
+    Map<String, Object> map = new TreeMap<>();
+    map.put("step", state.step);
+    map.put("seconds", state.seconds);
+    map.put("settings", state.settings);
+    map.put("class_names", state.classNames);
+    if (state.bestLoss != null) {
+      map.put("best_loss", state.bestLoss);
+    }
+    return map;
   }
 
   /**
@@ -259,7 +319,11 @@ public final class Checkpoint {
       throw new IllegalArgumentException(file + ": step and seconds must be numbers");
     }
     return new State(
-        json.get("step").longValue(), json.get("seconds").doubleValue(), settings, names);
+        json.get("step").longValue(),
+        json.get("seconds").doubleValue(),
+        settings,
+        names,
+        json.path("best_loss").isNumber() ? (Double) json.get("best_loss").doubleValue() : null);
   }
 
   private static void delete(Path folder) throws IOException {

@@ -316,6 +316,11 @@ public final class GanTrainer implements Trainee {
   }
 
   @Override
+  public boolean validates() {
+    return false;
+  }
+
+  @Override
   public double validationLoss(Batches held, int count) {
     throw new UnsupportedOperationException(
         "the losses of a GAN do not tell how good its pictures are; look at previews instead");

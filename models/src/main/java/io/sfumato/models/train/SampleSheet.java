@@ -29,6 +29,25 @@ public final class SampleSheet {
   }
 
   /**
+   * Writes a picture with a row per class.
+   *
+   * @param png the file
+   * @param images U8 [N, C, H, W], ordered by class, equally many of each
+   * @param classNames row labels
+   */
+  public static void picture(Path png, Tensor images, List<String> classNames) {
+    int perClass = images.dim(0) / classNames.size();
+    int side = Math.max(images.dim(2), images.dim(3));
+    ImageGrid.write(
+        png,
+        images.toByteArray(),
+        images.dim(1),
+        images.dim(2),
+        images.dim(3),
+        ImageGrid.options().columns(perClass).scale(Math.max(1, 64 / side)).rowLabels(classNames));
+  }
+
+  /**
    * Writes {@code samples.png} (a row per class) and {@code samples.safetensors} ({@code images} U8
    * [N, C, H, W], {@code labels} I64 [N]).
    *
@@ -38,15 +57,7 @@ public final class SampleSheet {
    * @param classNames row labels
    */
   public static void write(Path folder, Tensor images, long[] labels, List<String> classNames) {
-    int perClass = images.dim(0) / classNames.size();
-    int side = Math.max(images.dim(2), images.dim(3));
-    ImageGrid.write(
-        folder.resolve("samples.png"),
-        images.toByteArray(),
-        images.dim(1),
-        images.dim(2),
-        images.dim(3),
-        ImageGrid.options().columns(perClass).scale(Math.max(1, 64 / side)).rowLabels(classNames));
+    picture(folder.resolve("samples.png"), images, classNames);
     try (Scope scope = Scope.open()) {
       Map<String, Tensor> tensors = new LinkedHashMap<>();
       tensors.put("images", images);

@@ -38,6 +38,11 @@ public interface Trainee extends AutoCloseable {
    */
   double validationLoss(Batches held, int count);
 
+  /** Whether there is a {@link #validationLoss}. */
+  default boolean validates() {
+    return true;
+  }
+
   /** The updates of a step, one for each model that is trained. */
   List<Update> updates();
 

@@ -9,125 +9,218 @@ import java.io.UncheckedIOException;
 import java.nio.file.FileSystemException;
 import java.nio.file.Files;
 import java.nio.file.Path;
+import java.util.ArrayList;
 import java.util.List;
 import java.util.Map;
+import java.util.Objects;
 import org.jspecify.annotations.Nullable;
 
 /**
  * The loop of a training run in a folder of its own: steps until the budget is spent or a signal
- * comes, a line of {@code loss.csv} per step, {@code checkpoint/} from time to time and at the end,
- * {@code loss.png}. A loss that is not finite ends the run and leaves the last good checkpoint.
+ * comes, {@code checkpoint/} from time to time and at the end, a line of {@code loss.csv} and
+ * {@code metrics.jsonl} per step, {@code loss.png}; if wanted {@code previews/}, a validation loss
+ * and {@code checkpoint-best/}, {@code profile.json}, {@code tensorboard/}.
+ *
+ * <p>A loss or gradient that is not finite ends the run with the last good checkpoint, and says
+ * where the first such number came from, or leaves the step out ({@link OnNan}).
  */
 public final class TrainingRun {
   /**
    * How a run goes.
    *
-   * @param steps optimiser steps, or null for a time
-   * @param minutes minutes of training, if {@code steps} is null
-   * @param stopAfter a step at which the loop ends early; a later run may go on
-   * @param checkpointSteps steps from one checkpoint to the next, or null for a time
-   * @param checkpointSeconds seconds from one checkpoint to the next, if {@code checkpointSteps} is
-   *     null
-   * @param keep how many older checkpoints stay
+   * @param budget how long
+   * @param saving its checkpoints
+   * @param watching what it measures and draws
+   * @param onNan what happens when a loss is not finite
    * @param resume whether to go on from the checkpoint in the folder
-   * @param events whether {@code tensorboard/} gets loss and learning rate, see {@link EventFile}
    */
   public record Options(
-      @Nullable Integer steps,
-      double minutes,
-      @Nullable Integer stopAfter,
-      @Nullable Integer checkpointSteps,
-      double checkpointSeconds,
-      int keep,
-      boolean resume,
-      boolean events) {
-    /** Says what is wrong with the values. */
+      Budget budget, Saving saving, Watching watching, OnNan onNan, boolean resume) {
+    /** Says everything that is wrong with the values. */
     public Options {
-      require(steps == null || steps > 0, "--steps must be positive; got " + steps);
-      require(
-          minutes > 0 && minutes <= 1e6,
-          "--minutes must be positive, and 1e6 at most; got " + minutes);
-      require(
-          stopAfter == null || stopAfter > 0, "--stop-after must be positive; got " + stopAfter);
-      require(
-          checkpointSteps == null || checkpointSteps > 0,
-          "--checkpoint-steps must be positive; got " + checkpointSteps);
-      require(
-          checkpointSeconds >= 0,
-          "--checkpoint-seconds must not be negative; got " + checkpointSeconds);
-      require(keep >= 0, "--keep-checkpoints must not be negative; got " + keep);
+      List<String> wrong = new ArrayList<>();
+      Integer steps = budget.steps;
+      check(wrong, steps == null || steps > 0, "--steps must be positive; got ", steps);
+      check(
+          wrong,
+          budget.minutes > 0 && budget.minutes <= 1e6,
+          "--minutes must be positive, and 1e6 at most; got ",
+          budget.minutes);
+      positive(wrong, "--stop-after", budget.stopAfter);
+      positive(wrong, "--checkpoint-steps", saving.steps);
+      check(
+          wrong,
+          saving.seconds >= 0,
+          "--checkpoint-seconds must not be negative; got ",
+          saving.seconds);
+      check(wrong, saving.keep >= 0, "--keep-checkpoints must not be negative; got ", saving.keep);
+      positive(wrong, "--validation-steps", watching.validationSteps);
+      positive(wrong, "--preview-steps", watching.previewSteps);
+      check(wrong, watching.profile >= 0, "--profile must not be negative; got ", watching.profile);
+      check(wrong, onNan.limit >= 0, "--nan-limit must not be negative; got ", onNan.limit);
+      if (!wrong.isEmpty()) {
+        throw new IllegalArgumentException(String.join("; ", wrong));
+      }
+    }
+
+    private static void positive(List<String> wrong, String option, @Nullable Integer value) {
+      check(wrong, value == null || value > 0, option + " must be positive; got ", value);
+    }
+
+    private static void check(
+        List<String> wrong, boolean ok, String requirement, @Nullable Object value) {
+      if (!ok) {
+        wrong.add(requirement + value);
+      }
     }
 
     /** A number of steps; a checkpoint each minute, and the one before it. */
     public static Options steps(int steps) {
-      return new Options(steps, 1, null, null, 60, 1, false, false);
+      return of(new Budget(steps, 1, null));
     }
 
     /** An amount of time; a checkpoint each minute, and the one before it. */
     public static Options minutes(double minutes) {
-      return new Options(null, minutes, null, null, 60, 1, false, false);
+      return of(new Budget(null, minutes, null));
+    }
+
+    private static Options of(Budget budget) {
+      return new Options(budget, Saving.DEFAULT, Watching.NOTHING, OnNan.STOP, false);
+    }
+
+    /** The same with other checkpoints. */
+    public Options saving(Saving how) {
+      return new Options(budget, how, watching, onNan, resume);
+    }
+
+    /** The same, watched in another way. */
+    public Options watching(Watching how) {
+      return new Options(budget, saving, how, onNan, resume);
+    }
+
+    /** The same with another reaction to numbers that are not finite. */
+    public Options onNan(OnNan reaction) {
+      return new Options(budget, saving, watching, reaction, resume);
     }
 
     /** The same with an early end, or none. */
     public Options stopAfter(@Nullable Integer step) {
-      return new Options(
-          steps, minutes, step, checkpointSteps, checkpointSeconds, keep, resume, events);
+      Budget other = new Budget(budget.steps, budget.minutes, step);
+      return new Options(other, saving, watching, onNan, resume);
     }
 
     /** The same with a checkpoint after so many steps, or after a time if null. */
     public Options checkpointSteps(@Nullable Integer count) {
-      return new Options(steps, minutes, stopAfter, count, checkpointSeconds, keep, resume, events);
+      return saving(new Saving(count, saving.seconds, saving.keep, saving.asynchronous));
     }
 
     /** The same with another time from one checkpoint to the next. */
     public Options checkpointSeconds(double seconds) {
-      return new Options(steps, minutes, stopAfter, checkpointSteps, seconds, keep, resume, events);
+      return saving(new Saving(saving.steps, seconds, saving.keep, saving.asynchronous));
     }
 
     /** The same with another number of older checkpoints that stay. */
     public Options keep(int count) {
-      return new Options(
-          steps, minutes, stopAfter, checkpointSteps, checkpointSeconds, count, resume, events);
+      return saving(new Saving(saving.steps, saving.seconds, count, saving.asynchronous));
     }
 
     /** The same, going on from a checkpoint or not. */
     public Options resume(boolean value) {
-      return new Options(
-          steps, minutes, stopAfter, checkpointSteps, checkpointSeconds, keep, value, events);
+      return new Options(budget, saving, watching, onNan, value);
     }
 
     /** The same with events for TensorBoard, or without. */
     public Options events(boolean value) {
-      return new Options(
-          steps, minutes, stopAfter, checkpointSteps, checkpointSeconds, keep, resume, value);
+      return watching(
+          new Watching(watching.validationSteps, watching.previewSteps, watching.profile, value));
     }
 
     /** The same with {@code share} of the time or steps, for one of several stages. */
     public Options share(double share) {
+      Integer steps = budget.steps;
       Integer some = steps == null ? null : (Integer) (int) Math.max(1, Math.round(steps * share));
-      return new Options(
-          some,
-          minutes * share,
-          stopAfter,
-          checkpointSteps,
-          checkpointSeconds,
-          keep,
-          resume,
-          events);
+      Budget part = new Budget(some, budget.minutes * share, budget.stopAfter);
+      return new Options(part, saving, watching, onNan, resume);
     }
+  }
+
+  /**
+   * How long a run lasts.
+   *
+   * @param steps optimiser steps, or null for a time
+   * @param minutes minutes of training, if {@code steps} is null
+   * @param stopAfter a step at which the loop ends early; a later run may go on
+   */
+  public record Budget(@Nullable Integer steps, double minutes, @Nullable Integer stopAfter) {}
+
+  /**
+   * When checkpoints are written, and how.
+   *
+   * @param steps steps from one to the next, or null for a time
+   * @param seconds seconds from one to the next, if {@code steps} is null
+   * @param keep how many older ones stay
+   * @param asynchronous whether training goes on while a copy of its state is written
+   */
+  public record Saving(@Nullable Integer steps, double seconds, int keep, boolean asynchronous) {
+    /** One each minute, beside the training, and the one before it. */
+    public static final Saving DEFAULT = new Saving(null, 60, 1, true);
 
     /** Whether a checkpoint is due. */
     boolean isDue(long stepsSince, double secondsSince) {
-      return checkpointSteps == null
-          ? secondsSince > checkpointSeconds
-          : stepsSince >= checkpointSteps;
+      return steps == null ? secondsSince > seconds : stepsSince >= steps;
     }
   }
+
+  /**
+   * What a run measures and draws on its way.
+   *
+   * @param validationSteps steps from one validation loss to the next, or null for none; see {@link
+   *     TrainingRun#validation}
+   * @param previewSteps steps from one picture to the next, or null for none; see {@link
+   *     TrainingRun#preview}
+   * @param profile steps whose time is taken by module, {@code profile.json}; 0 for none
+   * @param events whether {@code tensorboard/} gets the numbers, see {@link EventFile}
+   */
+  public record Watching(
+      @Nullable Integer validationSteps,
+      @Nullable Integer previewSteps,
+      int profile,
+      boolean events) {
+    /** Losses and speed only. */
+    public static final Watching NOTHING = new Watching(null, null, 0, false);
+  }
+
+  /**
+   * What happens when a loss or a gradient is not finite.
+   *
+   * @param skip whether the step is left out; else the run ends
+   * @param limit steps in a row that may be left out; one more ends the run
+   */
+  public record OnNan(boolean skip, int limit) {
+    /** The run ends. */
+    public static final OnNan STOP = new OnNan(false, 0);
+  }
+
+  /** Draws a picture of what the model can do so far. */
+  @FunctionalInterface
+  public interface Preview {
+    /**
+     * Draws, with equal random numbers each time.
+     *
+     * @param png the file to write
+     */
+    void draw(Path png);
+  }
+
+  /** Batches that are held out. */
+  record Held(Batches batches, int count) {}
 
   private final Path folder;
   private final Options options;
   private final Interrupts interrupts;
   private RunListener listener = RunListener.NONE;
+  private @Nullable Held held;
+  private @Nullable Preview preview;
   private @Nullable Path found; // the checkpoint to resume, once its files were checked
 
   /**
@@ -153,6 +246,28 @@ public final class TrainingRun {
    */
   public TrainingRun listener(RunListener told) {
     listener = told;
+    return this;
+  }
+
+  /**
+   * Says what {@link Watching#validationSteps} validates on.
+   *
+   * @param batches of pictures that are not trained on
+   * @param count how many of them a validation takes
+   * @return this run
+   */
+  public TrainingRun validation(Batches batches, int count) {
+    held = new Held(batches, count);
+    return this;
+  }
+
+  /**
+   * Says what {@link Watching#previewSteps} draws.
+   *
+   * @return this run
+   */
+  public TrainingRun preview(Preview drawing) {
+    preview = drawing;
     return this;
   }
 
@@ -207,7 +322,7 @@ public final class TrainingRun {
         trainee.restore(checkpointToRead(), from.step());
       }
       listener.started(folder);
-      train(trainee, rate, settings, classNames, from == null ? 0 : from.seconds());
+      train(trainee, rate, settings, classNames, from);
     }
     return !interrupts.requested();
   }
@@ -217,9 +332,9 @@ public final class TrainingRun {
       LearningRate rate,
       Map<String, String> settings,
       List<String> classNames,
-      double before) {
+      Checkpoint.@Nullable State from) {
     try {
-      loop(trainee, rate, settings, classNames, before);
+      new TrainingLoop(this, trainee, rate, settings, classNames).run(from);
       LossPlot.write(
           folder.resolve("loss.png"), LossCsv.read(folder.resolve("loss.csv")), LossPlot.options());
       listener.ended(folder);
@@ -228,66 +343,38 @@ public final class TrainingRun {
     }
   }
 
-  private void loop(
-      Trainee trainee,
-      LearningRate rate,
-      Map<String, String> settings,
-      List<String> classNames,
-      double before) {
-    long start = System.nanoTime();
-    double budget = 60 * options.minutes;
-    long total = options.steps == null ? 0 : options.steps;
-    double savedAt = before;
-    long savedStep = trainee.steps();
-    double seconds = before;
-    Path board = folder.resolve("tensorboard");
-    try (LossCsv csv = LossCsv.resume(folder.resolve("loss.csv"), trainee.steps() + 1);
-        EventFile events = options.events ? EventFile.open(board, trainee.steps() + 1) : null;
-        Progress bar = Progress.open("training", total > 0 ? total : Math.round(budget))) {
-      while (!interrupts.requested()) {
-        seconds = before + (System.nanoTime() - start) * 1e-9;
-        double progress =
-            total > 0 ? (double) trainee.steps() / total : Math.min(1, seconds / budget);
-        if (progress >= 1 || (options.stopAfter != null && trainee.steps() >= options.stopAfter)) {
-          break;
-        }
-        double now = rate.at(trainee.steps(), progress);
-        double loss;
-        try {
-          loss = trainee.step(now).loss();
-        } catch (NonFiniteException e) {
-          throw new IllegalStateException(
-              e.what()
-                  + " at step "
-                  + (trainee.steps() + 1)
-                  + ": "
-                  + e.where()
-                  + "; the last good checkpoint is in "
-                  + checkpoint(),
-              e);
-        }
-        csv.append(new LossCsv.Row(trainee.steps(), loss, now, seconds));
-        if (events != null) {
-          events.scalar("loss", trainee.steps(), loss);
-          events.scalar("learning_rate", trainee.steps(), now);
-        }
-        bar.at(
-            total > 0 ? trainee.steps() : Math.round(seconds),
-            String.format("step %d loss %.4f", trainee.steps(), loss));
-        if (options.isDue(trainee.steps() - savedStep, seconds - savedAt)) {
-          savedAt = seconds;
-          savedStep = trainee.steps();
-          save(trainee, new Checkpoint.State(trainee.steps(), seconds, settings, classNames));
-        }
-      }
-    }
-    save(trainee, new Checkpoint.State(trainee.steps(), seconds, settings, classNames));
+  /** A checkpoint was put into its place. */
+  void saved(long step) {
+    found = null;
+    listener.saved(folder, step);
   }
 
-  private void save(Trainee trainee, Checkpoint.State state) {
-    Checkpoint.save(checkpoint(), options.keep, state, trainee::save);
-    found = null;
-    listener.saved(folder, state.step());
+  Path folder() {
+    return folder;
+  }
+
+  boolean isInterrupted() {
+    return interrupts.requested();
+  }
+
+  /**
+   * What is validated on.
+   *
+   * @throws IllegalArgumentException if there is nothing
+   */
+  Held held() {
+    require(held != null, "--validation-steps: this run has no pictures that were held out");
+    return Objects.requireNonNull(held);
+  }
+
+  /**
+   * What draws previews.
+   *
+   * @throws IllegalArgumentException if there is nothing
+   */
+  Preview preview() {
+    require(preview != null, "--preview-steps: this run has nothing to draw");
+    return Objects.requireNonNull(preview);
   }
 
   private Path checkpointToRead() {

@@ -207,7 +207,8 @@ public final class SafeTensors implements TensorSource {
   /**
    * Writes tensors of any device and layout, in the canonical form: sorted by type, then by name,
    * without gaps; the metadata first. The file appears whole or not at all: what was there before
-   * stays until the new content is on disk.
+   * stays until the new content is on disk. Inside of {@link DeferredWrites#of} it is written
+   * later.
    *
    * @param file the target; its folder must exist
    * @param tensors by name
@@ -232,6 +233,10 @@ public final class SafeTensors implements TensorSource {
           "a tensor cannot be called " + SafeTensorsHeader.METADATA + ": " + file);
     }
     tensors.values().forEach(t -> t.storage().address()); // throws if freed
+    if (DeferredWrites.CURRENT.isBound()) {
+      DeferredWrites.CURRENT.get().add(file, tensors, metadata, signed);
+      return;
+    }
     List<Map.Entry<String, Tensor>> sorted = new ArrayList<>(tensors.entrySet());
     sorted.sort(
         Comparator.comparingInt((Map.Entry<String, Tensor> e) -> -ORDER.indexOf(type(e, signed)))

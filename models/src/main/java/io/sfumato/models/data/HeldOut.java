@@ -1,0 +1,96 @@
+// SPDX-License-Identifier: Apache-2.0
+package io.sfumato.models.data;
+
+import io.sfumato.tensor.Philox;
+import io.sfumato.tensor.Rng;
+import java.util.Arrays;
+import java.util.List;
+import java.util.Optional;
+
+/**
+ * A data set in two parts: what is trained on, and a random share that is held out for validation.
+ * Which pictures are held out depends on the source of randomness and their number only.
+ *
+ * @param training the larger part
+ * @param held the part that is held out
+ */
+public record HeldOut(ImageDataset training, ImageDataset held) {
+  /**
+   * Splits a data set.
+   *
+   * @param all the data set
+   * @param share of the pictures to hold out, in (0, 1)
+   * @param rng decides which
+   * @throws IllegalArgumentException if one of the parts would be empty
+   */
+  public static HeldOut of(ImageDataset all, double share, Rng rng) {
+    int n = all.size();
+    int held = (int) Math.round(n * share);
+    if (!(share > 0 && share < 1) || held == 0 || held == n) {
+      throw new IllegalArgumentException(
+          "a share of "
+              + share
+              + " of "
+              + n
+              + " pictures cannot be held out: both parts need a picture");
+    }
+    int[] order = new int[n];
+    Arrays.setAll(order, i -> i);
+    for (int i = n - 1; i > 0; i--) { // Fisher-Yates
+      int j = (int) Philox.integer(rng.key(), i, 0, i + 1L);
+      int t = order[i];
+      order[i] = order[j];
+      order[j] = t;
+    }
+    return new HeldOut(
+        new Part(all, Arrays.copyOfRange(order, held, n)),
+        new Part(all, Arrays.copyOfRange(order, 0, held)));
+  }
+
+  /** Some pictures of a data set, in its order. */
+  private record Part(ImageDataset all, int[] indices) implements ImageDataset {
+    Part {
+      Arrays.sort(indices);
+    }
+
+    @Override
+    public int size() {
+      return indices.length;
+    }
+
+    @Override
+    public int channels() {
+      return all.channels();
+    }
+
+    @Override
+    public int height() {
+      return all.height();
+    }
+
+    @Override
+    public int width() {
+      return all.width();
+    }
+
+    @Override
+    public void copyPixels(int index, byte[] target, int offset) {
+      all.copyPixels(indices[index], target, offset);
+    }
+
+    @Override
+    public int label(int index) {
+      return all.label(indices[index]);
+    }
+
+    @Override
+    public List<String> classNames() {
+      return all.classNames();
+    }
+
+    @Override
+    public Optional<String> caption(int index) {
+      return all.caption(indices[index]);
+    }
+  }
+}
