@@ -329,6 +329,11 @@ public final class Team implements GradientExchange, AutoCloseable {
     }
 
     @Override
+    public boolean validates() {
+      return own.validates();
+    }
+
+    @Override
     public double validationLoss(Batches held, int count) {
       return own.validationLoss(held, count);
     }
