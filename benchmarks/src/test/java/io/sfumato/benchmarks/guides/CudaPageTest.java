@@ -24,9 +24,9 @@ final class CudaPageTest {
     var config =
         UNet2DConfig.builder()
             .imageChannels(1)
-            .levels(List.of(4, 8), List.of(false, false))
+            .levels(List.of(8, 16), List.of(false, false))
             .layersPerBlock(1)
-            .normNumGroups(2)
+            .normNumGroups(4)
             .build();
     try (Scope scope = Scope.open()) {
       Tensor image = Rng.seed(1).normal(1, 1, 8, 8);
