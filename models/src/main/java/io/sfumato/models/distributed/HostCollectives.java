@@ -49,6 +49,8 @@ final class HostCollectives implements Collectives {
     }
   }
 
+  private static final long GAP = 64;
+
   private final LinkedBlockingQueue<Task> tasks = new LinkedBlockingQueue<>();
   private final Transport transport;
   private final Thread worker;
@@ -342,9 +344,10 @@ final class HostCollectives implements Collectives {
         received += receiveBytes[r];
       }
       // Pieces for others are packed, since offsets in the data may exceed an int.
-      MemorySegment room = buffer(packed + received);
+      // A gap keeps the two apart: libraries take equal addresses for "in place".
+      MemorySegment room = buffer(packed + GAP + received);
       MemorySegment out = room.asSlice(0, packed);
-      MemorySegment in = room.asSlice(packed, received);
+      MemorySegment in = room.asSlice(packed + GAP, received);
       for (int r = 0; r < ranks; r++) {
         MemorySegment.copy(memory, (starts[r] + done) * width, out, sendAt[r], sendBytes[r]);
       }
@@ -375,8 +378,8 @@ final class HostCollectives implements Collectives {
         total += bytes[r];
       }
       int own = bytes[rank()];
-      MemorySegment room = buffer((long) total + own);
-      MemorySegment mine = room.asSlice(total, own);
+      MemorySegment room = buffer((long) total + GAP + own);
+      MemorySegment mine = room.asSlice((long) total + GAP, own);
       MemorySegment.copy(memory, (starts[rank()] + done) * width, mine, 0, own);
       transport.allGather(mine, room.asSlice(0, total), at, bytes, guard);
       sent.addAndGet((long) own * (ranks - 1));

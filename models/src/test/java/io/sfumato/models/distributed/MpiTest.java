@@ -4,6 +4,7 @@ package io.sfumato.models.distributed;
 import static org.junit.jupiter.api.Assertions.assertEquals;
 import static org.junit.jupiter.api.Assertions.assertTrue;
 
+import io.sfumato.tensor.DType;
 import java.nio.file.Path;
 import java.util.List;
 import java.util.regex.Matcher;
@@ -71,5 +72,32 @@ class MpiTest {
     Process run = Mpirun.start(output, 2, List.of("-Dsfumato.mpi.library=libm.so.6"), MAIN, "all");
     Mpirun.Ended ended = Mpirun.await(run, output, 60);
     assertTrue(ended.output().contains("libm.so.6 is no MPI library"), ended.output());
+  }
+
+  @Test
+  void twoProcessesHaveTheLossesOfOneWithTheDoubledBatch() {
+    double[] alone = TinyRun.losses(new Alone(), ParallelOptions.usual(), DType.F64, 4, 4);
+    Path output = folder.resolve("output.txt");
+    Process run = Mpirun.start(output, 2, List.of(), MAIN, "losses", "F64", "4", "4", "true");
+    Mpirun.Ended ended = Mpirun.await(run, output, 100);
+    assertEquals(0, ended.exitCode(), ended.output());
+    for (int rank = 0; rank < 2; rank++) {
+      Matcher line =
+          Pattern.compile("losses of rank " + rank + ": \\[(.*?)\\]\\.").matcher(ended.output());
+      assertTrue(line.find(), ended.output());
+      String[] losses = line.group(1).split(", ", -1);
+      for (int s = 0; s < 4; s++) {
+        assertEquals(alone[s], Double.parseDouble(losses[s]), 1e-13 * alone[s], "step " + s);
+      }
+    }
+  }
+
+  @Test
+  void aRankThatFailsEndsTheOthersWithItsReason() {
+    Path output = folder.resolve("output.txt");
+    Process run = Mpirun.start(output, 2, List.of(), MAIN, "throw");
+    Mpirun.Ended ended = Mpirun.await(run, output, 60);
+    assertTrue(ended.exitCode() != 0, ended.output());
+    assertTrue(ended.output().contains("rank 1: this rank has lost its way"), ended.output());
   }
 }

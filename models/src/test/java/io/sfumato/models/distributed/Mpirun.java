@@ -14,9 +14,9 @@ import java.util.concurrent.TimeUnit;
 import java.util.stream.Stream;
 
 /** Starts real ranks: JVMs under Open MPI's mpirun. Tests that need it are skipped without. */
-final class Mpirun {
+public final class Mpirun {
   /** A process that has ended. */
-  record Ended(int exitCode, String output, double seconds) {}
+  public record Ended(int exitCode, String output, double seconds) {}
 
   private Mpirun() {}
 
@@ -28,7 +28,8 @@ final class Mpirun {
     assumeTrue(found, "mpirun is not installed (apt-get install openmpi-bin)");
   }
 
-  static Process start(Path output, int ranks, List<String> jvm, String... mainAndArguments) {
+  public static Process start(
+      Path output, int ranks, List<String> jvm, String... mainAndArguments) {
     require();
     List<String> command =
         new ArrayList<>(
@@ -64,7 +65,7 @@ final class Mpirun {
     return command;
   }
 
-  static Ended await(Process process, Path output, long seconds) {
+  public static Ended await(Process process, Path output, long seconds) {
     long from = System.nanoTime();
     try {
       if (!process.waitFor(seconds, TimeUnit.SECONDS)) {

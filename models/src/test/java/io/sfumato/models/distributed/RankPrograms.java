@@ -26,6 +26,8 @@ public final class RankPrograms {
     switch (args[0]) {
       case "all" -> all(ranks);
       case "wait" -> wait(ranks);
+      case "losses" -> losses(ranks, args);
+      case "throw" -> fail(ranks);
       default -> throw new IllegalArgumentException(args[0]);
     }
   }
@@ -62,6 +64,36 @@ public final class RankPrograms {
           Arrays.toString(gathered.toLongArray()),
           Arrays.toString(sent.toLongArray()),
           new String(messages[1 - ranks.rank()], StandardCharsets.UTF_8));
+    }
+  }
+
+  /** The losses of training, to the last digit. */
+  private static void losses(Collectives ranks, String[] args) {
+    try (ranks) {
+      ParallelOptions options =
+          ParallelOptions.usual().zero(Boolean.parseBoolean(args[4])).bucketBytes(4000);
+      double[] losses =
+          TinyRun.losses(
+              ranks,
+              options,
+              DType.valueOf(args[1]),
+              Integer.parseInt(args[2]),
+              Integer.parseInt(args[3]));
+      say("losses of rank %d: %s.", ranks.rank(), Arrays.toString(losses));
+    }
+  }
+
+  /** Rank 1 fails in a step; rank 0 waits for it there. */
+  private static void fail(Collectives ranks) {
+    Team team = new Team(ranks, ParallelOptions.usual());
+    try {
+      if (team.leads()) {
+        ranks.barrier();
+      } else {
+        throw new IllegalStateException("this rank has lost its way");
+      }
+    } catch (RuntimeException e) {
+      team.abort(e);
     }
   }
 

@@ -1,0 +1,99 @@
+// SPDX-License-Identifier: Apache-2.0
+package io.sfumato.models.distributed;
+
+import io.sfumato.models.diffusion.LossOptions;
+import io.sfumato.models.diffusion.SchedulerConfig;
+import io.sfumato.models.nn.BatchShare;
+import io.sfumato.models.train.Batches;
+import io.sfumato.models.train.BatchesShare;
+import io.sfumato.models.train.DiffusionTrainer;
+import io.sfumato.models.train.TrainedModel;
+import io.sfumato.models.train.UpdateOptions;
+import io.sfumato.models.unet.UNet2D;
+import io.sfumato.models.unet.UNet2DConfig;
+import io.sfumato.tensor.DType;
+import io.sfumato.tensor.Device;
+import io.sfumato.tensor.Rng;
+import io.sfumato.tensor.Shape;
+import io.sfumato.tensor.Tensor;
+import io.sfumato.tensor.TensorSpec;
+import io.sfumato.tensor.io.Weights;
+import java.util.Arrays;
+import java.util.List;
+import java.util.Map;
+
+/** Training of a very small U-Net on noise, with dropout, labels that are dropped, and averages. */
+final class TinyRun {
+  private static final int CLASSES = 3;
+
+  private TinyRun() {}
+
+  /** Batches of made-up pictures; sample i is the same in batches of any size. */
+  private record Pictures(int size, DType type) implements Batches {
+    @Override
+    public Batch batch(long number) {
+      long[] labels = new long[size];
+      Arrays.setAll(labels, i -> (number * size + i) % CLASSES);
+      Tensor all =
+          new BatchShare((int) number, 64) // 64 batches at most
+              .normal(Rng.seed(9), new TensorSpec(Shape.of(size, 3, 8, 8), DType.F32, Device.CPU));
+      return new Batch(all.to(type).mul(0.5), Tensor.of(labels, size), List.of());
+    }
+
+    @Override
+    public Device device() {
+      return Device.CPU;
+    }
+
+    @Override
+    public int height() {
+      return 8;
+    }
+
+    @Override
+    public int width() {
+      return 8;
+    }
+  }
+
+  /**
+   * A trainer as one of a team's.
+   *
+   * @param batch pictures in a step of all ranks together
+   */
+  static DiffusionTrainer trainer(Team team, DType type, int batch) {
+    UNet2DConfig config =
+        UNet2DConfig.builder()
+            .sampleSize(8)
+            .levels(List.of(4, 8), List.of(false, true))
+            .layersPerBlock(1)
+            .attentionHeadDim(4)
+            .normNumGroups(2)
+            .dropout(0.1)
+            .numClassEmbeds(CLASSES + 1)
+            .build();
+    UpdateOptions how = DiffusionTrainer.UPDATE.exchange(team);
+    return new DiffusionTrainer(
+        TrainedModel.of(new UNet2D(Weights.init(Rng.seed(1), type, Device.CPU), config)),
+        SchedulerConfig.ddpm(),
+        LossOptions.PLAIN,
+        how,
+        new BatchesShare(new Pictures(batch, type), team.share()),
+        Rng.seed(2),
+        null);
+  }
+
+  /** The losses of some steps, in which every rank takes part. */
+  static double[] losses(
+      Collectives ranks, ParallelOptions options, DType type, int batch, int steps) {
+    Team team = new Team(ranks, options);
+    try (DiffusionTrainer trainer = trainer(team, type, batch)) {
+      team.begin(Map.of("batch", "" + batch));
+      double[] losses = new double[steps];
+      for (int s = 0; s < steps; s++) {
+        losses[s] = team.share().run(() -> trainer.step(1e-2).loss());
+      }
+      return losses;
+    }
+  }
+}
