@@ -180,6 +180,18 @@ public final class Gpu {
     return new Launch(this, modules.function(family, kernel));
   }
 
+  /**
+   * Loads kernels that are not in the jar.
+   *
+   * @param family the name that {@link #kernel} finds them by
+   * @param image machine code for this device
+   * @throws CudaException if the driver does not take it
+   */
+  public void addKernels(String family, byte[] image) {
+    enter();
+    modules.add(family, image);
+  }
+
   /** The stream that everything runs on (a CUstream). */
   public long stream() {
     return stream;

@@ -100,6 +100,11 @@ final class KernelModules {
     return known != null ? known : functions.computeIfAbsent(name, n -> resolve(family, n));
   }
 
+  /** Loads an image as a family of its own. */
+  void add(String family, byte[] image) {
+    modules.put(family, Driver.load(image, "kernels " + family));
+  }
+
   private Function resolve(String family, String name) {
     long module = modules.computeIfAbsent(family, this::load);
     return new Function(name, Driver.function(module, name));

@@ -2,9 +2,11 @@
 package io.sfumato.cuda.launch;
 
 import io.sfumato.cuda.driver.Gpu;
+import io.sfumato.cuda.launch.AttentionVariants.Variant;
 import io.sfumato.tensor.DType;
 import io.sfumato.tensor.Tensor;
 import io.sfumato.tensor.ops.Attention;
+import java.util.Arrays;
 import java.util.List;
 
 /**
@@ -50,7 +52,24 @@ record AttentionTile(
         }
       }
     }
+    Variant variant = isPlain(op, in, aligned) ? Variant.of(in[0].dtype(), in[0].dim(3)) : null;
+    if (variant != null && !isPadded(variant.width())) {
+      AttentionTile tile = forward(in, variant);
+      if (tile.sharedBytes <= gpu.sharedPerBlock() && AttentionVariants.of(gpu).has(variant)) {
+        return tile;
+      }
+    }
     return anyForward(in, width);
+  }
+
+  /** Whether heads are padded to this width by the kernels for any width. */
+  private static boolean isPadded(int width) {
+    return Arrays.stream(ANY).anyMatch(any -> any == width);
+  }
+
+  private static AttentionTile forward(Tensor[] in, Variant v) {
+    int bytes = (v.rows() + 4 * v.keys()) * rowBytes(in, v.width());
+    return new AttentionTile(v.name(), v.name(), 128, v.rows(), v.width(), 1, bytes);
   }
 
   /** The tile of the kernel for the gradients. */
@@ -143,15 +162,20 @@ record AttentionTile(
   /** Whether the kernels for exact sizes take it. */
   private static boolean isExact(Attention op, Tensor[] in, int aligned) {
     boolean f32 = in[0].dtype() == DType.F32;
-    return aligned == 3
-        && op.mask() == Attention.Mask.NONE
-        && (float) op.scale() > 0
-        && in[0].dim(3) == in[2].dim(3)
+    return isPlain(op, in, aligned)
         && switch (in[0].dim(3)) {
           case 40, 64, 72, 80, 128 -> true;
           case 32, 96, 160, 256 -> !f32;
           default -> false;
         };
+  }
+
+  /** Whether kernels for exact sizes, whatever these are, take the rest of the case. */
+  private static boolean isPlain(Attention op, Tensor[] in, int aligned) {
+    return aligned == 3
+        && op.mask() == Attention.Mask.NONE
+        && (float) op.scale() > 0
+        && in[0].dim(3) == in[2].dim(3);
   }
 
   private static int padded(Tensor[] in) {

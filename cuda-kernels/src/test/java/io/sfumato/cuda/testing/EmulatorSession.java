@@ -34,6 +34,7 @@ public final class EmulatorSession implements LauncherSessionListener {
     System.setProperty(DriverLibrary.PROPERTY, folder.resolve("libcuda.so.1").toString());
     System.setProperty("sfumato.cuda.images", folder.resolve("images").toString());
     System.setProperty("sfumato.cuda.plans", "false"); // the emulator's times mean nothing
+    System.setProperty("sfumato.cuda.nvrtc", "false"); // it runs no machine code of a GPU
     if (System.getProperty("sfumato.cuda.exact") == null) {
       // Every tensor has guard bytes around it and undefined contents of NaN.
       System.setProperty("sfumato.cuda.exact", "true");
