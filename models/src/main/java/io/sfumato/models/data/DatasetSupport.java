@@ -1,6 +1,9 @@
 // SPDX-License-Identifier: Apache-2.0
 package io.sfumato.models.data;
 
+import java.security.MessageDigest;
+import java.security.NoSuchAlgorithmException;
+
 /** Checks that several data sets share. */
 final class DatasetSupport {
   /** The longest array that every JVM can allocate. */
@@ -21,6 +24,15 @@ final class DatasetSupport {
               + " bytes); take fewer at a time");
     }
     return (int) length;
+  }
+
+  /** {@return a new SHA-256 digest} */
+  static MessageDigest sha256() {
+    try {
+      return MessageDigest.getInstance("SHA-256");
+    } catch (NoSuchAlgorithmException e) {
+      throw new IllegalStateException("every Java has SHA-256", e);
+    }
   }
 
   /** Throws unless {@code size} is a side length in pixels that makes sense for an image. */

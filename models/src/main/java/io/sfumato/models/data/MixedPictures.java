@@ -141,6 +141,12 @@ public final class MixedPictures implements Pictures {
   }
 
   @Override
+  public String contentHash(int index) {
+    int k = set(index);
+    return sets.get(k).contentHash(index - starts[k]);
+  }
+
+  @Override
   public int label(int index) {
     int k = set(index);
     return labels[k][sets.get(k).label(index - starts[k])];

@@ -1,7 +1,10 @@
 // SPDX-License-Identifier: Apache-2.0
 package io.sfumato.models.data;
 
+import java.io.IOException;
+import java.nio.file.Files;
 import java.nio.file.Path;
+import java.util.HexFormat;
 import java.util.List;
 import java.util.Optional;
 import java.util.concurrent.atomic.AtomicReferenceArray;
@@ -65,6 +68,15 @@ public final class PictureFolder implements Pictures {
       sizes.set(i, known);
     }
     return known;
+  }
+
+  @Override
+  public String contentHash(int i) {
+    try {
+      return HexFormat.of().formatHex(DatasetSupport.sha256().digest(Files.readAllBytes(file(i))));
+    } catch (IOException | OutOfMemoryError e) {
+      throw DatasetException.of(file(i), "cannot be read: " + e.getMessage(), e);
+    }
   }
 
   /**

@@ -64,6 +64,11 @@ final class PictureSubset implements Pictures {
   }
 
   @Override
+  public String contentHash(int index) {
+    return all.contentHash(indices[index]);
+  }
+
+  @Override
   public int label(int index) {
     return all.label(indices[index]);
   }

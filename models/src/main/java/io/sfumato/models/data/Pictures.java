@@ -1,6 +1,9 @@
 // SPDX-License-Identifier: Apache-2.0
 package io.sfumato.models.data;
 
+import java.nio.charset.StandardCharsets;
+import java.security.MessageDigest;
+import java.util.HexFormat;
 import java.util.List;
 import java.util.Optional;
 
@@ -91,6 +94,21 @@ public interface Pictures {
    */
   default String name(int index) {
     return "picture " + index;
+  }
+
+  /**
+   * {@return a hash of what one picture shows: of its file, if it has one, else of its pixels}
+   *
+   * @param index the picture, from 0 to {@code size() - 1}
+   * @throws DatasetException if its file cannot be used
+   */
+  default String contentHash(int index) {
+    Picture picture = picture(index);
+    MessageDigest digest = DatasetSupport.sha256();
+    digest.update(
+        (picture.channels() + " " + picture.height() + " " + picture.width())
+            .getBytes(StandardCharsets.US_ASCII));
+    return HexFormat.of().formatHex(digest.digest(picture.pixels()));
   }
 
   /**

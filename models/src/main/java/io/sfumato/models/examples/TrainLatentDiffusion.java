@@ -63,6 +63,7 @@ public final class TrainLatentDiffusion implements Callable<Integer>, Checked {
   private static final int TEXT = 64;
 
   private static final int FACTOR = 4;
+  private static final int UNIT = 2 * FACTOR;
   private static final int SCALE_BATCHES = 20;
 
   @Mixin private final ExampleOptions options = new ExampleOptions();
@@ -84,6 +85,16 @@ public final class TrainLatentDiffusion implements Callable<Integer>, Checked {
       description = "Strength of classifier-free guidance; 1 is none.",
       defaultValue = "2")
   private double guidance;
+
+  @Option(
+      names = "--cache-latents",
+      arity = "0..1",
+      fallbackValue = "",
+      paramLabel = "FOLDER",
+      description =
+          "Encode each picture once and keep the result in FOLDER; latents in --out if none is"
+              + " named. Of --augment, flip is possible.")
+  private @Nullable String cacheLatents;
 
   private TrainLatentDiffusion() {}
 
@@ -119,7 +130,7 @@ public final class TrainLatentDiffusion implements Callable<Integer>, Checked {
         options.open(
             world ->
                 world.plain(true).resolution(32).labels(ShapesWorld.Labels.COLOUR_AND_SHAPE))) {
-      Batches loader = bench.loader(2 * FACTOR);
+      Batches loader = bench.loader(UNIT);
       AutoencoderKL vae = firstStage(bench, loader);
       if (vae == null) {
         return Interrupts.EXIT_CODE;
@@ -228,15 +239,18 @@ public final class TrainLatentDiffusion implements Callable<Integer>, Checked {
     List<String> names = bench.images().classNames();
     TrainingRun run = bench.lastStage(1 - firstShare);
     bench.describe(pipeline.backbone().module().parameterCount());
+    Batches second = cacheLatents == null ? loader : latents(bench, cacheLatents, pipeline);
     try (DiffusionTrainer trainer =
         new DiffusionTrainer(
             Trainable.of(pipeline, names),
             pipeline.scheduler(),
             LossOptions.PLAIN,
             bench.update(DiffusionTrainer.UPDATE),
-            loader,
+            second,
             bench.rng("training"),
-            Trainable.firstStage(pipeline))) {
+            cacheLatents == null
+                ? Trainable.firstStage(pipeline)
+                : Trainable.latentStage(pipeline))) {
       UNet2DCondition unet = (UNet2DCondition) pipeline.backbone().module();
       return bench.train(run, trainer, bench.rate(run, 1e-3, 100), unet.config().toMap())
           && trainer.average(
@@ -245,6 +259,13 @@ public final class TrainLatentDiffusion implements Callable<Integer>, Checked {
                       samplingSteps,
                       (labels, rng, done) -> draw(pipeline, names, labels, rng, done)));
     }
+  }
+
+  private static Batches latents(Workbench bench, String folder, LatentDiffusion pipeline) {
+    return bench.latents(
+        UNIT,
+        folder.isEmpty() ? bench.out().resolve("latents") : Path.of(folder),
+        Trainable.latentEncoder(pipeline));
   }
 
   private Tensor draw(

@@ -14,6 +14,9 @@ import io.sfumato.models.train.Batches;
 import io.sfumato.models.train.BatchesShare;
 import io.sfumato.models.train.Checkpoint;
 import io.sfumato.models.train.Interrupts;
+import io.sfumato.models.train.LatentBatches;
+import io.sfumato.models.train.LatentCache;
+import io.sfumato.models.train.LatentEncoder;
 import io.sfumato.models.train.LearningRate;
 import io.sfumato.models.train.LoaderOptions;
 import io.sfumato.models.train.Progress;
@@ -128,6 +131,15 @@ final class Workbench implements AutoCloseable {
   private Batches shared(ImageDataset some, int unit) {
     LoaderOptions how = options.data().loading(wholeBatch(), unit, images);
     BatchLoader whole = new BatchLoader(some, how, rng("data"), device);
+    loaders.add(whole);
+    return team.size() == 1 ? whole : new BatchesShare(whole, team.share());
+  }
+
+  /** The same batches as {@link #loader(int)} gives, with latents that are encoded once. */
+  Batches latents(int unit, Path folder, LatentEncoder encoder) {
+    LoaderOptions how = options.data().loading(wholeBatch(), unit, images).ahead(0);
+    BatchLoader pictures = new BatchLoader(images, how, rng("data"), device);
+    LatentBatches whole = LatentCache.open(folder, pictures, encoder);
     loaders.add(whole);
     return team.size() == 1 ? whole : new BatchesShare(whole, team.share());
   }

@@ -11,6 +11,7 @@ import io.sfumato.models.diffusion.SchedulerConfig;
 import io.sfumato.models.diffusion.Steps;
 import io.sfumato.models.nn.Module;
 import io.sfumato.models.vae.AutoencoderKL;
+import io.sfumato.models.vae.DiagonalGaussianDistribution;
 import io.sfumato.tensor.DType;
 import io.sfumato.tensor.Device;
 import io.sfumato.tensor.Rng;
@@ -143,6 +144,28 @@ public final class LatentDiffusion implements AutoCloseable {
   public Tensor encode(Tensor images, Rng rng) {
     AutoencoderKL first = vae;
     return first == null ? images : Scope.run(() -> first.scale(first.encode(images).sample(rng)));
+  }
+
+  /**
+   * What the network sees of pictures whose distributions of latents are known already: {@link
+   * #encode} gives the same.
+   *
+   * @param moments [B, 2 L, h, w], of {@link AutoencoderKL#moments}
+   * @param rng the source of noise
+   * @throws IllegalStateException if there is no autoencoder
+   */
+  public Tensor latents(Tensor moments, Rng rng) {
+    AutoencoderKL first = requireAutoencoder();
+    return Scope.run(() -> first.scale(new DiagonalGaussianDistribution(moments).sample(rng)));
+  }
+
+  /** The autoencoder, which must be there. */
+  AutoencoderKL requireAutoencoder() {
+    AutoencoderKL first = vae;
+    if (first == null) {
+      throw new IllegalStateException("this pipeline draws pixels: it has no autoencoder");
+    }
+    return first;
   }
 
   /** Pictures of what the network draws: [B, C, H, W], about [-1, 1]. */

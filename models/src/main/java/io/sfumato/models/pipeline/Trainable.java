@@ -4,7 +4,9 @@ package io.sfumato.models.pipeline;
 import io.sfumato.models.diffusion.Network;
 import io.sfumato.models.nn.Module;
 import io.sfumato.models.train.FirstStage;
+import io.sfumato.models.train.LatentEncoder;
 import io.sfumato.models.train.TrainedModel;
+import io.sfumato.models.vae.AutoencoderKL;
 import io.sfumato.tensor.Rng;
 import io.sfumato.tensor.Tensor;
 import io.sfumato.tensor.io.Weights;
@@ -90,6 +92,44 @@ public final class Trainable {
       @Override
       public void save(Path folder) {
         pipeline.save(folder);
+      }
+    };
+  }
+
+  /**
+   * Like {@link #firstStage}, but instead of pictures it gets what {@link #latentEncoder} made of
+   * them: for {@link io.sfumato.models.train.LatentBatches}.
+   */
+  public static FirstStage latentStage(LatentDiffusion pipeline) {
+    return new FirstStage() {
+      @Override
+      public Tensor encode(Tensor moments, Rng rng) {
+        return pipeline.latents(moments, rng);
+      }
+
+      @Override
+      public void save(Path folder) {
+        pipeline.save(folder);
+      }
+    };
+  }
+
+  /**
+   * Gives the distributions of a pipeline's latents, to be kept.
+   *
+   * @throws IllegalStateException if the pipeline has no autoencoder
+   */
+  public static LatentEncoder latentEncoder(LatentDiffusion pipeline) {
+    AutoencoderKL vae = pipeline.requireAutoencoder();
+    return new LatentEncoder() {
+      @Override
+      public Tensor moments(Tensor images) {
+        return vae.moments(images);
+      }
+
+      @Override
+      public String fingerprint() {
+        return LatentEncoder.fingerprint(vae, String.valueOf(vae.config().toMap()));
       }
     };
   }

@@ -160,22 +160,43 @@ public final class BatchLoader implements Batches {
   @Override
   public Batch batch(long number) {
     List<Sample> samples = prefetcher == null ? make(number) : prefetcher.take(number);
-    Pictures.Size size = plan.size(number);
-    int rows = padded(size.height());
-    int columns = padded(size.width());
-    byte[] pixels = new byte[samples.size() * channels * rows * columns];
-    long[] labels = new long[samples.size()];
-    List<Shown> shown = new ArrayList<>(samples.size());
-    for (int b = 0; b < samples.size(); b++) {
-      Sample sample = samples.get(b);
-      bad.add(sample.failures());
-      place(sample.picture(), pixels, b, rows, columns);
-      shown.add(sample.shown());
-      labels[b] = sample.shown().label();
+    samples.forEach(sample -> bad.add(sample.failures()));
+    Tensor images = images(samples.stream().map(Sample::picture).toList());
+    List<Shown> shown = samples.stream().map(Sample::shown).toList();
+    long[] labels = shown.stream().mapToLong(Shown::label).toArray();
+    return new Batch(images, Tensor.of(labels, labels.length), shown);
+  }
+
+  /** Pictures of one size, padded and in [-1, 1]: [B, C, H, W]. */
+  Tensor images(List<Picture> pictures) {
+    int rows = padded(pictures.getFirst().height());
+    int columns = padded(pictures.getFirst().width());
+    byte[] pixels = new byte[pictures.size() * channels * rows * columns]; // black is 0
+    for (int b = 0; b < pictures.size(); b++) {
+      place(pictures.get(b), pixels, b, rows, columns);
     }
-    Tensor images = Tensor.of(pixels, labels.length, channels, rows, columns); // U8, black is 0
-    Tensor scaled = Num.affine(Num.cast(images.to(device), DType.F32), 2 / 255.0, -1);
-    return new Batch(scaled, Tensor.of(labels, labels.length), shown);
+    Tensor images = Tensor.of(pixels, pictures.size(), channels, rows, columns); // U8
+    return Num.affine(Num.cast(images.to(device), DType.F32), 2 / 255.0, -1);
+  }
+
+  Pictures source() {
+    return source;
+  }
+
+  BatchPlan plan() {
+    return plan;
+  }
+
+  SampleReader reader() {
+    return reader;
+  }
+
+  LoaderOptions options() {
+    return options;
+  }
+
+  BadPictures bad() {
+    return bad;
   }
 
   /** {@return its pictures: their indices in the data set, and their files if they have any} */

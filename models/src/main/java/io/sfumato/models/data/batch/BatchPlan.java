@@ -34,4 +34,11 @@ public interface BatchPlan {
    * @param index the one that cannot be used
    */
   int next(int index);
+
+  /**
+   * {@return the size that a picture is shown in}
+   *
+   * @param index the picture
+   */
+  Pictures.Size sizeOf(int index);
 }

@@ -138,6 +138,11 @@ public final class BucketPlan implements BatchPlan {
     return membersOf(order.at(number / batches, (int) (number % batches))).size;
   }
 
+  @Override
+  public Pictures.Size sizeOf(int index) {
+    return buckets.get(bucketOf[index]).size;
+  }
+
   private Members membersOf(int inEpoch) {
     int b = buckets.size() - 1;
     while (buckets.get(b).firstBatch > inEpoch) {

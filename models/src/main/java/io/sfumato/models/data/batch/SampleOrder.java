@@ -93,4 +93,9 @@ public final class SampleOrder implements BatchPlan {
     }
     throw new IndexOutOfBoundsException("picture " + index + " is of no part");
   }
+
+  @Override
+  public Pictures.Size sizeOf(int index) {
+    return size;
+  }
 }

@@ -114,24 +114,46 @@ public final class SampleReader {
         picture = step.apply(picture, random);
       }
     }
+    return new Sample(picture, shown(index, key, own, size, seen, mirrored), failures);
+  }
+
+  /**
+   * What would be known of the picture of a slot, without reading it. For augmentations that do
+   * nothing but mirror.
+   *
+   * @param index the picture
+   * @param position the slot's
+   * @param size what it is brought to
+   * @return what is known of it
+   */
+  public Shown shown(int index, long position, Pictures.Size size) {
+    long key = rng.step(position).key();
+    Pictures.Size own = pictures.sizeOf(index);
+    Picture.Region seen =
+        augmentations.framing().region(own, size, SplitMix64.of(key, FRAMING_STREAM));
+    HorizontalFlip flip = augmentations.onlyFlip();
+    boolean mirrored = flip != null && flip.isMirrored(SplitMix64.of(key, FIRST_STEP_STREAM));
+    return shown(index, key, own, size, seen, mirrored);
+  }
+
+  private Shown shown(
+      int index,
+      long key,
+      Pictures.Size own,
+      Pictures.Size size,
+      Picture.Region seen,
+      boolean mirrored) {
     int fromLeft = mirrored ? own.width() - seen.left() - seen.width() : seen.left();
-    return new Sample(
-        picture,
-        new Shown(
-            index,
-            pictures.name(index),
-            pictures.label(index),
-            pictures
-                .caption(index)
-                .map(
-                    c ->
-                        captions == null
-                            ? c
-                            : captions.apply(c, SplitMix64.of(key, CAPTION_STREAM))),
-            own,
-            (int) Math.round((double) seen.top() * size.height() / seen.height()),
-            (int) Math.round((double) fromLeft * size.width() / seen.width()),
-            mirrored),
-        failures);
+    return new Shown(
+        index,
+        pictures.name(index),
+        pictures.label(index),
+        pictures
+            .caption(index)
+            .map(c -> captions == null ? c : captions.apply(c, SplitMix64.of(key, CAPTION_STREAM))),
+        own,
+        (int) Math.round((double) seen.top() * size.height() / seen.height()),
+        (int) Math.round((double) fromLeft * size.width() / seen.width()),
+        mirrored);
   }
 }
