@@ -22,6 +22,9 @@ import java.util.List;
  * <p>Arguments: {@code check} or {@code apply}, then the root folder.
  */
 final class Format {
+  /** The first line of a script for jbang, which is left as it is but for its licence. */
+  private static final String JBANG = "///usr/bin/env jbang";
+
   private static final String LICENCE = "// SPDX-License-Identifier: Apache-2.0\n";
 
   private Format() {}
@@ -31,6 +34,14 @@ final class Format {
     List<String> faults = new ArrayList<>();
     for (Path file : sources(Path.of(args[1]))) {
       String text = Files.readString(file);
+      if (text.startsWith(JBANG)) {
+        // A formatter would put a space before jbang's directives, which it then takes for
+        // comments.
+        if (!text.substring(text.indexOf('\n') + 1).startsWith(LICENCE)) {
+          faults.add(file + ":2, which must be the licence");
+        }
+        continue;
+      }
       String wanted = text;
       if (!text.startsWith(LICENCE)) {
         wanted = LICENCE + text;
