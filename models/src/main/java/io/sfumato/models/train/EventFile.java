@@ -89,6 +89,34 @@ public final class EventFile implements AutoCloseable {
   }
 
   /**
+   * Writes a picture that lies in a file.
+   *
+   * @param png a PNG file
+   * @throws UncheckedIOException if it cannot be read, or is no PNG
+   */
+  public void image(String tag, long step, Path png) {
+    byte[] bytes;
+    try {
+      bytes = Files.readAllBytes(png);
+    } catch (IOException e) {
+      throw new UncheckedIOException(png + ": cannot be read: " + e.getMessage(), e);
+    }
+    if (bytes.length < 33 || bytes[1] != 'P' || bytes[2] != 'N' || bytes[3] != 'G') {
+      throw new UncheckedIOException(new IOException(png + ": is no PNG"));
+    }
+    // The header of a PNG comes first: width, height, bits, and whether there are colours.
+    ByteBuffer header = ByteBuffer.wrap(bytes);
+    int colours =
+        switch (bytes[25]) {
+          case 0 -> 1;
+          case 4 -> 2;
+          case 6 -> 4;
+          default -> 3;
+        };
+    image(tag, step, header.getInt(20), header.getInt(16), colours, bytes);
+  }
+
+  /**
    * Writes how values are distributed, in 30 buckets of equal width.
    *
    * @param values some; those that are not finite are left out

@@ -21,6 +21,7 @@ import java.util.Collection;
 import java.util.LinkedHashMap;
 import java.util.List;
 import java.util.Map;
+import java.util.function.BiConsumer;
 import java.util.function.Supplier;
 import org.jspecify.annotations.Nullable;
 
@@ -85,6 +86,7 @@ public final class Update implements AutoCloseable {
   private final Optimizer optimizer;
   private final @Nullable Ema ema;
   private final @Nullable LossScale lossScale;
+  private @Nullable BiConsumer<Parameter, double[]> watcher;
 
   /** Updates of a model's parameters. */
   public Update(Module model, UpdateOptions options) {
@@ -163,6 +165,32 @@ public final class Update implements AutoCloseable {
   }
 
   /**
+   * Shows the gradients of the next step to somebody, before their norm is limited; once.
+   *
+   * @param next gets each parameter with its gradient, without the scale of F16
+   */
+  public void watch(BiConsumer<Parameter, double[]> next) {
+    watcher = next;
+  }
+
+  private void show(Gradients gradients, double scale) {
+    BiConsumer<Parameter, double[]> now = watcher;
+    watcher = null;
+    if (now != null) {
+      gradients
+          .asMap()
+          .forEach(
+              (parameter, gradient) -> {
+                double[] values = gradient.toDoubleArray();
+                for (int i = 0; i < values.length; i++) {
+                  values[i] /= scale;
+                }
+                now.accept(parameter, values);
+              });
+    }
+  }
+
+  /**
    * One step. Results belong to the current scope.
    *
    * @param learningRate of this step
@@ -197,6 +225,7 @@ public final class Update implements AutoCloseable {
       if (!Double.isFinite(value) || !Double.isFinite(norm)) {
         throw FirstNonFinite.find(value, norm, parameters, first, count, n -> gradients(n, loss));
       }
+      show(gradients, scale);
       Double limit = options.clipNorm();
       double clip = limit == null ? 1 : Math.min(1, limit / (norm + 1e-6));
       setRate(learningRate);
