@@ -88,6 +88,13 @@ final class ExampleOptions implements Checked {
   private boolean tensorboard;
 
   @Option(
+      names = "--histogram-steps",
+      description =
+          "Steps from one set of histograms of weights and gradients in tensorboard/ to the next;"
+              + " none if absent.")
+  private @Nullable Integer histogramSteps;
+
+  @Option(
       names = "--report-at-checkpoints",
       description = "Write report.html with every checkpoint, too, not only at the end.")
   private boolean reportAtCheckpoints;
@@ -169,6 +176,11 @@ final class ExampleOptions implements Checked {
   public void check(Problems problems) {
     problems.require(minutes == null || steps == null, "--minutes and --steps exclude each other");
     problems.attempt(this::runOptions);
+    problems.require(
+        histogramSteps == null || histogramSteps > 0,
+        "--histogram-steps must be positive; got " + histogramSteps);
+    problems.require(
+        histogramSteps == null || tensorboard, "--histogram-steps needs --tensorboard");
     problems.require(batch == null || batch > 0, "--batch must be positive; got " + batch);
     problems.require(
         size == null || (size >= 8 && size <= 512), "--size must be 8 to 512; got " + size);
@@ -188,7 +200,7 @@ final class ExampleOptions implements Checked {
     return new TrainingRun.Options(
         new TrainingRun.Budget(steps, minutes == null ? 1.5 : minutes, stopAfter),
         new TrainingRun.Saving(checkpointSteps, checkpointSeconds, keep, running.asynchronous()),
-        running.watching(tensorboard),
+        running.watching(tensorboard).histogramSteps(histogramSteps),
         running.onNan(),
         resume);
   }

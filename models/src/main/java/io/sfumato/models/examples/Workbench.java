@@ -220,7 +220,8 @@ final class Workbench implements AutoCloseable {
   TrainingRun stage(String name, double share) {
     TrainingRun.Watching all = runOptions.watching();
     TrainingRun.Watching some =
-        new TrainingRun.Watching(all.validationSteps(), null, all.profile(), all.events());
+        new TrainingRun.Watching(
+            all.validationSteps(), null, all.profile(), all.events(), all.histogramSteps());
     return new TrainingRun(
             out().resolve(name), runOptions.share(share).stopAfter(null).watching(some), interrupts)
         .listener(records());

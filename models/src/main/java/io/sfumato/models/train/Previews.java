@@ -22,12 +22,15 @@ final class Previews {
     this.drawing = drawing;
   }
 
-  /** Draws if it is time. */
-  void after(long step) {
-    if (every != null && drawing != null && step % every == 0) {
-      TrainingFiles.makeFolder(folder);
-      drawing.draw(folder.resolve(name(step)));
+  /** Draws if it is time, and says where to. */
+  @Nullable Path after(long step) {
+    if (every == null || drawing == null || step % every != 0) {
+      return null;
     }
+    TrainingFiles.makeFolder(folder);
+    Path png = folder.resolve(name(step));
+    drawing.draw(png);
+    return png;
   }
 
   /** Removes those of steps that are to be done again, or of another run that was here before. */

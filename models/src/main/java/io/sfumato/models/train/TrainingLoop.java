@@ -66,6 +66,12 @@ final class TrainingLoop {
   /** The files that get a line per step. */
   private record StepFiles(LossCsv csv, MetricsFile metrics, @Nullable EventFile events)
       implements AutoCloseable {
+    void picture(String name, long step, @Nullable Path png) {
+      if (events != null && png != null) {
+        events.image(name, step, png);
+      }
+    }
+
     void scalar(String name, long step, double value) {
       if (events != null) {
         events.scalar(name, step, value);
@@ -102,6 +108,8 @@ final class TrainingLoop {
     try (CheckpointWriter writer = new CheckpointWriter(options.saving().asynchronous());
         StepFiles files = open();
         Progress bar = Progress.open("training", total > 0 ? total : Math.round(budget))) {
+      Histograms histograms =
+          new Histograms(files.events, options.watching().histogramSteps(), trainee);
       while (!run.isInterrupted()) {
         seconds = before + (System.nanoTime() - start) * 1e-9;
         double progress =
@@ -111,14 +119,16 @@ final class TrainingLoop {
           break;
         }
         writer.check();
+        histograms.beforeStep();
         double loss = step(rate.at(trainee.steps(), progress), files, writer);
+        histograms.afterStep();
         bar.at(
             total > 0 ? trainee.steps() : Math.round(seconds),
             String.format(Locale.ROOT, "step %d loss %.4f", trainee.steps(), loss));
         if (validationSteps != null && trainee.steps() % validationSteps == 0) {
           validate(files, writer);
         }
-        previews.after(trainee.steps());
+        files.picture("previews", trainee.steps(), previews.after(trainee.steps()));
         if (options.saving().isDue(trainee.steps() - savedStep, seconds - savedAt)) {
           savedAt = seconds;
           savedStep = trainee.steps();

@@ -132,7 +132,12 @@ public final class TrainingRun {
     /** The same with events for TensorBoard, or without. */
     public Options events(boolean value) {
       return watching(
-          new Watching(watching.validationSteps, watching.previewSteps, watching.profile, value));
+          new Watching(
+              watching.validationSteps,
+              watching.previewSteps,
+              watching.profile,
+              value,
+              watching.histogramSteps));
     }
 
     /** The same with {@code share} of the time or steps, for one of several stages. */
@@ -179,13 +184,30 @@ public final class TrainingRun {
    * @param previewSteps steps from one picture to the next, or null for none; see {@link
    *     TrainingRun#preview}
    * @param profile steps whose time is taken by module, {@code profile.json}; 0 for none
-   * @param events whether {@code tensorboard/} gets the numbers, see {@link EventFile}
+   * @param events whether {@code tensorboard/} gets numbers and pictures, see {@link EventFile}
+   * @param histogramSteps steps from one set of histograms of weights and gradients there to the
+   *     next, or null for none
    */
   public record Watching(
       @Nullable Integer validationSteps,
       @Nullable Integer previewSteps,
       int profile,
-      boolean events) {
+      boolean events,
+      @Nullable Integer histogramSteps) {
+    /** Without histograms. */
+    public Watching(
+        @Nullable Integer validationSteps,
+        @Nullable Integer previewSteps,
+        int profile,
+        boolean events) {
+      this(validationSteps, previewSteps, profile, events, null);
+    }
+
+    /** The same with another distance of histograms, or none. */
+    public Watching histogramSteps(@Nullable Integer steps) {
+      return new Watching(validationSteps, previewSteps, profile, events, steps);
+    }
+
     /** Losses and speed only. */
     public static final Watching NOTHING = new Watching(null, null, 0, false);
   }

@@ -18,11 +18,14 @@ import io.sfumato.models.vae.Vae;
 import io.sfumato.models.vae.VaeConfig;
 import io.sfumato.tensor.DType;
 import io.sfumato.tensor.Device;
+import io.sfumato.tensor.Parameter;
 import io.sfumato.tensor.Rng;
 import io.sfumato.tensor.Tensor;
 import io.sfumato.tensor.io.TensorFileException;
 import io.sfumato.tensor.io.Weights;
+import java.awt.image.BufferedImage;
 import java.io.IOException;
+import java.nio.charset.StandardCharsets;
 import java.nio.file.Files;
 import java.nio.file.Path;
 import java.util.ArrayList;
@@ -32,6 +35,7 @@ import java.util.Map;
 import java.util.Set;
 import java.util.concurrent.CountDownLatch;
 import java.util.function.LongPredicate;
+import javax.imageio.ImageIO;
 import org.junit.jupiter.api.Test;
 import org.junit.jupiter.api.extension.RegisterExtension;
 import org.junit.jupiter.api.io.TempDir;
@@ -152,6 +156,53 @@ class TrainingRunTest {
     try (var all = Files.list(folder)) {
       return all.map(p -> p.getFileName().toString()).sorted().toList();
     }
+  }
+
+  @Test
+  void tensorBoardGetsNumbersPicturesAndHistograms() throws Exception {
+    TrainingRun.Options options =
+        TrainingRun.Options.steps(4).watching(new TrainingRun.Watching(null, 4, 0, true, 2));
+    try (VaeTrainer trainer = trainer(n -> false);
+        Interrupts interrupts = Interrupts.catchSignals()) {
+      new TrainingRun(folder, options, interrupts)
+          .preview(TrainingRunTest::writePicture)
+          .train(trainer, LearningRate.constant(1e-2, 1), Map.of(), List.of("shape"));
+    }
+    List<Path> files;
+    try (var all = Files.list(folder.resolve("tensorboard"))) {
+      files = all.toList();
+    }
+    String events = Files.readString(files.getFirst(), StandardCharsets.ISO_8859_1);
+    int parameters = 0;
+    try (VaeTrainer trainer = trainer(n -> false)) {
+      for (Parameter p : trainer.updates().getFirst().parameters()) {
+        parameters++;
+        assertEquals(2, count(events, "weights/" + p.name()), p.name());
+        assertEquals(2, count(events, "gradients/" + p.name()), p.name());
+      }
+    }
+    assertTrue(parameters > 4);
+    assertEquals(1, count(events, "previews"));
+    assertEquals(1, count(events, "IHDR"));
+    assertEquals(4, count(events, "learning_rate"));
+  }
+
+  private static void writePicture(Path png) {
+    try {
+      ImageIO.write(new BufferedImage(3, 2, BufferedImage.TYPE_INT_RGB), "png", png.toFile());
+    } catch (IOException e) {
+      throw new AssertionError(e);
+    }
+  }
+
+  /** How often a tag stands in a file; protocol buffers put its type right behind it. */
+  private static int count(String text, String tag) {
+    int found = 0;
+    for (int at = text.indexOf(tag); at >= 0; at = text.indexOf(tag, at + 1)) {
+      char next = text.charAt(at + tag.length());
+      found += Character.isLetterOrDigit(next) || next == '.' || next == '_' ? 0 : 1;
+    }
+    return found;
   }
 
   @Test
