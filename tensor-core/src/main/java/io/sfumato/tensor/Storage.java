@@ -76,6 +76,24 @@ public final class Storage {
     return new Storage(device, 0, 0, (address, bytes) -> {}, why);
   }
 
+  /**
+   * A storage without memory that is counted as if it had some: {@link #bytes} says how much, and
+   * {@code release} is told when nobody holds it any more. {@link #address} throws.
+   *
+   * @param device where it is said to be
+   * @param bytes the size it is said to have
+   * @param release is told of the size
+   * @param why what the exception says
+   */
+  public static Storage imagined(Device device, long bytes, Release release, String why) {
+    return new Storage(device, 0, bytes, release, why);
+  }
+
+  /** Whether there is a buffer: it may have been freed, but it is not one without memory. */
+  public boolean hasMemory() {
+    return withheld == null;
+  }
+
   /** Where the buffer is. */
   public Device device() {
     return device;

@@ -19,6 +19,7 @@ import io.sfumato.models.train.LatentCache;
 import io.sfumato.models.train.LatentEncoder;
 import io.sfumato.models.train.LearningRate;
 import io.sfumato.models.train.LoaderOptions;
+import io.sfumato.models.train.MemoryEstimate;
 import io.sfumato.models.train.Progress;
 import io.sfumato.models.train.RunListener;
 import io.sfumato.models.train.SampleSheet;
@@ -30,6 +31,7 @@ import io.sfumato.tensor.Device;
 import io.sfumato.tensor.Rng;
 import io.sfumato.tensor.Scope;
 import io.sfumato.tensor.Tensor;
+import io.sfumato.tensor.UseAfterFreeException;
 import io.sfumato.tensor.cpu.Parallel;
 import io.sfumato.tensor.io.TensorFileException;
 import io.sfumato.tensor.ops.Shaping;
@@ -271,6 +273,9 @@ final class Workbench implements AutoCloseable {
           new BatchLoader(held, options.batch(), unit, rng("validation data"), device),
           options.running().validationBatches(held.size(), options.batch()));
     }
+    if (options.running().memoryCheck()) {
+      estimate(trainee, run.options().saving());
+    }
     boolean whole =
         team.size() == 1
             ? run.train(trainee, rate, settings, images.classNames())
@@ -279,6 +284,19 @@ final class Workbench implements AutoCloseable {
       say("interrupted at step %d; the checkpoint is in %s", trainee.steps(), run.checkpoint());
     }
     return whole;
+  }
+
+  /** Says what memory a step will take, and refuses what cannot fit. */
+  private static void estimate(Trainee trainee, TrainingRun.Saving saving) {
+    MemoryEstimate estimate;
+    try {
+      estimate = MemoryEstimate.of(trainee, saving);
+    } catch (UseAfterFreeException e) {
+      say("the memory of a step is not known in advance: this model's loss reads values back");
+      return;
+    }
+    say("%s", estimate.text());
+    estimate.requireFits();
   }
 
   /**

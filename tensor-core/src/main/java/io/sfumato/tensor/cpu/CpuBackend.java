@@ -72,6 +72,14 @@ public final class CpuBackend implements Backend {
     return memory.stats();
   }
 
+  /** What the system says it can still give, and what the pool has and does not use. */
+  @Override
+  public long available() {
+    long system = AvailableMemory.bytes();
+    MemoryStats stats = memory();
+    return system < 0 ? -1 : system + Math.max(0, stats.reserved() - stats.live());
+  }
+
   @Override
   public void upload(long hostAddress, long deviceAddress, long bytes) {
     Memory.copy(hostAddress, deviceAddress, bytes);

@@ -64,6 +64,11 @@ public interface Backend {
     return new Repetition(body);
   }
 
+  /** Bytes that tensors can still take, beside those that are live; -1 if that is not known. */
+  default long available() {
+    return -1;
+  }
+
   /** Bytes and buffers in use now and at most. */
   MemoryStats memory();
 }
