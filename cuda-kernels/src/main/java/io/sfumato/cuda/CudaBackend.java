@@ -97,6 +97,12 @@ public final class CudaBackend implements Backend {
     return memory.stats();
   }
 
+  /** The device's memory without what tensors hold; other processes may have some of it. */
+  @Override
+  public long available() {
+    return gpu.totalMemory() - memory().live();
+  }
+
   /** Gives unused memory back to the device. */
   public void trim() {
     memory.trim();
