@@ -117,7 +117,7 @@ final class Html {
     if (size != 0 && (size < 1e-3 || size >= 1e6)) {
       return String.format(Locale.ROOT, "%.3e", value);
     }
-    return String.format(Locale.ROOT, size >= 100 ? "%.1f" : size >= 1 ? "%.3f" : "%.4f", value);
+    return String.format(Locale.ROOT, size >= 10 ? "%.1f" : size >= 1 ? "%.3f" : "%.4f", value);
   }
 
   @Override

@@ -272,31 +272,38 @@ final class ReportPage {
       if (modules.isEmpty()) {
         continue;
       }
-      double whole = modules.stream().mapToDouble(RunData.ModuleTime::seconds).max().orElse(1);
       page.section("Time per module" + (one ? "" : " of " + run.name()));
       page.element(
           "p",
-          "From the steps that were traced; a module's time contains that of the modules in it."
+          "From the steps that were traced, forward and backward: first by block, with all modules"
+              + " in it; then the own ops of each module, without those of modules in it."
               + (modules.size() > MODULES
                   ? " The " + MODULES + " slowest of " + modules.size() + "."
                   : ""));
-      page.raw(
-          "<div class=\"wide\"><table><thead><tr><th>module</th><th class=\"n\">calls</th>"
-              + "<th class=\"n\">seconds</th><th class=\"n\">results</th></tr></thead><tbody>\n");
-      for (RunData.ModuleTime m : modules.subList(0, Math.min(MODULES, modules.size()))) {
-        page.raw("<tr><td>")
-            .text(m.module().isEmpty() ? "(the model)" : m.module())
-            .raw(
-                String.format(
-                    Locale.ROOT,
-                    "<span class=\"bar\" style=\"width:%.1f%%\"></span></td>",
-                    whole > 0 ? 100 * m.seconds() / whole : 0))
-            .raw("<td class=\"n\">" + Html.number(m.calls()) + "</td>")
-            .raw("<td class=\"n\">" + Html.number(m.seconds()) + "</td>")
-            .raw("<td class=\"n\">" + Html.bytes(m.bytes()) + "</td></tr>\n");
-      }
-      page.raw("</tbody></table></div>\n").end();
+      times("block", RunData.blocks(modules));
+      times("module", modules.subList(0, Math.min(MODULES, modules.size())));
+      page.end();
     }
+  }
+
+  private void times(String title, List<RunData.ModuleTime> modules) {
+    double longest = modules.stream().mapToDouble(RunData.ModuleTime::seconds).max().orElse(0);
+    page.raw("<div class=\"wide\"><table><thead><tr><th>" + title)
+        .raw("</th><th class=\"n\">ops</th><th class=\"n\">seconds</th>")
+        .raw("<th class=\"n\">results</th></tr></thead><tbody>\n");
+    for (RunData.ModuleTime m : modules) {
+      page.raw("<tr><td>")
+          .text(m.module().isEmpty() ? "(outside of modules)" : m.module())
+          .raw(
+              String.format(
+                  Locale.ROOT,
+                  "<span class=\"bar\" style=\"width:%.1f%%\"></span></td>",
+                  longest > 0 ? 100 * m.seconds() / longest : 0))
+          .raw("<td class=\"n\">" + Html.number(m.calls()) + "</td>")
+          .raw("<td class=\"n\">" + Html.number(m.seconds()) + "</td>")
+          .raw("<td class=\"n\">" + Html.bytes(m.bytes()) + "</td></tr>\n");
+    }
+    page.raw("</tbody></table></div>\n");
   }
 
   private void lineage() {

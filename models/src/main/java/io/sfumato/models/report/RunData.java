@@ -15,6 +15,8 @@ import java.util.Comparator;
 import java.util.List;
 import java.util.Map;
 import java.util.TreeMap;
+import java.util.regex.Matcher;
+import java.util.regex.Pattern;
 import java.util.stream.Stream;
 import org.jspecify.annotations.Nullable;
 
@@ -46,9 +48,27 @@ record RunData(
     List<CheckpointLine> lineage,
     long parameters,
     List<String> problems) {
+  private static final Pattern BLOCK = Pattern.compile("[^.]+(\\.\\d+)?");
 
-  /** What one module took in the steps that were traced. */
+  /** The own ops of one module in the steps that were traced, without those of modules in it. */
   record ModuleTime(String module, long calls, double seconds, long bytes) {}
+
+  /** Sums by block: the first name of a path, with the number behind it if there is one. */
+  static List<ModuleTime> blocks(List<ModuleTime> modules) {
+    Map<String, ModuleTime> sums = new TreeMap<>();
+    for (ModuleTime m : modules) {
+      Matcher block = BLOCK.matcher(m.module);
+      String name = block.lookingAt() ? block.group() : m.module;
+      sums.merge(
+          name,
+          new ModuleTime(name, m.calls, m.seconds, m.bytes),
+          (x, y) ->
+              new ModuleTime(name, x.calls + y.calls, x.seconds + y.seconds, x.bytes + y.bytes));
+    }
+    return sums.values().stream()
+        .sorted(Comparator.comparingDouble(ModuleTime::seconds).reversed())
+        .toList();
+  }
 
   /** A checkpoint and the one before it. */
   record CheckpointLine(String where, long step, String id, String parent, long bytes) {}

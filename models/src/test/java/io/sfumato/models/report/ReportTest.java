@@ -74,6 +74,8 @@ class ReportTest {
     Files.writeString(
         run.resolve("profile.json"),
         "[{\"module\":\"mid_block\",\"calls\":4,\"seconds\":0.5,\"bytes\":2048},"
+            + "{\"module\":\"up_blocks.1.resnets.0\",\"calls\":4,\"seconds\":0.5,\"bytes\":2048},"
+            + "{\"module\":\"up_blocks.1.conv\",\"calls\":7,\"seconds\":0.25,\"bytes\":4096},"
             + "{\"module\":\"\",\"calls\":2,\"seconds\":2,\"bytes\":4096}]");
     Files.writeString(
         run.resolve("environment.json"), "{\"device\":\"cpu\",\"memory_bytes\":2147483648}");
@@ -134,7 +136,8 @@ class ReportTest {
             "24 of 30, equally spaced.",
             "step 290",
             "Time per module",
-            "(the model)",
+            "(outside of modules)",
+            "up_blocks.1110.75006.0 KiB", // the sum of two
             "mid_block",
             "2.0 KiB",
             "Checkpoints",
