@@ -4,7 +4,7 @@ package io.sfumato.cuda;
 import io.sfumato.cuda.launch.ConvPrecision;
 import io.sfumato.cuda.launch.Tf32;
 
-/** Settings of the CUDA backend. */
+/** Settings of the CUDA backend, and what it holds. */
 public final class Cuda {
   private Cuda() {}
 
@@ -28,5 +28,20 @@ public final class Cuda {
    */
   public static void allowTf32InConvolutions(boolean allowed) {
     ConvPrecision.allowTf32(allowed);
+  }
+
+  /**
+   * What tensors of each CUDA device hold now, with the places where they were made: at the end of
+   * a program, what it forgot to free. It takes {@code -Dsfumato.debug=true}.
+   *
+   * @return a paragraph for each device; empty if all is freed
+   * @throws IllegalStateException if the places are not noted
+   */
+  public static String unfreed() {
+    if (!Boolean.getBoolean("sfumato.debug")) {
+      throw new IllegalStateException(
+          "where tensors are made is noted only with -Dsfumato.debug=true");
+    }
+    return CudaProvider.unfreed();
   }
 }

@@ -20,8 +20,6 @@ public final class CudaProvider implements BackendProvider {
 
   private static final Map<Integer, CudaBackend> OPEN = new HashMap<>();
 
-  private static boolean watched; // guarded by OPEN
-
   private final Probe probe;
   private boolean asked;
   private int count;
@@ -67,31 +65,24 @@ public final class CudaProvider implements BackendProvider {
       throw new DeviceException(new Device(kind(), index) + ": not used, because " + why);
     }
     synchronized (OPEN) {
-      if (!watched && Boolean.getBoolean("sfumato.debug")) {
-        watched = true;
-        Runtime.getRuntime().addShutdownHook(new Thread(CudaProvider::reportLeaks));
-      }
       return OPEN.computeIfAbsent(index, i -> new CudaBackend(Gpu.of(i)));
     }
   }
 
-  /** With {@code -Dsfumato.debug=true}: what the devices' tensors still hold when Java ends. */
-  private static void reportLeaks() {
+  /** What the tensors of the open devices hold: see {@link Cuda#unfreed}. */
+  static String unfreed() {
+    StringBuilder text = new StringBuilder();
     synchronized (OPEN) {
-      OPEN.values()
-          .forEach(
-              backend -> {
-                String live = Storage.liveReport(backend.device());
-                if (!live.isEmpty()) {
-                  System.err.print(
-                      backend.device()
-                          + " ("
-                          + backend.gpu().name()
-                          + "): not freed when Java ended; close scopes, models and optimizers:\n"
-                          + live);
-                }
-              });
+      OPEN.forEach(
+          (index, backend) -> {
+            String live = Storage.liveReport(backend.device());
+            if (!live.isEmpty()) {
+              text.append(backend.device()).append(" (").append(backend.gpu().name());
+              text.append("): not freed; close scopes, models and optimizers:\n").append(live);
+            }
+          });
     }
+    return text.toString();
   }
 
   private @Nullable String find() {

@@ -3,7 +3,9 @@ package io.sfumato.cuda;
 
 import static org.junit.jupiter.api.Assertions.assertEquals;
 import static org.junit.jupiter.api.Assertions.assertFalse;
+import static org.junit.jupiter.api.Assertions.assertThrows;
 import static org.junit.jupiter.api.Assertions.assertTrue;
+import static org.junit.jupiter.api.Assumptions.assumeFalse;
 import static org.junit.jupiter.api.Assumptions.assumeTrue;
 
 import io.sfumato.cuda.testing.EmulatorControl;
@@ -34,9 +36,15 @@ class SeveralDevicesTest {
     assertFalse(text.contains("recorded "), text);
     assertSays(text, "after: 4.0", "pools: 0 and 1048576", "threads: true");
     String leaks = text.substring(text.indexOf("\nend"));
-    assertSays(
-        leaks, "cuda:1 (host emulator 1): not freed when Java ended", "12345 bytes on cuda:1");
+    assertSays(leaks, "cuda:1 (host emulator 1): not freed; close scopes", "12345 bytes on cuda:1");
     assertFalse(leaks.contains("cuda:0"), leaks);
+  }
+
+  @Test
+  void whatIsNotFreedIsKnownInDebugRunsAlone() {
+    assumeFalse(Boolean.getBoolean("sfumato.debug"));
+    IllegalStateException e = assertThrows(IllegalStateException.class, Cuda::unfreed);
+    assertSays(String.valueOf(e.getMessage()), "only with -Dsfumato.debug=true");
   }
 
   private static void assertSays(String text, String... parts) {

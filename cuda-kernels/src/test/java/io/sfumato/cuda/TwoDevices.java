@@ -33,7 +33,7 @@ final class TwoDevices {
       threads();
     }
     Backends.of(SECOND).allocate(12_345); // never freed
-    OUT.println("end");
+    OUT.println("end " + Cuda.unfreed());
   }
 
   /** Neither device has run anything of this when the next one asks for it. */

@@ -37,13 +37,15 @@ class MutationTest {
   static {
     TESTS.put("conv.*", List.of("ConvKernelsTest", "launch.ConvTilesTest"));
     TESTS.put(".*norm.*", List.of("NormKernelsTest"));
-    TESTS.put("reduce|softmax|statistics|losses", List.of("ReduceKernelsTest"));
+    TESTS.put("reduce|softmax|statistics|losses|products", List.of("ReduceKernelsTest"));
     TESTS.put("codes", List.of("CodeKernelsTest"));
     TESTS.put("index|sort", List.of("IndexKernelsTest"));
     TESTS.put("resample", List.of("ResampleKernelsTest"));
     TESTS.put("optimizers", List.of("UpdateKernelsTest"));
     TESTS.put("gemm.*", List.of("launch.GemmKernelsTest", "launch.FewRowsTest"));
     TESTS.put("low_rank", List.of("launch.LowRankKernelsTest"));
+    TESTS.put("hadamard", List.of("HadamardKernelsTest"));
+    TESTS.put("inverse", List.of("InverseKernelsTest"));
     TESTS.put("gated|gatedunit", List.of("CudaOpCasesTest"));
     TESTS.put("attention.*", List.of("AttentionKernelsTest"));
     TESTS.put("choice|elementwise.*|random", List.of("ElementwiseKernelsTest"));
