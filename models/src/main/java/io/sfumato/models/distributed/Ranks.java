@@ -41,18 +41,29 @@ public final class Ranks {
 
   /** The number of these processes on this machine. */
   public static int onThisMachine() {
-    return Math.max(1, local(System.getenv(), "OMPI_COMM_WORLD_LOCAL_SIZE", 1));
+    return onThisMachine(System.getenv());
+  }
+
+  static int onThisMachine(Map<String, String> environment) {
+    String local = environment.get("OMPI_COMM_WORLD_LOCAL_SIZE");
+    if (local == null && started(environment) > 1) {
+      // 4(x2),3: four on each of two machines, three on the last
+      local = environment.getOrDefault("SLURM_STEP_TASKS_PER_NODE", "1").split("[(,]", -1)[0];
+    }
+    return local == null ? 1 : Math.max(1, number(local));
   }
 
   /** This process's number among those on this machine, from 0. */
   public static int numberOnThisMachine() {
-    return local(System.getenv(), "OMPI_COMM_WORLD_LOCAL_RANK", 0);
+    return numberOnThisMachine(System.getenv());
   }
 
-  private static int local(Map<String, String> environment, String name, int otherwise) {
-    String slurm = environment.get(name.endsWith("RANK") ? "SLURM_LOCALID" : "SLURM_TASKS");
-    String value = environment.getOrDefault(name, started() == 1 ? null : slurm);
-    return value == null ? otherwise : number(value);
+  static int numberOnThisMachine(Map<String, String> environment) {
+    String local = environment.get("OMPI_COMM_WORLD_LOCAL_RANK");
+    if (local == null && started(environment) > 1) {
+      local = environment.get("SLURM_LOCALID");
+    }
+    return local == null ? 0 : number(local);
   }
 
   private static int number(String size) {

@@ -22,6 +22,7 @@ import java.util.IdentityHashMap;
 import java.util.List;
 import java.util.Locale;
 import java.util.Map;
+import java.util.TreeMap;
 import org.jspecify.annotations.Nullable;
 
 /**
@@ -299,6 +300,7 @@ public final class Team implements GradientExchange, AutoCloseable {
   /** Tells the others, then does it itself. */
   private final class LedTrainee implements Trainee {
     private final Trainee own;
+    private Traffic last = new Traffic(0, 0, 0, 0);
 
     LedTrainee(Trainee own) {
       this.own = own;
@@ -311,16 +313,31 @@ public final class Team implements GradientExchange, AutoCloseable {
 
     @Override
     public StepResult step(double learningRate) {
+      Traffic earlier = ranks.traffic();
       tell(Command.STEP, ByteBuffer.allocate(8).putDouble(learningRate).array());
-      StepResult result;
+      StepResult part;
       try {
-        result = share.run(() -> own.step(learningRate));
+        part = share.run(() -> own.step(learningRate));
       } catch (NonFiniteException e) {
         stepped(own.steps()); // as the others do
         throw e;
       }
       stepped(own.steps());
-      return result;
+      last = ranks.traffic().since(earlier);
+      return new StepResult(
+          part.loss(), part.gradientNorm(), part.pictures() * ranks.size(), part.skipped());
+    }
+
+    @Override
+    public Map<String, Double> figures() {
+      Map<String, Double> figures = new TreeMap<>(own.figures());
+      if (ranks.size() == 1) {
+        return figures;
+      }
+      figures.put("communication_seconds", last.seconds());
+      figures.put("communication_waited_seconds", last.waited());
+      figures.put("communication_bytes", (double) last.bytes());
+      return figures;
     }
 
     @Override

@@ -3,6 +3,7 @@ package io.sfumato.models.train;
 
 import java.nio.file.Path;
 import java.util.List;
+import java.util.Map;
 
 /** What a {@link TrainingRun} trains: models, their optimisers, and how far they are. */
 public interface Trainee extends AutoCloseable {
@@ -45,6 +46,11 @@ public interface Trainee extends AutoCloseable {
 
   /** The updates of a step, one for each model that is trained. */
   List<Update> updates();
+
+  /** What else is known of the last step, by name, for the run's metrics. */
+  default Map<String, Double> figures() {
+    return Map.of();
+  }
 
   /**
    * What is in a batch, for messages.

@@ -174,6 +174,7 @@ final class TrainingLoop {
             .put("images_per_second", result.pictures() / took)
             .put("live_bytes", memory.live())
             .put("peak_bytes", memory.peak());
+    trainee.figures().forEach(line::put);
     for (Update update : trainee.updates()) {
       if (update.lossScale() != null) {
         line.put("loss_scale", update.lossScale().scale());

@@ -30,4 +30,25 @@ class RanksTest {
             .getMessage();
     assertTrue(said.contains("MPICH") && said.contains("srun --mpi=pmix"), said);
   }
+
+  @Test
+  void ranksOfOneMachineAreCounted() {
+    Map<String, String> mpirun =
+        Map.of(
+            "OMPI_COMM_WORLD_SIZE", "8",
+            "OMPI_COMM_WORLD_LOCAL_SIZE", "4",
+            "OMPI_COMM_WORLD_LOCAL_RANK", "3");
+    assertEquals(4, Ranks.onThisMachine(mpirun));
+    assertEquals(3, Ranks.numberOnThisMachine(mpirun));
+    Map<String, String> srun =
+        Map.of(
+            "PMIX_RANK", "5",
+            "SLURM_NTASKS", "11",
+            "SLURM_STEP_TASKS_PER_NODE", "4(x2),3",
+            "SLURM_LOCALID", "1");
+    assertEquals(4, Ranks.onThisMachine(srun));
+    assertEquals(1, Ranks.numberOnThisMachine(srun));
+    assertEquals(1, Ranks.onThisMachine(Map.of("SLURM_LOCALID", "1")));
+    assertEquals(0, Ranks.numberOnThisMachine(Map.of("SLURM_LOCALID", "1")));
+  }
 }

@@ -7,12 +7,16 @@ import static org.junit.jupiter.api.Assertions.assertNotEquals;
 import static org.junit.jupiter.api.Assertions.assertThrows;
 import static org.junit.jupiter.api.Assertions.assertTrue;
 
+import io.sfumato.models.data.LossCsv;
 import io.sfumato.models.train.DiffusionTrainer;
+import io.sfumato.models.train.Interrupts;
 import io.sfumato.models.train.Trainee;
+import io.sfumato.models.train.TrainingRun;
 import io.sfumato.tensor.DType;
 import io.sfumato.tensor.ops.Updates;
 import java.nio.file.Files;
 import java.nio.file.Path;
+import java.util.ArrayList;
 import java.util.List;
 import java.util.Map;
 import org.junit.jupiter.api.Test;
@@ -81,6 +85,40 @@ class TeamTest {
     for (int s = 0; s < STEPS; s++) {
       double loss = s < 2 ? one[s] : two[s - 2];
       assertEquals(alone[s], loss, 1e-12 * alone[s], "step " + (s + 1));
+    }
+  }
+
+  @Test
+  void aRunOfTwoRanksWritesOnceWhatOneProcessWrites(@TempDir Path folder) throws Exception {
+    TrainingRun.Options options = TrainingRun.Options.steps(STEPS).checkpointSteps(2);
+    List<List<LossCsv.Row>> losses = new ArrayList<>();
+    for (int ranks : new int[] {1, 2}) {
+      Path out = folder.resolve("" + ranks);
+      try (Interrupts interrupts = Interrupts.catchSignals()) {
+        TrainingRun run = new TrainingRun(out, options, interrupts);
+        if (ranks == 1) {
+          TinyRun.train(new Alone(), DType.F64, BATCH, run);
+        } else {
+          ThreadRanks.run(
+              2,
+              c -> {
+                TinyRun.train(c, DType.F64, BATCH, run);
+                return c;
+              });
+        }
+      }
+      losses.add(LossCsv.read(out.resolve("loss.csv")));
+      List<String> metrics = Files.readAllLines(out.resolve("metrics.jsonl"));
+      assertEquals(STEPS, metrics.size());
+      for (String line : metrics) {
+        assertEquals(ranks == 2, line.contains("\"communication_bytes\":"), line);
+      }
+      assertTrue(Files.exists(out.resolve("checkpoint/training/optimizer.safetensors")));
+    }
+    assertEquals(STEPS, losses.get(0).size());
+    for (int s = 0; s < STEPS; s++) {
+      double alone = losses.get(0).get(s).loss();
+      assertEquals(alone, losses.get(1).get(s).loss(), 1e-13 * alone);
     }
   }
 

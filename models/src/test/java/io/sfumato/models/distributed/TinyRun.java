@@ -7,7 +7,9 @@ import io.sfumato.models.nn.BatchShare;
 import io.sfumato.models.train.Batches;
 import io.sfumato.models.train.BatchesShare;
 import io.sfumato.models.train.DiffusionTrainer;
+import io.sfumato.models.train.LearningRate;
 import io.sfumato.models.train.TrainedModel;
+import io.sfumato.models.train.TrainingRun;
 import io.sfumato.models.train.UpdateOptions;
 import io.sfumato.models.unet.UNet2D;
 import io.sfumato.models.unet.UNet2DConfig;
@@ -72,15 +74,17 @@ final class TinyRun {
             .dropout(0.1)
             .numClassEmbeds(CLASSES + 1)
             .build();
+    TrainedModel model =
+        TrainedModel.of(new UNet2D(Weights.init(Rng.seed(1), type, Device.CPU), config));
+    Batches pictures = new Pictures(batch, type);
+    // @start region="trainer"
     UpdateOptions how = DiffusionTrainer.UPDATE.exchange(team);
-    return new DiffusionTrainer(
-        TrainedModel.of(new UNet2D(Weights.init(Rng.seed(1), type, Device.CPU), config)),
-        SchedulerConfig.ddpm(),
-        LossOptions.PLAIN,
-        how,
-        new BatchesShare(new Pictures(batch, type), team.share()),
-        Rng.seed(2),
-        null);
+    Batches own = new BatchesShare(pictures, team.share());
+    Rng rng = Rng.seed(2); // the same on all ranks
+    DiffusionTrainer trainer =
+        new DiffusionTrainer(model, SchedulerConfig.ddpm(), LossOptions.PLAIN, how, own, rng, null);
+    // @end
+    return trainer;
   }
 
   /** The losses of some steps, in which every rank takes part. */
@@ -95,5 +99,22 @@ final class TinyRun {
       }
       return losses;
     }
+  }
+
+  /** A run with its files, as a program of one's own would make it. */
+  static void train(Collectives joined, DType type, int batch, TrainingRun run) {
+    Map<String, String> settings = Map.of("batch", "" + batch);
+    // @start region="team"
+    try (Team team = new Team(joined, ParallelOptions.usual()); // joined: Ranks.join()
+        DiffusionTrainer trainer = trainer(team, type, batch)) { // as above
+      team.begin(settings);
+      if (team.leads()) {
+        run.train(team.leading(trainer), LearningRate.cosine(1e-2, 0), settings, List.of());
+        team.end();
+      } else {
+        team.follow(trainer);
+      }
+    }
+    // @end
   }
 }
