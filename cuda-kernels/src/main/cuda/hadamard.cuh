@@ -273,7 +273,7 @@ template <class T> DEV void load_columns(T* to, const T* v, i64 pitch, i64 row, 
     }
 }
 
-/** g [64][65] = the sum over rows from begin to end of dy[row][n0 ..] x[row][k0 ..]. */
+/** g [64][65] = the sum over rows from begin to end, at least one, of dy[row][n0 ..] x[row][k0 ..]; begins with a barrier. */
 DEV void columns_product(float* g, float* shared, const float* dy, const float* x, const Hadamard& s, i64 begin, i64 end, i64 n0, i64 k0) {
     typedef Sums<float> S;
     float* one = shared;
@@ -287,7 +287,7 @@ DEV void columns_product(float* g, float* shared, const float* dy, const float* 
         load_columns(one, dy, s.yRow, row, end, n0, s.n);
         load_columns(two, x, s.xRow, row, end, k0, s.k);
         __syncthreads();
-#pragma unroll 4
+#pragma unroll 2
         for (int p = 0; p < S::DEPTH; p++) {
             Vec<float, 4> a = load_vec<4>(one + p * S::P + ty * 4), b = load_vec<4>(two + p * S::P + tx * 4);
 #pragma unroll
@@ -354,9 +354,9 @@ template <class T> DEV void gradients(float* shared, const T* dy, const T* x, co
     i64 begin = depth * blockIdx.z, end = begin + depth < s.m ? begin + depth : s.m;
     float* to = partial + ((i64)blockIdx.y + (i64)blockIdx.z * gridDim.y) * 2 * s.n * s.r;
     i64 first = tiles * blockIdx.y / gridDim.y, last = tiles * (blockIdx.y + 1) / gridDim.y;
+#pragma unroll 1
     for (i64 tile = first; tile < last; tile++) {
         i64 k0 = tile * TILE;
-        __syncthreads();
         columns_product(g, (T*)left, dy, x, s, begin, end, n0, k0);
         float d1[4][4], d2[4][4];
 #pragma unroll
@@ -364,12 +364,13 @@ template <class T> DEV void gradients(float* shared, const T* dy, const T* x, co
             d1[i][0] = d1[i][1] = d1[i][2] = d1[i][3] = 0;
             d2[i][0] = d2[i][1] = d2[i][2] = d2[i][3] = 0;
         }
+#pragma unroll 1
         for (i64 q0 = 0; q0 < s.r; q0 += RANKS) {
             __syncthreads();
             load_left<T, TILE>(left, a1, a2, s, n0, q0);
             load_right<T, TILE>(right, b1, b2, s, k0, q0);
             __syncthreads();
-#pragma unroll 2
+#pragma unroll 1
             for (int q = 0; q < RANKS; q++) {
                 Vec<float, 4> l1 = load_vec<4>(left + q * P + ty * 4), l2 = load_vec<4>(left + (RANKS + q) * P + ty * 4);
                 Vec<float, 4> r1 = load_vec<4>(right + q * P + tx * 4), r2 = load_vec<4>(right + (RANKS + q) * P + tx * 4);
@@ -395,6 +396,7 @@ template <class T> DEV void gradients(float* shared, const T* dy, const T* x, co
         }
         int which = t >> 7, row = t & 63, q8 = (t >> 6 & 1) * 8;
         const float* from = (which ? h : g) + row * PITCH;
+#pragma unroll 1
         for (i64 q0 = 0; q0 < s.r; q0 += RANKS) {
             __syncthreads();
             if (s.r > RANKS) {
