@@ -21,6 +21,8 @@ import io.sfumato.models.text.WordEncoder;
 import io.sfumato.models.text.WordEncoderConfig;
 import io.sfumato.models.train.AutoencoderTrainer;
 import io.sfumato.models.train.Batches;
+import io.sfumato.models.train.CaptionBatches;
+import io.sfumato.models.train.CaptionTable;
 import io.sfumato.models.train.DiffusionTrainer;
 import io.sfumato.models.train.GroupRules;
 import io.sfumato.models.train.Interrupts;
@@ -37,6 +39,8 @@ import java.nio.file.Path;
 import java.util.Arrays;
 import java.util.List;
 import java.util.Map;
+import java.util.Set;
+import java.util.TreeSet;
 import java.util.concurrent.Callable;
 import java.util.function.IntConsumer;
 import org.jspecify.annotations.Nullable;
@@ -66,7 +70,7 @@ public final class TrainLatentDiffusion implements Callable<Integer>, Checked {
   private static final int UNIT = 2 * FACTOR;
   private static final int SCALE_BATCHES = 20;
 
-  @Mixin private final ExampleOptions options = new ExampleOptions();
+  @Mixin private final ExampleOptions options = new ExampleOptions().takingCaptions();
 
   @Option(
       names = "--first-share",
@@ -194,7 +198,7 @@ public final class TrainLatentDiffusion implements Callable<Integer>, Checked {
 
   // ---- the diffusion model
 
-  private static LatentDiffusion pipeline(Workbench bench, Batches loader, AutoencoderKL vae) {
+  private LatentDiffusion pipeline(Workbench bench, Batches loader, AutoencoderKL vae) {
     ImageDataset images = bench.images();
     UNet2DConditionConfig config =
         UNet2DConditionConfig.of(
@@ -219,7 +223,7 @@ public final class TrainLatentDiffusion implements Callable<Integer>, Checked {
                 TEXT,
                 "norm_num_groups",
                 8));
-    WordEncoderConfig words = WordEncoderConfig.forClasses(images, TEXT);
+    WordEncoderConfig words = WordEncoderConfig.forTexts(texts(images), TEXT);
     SchedulerConfig scheduler =
         SchedulerConfig.ddpm()
             .withBetas("squaredcos_cap_v2")
@@ -240,13 +244,15 @@ public final class TrainLatentDiffusion implements Callable<Integer>, Checked {
     TrainingRun run = bench.lastStage(1 - firstShare);
     bench.describe(pipeline.backbone().module().parameterCount());
     Batches second = cacheLatents == null ? loader : latents(bench, cacheLatents, pipeline);
+    CaptionTable captions = new CaptionTable();
+    boolean captioned = options.data().captions();
     try (DiffusionTrainer trainer =
         new DiffusionTrainer(
-            Trainable.of(pipeline, names),
+            captioned ? Trainable.of(pipeline, captions) : Trainable.of(pipeline, names),
             pipeline.scheduler(),
             LossOptions.PLAIN,
             bench.update(DiffusionTrainer.UPDATE),
-            second,
+            captioned ? new CaptionBatches(second, names, captions) : second,
             bench.rng("training"),
             cacheLatents == null
                 ? Trainable.firstStage(pipeline)
@@ -259,6 +265,24 @@ public final class TrainLatentDiffusion implements Callable<Integer>, Checked {
                       samplingSteps,
                       (labels, rng, done) -> draw(pipeline, names, labels, rng, done)));
     }
+  }
+
+  /** What the model shall be able to read: names of classes, and captions if they are learned. */
+  private Set<String> texts(ImageDataset images) {
+    Set<String> texts = new TreeSet<>(images.classNames());
+    if (options.data().captions()) {
+      int missing = 0;
+      for (int i = 0; i < images.size(); i++) {
+        images.caption(i).ifPresent(texts::add);
+        missing += images.caption(i).isEmpty() ? 1 : 0;
+      }
+      if (missing > 0) {
+        say(
+            "%d of %d pictures have no caption; the names of their classes stand for them",
+            missing, images.size());
+      }
+    }
+    return texts;
   }
 
   private static Batches latents(Workbench bench, String folder, LatentDiffusion pipeline) {

@@ -3,6 +3,7 @@ package io.sfumato.models.pipeline;
 
 import io.sfumato.models.diffusion.Network;
 import io.sfumato.models.nn.Module;
+import io.sfumato.models.train.CaptionTable;
 import io.sfumato.models.train.FirstStage;
 import io.sfumato.models.train.LatentEncoder;
 import io.sfumato.models.train.TrainedModel;
@@ -12,8 +13,10 @@ import io.sfumato.tensor.Tensor;
 import io.sfumato.tensor.io.Weights;
 import java.nio.file.Path;
 import java.util.ArrayList;
+import java.util.Arrays;
 import java.util.List;
 import java.util.Map;
+import java.util.function.LongFunction;
 
 /** A pipeline as {@link io.sfumato.models.train.DiffusionTrainer} sees it. */
 public final class Trainable {
@@ -51,31 +54,52 @@ public final class Trainable {
             }
             yield backbone.network();
           }
-          default -> onNames(backbone.network(), conditioner, classNames);
+          default -> {
+            List<String> prompts = new ArrayList<>(classNames);
+            prompts.add("");
+            yield onTexts(backbone.network(), conditioner, label -> prompts.get((int) label));
+          }
         };
+    return trained(backbone, conditioner, network, classNames.size());
+  }
+
+  /**
+   * The network of a pipeline, and its text encoder, trained together on captions.
+   *
+   * @param pipeline its autoencoder is not trained
+   * @param captions what labels stand for, see {@link io.sfumato.models.train.CaptionBatches}
+   * @throws IllegalArgumentException if the pipeline has no text encoder
+   */
+  public static TrainedModel of(LatentDiffusion pipeline, CaptionTable captions) {
+    Conditioner conditioner = pipeline.conditioner();
+    if (conditioner.encoder().isEmpty()) {
+      throw new IllegalArgumentException("the pipeline has no text encoder for captions");
+    }
+    Backbone backbone = pipeline.backbone();
+    Network network = onTexts(backbone.network(), conditioner, captions::text);
+    return trained(backbone, conditioner, network, CaptionTable.NONE);
+  }
+
+  private static TrainedModel trained(
+      Backbone backbone, Conditioner conditioner, Network network, int noClass) {
     return new TrainedModel(
         new Jointly(backbone, conditioner),
         network,
-        classNames.size(),
+        noClass,
         backbone.role(),
         backbone.className(),
         "LatentDiffusion",
         Map.of());
   }
 
-  /** Labels become the names of their classes; "no class" becomes the empty text. */
-  private static Network onNames(
-      Network network, Conditioner conditioner, List<String> classNames) {
-    List<String> prompts = new ArrayList<>(classNames);
-    prompts.add("");
+  /** Labels become texts. */
+  private static Network onTexts(
+      Network network, Conditioner conditioner, LongFunction<String> textOf) {
     return (x, t, labels) -> {
       if (labels == null) {
         throw new IllegalArgumentException("labels are missing");
       }
-      List<String> texts = new ArrayList<>();
-      for (long label : labels.toLongArray()) {
-        texts.add(prompts.get((int) label));
-      }
+      List<String> texts = Arrays.stream(labels.toLongArray()).mapToObj(textOf).toList();
       Tensor states = conditioner.condition(texts);
       return network.call(x, t, states == null ? null : states.to(x.device()));
     };

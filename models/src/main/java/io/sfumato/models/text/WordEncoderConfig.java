@@ -6,6 +6,7 @@ import io.sfumato.models.data.ImageDataset;
 import io.sfumato.models.nn.ModelConfig;
 import java.nio.file.Path;
 import java.util.ArrayList;
+import java.util.Collection;
 import java.util.HashSet;
 import java.util.List;
 import java.util.Map;
@@ -51,10 +52,15 @@ public record WordEncoderConfig(List<String> vocabulary, int maxTokens, int widt
 
   /** The configuration for the names of a data set's classes. */
   public static WordEncoderConfig forClasses(ImageDataset data, int width) {
+    return forTexts(data.classNames(), width);
+  }
+
+  /** The configuration for all words of some texts. */
+  public static WordEncoderConfig forTexts(Collection<String> texts, int width) {
     Set<String> words = new TreeSet<>();
     int longest = 1;
-    for (String name : data.classNames()) {
-      List<String> parts = WordEncoder.words(name);
+    for (String text : texts) {
+      List<String> parts = WordEncoder.words(text);
       words.addAll(parts);
       longest = Math.max(longest, parts.size());
     }
