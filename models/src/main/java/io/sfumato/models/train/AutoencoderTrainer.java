@@ -217,7 +217,7 @@ public final class AutoencoderTrainer implements Trainee {
     try {
       long first = step * update.options().accumulate();
       List<Tensor> extra = update.gradients(first, this::autoencoderLoss).extra();
-      if (discriminatorUpdate != null) {
+      if (discriminatorUpdate != null && loss.isAdversarial(step)) {
         Tensor x = extra.getLast();
         discriminatorUpdate.gradients(
             first, n -> () -> new Tensor[] {loss.discriminator(x, extra.get(1), step)});
