@@ -23,6 +23,7 @@ import java.util.List;
 import java.util.Locale;
 import java.util.Map;
 import java.util.TreeMap;
+import java.util.function.Consumer;
 import org.jspecify.annotations.Nullable;
 
 /**
@@ -263,14 +264,14 @@ public final class Team implements GradientExchange, AutoCloseable {
    * Ends all processes because this one cannot go on. Does not return.
    *
    * @param failure why
+   * @param say prints a line
    */
-  public void abort(Throwable failure) {
+  public void abort(Throwable failure, Consumer<String> say) {
     String reason = failure.getMessage() == null ? failure.toString() : failure.getMessage();
     if (!leads()) {
       pause(); // if rank 0 says the same, once is enough
     }
-    System.err.print("rank " + ranks.rank() + ": " + reason + "\n");
-    System.err.flush();
+    say.accept("rank " + ranks.rank() + ": " + reason);
     ranks.abort(reason, 1);
     Runtime.getRuntime().halt(1); // the library was not able to
   }

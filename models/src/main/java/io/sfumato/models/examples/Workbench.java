@@ -322,7 +322,7 @@ final class Workbench implements AutoCloseable {
         team.follow(trainee);
       }
     } catch (RuntimeException | Error e) {
-      team.abort(e);
+      team.abort(e, System.err::println);
     }
     return whole;
   }

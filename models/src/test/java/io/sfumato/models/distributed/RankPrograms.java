@@ -93,7 +93,7 @@ public final class RankPrograms {
         throw new IllegalStateException("this rank has lost its way");
       }
     } catch (RuntimeException e) {
-      team.abort(e);
+      team.abort(e, line -> say("%s", line));
     }
   }
 
