@@ -141,6 +141,7 @@ final class ArchitectureTest {
       @Override
       public void check(JavaClass type, ConditionEvents events) {
         type.getDirectDependenciesFromSelf().stream()
+            .filter(d -> !d.getTargetClass().getName().equals("java.lang.reflect.Array")) // data
             .filter(d -> isInternal(d.getTargetClass().getBaseComponentType().getPackageName()))
             .forEach(d -> found(d.getDescription(), type, events));
         type.getMethodCallsFromSelf().stream()

@@ -7,8 +7,11 @@ import static org.junit.jupiter.api.Assertions.assertTrue;
 import java.io.IOException;
 import java.nio.file.Files;
 import java.nio.file.Path;
+import java.util.ArrayList;
 import java.util.List;
+import java.util.Map;
 import java.util.Set;
+import java.util.TreeMap;
 import java.util.TreeSet;
 import javax.tools.JavaCompiler;
 import javax.tools.StandardJavaFileManager;
@@ -18,6 +21,44 @@ import org.junit.jupiter.api.io.TempDir;
 
 /** The public API is what {@code docs/api} says, so that no change of it goes unseen. */
 final class PublicApiTest {
+  /** With this system property set to {@code write} the listings are written. */
+  private static final String PROPERTY = "sfumato.api";
+
+  private static final Path ROOT = Path.of("").toAbsolutePath().getParent();
+  private static final Map<String, String> MODULES =
+      new TreeMap<>(
+          Map.of(
+              "io.sfumato.tensor", "tensor-core",
+              "io.sfumato.autograd", "autograd",
+              "io.sfumato.cuda", "cuda-kernels",
+              "io.sfumato.models", "models"));
+
+  @Test
+  void theApiIsAsListed() throws IOException {
+    List<String> differences = new ArrayList<>();
+    for (Map.Entry<String, String> module : MODULES.entrySet()) {
+      Path folder = ROOT.resolve(module.getValue());
+      Set<String> exports = PublicApi.exports(folder.resolve("src/main/java/module-info.java"));
+      List<String> found = PublicApi.of(folder.resolve("target/classes"), exports);
+      Path listing = ROOT.resolve("docs/api").resolve(module.getKey() + ".txt");
+      if (System.getProperty(PROPERTY, "").equals("write")) {
+        Files.createDirectories(listing.getParent());
+        Files.write(listing, found);
+      }
+      differences.addAll(
+          differences(Files.exists(listing) ? Files.readAllLines(listing) : List.of(), found));
+    }
+    assertTrue(
+        differences.isEmpty(),
+        () ->
+            "the public API is not the one that docs/api lists (- gone, + new):\n"
+                + String.join("\n", differences)
+                + "\n"
+                + "If that is meant: mvn -q -pl benchmarks -am test -Dtest=PublicApiTest"
+                + " -Dsurefire.failIfNoSpecifiedTests=false -Dsfumato.api=write, and commit"
+                + " docs/api");
+  }
+
   private static List<String> differences(List<String> before, List<String> now) {
     TreeSet<String> gone = new TreeSet<>(before);
     gone.removeAll(now);
