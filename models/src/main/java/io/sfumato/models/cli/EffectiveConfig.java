@@ -8,14 +8,13 @@ import io.sfumato.tensor.io.AtomicFile;
 import java.io.IOException;
 import java.io.StringWriter;
 import java.io.UncheckedIOException;
-import java.lang.reflect.Array;
 import java.nio.ByteBuffer;
 import java.nio.charset.StandardCharsets;
 import java.nio.file.Path;
+import java.util.Arrays;
 import java.util.Collection;
 import java.util.Map;
 import java.util.Set;
-import java.util.stream.IntStream;
 import org.jspecify.annotations.Nullable;
 import picocli.CommandLine.Model.ArgSpec;
 import picocli.CommandLine.Model.CommandSpec;
@@ -71,7 +70,7 @@ public final class EffectiveConfig {
   private static boolean isAbsent(@Nullable Object value) {
     return value == null
         || (value instanceof Collection<?> c && c.isEmpty())
-        || (value.getClass().isArray() && Array.getLength(value) == 0);
+        || (value instanceof Object[] array && array.length == 0);
   }
 
   private static void write(JsonGenerator yaml, @Nullable Object value) throws IOException {
@@ -97,17 +96,8 @@ public final class EffectiveConfig {
         }
         yaml.writeEndArray();
       }
-      default -> {
-        if (value.getClass().isArray()) {
-          write(
-              yaml,
-              IntStream.range(0, Array.getLength(value))
-                  .mapToObj(i -> Array.get(value, i))
-                  .toList());
-        } else {
-          yaml.writeString(value.toString());
-        }
-      }
+      case Object[] array -> write(yaml, Arrays.asList(array));
+      default -> yaml.writeString(value.toString());
     }
   }
 }
