@@ -20,8 +20,8 @@ import java.util.function.Supplier;
 import java.util.function.UnaryOperator;
 
 /**
- * Trains an adapter of a class-conditional diffusion model: one call of {@link #step} per batch.
- * The model itself gets no gradient and stays as it is.
+ * Trains an adapter of a class-conditional diffusion model: one call of {@link Trainee#step} per
+ * batch. The model itself gets no gradient and stays as it is.
  */
 public final class AdapterTrainer extends OneModelTrainer {
   private static final String LYCORIS = "adapter.safetensors";
@@ -70,8 +70,8 @@ public final class AdapterTrainer extends OneModelTrainer {
    * @param loader the batches
    * @param rng the source of timesteps, noise and dropout
    * @param plus how the parameters are sorted
-   * @param rate the learning rate that the groups are made for: with another one in {@link #step},
-   *     all rates change alike
+   * @param rate the learning rate that the groups are made for: with another one in {@link
+   *     Trainee#step}, all rates change alike
    */
   public AdapterTrainer(
       AdapterSet adapter,

@@ -23,8 +23,8 @@ import java.util.function.Supplier;
 import org.jspecify.annotations.Nullable;
 
 /**
- * Trains a class-conditional network: one call of {@link #step} per batch. Labels are replaced by
- * "no class" now and then, so that the model can be guided when it samples.
+ * Trains a class-conditional network: one call of {@link Trainee#step} per batch. Labels are
+ * replaced by "no class" now and then, so that the model can be guided when it samples.
  */
 public final class DiffusionTrainer extends OneModelTrainer {
   /** AdamW without weight decay, gradients limited to a norm of 1, averages as diffusers' have. */

@@ -8,8 +8,13 @@ package io.sfumato.models.train;
 public final class NonFiniteException extends ArithmeticException {
   private static final long serialVersionUID = 1;
 
+  /** Which number. */
   private final String what;
+
+  /** Where it came from. */
   private final String cause;
+
+  /** The batch. */
   private final long batch;
 
   NonFiniteException(String what, String cause, long batch) {
