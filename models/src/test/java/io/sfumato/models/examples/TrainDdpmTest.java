@@ -94,6 +94,7 @@ class TrainDdpmTest {
               "environment.json",
               "loss.csv",
               "loss.png",
+              "metrics.jsonl",
               "report.html",
               "samples.png",
               "samples.safetensors"),
