@@ -6,6 +6,7 @@ import io.sfumato.models.adapter.Lora;
 import io.sfumato.models.adapter.Targets;
 import io.sfumato.models.data.InMemoryImageDataset;
 import io.sfumato.models.data.ShapesWorld;
+import io.sfumato.models.data.augment.Augmentations;
 import io.sfumato.models.diffusion.Listener;
 import io.sfumato.models.diffusion.NoiseSource;
 import io.sfumato.models.diffusion.Prediction;
@@ -17,6 +18,7 @@ import io.sfumato.models.train.BatchLoader;
 import io.sfumato.models.train.DiffusionTrainer;
 import io.sfumato.models.train.Interrupts;
 import io.sfumato.models.train.LearningRate;
+import io.sfumato.models.train.LoaderOptions;
 import io.sfumato.models.train.TrainingRun;
 import io.sfumato.models.unet.UNet2D;
 import io.sfumato.models.unet.UNet2DConfig;
@@ -30,8 +32,9 @@ import java.util.List;
 import java.util.Map;
 
 /**
- * What people do with the library, once around: a run goes on from its checkpoint, trains and
- * writes checkpoints; an adapter is attached, trained, saved and taken off; pictures are drawn.
+ * What people do with the library, once around: a run goes on from its checkpoint, reads pictures
+ * ahead, trains, validates and writes checkpoints beside it; an adapter is attached, trained, saved
+ * and taken off; pictures are drawn.
  */
 final class SoakRound {
   private static final int STEPS = 30;
@@ -60,13 +63,22 @@ final class SoakRound {
    */
   void run(int round) {
     Rng rng = Rng.seed(round);
-    BatchLoader loader = new BatchLoader(images, BATCH, 4, rng.fork("data"), Device.CPU);
+    LoaderOptions reading =
+        LoaderOptions.of(BATCH)
+            .unit(4)
+            .augmentations(Augmentations.parse(List.of("flip")))
+            .ahead(2);
     UNet2D model = new UNet2D(Weights.init(rng.fork("weights")), config());
-    try (DiffusionTrainer trainer =
-        new DiffusionTrainer(model, scheduler(), loader, rng.fork("training"))) {
+    try (BatchLoader loader = new BatchLoader(images, reading, rng.fork("data"), Device.CPU);
+        BatchLoader held = new BatchLoader(images, reading, rng.fork("held"), Device.CPU);
+        DiffusionTrainer trainer =
+            new DiffusionTrainer(model, scheduler(), loader, rng.fork("training"))) {
       TrainingRun.Options options =
-          TrainingRun.Options.steps(STEPS * (round + 1)).checkpointSteps(STEPS / 3);
+          TrainingRun.Options.steps(STEPS * (round + 1))
+              .checkpointSteps(STEPS / 3)
+              .watching(new TrainingRun.Watching(STEPS / 2, null, 0, true));
       new TrainingRun(folder, options.resume(round > 0), interrupts)
+          .validation(held, 1)
           .train(trainer, LearningRate.constant(1e-3, 1), SETTINGS, images.classNames());
       adapt(model, trainer, loader, rng);
       trainer.average(() -> draw(trainer, rng));
