@@ -103,6 +103,8 @@ final class ArchitectureTest {
           .that()
           .resideOutsideOfPackages(
               "io.sfumato.models.cli..", "io.sfumato.models.examples..", BENCHMARKS)
+          .and()
+          .doNotHaveFullyQualifiedName("io.sfumato.models.train.Progress") // bars are shown
           .should(ACCESS_STANDARD_STREAMS);
 
   @ArchTest
