@@ -32,11 +32,12 @@ import java.util.List;
 import java.util.Map;
 
 /**
- * What people do with the library, once around: a run goes on from its checkpoint, reads pictures
- * ahead, trains, validates and writes checkpoints beside it; an adapter is attached, trained, saved
- * and taken off; pictures are drawn.
+ * What people do with the library, once around: a run begins or goes on from its checkpoint, reads
+ * pictures ahead, trains, validates and writes checkpoints beside it; an adapter is attached,
+ * trained, saved and taken off; pictures are drawn.
  */
 final class SoakRound {
+  private static final int ROUNDS = 10; // of one run; a run reads again what it has written
   private static final int STEPS = 30;
   private static final int ADAPTER_STEPS = 10;
   private static final int SAMPLING_STEPS = 12;
@@ -74,10 +75,10 @@ final class SoakRound {
         DiffusionTrainer trainer =
             new DiffusionTrainer(model, scheduler(), loader, rng.fork("training"))) {
       TrainingRun.Options options =
-          TrainingRun.Options.steps(STEPS * (round + 1))
+          TrainingRun.Options.steps(STEPS * (round % ROUNDS + 1))
               .checkpointSteps(STEPS / 3)
               .watching(new TrainingRun.Watching(STEPS / 2, null, 0, true));
-      new TrainingRun(folder, options.resume(round > 0), interrupts)
+      new TrainingRun(folder, options.resume(round % ROUNDS > 0), interrupts)
           .validation(held, 1)
           .train(trainer, LearningRate.constant(1e-3, 1), SETTINGS, images.classNames());
       adapt(model, trainer, loader, rng);

@@ -106,9 +106,8 @@ final class RunFlags {
     return Math.clamp(pictures / batch, 1, validationBatches);
   }
 
-  /** What must be equal for a run to go on: which pictures it learns from, which steps it skips. */
+  /** What must be equal for a run to go on: which pictures it learns from. */
   Map<String, String> settings() {
-    return Map.of(
-        "held_out", validates() ? Double.toString(validationShare) : "none", "on_nan", onNan);
+    return Map.of("held_out", validates() ? Double.toString(validationShare) : "none");
   }
 }
