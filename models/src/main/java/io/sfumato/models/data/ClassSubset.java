@@ -19,12 +19,17 @@ public final class ClassSubset implements ImageDataset {
    * @throws IllegalArgumentException if no image is left
    */
   public ClassSubset(ImageDataset all, IntPredicate classes) {
-    this.all = all;
-    this.indices = IntStream.range(0, all.size()).filter(i -> classes.test(all.label(i))).toArray();
+    this(all, IntStream.range(0, all.size()).filter(i -> classes.test(all.label(i))).toArray());
     if (indices.length == 0) {
       throw new IllegalArgumentException(
           "no image of these classes is among the " + all.size() + " of the data set");
     }
+  }
+
+  /** The images with the given indices, which grow. */
+  ClassSubset(ImageDataset all, int[] indices) {
+    this.all = all;
+    this.indices = indices;
   }
 
   @Override

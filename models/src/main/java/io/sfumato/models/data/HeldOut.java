@@ -4,8 +4,6 @@ package io.sfumato.models.data;
 import io.sfumato.tensor.Philox;
 import io.sfumato.tensor.Rng;
 import java.util.Arrays;
-import java.util.List;
-import java.util.Optional;
 
 /**
  * A data set in two parts: what is trained on, and a random share that is held out for validation.
@@ -43,54 +41,12 @@ public record HeldOut(ImageDataset training, ImageDataset held) {
       order[j] = t;
     }
     return new HeldOut(
-        new Part(all, Arrays.copyOfRange(order, held, n)),
-        new Part(all, Arrays.copyOfRange(order, 0, held)));
+        part(all, Arrays.copyOfRange(order, held, n)),
+        part(all, Arrays.copyOfRange(order, 0, held)));
   }
 
-  /** Some pictures of a data set, in its order. */
-  private record Part(ImageDataset all, int[] indices) implements ImageDataset {
-    Part {
-      Arrays.sort(indices);
-    }
-
-    @Override
-    public int size() {
-      return indices.length;
-    }
-
-    @Override
-    public int channels() {
-      return all.channels();
-    }
-
-    @Override
-    public int height() {
-      return all.height();
-    }
-
-    @Override
-    public int width() {
-      return all.width();
-    }
-
-    @Override
-    public void copyPixels(int index, byte[] target, int offset) {
-      all.copyPixels(indices[index], target, offset);
-    }
-
-    @Override
-    public int label(int index) {
-      return all.label(indices[index]);
-    }
-
-    @Override
-    public List<String> classNames() {
-      return all.classNames();
-    }
-
-    @Override
-    public Optional<String> caption(int index) {
-      return all.caption(indices[index]);
-    }
+  private static ImageDataset part(ImageDataset all, int[] indices) {
+    Arrays.sort(indices);
+    return new ClassSubset(all, indices);
   }
 }
