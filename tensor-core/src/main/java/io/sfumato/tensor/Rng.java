@@ -70,13 +70,30 @@ public record Rng(long key) {
     return Num.lt(uniform(shape), p);
   }
 
-  /** The numbers 0 to {@code n - 1} in random order, I64 on the CPU (Fisher and Yates). */
+  /** The numbers 0 to {@code n - 1} in random order (Fisher and Yates, from the last one down). */
+  public int[] shuffled(int n) {
+    int[] order = new int[n];
+    for (int i = 0; i < n; i++) {
+      order[i] = i;
+    }
+    for (int i = n - 1; i > 0; i--) {
+      int other = (int) Philox.integer(key, i, 0, i + 1L);
+      int moved = order[i];
+      order[i] = order[other];
+      order[other] = moved;
+    }
+    return order;
+  }
+
+  /**
+   * The numbers 0 to {@code n - 1} in random order, I64 on the CPU: where each of them is in {@link
+   * #shuffled}.
+   */
   public Tensor permutation(int n) {
+    int[] shuffled = shuffled(n);
     long[] order = new long[n];
     for (int i = 0; i < n; i++) {
-      int other = (int) Philox.integer(key, i, 0, i + 1L);
-      order[i] = order[other];
-      order[other] = i;
+      order[shuffled[i]] = i;
     }
     return Tensor.of(order, n);
   }

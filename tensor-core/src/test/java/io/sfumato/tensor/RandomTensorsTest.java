@@ -59,6 +59,19 @@ class RandomTensorsTest {
   }
 
   @Test
+  void shuffledIsTheSameOrderFromTheOtherSide() {
+    Scope.run(
+        () -> {
+          long[] order = Rng.seed(7).step(3).permutation(12).toLongArray();
+          assertArrayEquals(new long[] {7, 3, 6, 8, 0, 4, 11, 10, 2, 9, 1, 5}, order);
+          int[] shuffled = Rng.seed(7).step(3).shuffled(12);
+          for (int i = 0; i < 12; i++) {
+            assertEquals(i, order[shuffled[i]]);
+          }
+        });
+  }
+
+  @Test
   void bernoulliHasItsProbability() {
     Scope.run(
         () -> {

@@ -1,7 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 package io.sfumato.models.data;
 
-import io.sfumato.tensor.Philox;
 import io.sfumato.tensor.Rng;
 import java.util.Arrays;
 
@@ -32,14 +31,7 @@ public record HeldOut(ImageDataset training, ImageDataset held) {
               + n
               + " pictures cannot be held out: both parts need a picture");
     }
-    int[] order = new int[n];
-    Arrays.setAll(order, i -> i);
-    for (int i = n - 1; i > 0; i--) { // Fisher-Yates
-      int j = (int) Philox.integer(rng.key(), i, 0, i + 1L);
-      int t = order[i];
-      order[i] = order[j];
-      order[j] = t;
-    }
+    int[] order = rng.shuffled(n);
     return new HeldOut(
         part(all, Arrays.copyOfRange(order, held, n)),
         part(all, Arrays.copyOfRange(order, 0, held)));

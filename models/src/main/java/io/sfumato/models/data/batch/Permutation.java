@@ -1,41 +1,49 @@
 // SPDX-License-Identifier: Apache-2.0
 package io.sfumato.models.data.batch;
 
-import io.sfumato.tensor.Philox;
 import io.sfumato.tensor.Rng;
+import java.util.LinkedHashMap;
+import java.util.Map;
 
-/** The numbers 0 to n - 1 in an order of their own for each epoch; the last one is remembered. */
+/** The numbers 0 to n - 1 in an order of their own for each epoch; the last ones are remembered. */
 final class Permutation {
   private final int n;
+  private final int remembered;
   private final Rng rng;
-  private long epoch = -1;
-  private int[] order = new int[0];
+  private final Map<Long, int[]> orders = new LinkedHashMap<>(4, 0.75f, true);
+  private int made;
 
-  Permutation(int n, Rng rng) {
+  /**
+   * Orders.
+   *
+   * @param remembered the last so many epochs that were asked for
+   */
+  Permutation(int n, int remembered, Rng rng) {
     this.n = n;
+    this.remembered = remembered;
     this.rng = rng;
   }
 
+  Permutation(int n, Rng rng) {
+    this(n, 1, rng);
+  }
+
   /** {@return the {@code i}-th number in an epoch} */
-  int at(long wanted, int i) {
-    if (wanted != epoch) {
-      order = shuffled(rng.step(wanted));
-      epoch = wanted;
+  int at(long epoch, int i) {
+    int[] order = orders.get(epoch);
+    if (order == null) {
+      if (orders.size() == remembered) {
+        orders.remove(orders.keySet().iterator().next()); // asked for longest ago
+      }
+      order = rng.step(epoch).shuffled(n);
+      orders.put(epoch, order);
+      made++;
     }
     return order[i];
   }
 
-  private int[] shuffled(Rng draw) {
-    int[] p = new int[n];
-    for (int i = 0; i < n; i++) {
-      p[i] = i;
-    }
-    for (int i = n - 1; i > 0; i--) { // Fisher-Yates
-      int j = (int) Philox.integer(draw.key(), i, 0, i + 1L);
-      int t = p[i];
-      p[i] = p[j];
-      p[j] = t;
-    }
-    return p;
+  /** {@return how many orders were made} */
+  int made() {
+    return made;
   }
 }

@@ -43,8 +43,15 @@ public final class SampleOrder implements BatchPlan {
     this.epochSize = (int) sum;
     this.whole = new Permutation(epochSize, rng);
     for (int k = 0; k < parts.size(); k++) {
-      own.add(new Permutation(parts.get(k).count(), rng.fork("part " + k)));
+      Pictures.Part part = parts.get(k);
+      int inAnEpoch = part.showings() / part.count() + 2; // whole ones, and parts of two others
+      own.add(new Permutation(part.count(), inAnEpoch, rng.fork("part " + k)));
     }
+  }
+
+  /** {@return how many orders of parts were made} */
+  int made() {
+    return own.stream().mapToInt(Permutation::made).sum();
   }
 
   /** {@return how many showings an epoch has} */

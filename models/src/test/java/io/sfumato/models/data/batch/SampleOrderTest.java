@@ -54,6 +54,15 @@ class SampleOrderTest {
   }
 
   @Test
+  void anEpochOfFractionsIsShuffledAFewTimesOnly() {
+    SampleOrder order =
+        new SampleOrder(
+            List.of(new Part(0, 1000, 0.7), new Part(1000, 300, 2.5)), 29, SIZE, Rng.seed(8));
+    shown(order, 0, 10 * order.epochSize() / 29);
+    assertTrue(order.made() <= 7 + 25 + 2, order.made() + " orders");
+  }
+
+  @Test
   void aPlanIsAFunctionOfTheNumber() {
     List<Part> parts = List.of(new Part(0, 10, 0.7), new Part(10, 3, 2));
     SampleOrder forward = new SampleOrder(parts, 4, SIZE, Rng.seed(6));
