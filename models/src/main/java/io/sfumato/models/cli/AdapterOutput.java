@@ -11,7 +11,6 @@ import java.io.IOException;
 import java.io.UncheckedIOException;
 import java.nio.file.Files;
 import java.nio.file.Path;
-import org.jspecify.annotations.Nullable;
 import picocli.CommandLine.Option;
 
 /** The options of examples that read adapters and write one. */
@@ -22,14 +21,6 @@ final class AdapterOutput {
     diffusers,
     kohya
   }
-
-  @Option(
-      names = "--component",
-      paramLabel = "NAME",
-      description =
-          "The model's folder in a pipeline: text_encoder, text_encoder_2, …; unet or transformer"
-              + " if absent.")
-  private @Nullable String component;
 
   @Option(
       names = "--format",
@@ -47,11 +38,6 @@ final class AdapterOutput {
 
   @Option(names = "--out", description = "Folder for the result.", defaultValue = "out")
   private Path out = Path.of("out");
-
-  /** The model's folder in a pipeline; null for the one that draws. */
-  @Nullable String component() {
-    return component;
-  }
 
   /** The folder for the result, made if missing. */
   Path folder() {

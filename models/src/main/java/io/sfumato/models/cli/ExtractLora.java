@@ -41,11 +41,7 @@ import picocli.CommandLine.Option;
         "Writes a LoRA that turns --base into --tuned, or --adapter at another rank; of a --rank,"
             + " or as small as a share of the change's --energy allows.")
 public final class ExtractLora implements Callable<Integer> {
-  @Option(
-      names = "--base",
-      required = true,
-      description = "The model: its folder, or a pipeline's.")
-  private Path base = Path.of("");
+  @Mixin private final BaseModel base = new BaseModel();
 
   @Option(names = "--tuned", description = "The same model after training.")
   private @Nullable Path tuned;
@@ -53,13 +49,7 @@ public final class ExtractLora implements Callable<Integer> {
   @Option(names = "--adapter", description = "Instead of --tuned, an adapter to bring to a rank.")
   private @Nullable Path adapter;
 
-  @Option(names = "--rank", description = "The rank; with --energy the largest.")
-  private @Nullable Integer rank;
-
-  @Option(
-      names = "--energy",
-      description = "The share of the change's squared norm that each layer keeps, 0 to 1.")
-  private @Nullable Double energy;
+  @Mixin private final RankOptions rank = new RankOptions();
 
   @Option(
       names = "--targets",
@@ -85,16 +75,6 @@ public final class ExtractLora implements Callable<Integer> {
     return Program.run(new ExtractLora(), args);
   }
 
-  /** The rank that {@code --rank} and {@code --energy} say. */
-  static LoraTools.Rank rank(@Nullable Integer rank, @Nullable Double energy) {
-    require(rank != null || energy != null, "--rank or --energy is needed");
-    require(rank == null || rank > 0, "--rank must be positive; got " + rank);
-    require(
-        energy == null || (energy > 0 && energy <= 1),
-        "--energy must be more than 0 and at most 1; got " + energy);
-    return new LoraTools.Rank(rank == null ? Integer.MAX_VALUE : rank, energy);
-  }
-
   /** Layers, ranks and size of a LoRA. */
   static String describe(AdapterSet lora) {
     IntSummaryStatistics ranks =
@@ -112,13 +92,13 @@ public final class ExtractLora implements Callable<Integer> {
 
   @Override
   public Integer call() {
-    LoraTools.Rank choice = rank(rank, energy);
+    LoraTools.Rank choice = rank.choice();
     require((tuned == null) != (adapter == null), "--tuned or --adapter is needed, one of them");
     require(tuned != null || targets.isEmpty(), "--targets is of --tuned");
-    output.requireNot(base);
+    output.requireNot(base.path());
     output.dtype(); // checks it
     try (Scope scope = Scope.open();
-        AdapterModel model = AdapterModel.open(base, output.component())) {
+        AdapterModel model = base.open()) {
       if (tuned != null) {
         output.requireNot(tuned);
         return extract(model, tuned, choice);
@@ -130,7 +110,7 @@ public final class ExtractLora implements Callable<Integer> {
   private int extract(AdapterModel model, Path from, LoraTools.Rank choice) {
     Predicate<String> meant =
         targets.isEmpty() ? Targets.all() : Targets.glob(targets.toArray(String[]::new));
-    try (AdapterModel other = AdapterModel.open(from, output.component());
+    try (AdapterModel other = base.open(from);
         AdapterSet found = LoraTools.extract(model.module(), other.module(), meant, choice)) {
       Map<String, Tensor> wanted = other.module().stateDict();
       report(found, path -> tensor(wanted, path + ".weight"));

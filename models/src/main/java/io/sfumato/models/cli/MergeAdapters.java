@@ -52,11 +52,7 @@ public final class MergeAdapters implements Callable<Integer> {
       description = "Adapters with their strengths, 1 if absent: style.safetensors@0.7.")
   private List<String> adapters = List.of();
 
-  @Option(
-      names = "--base",
-      required = true,
-      description = "The model: its folder, or a pipeline's.")
-  private Path base = Path.of("");
+  @Mixin private final BaseModel base = new BaseModel();
 
   @Option(
       names = "--method",
@@ -66,13 +62,7 @@ public final class MergeAdapters implements Callable<Integer> {
               + " --rank, ties and dare after thinning it out.")
   private @Nullable Method method;
 
-  @Option(names = "--rank", description = "Rank for svd, ties and dare.")
-  private @Nullable Integer rank;
-
-  @Option(
-      names = "--energy",
-      description = "Instead of --rank, the share of the change's energy that each layer keeps.")
-  private @Nullable Double energy;
+  @Mixin private final RankOptions rank = new RankOptions();
 
   @Option(
       names = "--layers",
@@ -136,20 +126,18 @@ public final class MergeAdapters implements Callable<Integer> {
           adapter.path + ": the strength must be finite; got " + adapter.strength);
       output.requireNot(adapter.path);
     }
-    output.requireNot(base);
+    output.requireNot(base.path());
     output.dtype(); // checks it
     boolean ranked = method != null && method != Method.linear && method != Method.cat;
-    require(
-        ranked || (rank == null && energy == null),
-        "--rank and --energy are of --method svd, ties and dare");
+    require(ranked || !rank.isGiven(), "--rank and --energy are of --method svd, ties and dare");
     require(
         method == null || layers.isEmpty(),
         "--layers is of merging into a checkpoint, without --method");
-    LoraTools.Rank choice = ranked ? ExtractLora.rank(rank, energy) : LoraTools.Rank.of(1);
+    LoraTools.Rank choice = ranked ? rank.choice() : LoraTools.Rank.of(1);
     List<AdapterSet> sets = new ArrayList<>();
     try (Scope scope = Scope.open();
-        AdapterModel model = AdapterModel.open(base, output.component())) {
-      output.requireNot(base.resolve(model.component().dotted()));
+        AdapterModel model = base.open()) {
+      output.requireNot(base.path().resolve(model.component().dotted()));
       try {
         for (Named adapter : named) {
           sets.add(model.attach(adapter.path));
