@@ -9,6 +9,7 @@ import java.util.Objects;
 import java.util.SortedMap;
 import java.util.TreeMap;
 import java.util.concurrent.Callable;
+import java.util.concurrent.CancellationException;
 import java.util.concurrent.ExecutionException;
 import java.util.concurrent.ExecutorService;
 import java.util.concurrent.Executors;
@@ -63,8 +64,8 @@ public final class Prefetcher<T> implements AutoCloseable {
    *
    * @param number which batch
    * @return its parts, in order
-   * @throws IllegalStateException if this object is closed, or the thread is interrupted (it stays
-   *     so)
+   * @throws IllegalStateException if this object is closed, now or while this waits, or the thread
+   *     is interrupted (it stays so)
    */
   public List<T> take(long number) {
     List<Future<T>> wanted = begin(number);
@@ -78,8 +79,12 @@ public final class Prefetcher<T> implements AutoCloseable {
       cancel(wanted);
       Thread.currentThread().interrupt();
       throw new IllegalStateException("interrupted while waiting for batch " + number, e);
+    } catch (CancellationException e) {
+      requireOpen(number, e);
+      throw e;
     } catch (ExecutionException e) {
       cancel(wanted);
+      requireOpen(number, e);
       if (e.getCause() instanceof Error error) {
         throw error;
       }
@@ -87,6 +92,14 @@ public final class Prefetcher<T> implements AutoCloseable {
         throw known;
       }
       throw new IllegalStateException("batch " + number + ": " + e.getCause(), e);
+    }
+  }
+
+  /** Whoever waits while this object is closed by another thread hears that, and no more. */
+  private synchronized void requireOpen(long number, Exception cause) {
+    if (closed) {
+      throw new IllegalStateException(
+          "this prefetcher was closed while batch " + number + " was waited for", cause);
     }
   }
 

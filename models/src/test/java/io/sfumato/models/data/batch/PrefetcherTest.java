@@ -14,6 +14,7 @@ import java.util.concurrent.ConcurrentHashMap;
 import java.util.concurrent.CountDownLatch;
 import java.util.concurrent.TimeUnit;
 import java.util.concurrent.atomic.AtomicInteger;
+import java.util.concurrent.atomic.AtomicReference;
 import org.junit.jupiter.api.Test;
 import org.junit.jupiter.api.Timeout;
 
@@ -128,6 +129,43 @@ class PrefetcherTest {
     assertEquals(0, prefetcher.begun());
     assertThrows(IllegalStateException.class, () -> prefetcher.take(1));
     prefetcher.close(); // once more does no harm
+  }
+
+  @Test
+  void aTakerHearsThatItWasClosedMeanwhile() throws InterruptedException {
+    for (boolean stubborn : new boolean[] {false, true}) {
+      CountDownLatch started = new CountDownLatch(1);
+      Prefetcher<String> prefetcher =
+          new Prefetcher<>(
+              b ->
+                  List.of(
+                      () -> {
+                        started.countDown();
+                        try {
+                          Thread.sleep(60_000);
+                        } catch (InterruptedException e) {
+                          if (stubborn) {
+                            throw new IllegalStateException("reading failed", e);
+                          }
+                          throw e;
+                        }
+                        return "";
+                      }),
+              1,
+              1);
+      AtomicReference<String> heard = new AtomicReference<>();
+      Thread taker =
+          Thread.ofPlatform()
+              .start(
+                  () ->
+                      heard.set(
+                          assertThrows(IllegalStateException.class, () -> prefetcher.take(3))
+                              .getMessage()));
+      assertTrue(started.await(20, TimeUnit.SECONDS));
+      prefetcher.close();
+      taker.join(20_000);
+      assertEquals("this prefetcher was closed while batch 3 was waited for", heard.get());
+    }
   }
 
   @Test
