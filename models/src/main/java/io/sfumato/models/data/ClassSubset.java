@@ -1,13 +1,11 @@
 // SPDX-License-Identifier: Apache-2.0
 package io.sfumato.models.data;
 
-import java.util.List;
-import java.util.Optional;
 import java.util.function.IntPredicate;
 import java.util.stream.IntStream;
 
 /** The images of some classes of another data set; labels and class names stay as they are. */
-public final class ClassSubset implements ImageDataset {
+public final class ClassSubset extends PictureSubset implements ImageDataset {
   private final ImageDataset all;
   private final int[] indices;
 
@@ -28,6 +26,7 @@ public final class ClassSubset implements ImageDataset {
 
   /** The images with the given indices, which grow. */
   ClassSubset(ImageDataset all, int[] indices) {
+    super(all, indices);
     this.all = all;
     this.indices = indices;
   }
@@ -35,26 +34,6 @@ public final class ClassSubset implements ImageDataset {
   @Override
   public Pictures original() {
     return all.original() == all ? this : new PictureSubset(all.original(), indices);
-  }
-
-  @Override
-  public List<Part> parts() {
-    return PictureSubset.parts(all, indices);
-  }
-
-  @Override
-  public String name(int index) {
-    return all.name(indices[index]);
-  }
-
-  @Override
-  public int size() {
-    return indices.length;
-  }
-
-  @Override
-  public int channels() {
-    return all.channels();
   }
 
   @Override
@@ -69,21 +48,6 @@ public final class ClassSubset implements ImageDataset {
 
   @Override
   public void copyPixels(int index, byte[] target, int offset) {
-    all.copyPixels(indices[index], target, offset);
-  }
-
-  @Override
-  public int label(int index) {
-    return all.label(indices[index]);
-  }
-
-  @Override
-  public List<String> classNames() {
-    return all.classNames();
-  }
-
-  @Override
-  public Optional<String> caption(int index) {
-    return all.caption(indices[index]);
+    all.copyPixels(whole(index), target, offset);
   }
 }

@@ -1,8 +1,10 @@
 // SPDX-License-Identifier: Apache-2.0
 package io.sfumato.models.data;
 
+import java.nio.charset.StandardCharsets;
 import java.security.MessageDigest;
 import java.security.NoSuchAlgorithmException;
+import java.util.HexFormat;
 
 /** Checks that several data sets share. */
 final class DatasetSupport {
@@ -33,6 +35,15 @@ final class DatasetSupport {
     } catch (NoSuchAlgorithmException e) {
       throw new IllegalStateException("every Java has SHA-256", e);
     }
+  }
+
+  /** {@return a hash of the size and the pixels of a picture} */
+  static String hash(Picture picture) {
+    MessageDigest digest = sha256();
+    digest.update(
+        (picture.channels() + " " + picture.height() + " " + picture.width())
+            .getBytes(StandardCharsets.US_ASCII));
+    return HexFormat.of().formatHex(digest.digest(picture.pixels()));
   }
 
   /** Throws unless {@code size} is a side length in pixels that makes sense for an image. */

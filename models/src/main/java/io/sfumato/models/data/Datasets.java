@@ -19,10 +19,10 @@ public final class Datasets {
 
   /**
    * Opens whatever a folder holds: MNIST-like IDX files ({@link Mnist}), CIFAR-10 binary batches
-   * ({@link Cifar10}), or images ({@link ImageFolder}); looked for in that order. Images of another
-   * size are resampled.
+   * ({@link Cifar10}), images ({@link ImageFolder}), or shards ({@link WebDataset}); looked for in
+   * that order. Images of another size are resampled.
    *
-   * @param folder the folder
+   * @param folder the folder, or a shard
    * @param size height and width of the images, in pixels
    * @return the data set
    * @throws DatasetException if the folder is missing, empty, of no known format, or broken
@@ -47,9 +47,9 @@ public final class Datasets {
 
   /**
    * Opens whatever a folder holds in its own size: MNIST or CIFAR-10 files in memory, or images
-   * that are read when they are needed ({@link PictureFolder}).
+   * that are read when they are needed ({@link PictureFolder}, {@link WebDataset}).
    *
-   * @param folder the folder
+   * @param folder the folder, or a shard
    * @return the pictures
    * @throws DatasetException if the folder is missing, empty, of no known format, or broken
    */
@@ -61,16 +61,16 @@ public final class Datasets {
     if (Cifar10.isAt(folder)) {
       return Cifar10.open(folder);
     }
-    if (ImageFolder.isAt(folder)) {
-      return PictureFolder.open(folder);
-    }
-    throw unknown(folder);
+    return stored(folder);
   }
 
   private static void requireFolder(Path folder) {
-    if (!Files.isDirectory(folder)) {
+    if (!Files.isDirectory(folder) && !WebDataset.isAt(folder)) {
       throw DatasetException.of(
-          folder, Files.exists(folder) ? "a file; give the folder it is in" : "no such folder");
+          folder,
+          Files.exists(folder)
+              ? "a file, and no shard (.tar); give the folder it is in"
+              : "no such folder");
     }
   }
 
@@ -82,10 +82,28 @@ public final class Datasets {
     if (Cifar10.isAt(folder)) {
       return size == null ? Cifar10.open(folder) : resized(Cifar10.open(folder), size);
     }
-    if (ImageFolder.isAt(folder)) {
-      return ImageFolder.open(folder, folderSize);
+    return ImageFolder.load(folder, stored(folder), ImageFolder.options(folderSize));
+  }
+
+  /** Images that are read when they are needed. */
+  private static Pictures stored(Path place) {
+    boolean inFolder = Files.isDirectory(place) && FolderIndex.containsImages(place);
+    if (!WebDataset.isAt(place)) {
+      if (inFolder) {
+        return PictureFolder.open(place);
+      }
+      throw unknown(place);
     }
-    throw unknown(folder);
+    if (inFolder) {
+      LOG.log(
+          Level.WARNING,
+          "{0}: {1} tar archives lie beside the images and are left out; move them into a folder of"
+              + " their own to use them",
+          place,
+          WebDataset.shardsIn(place).size());
+      return PictureFolder.open(place);
+    }
+    return WebDataset.open(place);
   }
 
   private static DatasetException unknown(Path folder) {
@@ -93,8 +111,8 @@ public final class Datasets {
         folder,
         "no known data set. Looked for train-images-idx3-ubyte or t10k-images-idx3-ubyte (also"
             + " .idx3-ubyte, .gz), data_batch_1.bin to data_batch_5.bin or test_batch.bin (also in"
-            + " cifar-10-batches-bin), and images (png, jpg, jpeg, bmp, gif, webp, tif, tiff) in it"
-            + " or its sub-folders. The folder holds "
+            + " cifar-10-batches-bin), images (png, jpg, jpeg, bmp, gif, webp, tif, tiff) in it or"
+            + " its sub-folders, and shards (tar). The folder holds "
             + contents(folder));
   }
 

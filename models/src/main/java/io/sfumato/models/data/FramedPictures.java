@@ -63,11 +63,13 @@ public final class FramedPictures implements ImageDataset {
 
   @Override
   public Picture picture(int index) {
-    Picture whole = source.picture(index);
-    return whole.view(
-        Picture.Region.centre(whole.height(), whole.width(), size.height(), size.width()),
-        size.height(),
-        size.width());
+    return source.read(
+        index,
+        whole ->
+            whole.view(
+                Picture.Region.centre(whole.height(), whole.width(), size.height(), size.width()),
+                size.height(),
+                size.width()));
   }
 
   @Override

@@ -8,13 +8,14 @@ import java.awt.image.ComponentColorModel;
 import java.awt.image.DataBuffer;
 import java.awt.image.Raster;
 import java.io.IOException;
+import java.io.InputStream;
 import java.nio.file.Files;
 import java.nio.file.Path;
 import java.util.Iterator;
 import java.util.Locale;
 import java.util.Set;
-import java.util.concurrent.locks.ReentrantLock;
 import java.util.function.Function;
+import java.util.function.Supplier;
 import javax.imageio.ImageIO;
 import javax.imageio.ImageReader;
 import javax.imageio.stream.ImageInputStream;
@@ -49,8 +50,10 @@ public final class ImageFiles {
   private static final Set<String> EXTENSIONS =
       Set.of("png", "jpg", "jpeg", "bmp", "gif", "webp", "tif", "tiff");
 
-  /** Images above {@link #FREE_PIXELS} are decoded one at a time, to bound memory. */
-  private static final ReentrantLock LARGE = new ReentrantLock();
+  /** So much of a file is read to learn the size of its picture, if that is enough. */
+  static final int HEAD_BYTES = 1 << 18;
+
+  private static final DecodeBudget MEMORY = new DecodeBudget(Runtime.getRuntime().maxMemory() / 2);
 
   private ImageFiles() {}
 
@@ -85,8 +88,9 @@ public final class ImageFiles {
   }
 
   /**
-   * Reads an image, and makes something of it. Of images above 16 million pixels one is in memory
-   * at a time, so the result should be smaller than the picture.
+   * Reads an image, and makes something of it. Until that is done, the picture counts among those
+   * that are decoded at the same time, which may take half of the heap together; so the result
+   * should be smaller than the picture, and {@code use} read no other one.
    *
    * @param file the image
    * @param use what is made of the picture, which has 3 channels and stands upright
@@ -95,7 +99,17 @@ public final class ImageFiles {
    * @throws DatasetException if the file cannot be read or decoded, ends too early or is too large
    */
   public static <T> T read(Path file, Function<Picture, T> use) {
-    return open(file, (in, reader, orientation) -> decode(file, in, reader, orientation, use));
+    return read(file, contentOf(file), use);
+  }
+
+  /**
+   * The same for an image that is in memory already.
+   *
+   * @param name what messages call it
+   */
+  static <T> T read(Path name, byte[] content, Function<Picture, T> use) {
+    return open(
+        name, content, (in, reader, orientation) -> decode(name, in, reader, orientation, use));
   }
 
   /**
@@ -106,13 +120,42 @@ public final class ImageFiles {
    * @throws DatasetException if the file cannot be read or is too large to be decoded
    */
   public static Pictures.Size sizeOf(Path file) {
+    requireFile(file);
+    try (InputStream in = Files.newInputStream(file)) {
+      return sizeOf(file, in.readNBytes(HEAD_BYTES), Files.size(file), () -> contentOf(file));
+    } catch (IOException e) {
+      throw DatasetException.of(file, "cannot be read: " + e, e);
+    }
+  }
+
+  /**
+   * The same for an image of which the beginning is in memory.
+   *
+   * @param name what messages call it
+   * @param head the first bytes
+   * @param length how many bytes there are
+   * @param whole all bytes, if those are not enough
+   */
+  static Pictures.Size sizeOf(Path name, byte[] head, long length, Supplier<byte[]> whole) {
+    if (head.length < length) {
+      try {
+        return sizeOf(name, head, length);
+      } catch (DatasetException e) {
+        return sizeOf(name, whole.get(), length); // its header is long, or it is not valid
+      }
+    }
+    return sizeOf(name, head, length);
+  }
+
+  private static Pictures.Size sizeOf(Path name, byte[] content, long length) {
     return open(
-        file,
+        name,
+        content,
         (in, reader, orientation) -> {
           reader.setInput(in, true, true);
           int width = reader.getWidth(0);
           int height = reader.getHeight(0);
-          checkSize(file, width, height, in.length());
+          memoryOf(name, width, height, length);
           return ExifOrientation.turnsSides(orientation)
               ? new Pictures.Size(width, height)
               : new Pictures.Size(height, width);
@@ -124,19 +167,56 @@ public final class ImageFiles {
     T apply(ImageInputStream in, ImageReader reader, int orientation) throws IOException;
   }
 
-  private static <T> T open(Path file, Use<T> use) {
+  /** Keeps what a user of a picture throws apart from what decoders do. */
+  private static final class UseException extends RuntimeException {
+    private static final long serialVersionUID = 1;
+
+    private final RuntimeException thrown;
+
+    UseException(RuntimeException thrown) {
+      super(thrown);
+      this.thrown = thrown;
+    }
+  }
+
+  private static void requireFile(Path file) {
     if (!Files.isRegularFile(file)) {
       throw DatasetException.of(
           file, Files.exists(file) ? "not a regular file" : "no such file (image)");
     }
-    try (ImageInputStream in = new BoundedImageInput(content(file))) {
+  }
+
+  /** {@return the bytes of an image's file} */
+  static byte[] contentOf(Path file) {
+    requireFile(file);
+    try {
+      requireLength(file, Files.size(file));
+      return Files.readAllBytes(file);
+    } catch (IOException e) {
+      throw DatasetException.of(file, "cannot be read: " + e, e);
+    } catch (OutOfMemoryError e) {
+      throw noRoom(file, e);
+    }
+  }
+
+  /** Throws if an image's file is too long to be read. */
+  static void requireLength(Path name, long length) {
+    long limit = Math.min(MAX_FILE_BYTES, Runtime.getRuntime().maxMemory() / 4);
+    if (length > limit) {
+      throw DatasetException.at(
+          name, limit, "an image file of at most " + limit + " bytes", length + " bytes");
+    }
+  }
+
+  private static <T> T open(Path name, byte[] content, Use<T> use) {
+    try (ImageInputStream in = new BoundedImageInput(content)) {
       int orientation = ExifOrientation.of(in);
       Iterator<ImageReader> readers = ImageIO.getImageReaders(in);
       if (!readers.hasNext()) {
         throw DatasetException.of(
-            file,
+            name,
             "expected an image (PNG, JPEG, BMP, GIF, TIFF, or WebP with the plug-in); got "
-                + (in.length() == 0 ? "an empty file" : "content of no known image format"));
+                + (content.length == 0 ? "an empty file" : "content of no known image format"));
       }
       ImageReader reader = readers.next();
       try {
@@ -146,17 +226,23 @@ public final class ImageFiles {
       }
     } catch (DatasetException e) {
       throw e;
+    } catch (UseException e) {
+      throw e.thrown;
     } catch (IOException | RuntimeException e) {
       // Decoders answer corrupt data with any kind of runtime exception.
-      throw DatasetException.of(file, "cannot be decoded: " + e, e);
+      throw DatasetException.of(name, "cannot be decoded: " + e, e);
     } catch (OutOfMemoryError e) {
-      throw DatasetException.of(
-          file,
-          "cannot be decoded within a heap of "
-              + DatasetSupport.bytes(Runtime.getRuntime().maxMemory())
-              + "; give the JVM more with -Xmx",
-          e);
+      throw noRoom(name, e);
     }
+  }
+
+  static DatasetException noRoom(Path name, OutOfMemoryError e) {
+    return DatasetException.of(
+        name,
+        "cannot be decoded within a heap of "
+            + DatasetSupport.bytes(Runtime.getRuntime().maxMemory())
+            + "; give the JVM more with -Xmx",
+        e);
   }
 
   /**
@@ -200,23 +286,13 @@ public final class ImageFiles {
     return red << 16 | (pixels[base + plane + i] & 0xFF) << 8 | pixels[base + 2 * plane + i] & 0xFF;
   }
 
-  private static byte[] content(Path file) throws IOException {
-    long length = Files.size(file);
-    long limit = Math.min(MAX_FILE_BYTES, Runtime.getRuntime().maxMemory() / 4);
-    if (length > limit) {
-      throw DatasetException.at(
-          file, limit, "an image file of at most " + limit + " bytes", length + " bytes");
-    }
-    return Files.readAllBytes(file);
-  }
-
   private static <T> T decode(
-      Path file, ImageInputStream in, ImageReader reader, int orientation, Function<Picture, T> use)
+      Path name, ImageInputStream in, ImageReader reader, int orientation, Function<Picture, T> use)
       throws IOException {
     reader.setInput(in, true, true);
     int width = reader.getWidth(0);
     int height = reader.getHeight(0);
-    boolean large = checkSize(file, width, height, in.length());
+    long memory = memoryOf(name, width, height, in.length());
     String[] cutShort = new String[1];
     reader.addIIOReadWarningListener(
         (source, warning) -> {
@@ -225,44 +301,46 @@ public final class ImageFiles {
             cutShort[0] = warning;
           }
         });
-    if (large) {
-      LARGE.lock();
-    }
-    try {
-      BufferedImage image = reader.read(0);
-      if (cutShort[0] != null) {
-        throw DatasetException.of(file, "the image data ends too early: " + cutShort[0]);
-      }
-      return use.apply(ExifOrientation.apply(orientation, rgb(image)));
-    } finally {
-      if (large) {
-        LARGE.unlock();
-      }
-    }
+    return MEMORY.with(
+        memory,
+        () -> {
+          BufferedImage image = reader.read(0);
+          if (cutShort[0] != null) {
+            throw DatasetException.of(name, "the image data ends too early: " + cutShort[0]);
+          }
+          Picture picture = ExifOrientation.apply(orientation, rgb(image));
+          try {
+            return use.apply(picture);
+          } catch (RuntimeException e) {
+            throw new UseException(e);
+          }
+        });
   }
 
-  private static boolean checkSize(Path file, int width, int height, long length) {
+  /** {@return the memory that decoding takes, in bytes; throws if that is too much} */
+  private static long memoryOf(Path name, int width, int height, long length) {
     long count = (long) width * height;
     String got = "; the header says " + width + " x " + height;
     if (width < 1 || height < 1) {
-      throw DatasetException.of(file, "expected a positive width and height" + got);
+      throw DatasetException.of(name, "expected a positive width and height" + got);
     }
     if (count > MAX_PIXELS) {
-      throw DatasetException.of(file, "images may have at most " + MAX_PIXELS + " pixels" + got);
+      throw DatasetException.of(name, "images may have at most " + MAX_PIXELS + " pixels" + got);
     }
     if (count > FREE_PIXELS && length >= 0 && count / PIXELS_PER_BYTE > length) {
       throw DatasetException.of(
-          file, "a file of " + length + " bytes cannot hold that many pixels" + got);
+          name, "a file of " + length + " bytes cannot hold that many pixels" + got);
     }
-    if (count * BYTES_PER_PIXEL > Runtime.getRuntime().maxMemory() / 2) {
+    long memory = count * BYTES_PER_PIXEL;
+    if (memory > Runtime.getRuntime().maxMemory() / 2) {
       throw DatasetException.of(
-          file,
+          name,
           "the image needs more than half of a heap of "
               + DatasetSupport.bytes(Runtime.getRuntime().maxMemory())
               + "; give the JVM more with -Xmx"
               + got);
     }
-    return count > FREE_PIXELS;
+    return memory;
   }
 
   /** The red, green and blue bytes of an image. */

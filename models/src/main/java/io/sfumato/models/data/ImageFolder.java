@@ -4,30 +4,26 @@ package io.sfumato.models.data;
 import java.lang.System.Logger;
 import java.lang.System.Logger.Level;
 import java.nio.file.Path;
-import java.util.ArrayList;
+import java.util.Arrays;
 import java.util.List;
 import java.util.Objects;
-import java.util.Optional;
+import java.util.function.Function;
 import java.util.stream.IntStream;
-import org.jspecify.annotations.Nullable;
 
 /**
- * A folder of image files, decoded into memory as RGB squares ({@link ImageFiles#readSquare}).
+ * A folder of image files, decoded into memory as squares: the largest centred one of each,
+ * resampled (antialiased, linear). {@link PictureFolder} reads them when they are needed instead.
  *
- * <p>Sub-folders that hold images (at any depth) are the classes, in the order of their names; a
- * folder without such sub-folders is one class, named as itself. Files are taken in the order of
- * their paths; hidden files and other extensions are left alone. Captions come from {@code
- * metadata.jsonl} or from a text file beside an image ({@link Captions}).
+ * <p>Classes, order and captions are those of {@link PictureFolder}.
  */
-public final class ImageFolder implements ImageDataset {
+public final class ImageFolder extends PictureSubset implements ImageDataset {
   private static final Logger LOG = System.getLogger(ImageFolder.class.getName());
 
   /** More than one broken file in so many is an error whatever the options say. */
   private static final int MAX_BROKEN_ONE_IN = 10;
 
   private final int side;
-  private final List<Loaded> pictures;
-  private final List<String> classNames;
+  private final List<byte[]> pixels;
 
   /** What to do about a file that cannot be decoded. */
   public enum BrokenImages {
@@ -63,12 +59,10 @@ public final class ImageFolder implements ImageDataset {
     }
   }
 
-  private record Loaded(Path file, int label, byte[] pixels, @Nullable String caption) {}
-
-  private ImageFolder(int side, List<Loaded> pictures, List<String> classNames) {
+  private ImageFolder(int side, Pictures stored, int[] kept, List<byte[]> pixels) {
+    super(stored, kept);
     this.side = side;
-    this.pictures = List.copyOf(pictures);
-    this.classNames = List.copyOf(classNames);
+    this.pixels = List.copyOf(pixels);
   }
 
   /**
@@ -103,37 +97,37 @@ public final class ImageFolder implements ImageDataset {
    *     holds more broken files than {@code options} allow
    */
   public static ImageFolder open(Path folder, Options options) {
-    FolderIndex index = FolderIndex.of(folder);
-    List<FolderIndex.Entry> entries = index.entries();
-    checkMemory(folder, entries.size(), options.size());
-    Captions captions = Captions.find(folder);
-    Object[] results = decode(entries, captions, options);
-    List<Loaded> pictures = new ArrayList<>();
-    List<DatasetException> broken = new ArrayList<>();
-    for (Object result : results) {
-      if (result instanceof Loaded picture) {
-        pictures.add(picture);
-      } else {
-        broken.add((DatasetException) result);
-      }
-    }
-    report(folder, broken, entries.size());
-    return new ImageFolder(options.size(), pictures, index.classNames());
+    return load(folder, PictureFolder.open(folder), options);
   }
 
-  /** Whether a folder holds images, itself or in sub-folders. */
-  static boolean isAt(Path folder) {
-    return FolderIndex.containsImages(folder);
-  }
-
-  @Override
-  public int size() {
-    return pictures.size();
-  }
-
-  @Override
-  public int channels() {
-    return 3;
+  /**
+   * Decodes pictures from anywhere: of {@link WebDataset} shards, say. They are decoded in
+   * parallel; the result does not depend on that.
+   *
+   * @param from the file or folder they come from, for messages
+   * @param stored the pictures
+   * @param options the options
+   * @return the data set
+   * @throws DatasetException if they need more than half the heap, or more of them are broken than
+   *     {@code options} allow
+   */
+  public static ImageFolder load(Path from, Pictures stored, Options options) {
+    checkMemory(from, stored, options.size());
+    Object[] results = decode(stored, options);
+    int[] kept =
+        IntStream.range(0, results.length).filter(i -> results[i] instanceof byte[]).toArray();
+    report(
+        from,
+        Arrays.stream(results)
+            .filter(DatasetException.class::isInstance)
+            .map(DatasetException.class::cast)
+            .toList(),
+        results.length);
+    return new ImageFolder(
+        options.size(),
+        stored,
+        kept,
+        IntStream.of(kept).mapToObj(i -> (byte[]) results[i]).toList());
   }
 
   @Override
@@ -147,43 +141,33 @@ public final class ImageFolder implements ImageDataset {
   }
 
   @Override
-  public String name(int index) {
-    return file(index).toString();
-  }
-
-  @Override
   public void copyPixels(int index, byte[] target, int offset) {
-    byte[] pixels = pictures.get(index).pixels();
-    System.arraycopy(pixels, 0, target, offset, pixels.length);
+    System.arraycopy(pixels.get(index), 0, target, offset, bytesPerImage());
   }
 
   @Override
-  public int label(int index) {
-    return pictures.get(index).label();
+  public Picture picture(int index) {
+    return new Picture(pixels(index), channels(), side, side);
   }
 
   @Override
-  public List<String> classNames() {
-    return classNames;
+  public <T> T read(int index, Function<Picture, T> use) {
+    return use.apply(picture(index));
   }
 
   @Override
-  public Optional<String> caption(int index) {
-    return Optional.ofNullable(pictures.get(index).caption());
+  public Size sizeOf(int index) {
+    return new Size(side, side);
   }
 
-  /**
-   * {@return the file an image came from}
-   *
-   * @param index the image, from 0 to {@code size() - 1}
-   * @throws IndexOutOfBoundsException if the index is out of range
-   */
-  public Path file(int index) {
-    return pictures.get(index).file();
+  @Override
+  public String contentHash(int index) {
+    return DatasetSupport.hash(picture(index)); // of the square
   }
 
-  private static void checkMemory(Path folder, int count, int size) {
-    long needed = 3L * size * size * count;
+  private static void checkMemory(Path folder, Pictures stored, int size) {
+    int count = stored.size();
+    long needed = (long) stored.channels() * size * size * count;
     long heap = Runtime.getRuntime().maxMemory();
     if (needed > heap / 2) {
       throw DatasetException.of(
@@ -201,21 +185,24 @@ public final class ImageFolder implements ImageDataset {
     }
   }
 
-  /** Decodes every file into a {@link Loaded} or the exception that says why not. */
-  private static Object[] decode(
-      List<FolderIndex.Entry> entries, Captions captions, Options options) {
-    return IntStream.range(0, entries.size())
+  /** Decodes every picture into its bytes, or the exception that says why not. */
+  private static Object[] decode(Pictures stored, Options options) {
+    int side = options.size();
+    return IntStream.range(0, stored.size())
         .parallel()
         .mapToObj(
             i -> {
-              FolderIndex.Entry entry = entries.get(i);
               try {
                 return (Object)
-                    new Loaded(
-                        entry.file(),
-                        entry.label(),
-                        ImageFiles.readSquare(entry.file(), options.size()),
-                        captions.of(entry.file()));
+                    stored.read(
+                        i,
+                        whole ->
+                            whole
+                                .view(
+                                    Picture.Region.centre(whole.height(), whole.width(), 1, 1),
+                                    side,
+                                    side)
+                                .pixels());
               } catch (DatasetException e) {
                 if (options.brokenImages() == BrokenImages.FAIL) {
                   throw e;

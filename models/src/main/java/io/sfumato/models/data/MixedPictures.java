@@ -5,6 +5,7 @@ import java.util.ArrayList;
 import java.util.Arrays;
 import java.util.List;
 import java.util.Optional;
+import java.util.function.Function;
 
 /**
  * Several sets, one after the other. Classes of the same name are one class; each set has its own
@@ -126,6 +127,12 @@ public final class MixedPictures implements Pictures {
   public Picture picture(int index) {
     int k = set(index);
     return sets.get(k).picture(index - starts[k]);
+  }
+
+  @Override
+  public <T> T read(int index, Function<Picture, T> use) {
+    int k = set(index);
+    return sets.get(k).read(index - starts[k], use);
   }
 
   @Override

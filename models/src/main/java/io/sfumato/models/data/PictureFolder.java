@@ -1,30 +1,28 @@
 // SPDX-License-Identifier: Apache-2.0
 package io.sfumato.models.data;
 
-import java.io.IOException;
-import java.nio.file.Files;
 import java.nio.file.Path;
-import java.util.HexFormat;
 import java.util.List;
 import java.util.Optional;
-import java.util.concurrent.atomic.AtomicReferenceArray;
 import java.util.stream.IntStream;
-import org.jspecify.annotations.Nullable;
 
 /**
  * A folder of image files that are read each time a picture is asked for, in their own size; {@link
- * ImageFolder} keeps squares in memory instead. Classes, order and captions are those of {@link
- * ImageFolder}.
+ * ImageFolder} keeps squares in memory instead.
+ *
+ * <p>Sub-folders that hold images (at any depth) are the classes, in the order of their names; a
+ * folder without such sub-folders is one class, named as itself. Files are taken in the order of
+ * their paths; hidden files and other extensions are left alone. Captions come from {@code
+ * metadata.jsonl} or {@code metadata.csv}, or from a text file beside an image.
  */
-public final class PictureFolder implements Pictures {
+public final class PictureFolder extends StoredPictures {
   private final FolderIndex index;
   private final List<Optional<String>> captions;
-  private final AtomicReferenceArray<@Nullable Size> sizes;
 
   private PictureFolder(FolderIndex index, List<Optional<String>> captions) {
+    super(index.entries().size());
     this.index = index;
     this.captions = List.copyOf(captions);
-    this.sizes = new AtomicReferenceArray<>(index.entries().size());
   }
 
   /**
@@ -45,40 +43,6 @@ public final class PictureFolder implements Pictures {
             .toList());
   }
 
-  @Override
-  public int size() {
-    return index.entries().size();
-  }
-
-  @Override
-  public int channels() {
-    return 3;
-  }
-
-  @Override
-  public Picture picture(int i) {
-    return ImageFiles.read(file(i), picture -> picture);
-  }
-
-  @Override
-  public Size sizeOf(int i) {
-    Size known = sizes.get(i);
-    if (known == null) {
-      known = ImageFiles.sizeOf(file(i));
-      sizes.set(i, known);
-    }
-    return known;
-  }
-
-  @Override
-  public String contentHash(int i) {
-    try {
-      return HexFormat.of().formatHex(DatasetSupport.sha256().digest(Files.readAllBytes(file(i))));
-    } catch (IOException | OutOfMemoryError e) {
-      throw DatasetException.of(file(i), "cannot be read: " + e.getMessage(), e);
-    }
-  }
-
   /**
    * {@return the file of one picture}
    *
@@ -90,8 +54,18 @@ public final class PictureFolder implements Pictures {
   }
 
   @Override
-  public String name(int i) {
-    return file(i).toString();
+  Path path(int i) {
+    return file(i);
+  }
+
+  @Override
+  byte[] content(int i) {
+    return ImageFiles.contentOf(file(i));
+  }
+
+  @Override
+  Size measured(int i) {
+    return ImageFiles.sizeOf(file(i));
   }
 
   @Override

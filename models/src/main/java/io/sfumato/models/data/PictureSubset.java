@@ -4,9 +4,10 @@ package io.sfumato.models.data;
 import java.util.ArrayList;
 import java.util.List;
 import java.util.Optional;
+import java.util.function.Function;
 
 /** Some of the pictures of another set, in its order; labels and class names stay as they are. */
-final class PictureSubset implements Pictures {
+class PictureSubset implements Pictures {
   private final Pictures all;
   private final int[] indices;
 
@@ -16,8 +17,13 @@ final class PictureSubset implements Pictures {
     this.indices = indices;
   }
 
-  /** {@return what is left of the parts of a set} */
-  static List<Part> parts(Pictures all, int[] indices) {
+  /** {@return where a picture is in the other set} */
+  final int whole(int index) {
+    return indices[index];
+  }
+
+  @Override
+  public List<Part> parts() {
     List<Part> parts = new ArrayList<>();
     int from = 0;
     for (Part part : all.parts()) {
@@ -34,11 +40,6 @@ final class PictureSubset implements Pictures {
   }
 
   @Override
-  public List<Part> parts() {
-    return parts(all, indices);
-  }
-
-  @Override
   public int size() {
     return indices.length;
   }
@@ -51,6 +52,11 @@ final class PictureSubset implements Pictures {
   @Override
   public Picture picture(int index) {
     return all.picture(indices[index]);
+  }
+
+  @Override
+  public <T> T read(int index, Function<Picture, T> use) {
+    return all.read(indices[index], use);
   }
 
   @Override

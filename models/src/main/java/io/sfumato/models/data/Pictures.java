@@ -1,11 +1,9 @@
 // SPDX-License-Identifier: Apache-2.0
 package io.sfumato.models.data;
 
-import java.nio.charset.StandardCharsets;
-import java.security.MessageDigest;
-import java.util.HexFormat;
 import java.util.List;
 import java.util.Optional;
+import java.util.function.Function;
 
 /**
  * An indexed set of labelled pictures, of any sizes; {@link ImageDataset} is one whose pictures are
@@ -79,6 +77,22 @@ public interface Pictures {
   Picture picture(int index);
 
   /**
+   * Makes something of one picture. Where pictures are decoded when they are asked for, so little
+   * memory is taken by all of them together that a heap can hold it; the result should therefore be
+   * smaller than the picture, and {@code use} read no other one.
+   *
+   * @param index the picture, from 0 to {@code size() - 1}
+   * @param use what is made of it
+   * @param <T> the kind of result
+   * @return what {@code use} returned
+   * @throws DatasetException if its file cannot be used; the message names the file
+   * @throws IndexOutOfBoundsException if the index is out of range
+   */
+  default <T> T read(int index, Function<Picture, T> use) {
+    return use.apply(picture(index));
+  }
+
+  /**
    * {@return the size of one picture, known without decoding it}
    *
    * @param index the picture, from 0 to {@code size() - 1}
@@ -103,12 +117,7 @@ public interface Pictures {
    * @throws DatasetException if its file cannot be used
    */
   default String contentHash(int index) {
-    Picture picture = picture(index);
-    MessageDigest digest = DatasetSupport.sha256();
-    digest.update(
-        (picture.channels() + " " + picture.height() + " " + picture.width())
-            .getBytes(StandardCharsets.US_ASCII));
-    return HexFormat.of().formatHex(digest.digest(picture.pixels()));
+    return DatasetSupport.hash(picture(index));
   }
 
   /**

@@ -3,6 +3,7 @@ package io.sfumato.models.data;
 
 import static org.junit.jupiter.api.Assertions.assertArrayEquals;
 import static org.junit.jupiter.api.Assertions.assertEquals;
+import static org.junit.jupiter.api.Assertions.assertSame;
 import static org.junit.jupiter.api.Assertions.assertThrows;
 import static org.junit.jupiter.api.Assertions.assertTrue;
 import static org.junit.jupiter.api.Assumptions.assumeFalse;
@@ -60,7 +61,7 @@ class ImageFolderTest {
     assertEquals(3, data.channels());
     assertEquals(0, data.label(0));
     assertEquals(1, data.label(2));
-    assertEquals("b.png", data.file(1).getFileName().toString());
+    assertTrue(data.name(1).endsWith("b.png"), data.name(1));
     assertEquals(Optional.of("a blue dog"), data.caption(1));
     assertTrue(data.caption(0).isEmpty());
     assertArrayEquals(rgb(4, 255, 0, 0), data.pixels(0));
@@ -318,6 +319,45 @@ class ImageFolderTest {
     DatasetException f =
         assertThrows(DatasetException.class, () -> ImageFiles.readSquare(hollow, 8));
     assertTrue(f.getMessage().contains("cannot hold that many pixels"), f.getMessage());
+  }
+
+  @Test
+  void theSizeIsFoundBehindALongHeader() throws IOException {
+    assertTrue(ImageIO.write(plain(24, 16, RED), "jpg", folder.resolve("short.jpg").toFile()));
+    byte[] turned = withExif(Files.readAllBytes(folder.resolve("short.jpg")), 6, true);
+    byte[] filling = new byte[65535 + 2];
+    filling[0] = (byte) 0xFF;
+    filling[1] = (byte) 0xEF; // of no meaning
+    filling[2] = (byte) 0xFF;
+    filling[3] = (byte) 0xFF;
+    ByteBuffer all = ByteBuffer.allocate(turned.length + 5 * filling.length);
+    all.put(turned, 0, 2);
+    for (int i = 0; i < 5; i++) {
+      all.put(filling);
+    }
+    all.put(turned, 2, turned.length - 2);
+    Path file = Files.write(folder.resolve("long.jpg"), all.array());
+    assertEquals(new Pictures.Size(24, 16), ImageFiles.sizeOf(file));
+    assertEquals(16, (int) ImageFiles.read(file, Picture::width));
+    byte[] cut = Arrays.copyOf(all.array(), 300_000);
+    Path torn = Files.write(folder.resolve("torn.jpg"), cut);
+    assertThrows(DatasetException.class, () -> ImageFiles.sizeOf(torn));
+  }
+
+  @Test
+  void whatAUserOfAPictureThrowsIsNotBlamedOnTheFile() throws IOException {
+    save("a.png", plain(2, 2, RED));
+    IllegalStateException mine = new IllegalStateException("mine");
+    IllegalStateException e =
+        assertThrows(
+            IllegalStateException.class,
+            () ->
+                ImageFiles.read(
+                    folder.resolve("a.png"),
+                    picture -> {
+                      throw mine;
+                    }));
+    assertSame(mine, e);
   }
 
   @Test

@@ -71,7 +71,7 @@ public final class DataCheck {
 
   private static @Nullable String problem(Pictures pictures, int index) {
     try {
-      pictures.picture(index);
+      pictures.read(index, picture -> true);
       return null;
     } catch (DatasetException e) {
       return e.getMessage();
