@@ -8,12 +8,13 @@ import io.sfumato.models.data.ImageDataset;
 import io.sfumato.models.data.ImageFolder;
 import io.sfumato.models.data.ImageFolder.BrokenImages;
 import io.sfumato.models.data.MixedPictures;
-import io.sfumato.models.data.PictureFolder;
 import io.sfumato.models.data.Pictures;
 import io.sfumato.models.data.augment.Augmentations;
+import io.sfumato.models.data.batch.Bucketing;
 import io.sfumato.models.data.batch.Buckets;
 import io.sfumato.models.data.batch.CaptionOptions;
 import io.sfumato.models.data.batch.DataCheck;
+import io.sfumato.models.data.batch.NativeBuckets;
 import io.sfumato.models.train.LoaderOptions;
 import java.nio.file.Files;
 import java.nio.file.InvalidPathException;
@@ -39,9 +40,9 @@ final class DataOptions {
       names = "--data",
       paramLabel = "FOLDER[:REPEATS]",
       description =
-          "Folder with MNIST, Fashion-MNIST or CIFAR-10 files, or pictures in one folder per class;"
-              + " the built-in shapes if absent. Several times for several; REPEATS says how often"
-              + " each picture is shown in an epoch.")
+          "Folder with MNIST, Fashion-MNIST or CIFAR-10 files, pictures in one folder per class, or"
+              + " WebDataset shards (or one .tar); the built-in shapes if absent. Several times for"
+              + " several; REPEATS says how often each picture is shown in an epoch.")
   private List<String> data = new ArrayList<>();
 
   @Option(
@@ -62,6 +63,13 @@ final class DataOptions {
           "Show pictures in their own proportions: batches of sizes with the area of --size, sides"
               + " multiples of STEP (64).")
   private @Nullable Integer buckets;
+
+  @Option(
+      names = "--bucket-no-upscale",
+      description =
+          "Let --buckets enlarge no picture: a small one is shown in its own size, cut to multiples"
+              + " of STEP.")
+  private boolean noUpscale;
 
   @Option(
       names = "--stream",
@@ -91,8 +99,8 @@ final class DataOptions {
   @Option(
       names = "--captions",
       description =
-          "Learn from captions (metadata.jsonl, or .txt or .caption files beside pictures), not"
-              + " from the names of classes.")
+          "Learn from captions (metadata.jsonl or .csv, or .txt or .caption files beside pictures),"
+              + " not from the names of classes.")
   private boolean captions;
 
   @Option(
@@ -146,6 +154,7 @@ final class DataOptions {
     wrong.require(
         isGiven() || (buckets == null && !stream),
         "--buckets and --stream need --data with pictures");
+    wrong.require(!noUpscale || buckets != null, "--bucket-no-upscale needs --buckets");
     wrong.require(takesCaptions || !captions, "--captions: this program learns classes");
     wrong.require(
         captions || !(shuffleTags || keepTags != 0 || captionDropout != 0 || tagDropout != 0),
@@ -156,8 +165,11 @@ final class DataOptions {
     return Augmentations.parse(augment);
   }
 
-  private @Nullable Buckets buckets(int size) {
-    return buckets == null ? null : Buckets.around(size, buckets);
+  private @Nullable Bucketing buckets(int size) {
+    if (buckets == null) {
+      return null;
+    }
+    return noUpscale ? new NativeBuckets(size, buckets) : Buckets.around(size, buckets);
   }
 
   private @Nullable CaptionOptions captionOptions() {
@@ -212,10 +224,12 @@ final class DataOptions {
     int side = size == null ? ownSide(shares) : size;
     for (int k = 0; k < shares.size(); k++) {
       MixedPictures.Share share = shares.get(k);
-      if (share.pictures() instanceof PictureFolder && !streams()) {
+      if (!(share.pictures() instanceof ImageDataset) && !streams()) {
         ImageFolder loaded =
-            ImageFolder.open(
-                sources().get(k).folder, ImageFolder.options(side).brokenImages(broken()));
+            ImageFolder.load(
+                sources().get(k).folder,
+                share.pictures(),
+                ImageFolder.options(side).brokenImages(broken()));
         shares.set(k, new MixedPictures.Share(loaded, share.repeats()));
       }
     }
@@ -278,7 +292,10 @@ final class DataOptions {
                             + (s.repeats == 1 ? "" : ":" + s.repeats))
                 .collect(Collectors.joining(" ")));
     put(settings, "augment", augment.isEmpty() ? "" : augmentations().toString());
-    put(settings, "buckets", buckets == null ? "" : buckets.toString());
+    put(
+        settings,
+        "buckets",
+        buckets == null ? "" : buckets + (noUpscale ? " without upscaling" : ""));
     put(settings, "captions", captions ? String.valueOf(captionOptions()) : "");
     put(settings, "on-bad-image", onBadImage.equals("fail") ? "" : onBadImage);
     return settings;

@@ -87,6 +87,7 @@ public final class BatchLoader implements Batches {
         new SampleReader(
             source,
             options.augmentations(),
+            options.buckets(),
             options.captions(),
             options.broken(),
             rng.fork("variations"));
@@ -118,12 +119,6 @@ public final class BatchLoader implements Batches {
     if (options.buckets() == null) {
       Pictures.Size size = new Pictures.Size(height, width);
       return new SampleOrder(source.parts(), options.batch(), size, rng);
-    }
-    for (Pictures.Size size : options.buckets().sizes()) {
-      if (size.height() % options.unit() != 0 || size.width() % options.unit() != 0) {
-        throw new IllegalArgumentException(
-            "buckets must be multiples of " + options.unit() + " pixels; got " + size);
-      }
     }
     BucketPlan buckets =
         new BucketPlan(source, options.buckets(), options.batch(), options.broken(), rng);

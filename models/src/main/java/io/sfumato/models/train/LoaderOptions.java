@@ -3,10 +3,14 @@ package io.sfumato.models.train;
 
 import io.sfumato.models.data.ImageFolder.BrokenImages;
 import io.sfumato.models.data.augment.Augmentations;
+import io.sfumato.models.data.augment.Crop;
+import io.sfumato.models.data.batch.Bucketing;
 import io.sfumato.models.data.batch.Buckets;
 import io.sfumato.models.data.batch.CaptionOptions;
+import io.sfumato.models.data.batch.NativeBuckets;
 import java.util.ArrayList;
 import java.util.List;
+import java.util.Optional;
 import org.jspecify.annotations.Nullable;
 
 /**
@@ -16,7 +20,7 @@ import org.jspecify.annotations.Nullable;
  * @param batch pictures per batch
  * @param unit heights and widths are padded with black to multiples of this
  * @param augmentations how pictures are varied
- * @param buckets sizes of batches; null for the size of the data set
+ * @param buckets chooses the sizes of batches; null for the size of the data set
  * @param captions how captions are varied; null to leave them as they are
  * @param broken whether a picture that cannot be used ends the run, or is replaced by another
  * @param mostBad the part of the pictures that may be replaced
@@ -27,7 +31,7 @@ public record LoaderOptions(
     int batch,
     int unit,
     Augmentations augmentations,
-    @Nullable Buckets buckets,
+    @Nullable Bucketing buckets,
     @Nullable CaptionOptions captions,
     BrokenImages broken,
     double mostBad,
@@ -48,9 +52,31 @@ public record LoaderOptions(
     if (workers < 1 || workers > 1024) {
       wrong.add("1 to 1024 pictures can be read at a time; got " + workers);
     }
+    if (buckets != null && unit > 0) {
+      unsuited(buckets, unit)
+          .ifPresent(
+              got -> wrong.add("buckets must be multiples of " + unit + " pixels; got " + got));
+    }
+    if (buckets instanceof NativeBuckets && !(augmentations.framing() instanceof Crop)) {
+      wrong.add(
+          augmentations.framing() + " enlarges pictures, which these buckets do not: " + buckets);
+    }
     if (!wrong.isEmpty()) {
       throw new IllegalArgumentException(String.join("; ", wrong));
     }
+  }
+
+  /** What does not go together with a unit. */
+  private static Optional<String> unsuited(Bucketing buckets, int unit) {
+    return switch (buckets) {
+      case Buckets some ->
+          some.sizes().stream()
+              .filter(s -> s.height() % unit != 0 || s.width() % unit != 0)
+              .findFirst()
+              .map(Object::toString);
+      case NativeBuckets natural ->
+          natural.step() % unit == 0 ? Optional.empty() : Optional.of("steps of " + natural.step());
+    };
   }
 
   /**
@@ -94,9 +120,9 @@ public record LoaderOptions(
   /**
    * {@return the same with buckets, or without}
    *
-   * @param newBuckets sizes of batches
+   * @param newBuckets chooses the sizes of batches
    */
-  public LoaderOptions buckets(@Nullable Buckets newBuckets) {
+  public LoaderOptions buckets(@Nullable Bucketing newBuckets) {
     return new LoaderOptions(
         batch, unit, augmentations, newBuckets, captions, broken, mostBad, ahead, workers);
   }

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 package io.sfumato.models.examples;
 
+import static org.junit.jupiter.api.Assertions.assertArrayEquals;
 import static org.junit.jupiter.api.Assertions.assertEquals;
 import static org.junit.jupiter.api.Assertions.assertNull;
 import static org.junit.jupiter.api.Assertions.assertThrows;
@@ -12,6 +13,9 @@ import io.sfumato.models.data.DatasetException;
 import io.sfumato.models.data.ImageDataset;
 import io.sfumato.models.data.ImageFiles;
 import io.sfumato.models.data.Pictures.Part;
+import io.sfumato.models.data.TarBytes;
+import io.sfumato.models.data.batch.Buckets;
+import io.sfumato.models.data.batch.NativeBuckets;
 import io.sfumato.models.train.LoaderOptions;
 import java.io.IOException;
 import java.nio.file.Files;
@@ -89,12 +93,39 @@ class DataOptionsTest {
     loading = all.loading(3, 4, all.open(32));
     assertEquals(5, loading.ahead());
     assertEquals(1, loading.augmentations().steps().size());
-    assertEquals("16x48", loading.buckets().sizes().getFirst().toString());
+    assertEquals("16x48", ((Buckets) loading.buckets()).sizes().getFirst().toString());
     assertTrue(loading.captions().shuffleTags());
     assertEquals(5, all.settings().size());
     DataOptions streamed = options("--data", save("a/cat/1.png"), "--stream");
     assertEquals(2, streamed.loading(3, 4, streamed.open(8)).ahead());
     assertNull(streamed.loading(3, 4, streamed.open(8)).buckets());
+  }
+
+  @Test
+  void shardsAreDataLikeFolders() throws IOException {
+    String plain = save("a/x/1.png");
+    byte[] png = Files.readAllBytes(folder.resolve("a/x/1.png"));
+    String shard =
+        new TarBytes()
+            .file("x/1.png", png)
+            .file("x/1.txt", "words")
+            .file("y/2.png", png)
+            .write(folder.resolve("s.tar"))
+            .toString();
+    ImageDataset loaded = options("--data", shard + ":2", "--data", plain).open(4);
+    assertEquals(List.of(new Part(0, 2, 2), new Part(2, 1, 1)), loaded.parts());
+    assertEquals(List.of("x", "y"), loaded.classNames());
+    assertArrayEquals(loaded.pixels(2), loaded.pixels(1));
+    assertEquals("words", loaded.caption(0).orElseThrow());
+    DataOptions streamed = options("--data", shard, "--buckets", "4", "--bucket-no-upscale");
+    check(streamed, false, 16);
+    ImageDataset data = streamed.open(16);
+    assertEquals("12x8", data.original().sizeOf(0).toString());
+    assertEquals(new NativeBuckets(16, 4), streamed.loading(1, 1, data).buckets());
+    assertEquals("4 without upscaling", streamed.settings().get("buckets"));
+    assertThrows(
+        IllegalArgumentException.class,
+        () -> check(options("--data", shard, "--bucket-no-upscale"), false, 16));
   }
 
   @Test

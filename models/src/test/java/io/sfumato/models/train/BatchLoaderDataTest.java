@@ -16,10 +16,12 @@ import io.sfumato.models.data.ImageFolder.BrokenImages;
 import io.sfumato.models.data.MixedPictures;
 import io.sfumato.models.data.Picture;
 import io.sfumato.models.data.PictureFolder;
+import io.sfumato.models.data.Pictures;
 import io.sfumato.models.data.Pictures.Size;
 import io.sfumato.models.data.augment.Augmentations;
 import io.sfumato.models.data.batch.Buckets;
 import io.sfumato.models.data.batch.DataCheck;
+import io.sfumato.models.data.batch.NativeBuckets;
 import io.sfumato.models.data.batch.SampleOrder;
 import io.sfumato.models.data.batch.Shown;
 import io.sfumato.models.data.batch.TestPictures;
@@ -30,12 +32,14 @@ import io.sfumato.tensor.Scope;
 import java.awt.image.BufferedImage;
 import java.io.ByteArrayOutputStream;
 import java.io.IOException;
+import java.lang.reflect.Proxy;
 import java.nio.file.Files;
 import java.nio.file.Path;
 import java.util.ArrayList;
 import java.util.Arrays;
 import java.util.Collections;
 import java.util.List;
+import java.util.function.Function;
 import java.util.stream.Stream;
 import javax.imageio.ImageIO;
 import org.junit.jupiter.api.Test;
@@ -234,6 +238,36 @@ class BatchLoaderDataTest {
     assertTrue(
         lines.getLast().startsWith("WARNING 3 of 1,000 pictures could not be used"),
         lines::toString);
+  }
+
+  @Test
+  @SuppressWarnings("unchecked")
+  void nobodyHoldsMoreThanOneWholePicture() {
+    TestPictures real = new TestPictures(Collections.nCopies(4, new Size(9, 7)));
+    Pictures guarded =
+        (Pictures)
+            Proxy.newProxyInstance(
+                Pictures.class.getClassLoader(),
+                new Class<?>[] {Pictures.class},
+                (self, method, arguments) -> {
+                  if (method.getName().equals("picture")) {
+                    throw new AssertionError("a picture is taken out of its budget of memory");
+                  }
+                  return method.getName().equals("read")
+                      ? real.read((int) arguments[0], (Function<Picture, ?>) arguments[1])
+                      : method.invoke(real, arguments);
+                });
+    MixedPictures mixed = MixedPictures.of(List.of(new MixedPictures.Share(guarded, 1)));
+    ImageDataset data = FramedPictures.of(mixed, 4, 4);
+    LoaderOptions plain = LoaderOptions.of(2);
+    LoaderOptions crop = plain.augmentations(Augmentations.parse(List.of("crop")));
+    for (LoaderOptions options : List.of(plain, crop, plain.buckets(new NativeBuckets(8, 4)))) {
+      BatchLoader loader = new BatchLoader(data, options, Rng.seed(1), Device.CPU);
+      assertEquals(6, batches(loader, 0, 3).size());
+    }
+    DataCheck.require(mixed);
+    assertEquals(2, data.pixels(2)[0]);
+    assertEquals(4, ImageFolder.load(folder, mixed, ImageFolder.options(3)).size());
   }
 
   @Test

@@ -5,11 +5,14 @@ import io.sfumato.models.data.Picture;
 import io.sfumato.models.data.Pictures;
 import io.sfumato.models.data.SplitMix64;
 
-/** Shows the largest centred region with the proportions of the target. */
-public record CentreCrop() implements Framing {
+/** Shows the middle: the largest region with the proportions of the target. */
+public record CentreCrop() implements Crop {
   @Override
-  public Picture.Region region(Pictures.Size picture, Pictures.Size target, SplitMix64 random) {
-    return Picture.Region.centre(
-        picture.height(), picture.width(), target.height(), target.width());
+  public Picture.Region place(Pictures.Size picture, Pictures.Size window, SplitMix64 random) {
+    return new Picture.Region(
+        (picture.height() - window.height()) / 2,
+        (picture.width() - window.width()) / 2,
+        window.height(),
+        window.width());
   }
 }

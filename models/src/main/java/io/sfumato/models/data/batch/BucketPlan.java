@@ -5,10 +5,17 @@ import io.sfumato.models.data.DatasetException;
 import io.sfumato.models.data.ImageFolder.BrokenImages;
 import io.sfumato.models.data.Pictures;
 import io.sfumato.tensor.Rng;
+import java.nio.file.Path;
 import java.util.ArrayList;
+import java.util.Comparator;
+import java.util.HashMap;
 import java.util.List;
+import java.util.Map;
+import java.util.Objects;
 import java.util.StringJoiner;
 import java.util.stream.IntStream;
+import java.util.stream.Stream;
+import org.jspecify.annotations.Nullable;
 
 /**
  * Batches of pictures of one bucket. In each epoch the showings of a bucket are shuffled and cut
@@ -21,7 +28,8 @@ public final class BucketPlan implements BatchPlan {
   /** The showings of one bucket; {@code firstBatch} is its first batch in an unshuffled epoch. */
   private record Members(Pictures.Size size, int[] indices, Permutation order, int firstBatch) {}
 
-  private static final int UNKNOWN = -1;
+  private static final Comparator<Pictures.Size> ORDER =
+      Comparator.comparingInt(Pictures.Size::width).thenComparingInt(Pictures.Size::height);
 
   private final List<Members> buckets = new ArrayList<>();
   private final int[] bucketOf;
@@ -33,65 +41,75 @@ public final class BucketPlan implements BatchPlan {
    * A plan; reads the size of every picture.
    *
    * @param pictures the pictures; repeats must be whole numbers
-   * @param buckets the buckets
+   * @param buckets chooses the sizes
    * @param batch pictures per batch
-   * @param broken whether a picture whose size cannot be read is an error, or left for whoever
-   *     reads it (in the fullest bucket)
+   * @param broken whether a picture whose size cannot be read, or suits no bucket, is an error, or
+   *     left for whoever reads it (in the fullest bucket)
    * @param rng the source of the shuffling
    * @throws IllegalArgumentException if repeats are not whole numbers
-   * @throws DatasetException if the size of a picture cannot be read
+   * @throws DatasetException if the size of a picture cannot be read, or suits no bucket
    */
-  public BucketPlan(Pictures pictures, Buckets buckets, int batch, BrokenImages broken, Rng rng) {
+  public BucketPlan(Pictures pictures, Bucketing buckets, int batch, BrokenImages broken, Rng rng) {
     this.batch = batch;
-    this.bucketOf = assign(pictures, buckets, broken);
-    int[][] showings = showings(pictures, buckets.sizes().size());
+    Pictures.Size[] assigned = assign(pictures, buckets, broken);
+    List<Pictures.Size> sizes = Stream.of(assigned).distinct().sorted(ORDER).toList();
+    Map<Pictures.Size, Integer> positions = new HashMap<>();
+    sizes.forEach(size -> positions.put(size, positions.size()));
+    this.bucketOf = Stream.of(assigned).mapToInt(positions::get).toArray();
+    int[][] showings = showings(pictures, sizes.size());
     int total = 0;
-    int[] position = new int[showings.length];
     for (int b = 0; b < showings.length; b++) {
-      position[b] = this.buckets.size();
-      if (showings[b].length > 0) {
-        Pictures.Size size = buckets.sizes().get(b);
-        this.buckets.add(
-            new Members(
-                size,
-                showings[b],
-                new Permutation(showings[b].length, rng.fork("bucket " + size)),
-                total));
-        total = Math.addExact(total, (showings[b].length + batch - 1) / batch);
-      }
-    }
-    for (int i = 0; i < bucketOf.length; i++) {
-      bucketOf[i] = position[bucketOf[i]];
+      Permutation own = new Permutation(showings[b].length, rng.fork("bucket " + sizes.get(b)));
+      this.buckets.add(new Members(sizes.get(b), showings[b], own, total));
+      total = Math.addExact(total, (showings[b].length + batch - 1) / batch);
     }
     this.batches = total;
     this.order = new Permutation(total, rng);
   }
 
-  private static int[] assign(Pictures pictures, Buckets buckets, BrokenImages broken) {
-    int[] members = new int[buckets.sizes().size()];
-    int[] assigned =
+  /** The size that each picture is shown in. */
+  private static Pictures.Size[] assign(Pictures pictures, Bucketing buckets, BrokenImages broken) {
+    Pictures.@Nullable Size[] assigned =
         IntStream.range(0, pictures.size())
             .parallel()
-            .map(
-                i -> {
-                  try {
-                    return buckets.nearest(pictures.sizeOf(i));
-                  } catch (DatasetException e) {
-                    if (broken == BrokenImages.FAIL) {
-                      throw e;
-                    }
-                    return UNKNOWN;
-                  }
-                })
-            .toArray();
-    int fullest = 0;
-    for (int b : assigned) {
-      if (b != UNKNOWN && ++members[b] > members[fullest]) {
-        fullest = b;
+            .mapToObj(i -> bucket(pictures, i, buckets, broken))
+            .toArray(Pictures.Size[]::new);
+    Map<Pictures.Size, Integer> counts = new HashMap<>();
+    Pictures.Size fullest = null;
+    int most = 0;
+    for (Pictures.Size size : assigned) {
+      if (size != null && counts.merge(size, 1, Integer::sum) > most) {
+        most = counts.getOrDefault(size, 0);
+        fullest = size;
       }
     }
-    int instead = fullest;
-    return IntStream.of(assigned).map(b -> b == UNKNOWN ? instead : b).toArray();
+    Pictures.Size instead =
+        fullest == null ? bucket(pictures, 0, buckets, BrokenImages.FAIL) : fullest;
+    return Stream.of(assigned)
+        .map(size -> size == null ? Objects.requireNonNull(instead) : size)
+        .toArray(Pictures.Size[]::new);
+  }
+
+  private static Pictures.@Nullable Size bucket(
+      Pictures pictures, int index, Bucketing buckets, BrokenImages broken) {
+    try {
+      Pictures.Size own = pictures.sizeOf(index);
+      Pictures.Size bucket = buckets.bucket(own);
+      if (bucket == null) {
+        throw DatasetException.of(
+            Path.of(pictures.name(index)),
+            "has "
+                + own
+                + " pixels, too few for a batch without enlarging it; leave it out, or take a"
+                + " smaller step");
+      }
+      return bucket;
+    } catch (DatasetException e) {
+      if (broken == BrokenImages.FAIL) {
+        throw e;
+      }
+      return null;
+    }
   }
 
   private int[][] showings(Pictures pictures, int count) {

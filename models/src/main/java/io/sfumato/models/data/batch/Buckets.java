@@ -14,7 +14,7 @@ import java.util.TreeSet;
  *
  * @param sizes from the narrowest width on
  */
-public record Buckets(List<Size> sizes) {
+public record Buckets(List<Size> sizes) implements Bucketing {
   /** Checks that there are sizes, and sorts them by width, then height. */
   public Buckets {
     if (sizes.isEmpty()) {
@@ -86,6 +86,11 @@ public record Buckets(List<Size> sizes) {
    */
   public static Buckets around(int side, int step) {
     return of(side, step, Math.max(step, side / 2), 2 * side);
+  }
+
+  @Override
+  public Size bucket(Size picture) {
+    return sizes.get(nearest(picture));
   }
 
   /**

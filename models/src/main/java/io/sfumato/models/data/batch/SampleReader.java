@@ -8,6 +8,8 @@ import io.sfumato.models.data.Pictures;
 import io.sfumato.models.data.SplitMix64;
 import io.sfumato.models.data.augment.Augmentation;
 import io.sfumato.models.data.augment.Augmentations;
+import io.sfumato.models.data.augment.Crop;
+import io.sfumato.models.data.augment.Framing;
 import io.sfumato.models.data.augment.HorizontalFlip;
 import io.sfumato.tensor.Rng;
 import java.nio.file.Path;
@@ -29,6 +31,7 @@ public final class SampleReader {
 
   private final Pictures pictures;
   private final Augmentations augmentations;
+  private final @Nullable Bucketing buckets;
   private final @Nullable CaptionOptions captions;
   private final BrokenImages broken;
   private final Rng rng;
@@ -39,6 +42,7 @@ public final class SampleReader {
    *
    * @param pictures the pictures
    * @param augmentations how they are varied
+   * @param buckets chooses the sizes of batches; null if all are of one size
    * @param captions how captions are varied; null to leave captions as they are
    * @param broken what to do about a picture that cannot be used
    * @param rng the source of everything random
@@ -46,11 +50,13 @@ public final class SampleReader {
   public SampleReader(
       Pictures pictures,
       Augmentations augmentations,
+      @Nullable Bucketing buckets,
       @Nullable CaptionOptions captions,
       BrokenImages broken,
       Rng rng) {
     this.pictures = pictures;
     this.augmentations = augmentations;
+    this.buckets = buckets;
     this.captions = captions;
     this.broken = broken;
     this.rng = rng;
@@ -96,12 +102,9 @@ public final class SampleReader {
   }
 
   private Sample read(int index, long position, Pictures.Size size, List<Sample.Failure> failures) {
-    Picture whole = pictures.picture(index);
-    Pictures.Size own = new Pictures.Size(whole.height(), whole.width());
     long key = rng.step(position).key();
-    Picture.Region seen =
-        augmentations.framing().region(own, size, SplitMix64.of(key, FRAMING_STREAM));
-    Picture picture = whole.view(seen, size.height(), size.width());
+    Seen seen = seen(index, size, SplitMix64.of(key, FRAMING_STREAM));
+    Picture picture = seen.picture;
     boolean mirrored = false;
     for (int k = 0; k < augmentations.steps().size(); k++) {
       Augmentation step = augmentations.steps().get(k);
@@ -114,7 +117,75 @@ public final class SampleReader {
         picture = step.apply(picture, random);
       }
     }
-    return new Sample(picture, shown(index, key, own, size, seen, mirrored), failures);
+    return new Sample(picture, shown(index, key, seen.own, size, seen.frame, mirrored), failures);
+  }
+
+  /**
+   * What is seen of a picture: it is resized as a whole, then a region is cut out and brought to
+   * the size of the batch.
+   *
+   * @param whole the size that it is resized to; its own if it is not
+   * @param region what is cut out
+   */
+  private record Frame(Pictures.Size whole, Picture.Region region) {
+    Picture of(Picture picture, Pictures.Size size) {
+      return picture
+          .view(
+              new Picture.Region(0, 0, picture.height(), picture.width()),
+              whole.height(),
+              whole.width())
+          .view(region, size.height(), size.width());
+    }
+  }
+
+  /** A picture brought to size, the size it had, and what is seen of it. */
+  private record Seen(Picture picture, Pictures.Size own, Frame frame) {}
+
+  private Seen seen(int index, Pictures.Size size, SplitMix64 random) {
+    return pictures.read(
+        index,
+        whole -> {
+          Pictures.Size own = new Pictures.Size(whole.height(), whole.width());
+          Frame frame = frame(index, own, size, random);
+          return new Seen(frame.of(whole, size), own, frame);
+        });
+  }
+
+  private Frame frame(int index, Pictures.Size own, Pictures.Size size, SplitMix64 random) {
+    Framing framing = augmentations.framing();
+    if (!(buckets instanceof NativeBuckets natural)) {
+      return new Frame(own, framing.region(own, size, random));
+    }
+    Pictures.Size resized = natural.resized(own);
+    if (resized == null || resized.height() < size.height() || resized.width() < size.width()) {
+      throw DatasetException.of(
+          Path.of(pictures.name(index)),
+          "has " + own + " pixels, too few to show it in " + size + " without enlarging it");
+    }
+    return new Frame(resized, ((Crop) framing).place(resized, size, random));
+  }
+
+  /**
+   * {@return one picture as it is shown where nothing is random: its middle}
+   *
+   * @param index the picture
+   * @param size what it is brought to
+   * @throws DatasetException if it cannot be used
+   */
+  public Picture middle(int index, Pictures.Size size) {
+    return seen(index, size, SplitMix64.of(0, FRAMING_STREAM)).picture;
+  }
+
+  /**
+   * {@return a text that differs for pictures of the same file and size that are framed
+   * differently}
+   *
+   * @param index the picture
+   */
+  public String framing(int index) {
+    return buckets instanceof NativeBuckets natural
+        ? "resized to " + natural.resized(pictures.sizeOf(index)) + ", centre"
+        : "centre";
   }
 
   /**
@@ -129,21 +200,16 @@ public final class SampleReader {
   public Shown shown(int index, long position, Pictures.Size size) {
     long key = rng.step(position).key();
     Pictures.Size own = pictures.sizeOf(index);
-    Picture.Region seen =
-        augmentations.framing().region(own, size, SplitMix64.of(key, FRAMING_STREAM));
+    Frame frame = frame(index, own, size, SplitMix64.of(key, FRAMING_STREAM));
     HorizontalFlip flip = augmentations.onlyFlip();
     boolean mirrored = flip != null && flip.isMirrored(SplitMix64.of(key, FIRST_STEP_STREAM));
-    return shown(index, key, own, size, seen, mirrored);
+    return shown(index, key, own, size, frame, mirrored);
   }
 
   private Shown shown(
-      int index,
-      long key,
-      Pictures.Size own,
-      Pictures.Size size,
-      Picture.Region seen,
-      boolean mirrored) {
-    int fromLeft = mirrored ? own.width() - seen.left() - seen.width() : seen.left();
+      int index, long key, Pictures.Size own, Pictures.Size size, Frame frame, boolean mirrored) {
+    Picture.Region seen = frame.region;
+    int fromLeft = mirrored ? frame.whole.width() - seen.left() - seen.width() : seen.left();
     return new Shown(
         index,
         pictures.name(index),

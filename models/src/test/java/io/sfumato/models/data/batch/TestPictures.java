@@ -15,28 +15,35 @@ public final class TestPictures implements Pictures {
   private final List<Size> sizes;
   private final List<Part> parts;
   private final Set<Integer> broken;
+  private final boolean gradient;
 
   /** All shown once. */
   public TestPictures(List<Size> sizes) {
-    this(sizes, List.of(new Part(0, sizes.size(), 1)), Set.of());
+    this(sizes, List.of(new Part(0, sizes.size(), 1)), Set.of(), false);
   }
 
-  private TestPictures(List<Size> sizes, List<Part> parts, Set<Integer> broken) {
+  private TestPictures(List<Size> sizes, List<Part> parts, Set<Integer> broken, boolean gradient) {
     this.sizes = sizes;
     this.parts = parts;
     this.broken = broken;
+    this.gradient = gradient;
   }
 
   /** The last {@code count} pictures shown more or less often. */
   public TestPictures repeats(int count, double repeats) {
     int first = sizes.size() - count;
     return new TestPictures(
-        sizes, List.of(new Part(0, first, 1), new Part(first, count, repeats)), broken);
+        sizes, List.of(new Part(0, first, 1), new Part(first, count, repeats)), broken, gradient);
   }
 
   /** With pictures that cannot be read. */
   public TestPictures broken(Integer... indices) {
-    return new TestPictures(sizes, parts, Set.copyOf(Arrays.asList(indices)));
+    return new TestPictures(sizes, parts, Set.copyOf(Arrays.asList(indices)), gradient);
+  }
+
+  /** With pixels that differ. */
+  public TestPictures gradient() {
+    return new TestPictures(sizes, parts, broken, true);
   }
 
   @Override
@@ -54,6 +61,9 @@ public final class TestPictures implements Pictures {
     Size size = sizeOf(index);
     byte[] pixels = new byte[size.height() * size.width()];
     Arrays.fill(pixels, (byte) index);
+    for (int i = 0; gradient && i < pixels.length; i++) {
+      pixels[i] = (byte) (i % size.width() * 3 + i / size.width() * 7);
+    }
     return new Picture(pixels, 1, size.height(), size.width());
   }
 
