@@ -7,6 +7,7 @@ import io.sfumato.models.data.Picture;
 import io.sfumato.models.data.Pictures;
 import io.sfumato.models.data.augment.HorizontalFlip;
 import io.sfumato.models.data.batch.Sample;
+import io.sfumato.tensor.DType;
 import io.sfumato.tensor.Device;
 import io.sfumato.tensor.Scope;
 import io.sfumato.tensor.Tensor;
@@ -19,14 +20,18 @@ import java.lang.System.Logger.Level;
 import java.nio.ByteBuffer;
 import java.nio.charset.StandardCharsets;
 import java.nio.file.Files;
+import java.nio.file.NoSuchFileException;
 import java.nio.file.Path;
 import java.security.MessageDigest;
+import java.time.Duration;
+import java.time.Instant;
 import java.util.ArrayList;
 import java.util.HashMap;
 import java.util.HexFormat;
 import java.util.LinkedHashMap;
 import java.util.List;
 import java.util.Map;
+import java.util.Set;
 import java.util.stream.Stream;
 import org.jspecify.annotations.Nullable;
 
@@ -39,13 +44,15 @@ import org.jspecify.annotations.Nullable;
  * files of up to 64 entries. The name of an entry is a hash of the picture's content, the size it
  * is shown in, its padding, and whether it is mirrored; so a cache may be shared by runs, and a
  * picture that changes gets a new entry. Files appear whole or not at all: a run that was killed
- * goes on after the last one. Each entry has a SHA-256, which is checked when a cache is opened; a
- * file that is damaged is removed with a log line, and its pictures are encoded anew.
+ * goes on after the last one, and what it had begun to write is removed an hour later. Each entry
+ * has a SHA-256, which is checked when a cache is opened; a file that is damaged is removed with a
+ * log line, and its pictures are encoded anew.
  */
 public final class LatentCache implements AutoCloseable {
   private static final Logger LOG = System.getLogger(LatentCache.class.getName());
   private static final int PER_FILE = 64;
   private static final String SUFFIX = ".safetensors";
+  private static final Duration LEFT_ALONE = Duration.ofHours(1);
 
   private final Path folder;
   private final BatchLoader loader;
@@ -93,7 +100,7 @@ public final class LatentCache implements AutoCloseable {
       throw new UncheckedIOException(
           own
               + ": latents cannot be kept here: "
-              + e.getMessage()
+              + (e instanceof IOException ? e : e.getMessage())
               + "; make room or choose another folder. What is there already will be used",
           e instanceof IOException io ? io : new IOException(e));
     } catch (RuntimeException | Error e) {
@@ -107,9 +114,16 @@ public final class LatentCache implements AutoCloseable {
   private void readAll() throws IOException {
     List<Path> found;
     try (Stream<Path> all = Files.list(folder)) {
-      found = all.filter(p -> p.getFileName().toString().endsWith(SUFFIX)).sorted().toList();
+      found = all.sorted().toList();
     }
     for (Path file : found) {
+      String name = file.getFileName().toString();
+      if (name.startsWith(".latents-") && name.endsWith(".tmp")) {
+        removeLeftover(file);
+      }
+      if (!name.endsWith(SUFFIX)) {
+        continue;
+      }
       String problem = add(file);
       if (problem != null) {
         LOG.log(
@@ -117,38 +131,75 @@ public final class LatentCache implements AutoCloseable {
             "{0} is damaged and removed; its pictures are encoded anew: {1}",
             file,
             problem);
-        Files.delete(file);
+        Files.deleteIfExists(file);
       }
     }
   }
 
-  /** Takes a file into the cache, or says what is wrong with it. */
+  /** What a run that was killed had begun to write; what is young may be of one that lives. */
+  private static void removeLeftover(Path file) throws IOException {
+    try {
+      Instant changed = Files.getLastModifiedTime(file).toInstant();
+      if (changed.isBefore(Instant.now().minus(LEFT_ALONE)) && Files.deleteIfExists(file)) {
+        LOG.log(Level.INFO, "{0}: left by a run that was killed, and removed", file);
+      }
+    } catch (NoSuchFileException e) {
+      // another run was faster
+    }
+  }
+
+  /**
+   * Takes a file into the cache, or says what is wrong with it.
+   *
+   * @throws TensorFileException if it cannot be read, which says nothing about what is in it
+   */
   private @Nullable String add(Path file) {
-    SafeTensors opened = null;
+    SafeTensors opened;
     try {
       opened = SafeTensors.open(file);
-      for (String name : opened.entries().keySet()) {
-        Scope scope = Scope.open();
-        try {
-          if (!hash(opened.read(name)).equals(opened.metadata().get(name))) {
-            opened.close();
-            return "the SHA-256 of " + name + " is not the one that was written";
-          }
-        } finally {
-          scope.close();
-        }
-      }
-      for (String name : opened.entries().keySet()) {
-        entries.put(name, opened);
-      }
-      files.add(opened);
-      return null;
     } catch (TensorFileException e) {
-      if (opened != null) {
-        opened.close();
+      if (!Files.exists(file)) {
+        return null; // another run has found it damaged, and removed it
+      }
+      if (e.getCause() instanceof IOException) {
+        throw e;
       }
       return e.getMessage();
     }
+    String problem;
+    try {
+      problem = problem(opened);
+    } catch (RuntimeException | Error e) {
+      opened.close();
+      throw e;
+    }
+    if (problem != null) {
+      opened.close();
+      return problem;
+    }
+    opened.entries().keySet().forEach(name -> entries.put(name, opened));
+    files.add(opened);
+    return null;
+  }
+
+  private static @Nullable String problem(SafeTensors opened) {
+    for (String name : opened.entries().keySet()) {
+      Scope scope = Scope.open();
+      try {
+        Tensor moments = opened.read(name);
+        if (moments.dtype() != DType.F32 || moments.rank() != 4 || moments.dim(0) != 1) {
+          return name + " is no latent: " + moments.shape() + " of " + moments.dtype();
+        }
+        if (!hash(moments).equals(opened.metadata().get(name))) {
+          return "the SHA-256 of " + name + " is not the one that was written";
+        }
+      } catch (TensorFileException e) {
+        return e.getMessage();
+      } finally {
+        scope.close();
+      }
+    }
+    return null;
   }
 
   private static String hash(Tensor tensor) {
@@ -171,8 +222,7 @@ public final class LatentCache implements AutoCloseable {
           encode(encoder, i, waiting);
         } catch (DatasetException e) {
           if (loader.options().broken() == BrokenImages.FAIL) {
-            write(waiting);
-            throw e;
+            throw keeping(waiting, e);
           }
           failures.put(i, new Sample.Failure(i, String.valueOf(e.getMessage())));
         }
@@ -189,6 +239,16 @@ public final class LatentCache implements AutoCloseable {
     }
   }
 
+  /** Writes what there is before a run ends, if that can be done. */
+  private DatasetException keeping(Map<String, Tensor> waiting, DatasetException reason) {
+    try {
+      write(waiting);
+    } catch (TensorFileException e) {
+      reason.addSuppressed(e);
+    }
+    return reason;
+  }
+
   private String name(Pictures pictures, int index) {
     Pictures.Size size = loader.plan().sizeOf(index);
     MessageDigest digest = Manifest.sha256();
@@ -198,7 +258,7 @@ public final class LatentCache implements AutoCloseable {
                 "1",
                 pictures.contentHash(index),
                 size.toString(),
-                "centre",
+                loader.reader().framing(index),
                 Integer.toString(loader.options().unit()))
             .getBytes(StandardCharsets.UTF_8));
     return HexFormat.of().formatHex(digest.digest());
@@ -210,26 +270,21 @@ public final class LatentCache implements AutoCloseable {
 
   private void encode(LatentEncoder encoder, int index, Map<String, Tensor> waiting) {
     Picture seen = null;
+    List<String> made = new ArrayList<>();
     for (boolean mirrored : mirrors ? new boolean[] {false, true} : new boolean[] {false}) {
       String name = variant(names[index], mirrored);
       if (entries.containsKey(name) || waiting.containsKey(name)) {
         continue;
       }
       if (seen == null) {
-        Picture whole = loader.source().picture(index);
-        Pictures.Size size = loader.plan().sizeOf(index);
-        seen =
-            whole.view(
-                Picture.Region.centre(whole.height(), whole.width(), size.height(), size.width()),
-                size.height(),
-                size.width());
+        seen = loader.reader().middle(index, loader.plan().sizeOf(index));
       }
       Picture shown = mirrored ? HorizontalFlip.mirrored(seen) : seen;
       Tensor moments = // [1, h, w, 2 L], in the memory order that convolutions write
           Scope.run(
               () -> {
-                Tensor made = encoder.moments(loader.images(List.of(shown)));
-                return made.permute(0, 2, 3, 1).contiguous().to(Device.CPU);
+                Tensor encoded = encoder.moments(loader.images(List.of(shown)));
+                return encoded.permute(0, 2, 3, 1).contiguous().to(Device.CPU);
               });
       for (float value : moments.toFloatArray()) {
         if (!Float.isFinite(value)) {
@@ -238,6 +293,12 @@ public final class LatentCache implements AutoCloseable {
         }
       }
       waiting.put(name, moments);
+      made.add(name);
+    }
+    if (seen != null && !name(loader.source(), index).equals(names[index])) {
+      made.forEach(waiting::remove);
+      throw DatasetException.of(
+          Path.of(loader.source().name(index)), "has changed while its latent was made");
     }
   }
 
@@ -255,8 +316,12 @@ public final class LatentCache implements AutoCloseable {
     String id = HexFormat.of().formatHex(digest.digest()).substring(0, 32);
     Path file = folder.resolve("latents-" + id + SUFFIX);
     SafeTensors.save(file, waiting, metadata);
+    Set<String> written = Set.copyOf(waiting.keySet());
     waiting.clear();
     String problem = add(file);
+    if (problem == null && !entries.keySet().containsAll(written)) {
+      problem = "it is not there";
+    }
     if (problem != null) {
       throw new TensorFileException(file, "was not written as it should be: " + problem);
     }
