@@ -12,6 +12,7 @@ import io.sfumato.tensor.exec.Backend;
 import io.sfumato.tensor.exec.Kernel;
 import io.sfumato.tensor.exec.KernelTable;
 import io.sfumato.tensor.exec.Op;
+import java.util.OptionalLong;
 import java.util.function.Supplier;
 
 /**
@@ -84,6 +85,12 @@ public final class CudaBackend implements Backend {
   @Override
   public void synchronize() {
     gpu.synchronize();
+  }
+
+  @Override
+  public OptionalLong stream() {
+    gpu.enter();
+    return OptionalLong.of(gpu.stream());
   }
 
   /** {@inheritDoc} On this device as a CUDA graph. */

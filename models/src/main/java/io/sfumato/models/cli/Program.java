@@ -2,6 +2,8 @@
 package io.sfumato.models.cli;
 
 import io.sfumato.models.data.DatasetException;
+import io.sfumato.models.distributed.CollectiveException;
+import io.sfumato.models.distributed.Ranks;
 import io.sfumato.tensor.DType;
 import io.sfumato.tensor.TensorException;
 import io.sfumato.tensor.io.TensorFileException;
@@ -81,8 +83,31 @@ public final class Program {
     config.problems().forEach(problem -> problems.require(false, problem));
     Problems own = new Problems();
     ask(spec, own);
+    own.attempt(() -> checkProcesses(spec));
     own.messages().forEach(message -> problems.require(false, config.placed(message)));
     problems.raise();
+  }
+
+  /** Several processes would do the same work, and write the same files, one over the other. */
+  private static void checkProcesses(CommandLine.Model.CommandSpec spec) {
+    int processes;
+    try {
+      processes = Ranks.started();
+    } catch (CollectiveException e) {
+      throw new IllegalArgumentException(e.getMessage(), e);
+    }
+    require(
+        processes == 1 || isTogether(spec),
+        "mpirun has started "
+            + processes
+            + " processes, and "
+            + spec.qualifiedName()
+            + " is the work of one; start it without mpirun. Those that train share the work");
+  }
+
+  private static boolean isTogether(CommandLine.Model.CommandSpec spec) {
+    return spec.userObject() instanceof Together
+        || spec.mixins().values().stream().anyMatch(Program::isTogether);
   }
 
   private static void ask(CommandLine.Model.CommandSpec spec, Problems problems) {

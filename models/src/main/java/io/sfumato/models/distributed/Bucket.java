@@ -9,14 +9,17 @@ import io.sfumato.tensor.Tensor;
 import io.sfumato.tensor.TensorSpec;
 import io.sfumato.tensor.ops.Updates;
 import java.util.Arrays;
+import java.util.Collections;
+import java.util.IdentityHashMap;
 import java.util.LinkedHashMap;
 import java.util.List;
 import java.util.Map;
+import java.util.Set;
 import org.jspecify.annotations.Nullable;
 
 /**
- * Tensors of some parameters that are sent together, in one flat tensor on the CPU: a segment for
- * each owner. 16-bit gradients are sent, and summed, in f32.
+ * Tensors of some parameters that are sent together, in one flat tensor: a segment for each owner.
+ * 16-bit gradients are sent, and summed, in f32.
  *
  * <p>Behind the gradients of a segment there is a number for each: 1 if this rank has that
  * gradient, else 0. After the sum it tells whether any rank has one, so that parameters which no
@@ -25,6 +28,7 @@ import org.jspecify.annotations.Nullable;
 final class Bucket {
   private final List<Parameter> parameters;
   private final DType type;
+  private final Device device;
   private final @Nullable Shares shares;
   private final Map<Parameter, Long> places = new LinkedHashMap<>();
   private final Map<Parameter, Long> marks = new LinkedHashMap<>();
@@ -36,14 +40,21 @@ final class Bucket {
    *
    * @param parameters whose tensors it takes
    * @param type of the flat tensor
+   * @param device where it is
    * @param owners the number of segments
    * @param shares who owns what; null if there is one segment for all
    * @param marked whether there are marks
    */
   Bucket(
-      List<Parameter> parameters, DType type, int owners, @Nullable Shares shares, boolean marked) {
+      List<Parameter> parameters,
+      DType type,
+      Device device,
+      int owners,
+      @Nullable Shares shares,
+      boolean marked) {
     this.parameters = List.copyOf(parameters);
     this.type = type;
+    this.device = device;
     this.shares = shares;
     this.counts = new long[owners];
     for (int owner = 0; owner < owners; owner++) {
@@ -76,7 +87,7 @@ final class Bucket {
 
   /** A flat tensor for this bucket, in the current scope. */
   Tensor allocate() {
-    return Tensor.empty(new TensorSpec(Shape.of(Math.toIntExact(total)), type, Device.CPU));
+    return Tensor.empty(new TensorSpec(Shape.of(Math.toIntExact(total)), type, device));
   }
 
   /** Puts a gradient into its place; zeros if there is none. */
@@ -85,14 +96,14 @@ final class Bucket {
     if (gradient == null) {
       Updates.copy(place, Tensor.zeros(place.spec()));
     } else {
-      Updates.copy(place, gradient.to(Device.CPU));
+      Updates.copy(place, gradient.to(device));
     }
     Long mark = marks.get(p);
     if (mark != null) {
       int at = Math.toIntExact(mark);
       Updates.copy(
           flat.slice(0, at, at + 1),
-          Tensor.full(new TensorSpec(Shape.of(1), type, Device.CPU), gradient == null ? 0 : 1));
+          Tensor.full(new TensorSpec(Shape.of(1), type, device), gradient == null ? 0 : 1));
     }
   }
 
@@ -112,10 +123,23 @@ final class Bucket {
     return shares == null || shares.owner(p) == owner;
   }
 
-  /** Whether any rank had a gradient of this parameter. */
-  boolean isMarked(Tensor flat, Parameter p) {
-    Long mark = marks.get(p);
-    return mark == null || flat.select(0, Math.toIntExact(mark)).item() != 0;
+  /** The parameters in the segment of this owner of which any rank had a gradient. */
+  Set<Parameter> marked(Tensor flat, int owner) {
+    List<Parameter> own = parameters.stream().filter(p -> isOf(p, owner)).toList();
+    Set<Parameter> result = Collections.newSetFromMap(new IdentityHashMap<>());
+    Long first = own.isEmpty() ? null : marks.get(own.getFirst());
+    if (first == null) {
+      result.addAll(own);
+      return result;
+    }
+    int from = Math.toIntExact(first); // the marks of a segment lie one behind the other
+    double[] values = flat.slice(0, from, from + own.size()).toDoubleArray();
+    for (int i = 0; i < values.length; i++) {
+      if (values[i] != 0) {
+        result.add(own.get(i));
+      }
+    }
+    return result;
   }
 
   @Override

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 package io.sfumato.models.distributed;
 
+import io.sfumato.tensor.Device;
 import io.sfumato.tensor.Tensor;
 
 /**
@@ -8,9 +9,9 @@ import io.sfumato.tensor.Tensor;
  * in the same order with tensors of the same size; each returns at once with a {@link Pending}, and
  * they are carried out in the order of the calls. One thread at a time calls.
  *
- * <p>Tensors are contiguous, on the CPU and alive until {@link Pending#await} returns. Where ranks'
- * values are summed, they are added in the order of the ranks, and 16-bit values in f32, so the
- * result is the same on every rank and each time.
+ * <p>Tensors are contiguous, on the CPU or {@link #device}, and alive until {@link Pending#await}
+ * returns. Where ranks' values on the CPU are summed, they are added in the order of the ranks, and
+ * 16-bit values in f32, so the result is the same on every rank and each time.
  */
 public interface Collectives extends AutoCloseable {
   /** How values of several ranks become one. */
@@ -26,6 +27,11 @@ public interface Collectives extends AutoCloseable {
 
   /** The number of processes. */
   int size();
+
+  /** Where tensors that travel often should be, beside the CPU; the CPU if there is no other. */
+  default Device device() {
+    return Device.CPU;
+  }
 
   /** What carries the messages, for people: {@code Open MPI v4.1.4, 2 ranks}. */
   String description();

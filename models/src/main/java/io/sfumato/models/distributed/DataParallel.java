@@ -7,6 +7,7 @@ import io.sfumato.autograd.optim.Optimizer;
 import io.sfumato.autograd.optim.ParameterGroup;
 import io.sfumato.models.distributed.Collectives.Reduction;
 import io.sfumato.tensor.DType;
+import io.sfumato.tensor.Device;
 import io.sfumato.tensor.Parameter;
 import io.sfumato.tensor.Scope;
 import io.sfumato.tensor.Tensor;
@@ -52,6 +53,7 @@ public final class DataParallel {
   private final ParallelOptions options;
   private final List<Parameter> parameters;
   private final @Nullable Shares shares;
+  private List<Parameter> common; // what is the same on all ranks
   private List<Bucket> buckets;
   private boolean ordered;
   private @Nullable Exchange current;
@@ -66,6 +68,7 @@ public final class DataParallel {
     this.ranks = ranks;
     this.options = options;
     this.parameters = List.copyOf(new LinkedHashSet<>(parameters));
+    this.common = this.parameters;
     this.shares = options.zero() ? new Shares(this.parameters, ranks.size()) : null;
     Agreement.check(ranks, "the trained parameters", describe(this.parameters));
     this.buckets = fill(this.parameters.reversed());
@@ -81,16 +84,21 @@ public final class DataParallel {
   }
 
   private List<Bucket> fill(List<Parameter> order) {
-    return fill(order, options.bucketBytes(), ranks.size(), shares, true);
+    return fill(order, options.bucketBytes(), ranks, shares, true);
   }
 
   /** Parameters in buckets of one type of at most so many bytes, or of one parameter. */
   static List<Bucket> fill(
-      List<Parameter> order, long most, int owners, @Nullable Shares shares, boolean gradients) {
+      List<Parameter> order,
+      long most,
+      Collectives ranks,
+      @Nullable Shares shares,
+      boolean gradients) {
     Map<DType, List<Parameter>> open = new LinkedHashMap<>();
     Map<DType, Long> bytes = new LinkedHashMap<>();
     List<Bucket> result = new ArrayList<>();
-    int segments = shares == null ? 1 : owners;
+    int segments = shares == null ? 1 : ranks.size();
+    Device device = ranks.device();
     for (Parameter p : order) {
       DType own = p.value().dtype();
       DType type = gradients && own.isHalf() ? DType.F32 : own;
@@ -98,7 +106,7 @@ public final class DataParallel {
       long size = p.value().numel() * type.bytes();
       long before = bytes.getOrDefault(type, 0L);
       if (!some.isEmpty() && before + size > most) {
-        result.add(new Bucket(some, type, segments, shares, gradients));
+        result.add(new Bucket(some, type, device, segments, shares, gradients));
         some.clear();
         before = 0;
       }
@@ -108,7 +116,7 @@ public final class DataParallel {
     open.forEach(
         (type, some) -> {
           if (!some.isEmpty()) {
-            result.add(new Bucket(some, type, segments, shares, gradients));
+            result.add(new Bucket(some, type, device, segments, shares, gradients));
           }
         });
     return List.copyOf(result);
@@ -130,10 +138,13 @@ public final class DataParallel {
    * @param further tensors beside the parameters that ranks have in common, such as buffers
    */
   public void begin(Collection<Parameter> further) {
-    List<Parameter> all = new ArrayList<>(parameters);
-    all.addAll(further);
+    LinkedHashSet<Parameter> both = new LinkedHashSet<>(parameters);
+    both.addAll(further);
+    List<Parameter> all = List.copyOf(both);
+    Agreement.check(ranks, "what they train and keep", describe(all));
+    common = all;
     try (Scope scope = Scope.open()) {
-      for (Bucket bucket : fill(all, options.bucketBytes(), 1, null, false)) {
+      for (Bucket bucket : fill(all, options.bucketBytes(), ranks, null, false)) {
         Tensor flat = bucket.allocate();
         for (Parameter p : bucket.parameters()) {
           bucket.put(flat, p, p.value());
@@ -146,7 +157,7 @@ public final class DataParallel {
         }
       }
     }
-    checkSame(all);
+    checkSame();
   }
 
   /**
@@ -232,16 +243,14 @@ public final class DataParallel {
   }
 
   /**
-   * Checks that all ranks have the same parameters, to the bit.
+   * Checks that all ranks have the same parameters, to the bit, and the same further tensors that
+   * they {@link #begin began} with.
    *
    * @throws CollectiveException with the first parameter that differs, and the ranks that have
    *     another value than rank 0
    */
   public void checkSame() {
-    checkSame(parameters);
-  }
-
-  private void checkSame(List<Parameter> all) {
+    List<Parameter> all = common;
     ByteBuffer own = ByteBuffer.allocate(8 * all.size());
     for (Parameter p : all) {
       own.putLong(Agreement.hash(p.value()));

@@ -13,6 +13,7 @@ import java.util.IdentityHashMap;
 import java.util.LinkedHashMap;
 import java.util.List;
 import java.util.Map;
+import java.util.Set;
 import org.jspecify.annotations.Nullable;
 
 /**
@@ -91,8 +92,9 @@ final class Exchange implements GradientListener {
     for (int b = 0; b < missing.length; b++) {
       pending.get(b).await();
       Bucket bucket = buckets.get(b);
+      Set<Parameter> marked = bucket.marked(flat.get(b), scattered ? ranks.rank() : 0);
       for (Parameter p : bucket.parameters()) {
-        if ((!scattered || bucket.isOf(p, ranks.rank())) && bucket.isMarked(flat.get(b), p)) {
+        if (marked.contains(p)) {
           Device device = p.value().device();
           result.put(p, bucket.view(flat.get(b), p).to(device));
         }

@@ -7,8 +7,10 @@ import java.lang.foreign.Arena;
 import java.lang.foreign.MemorySegment;
 import java.lang.foreign.ValueLayout;
 import java.util.Arrays;
+import java.util.List;
 import java.util.concurrent.CompletableFuture;
 import java.util.concurrent.CompletionException;
+import java.util.concurrent.CopyOnWriteArrayList;
 import java.util.concurrent.ExecutionException;
 import java.util.concurrent.LinkedBlockingQueue;
 import java.util.concurrent.TimeUnit;
@@ -57,6 +59,7 @@ final class HostCollectives implements Collectives {
   private final double timeout;
   private final RankSum sum = new RankSum();
   private final AtomicReference<@Nullable CollectiveException> broken = new AtomicReference<>();
+  private final List<Runnable> whenFailed = new CopyOnWriteArrayList<>();
   private final AtomicLong operations = new AtomicLong();
   private final AtomicLong sent = new AtomicLong();
   private final AtomicLong busyNanos = new AtomicLong();
@@ -142,7 +145,14 @@ final class HostCollectives implements Collectives {
 
   /** Makes every operation fail from now on, the one under way too. */
   void fail(String reason) {
-    broken.compareAndSet(null, new CollectiveException(reason));
+    if (broken.compareAndSet(null, new CollectiveException(reason))) {
+      whenFailed.forEach(Runnable::run);
+    }
+  }
+
+  /** Has something done, on another thread, when a rank turns out to be lost. */
+  void whenFailed(Runnable action) {
+    whenFailed.add(action);
   }
 
   /** Whether nothing will be asked for any more. */
@@ -150,7 +160,8 @@ final class HostCollectives implements Collectives {
     return closed;
   }
 
-  private void checkAlive() {
+  /** Throws the reason if operations fail. */
+  void checkAlive() {
     CollectiveException failure = broken.get();
     if (failure != null) {
       throw failure;

@@ -1,6 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 package io.sfumato.models.distributed;
 
+import io.sfumato.tensor.Device;
+import io.sfumato.tensor.exec.Backends;
 import java.util.Map;
 
 /**
@@ -88,6 +90,19 @@ public final class Ranks {
     HostCollectives joined = new HostCollectives(() -> new Mpi(MpiLibrary.open()), timeout());
     PeerWatch.begin(joined);
     return joined;
+  }
+
+  /**
+   * The same ranks, with a GPU each between which tensors travel directly, by NVIDIA's NCCL; what
+   * is on the CPU, messages and the end of the run go as before. All ranks must call it.
+   *
+   * @param joined the ranks; closed with the result
+   * @param device this rank's own, of CUDA
+   * @throws CollectiveException on every rank in one line, with the remedy, if a rank cannot: it
+   *     has no such device or no NCCL, or NCCL refuses
+   */
+  public static Collectives byNccl(Collectives joined, Device device) {
+    return joined.size() == 1 ? joined : NcclCollectives.join(joined, Backends.of(device));
   }
 
   private static double timeout() {

@@ -66,7 +66,7 @@ final class ShardedOptimizer implements Optimizer {
     }
     this.own = mine.isEmpty() ? null : maker.apply(mine);
     this.rate = own == null ? 0 : own.learningRate();
-    this.buckets = DataParallel.fill(all, bucketBytes, ranks.size(), shares, false);
+    this.buckets = DataParallel.fill(all, bucketBytes, ranks, shares, false);
   }
 
   private boolean isMine(Parameter p) {

@@ -14,16 +14,20 @@ import io.sfumato.models.train.Trainee;
 import io.sfumato.models.train.Update;
 import io.sfumato.models.train.UpdateOptions;
 import io.sfumato.tensor.Parameter;
+import io.sfumato.tensor.Scope;
+import io.sfumato.tensor.Tensor;
 import java.nio.ByteBuffer;
 import java.nio.charset.StandardCharsets;
 import java.nio.file.Path;
 import java.util.ArrayList;
+import java.util.Arrays;
 import java.util.IdentityHashMap;
 import java.util.List;
 import java.util.Locale;
 import java.util.Map;
 import java.util.TreeMap;
 import java.util.function.Consumer;
+import java.util.function.Supplier;
 import org.jspecify.annotations.Nullable;
 
 /**
@@ -34,8 +38,9 @@ import org.jspecify.annotations.Nullable;
  * {@snippet :
  * try (Team team = new Team(Ranks.join(), ParallelOptions.usual())) {
  *   UpdateOptions how = UpdateOptions.adamW().exchange(team);
- *   Trainee trainer = new DiffusionTrainer(…, how, new BatchesShare(batches, team.share()), …);
- *   team.begin(trainer, settings);
+ *   Batches own = new BatchLoader(pictures, options, team.share(), …);
+ *   Trainee trainer = new DiffusionTrainer(…, how, own, …);
+ *   team.begin(settings);
  *   if (team.leads()) {
  *     run.train(team.leading(trainer), …);
  *     team.end();
@@ -59,6 +64,7 @@ public final class Team implements GradientExchange, AutoCloseable {
   private final ParallelOptions options;
   private final BatchShare share;
   private final List<DataParallel> models = new ArrayList<>();
+  private final IdentityHashMap<DataParallel, List<Parameter>> buffers = new IdentityHashMap<>();
   private final List<ShardedOptimizer> sharded = new ArrayList<>();
   private final IdentityHashMap<Parameter, DataParallel> byParameter = new IdentityHashMap<>();
   private boolean complete; // whether the last run that began has ended
@@ -104,6 +110,7 @@ public final class Team implements GradientExchange, AutoCloseable {
   @Override
   public Optimizer optimizer(List<ParameterGroup> groups, UpdateOptions how) {
     List<Parameter> all = groups.stream().flatMap(g -> g.parameters().stream()).toList();
+    complete = false;
     DataParallel model = new DataParallel(ranks, options, all);
     models.add(model);
     all.forEach(p -> byParameter.put(p, model));
@@ -135,8 +142,61 @@ public final class Team implements GradientExchange, AutoCloseable {
   }
 
   @Override
+  public void common(List<Parameter> parameters, List<Parameter> further) {
+    buffers.put(of(parameters), List.copyOf(further));
+  }
+
+  @Override
   public double average(double own) {
-    return models.getFirst().average(own);
+    return mean(own)[0];
+  }
+
+  /** The means over all ranks, added in their order. */
+  private double[] mean(double... own) {
+    if (ranks.size() == 1) {
+      return own;
+    }
+    try (Scope scope = Scope.open()) {
+      Tensor values = Tensor.of(own, own.length);
+      ranks.allReduce(values, Collectives.Reduction.SUM).await();
+      double[] sums = values.toDoubleArray();
+      Arrays.setAll(sums, i -> sums[i] / ranks.size());
+      return sums;
+    }
+  }
+
+  /**
+   * Runs a part of a step, in which this rank computes its share of a batch and hears of the others
+   * what depends on all of it. All ranks must run it together.
+   */
+  public <R> R run(Supplier<R> body) {
+    return share.run(this::mean, body);
+  }
+
+  /**
+   * Lets rank 0 do something before the others do it, who wait as long as it takes: write files
+   * that they then find, say.
+   */
+  public <R> R leaderFirst(Supplier<R> body) {
+    if (ranks.size() == 1) {
+      return body.get();
+    }
+    if (leads()) {
+      R result = body.get();
+      ranks.exchange(new byte[0]);
+      return result;
+    }
+    ranks.exchange(new byte[0]);
+    return body.get();
+  }
+
+  /**
+   * What rank 0 says, on all ranks, which must ask together. Waits as long as rank 0 takes.
+   *
+   * @param own what this rank would say
+   */
+  public boolean ofLeader(boolean own) {
+    return ranks.size() == 1 ? own : ranks.exchange(new byte[] {(byte) (own ? 1 : 0)})[0][0] != 0;
   }
 
   @Override
@@ -153,9 +213,15 @@ public final class Team implements GradientExchange, AutoCloseable {
    * @throws CollectiveException on every rank, with the differences
    */
   public void begin(Map<String, String> settings) {
+    complete = false;
     Agreement.check(ranks, "their settings", settings);
-    models.forEach(m -> m.begin(List.of()));
+    giveAll();
     began = 0;
+  }
+
+  /** Everybody gets what rank 0 has. */
+  private void giveAll() {
+    models.forEach(m -> m.begin(buffers.getOrDefault(m, List.of())));
   }
 
   /** The trainee as rank 0's loop sees it: each step is one of all ranks. */
@@ -176,7 +242,7 @@ public final class Team implements GradientExchange, AutoCloseable {
         case STEP -> {
           double rate = message.getDouble();
           try {
-            share.run(() -> own.step(rate));
+            run(() -> own.step(rate));
           } catch (NonFiniteException e) {
             // Rank 0 has it, too, and decides what comes next.
           }
@@ -218,7 +284,7 @@ public final class Team implements GradientExchange, AutoCloseable {
 
   private void restore(Trainee own, Path folder, long step) {
     own.restore(folder, step);
-    models.forEach(m -> m.begin(List.of()));
+    giveAll();
   }
 
   private void save() {
@@ -237,6 +303,7 @@ public final class Team implements GradientExchange, AutoCloseable {
     models.clear();
     sharded.clear();
     byParameter.clear();
+    buffers.clear();
     complete = true;
   }
 
@@ -318,7 +385,7 @@ public final class Team implements GradientExchange, AutoCloseable {
       tell(Command.STEP, ByteBuffer.allocate(8).putDouble(learningRate).array());
       StepResult part;
       try {
-        part = share.run(() -> own.step(learningRate));
+        part = run(() -> own.step(learningRate));
       } catch (NonFiniteException e) {
         stepped(own.steps()); // as the others do
         throw e;

@@ -4,11 +4,9 @@ package io.sfumato.models.examples;
 import io.sfumato.models.cli.Checked;
 import io.sfumato.models.cli.EffectiveConfig;
 import io.sfumato.models.cli.Problems;
-import io.sfumato.models.cli.Program;
 import io.sfumato.models.data.ImageDataset;
 import io.sfumato.models.data.InMemoryImageDataset;
 import io.sfumato.models.data.ShapesWorld;
-import io.sfumato.models.distributed.Alone;
 import io.sfumato.models.distributed.Collectives;
 import io.sfumato.models.distributed.Ranks;
 import io.sfumato.models.distributed.Team;
@@ -215,34 +213,22 @@ final class ExampleOptions implements Checked {
     return where;
   }
 
-  /** Sets the number of threads and opens the data. */
+  /** Joins the other processes, if mpirun has started several, and opens the data. */
   Workbench open() {
     return open(world -> world.plain(true).resolution(16));
   }
 
   /** The same with another kind of built-in shapes. */
   Workbench open(UnaryOperator<ShapesWorld.Options> shapes) {
-    Program.require(
-        Ranks.started() == 1,
-        "this program trains in one process, and mpirun has started "
-            + Ranks.started()
-            + "; train ddpm, dit and flow can share the work");
-    return open(shapes, new Alone());
-  }
-
-  /** The same for one of the processes that mpirun has started, if it has. */
-  Workbench openTogether() {
-    return open(world -> world.plain(true).resolution(16), Ranks.join());
-  }
-
-  private Workbench open(UnaryOperator<ShapesWorld.Options> shapes, Collectives ranks) {
+    Device device = where();
+    Collectives ranks = processes.join(device);
     if (threads != null) {
       Parallel.setThreads(threads);
     } else if (ranks.size() > 1) {
       Parallel.setThreads(Math.max(1, Parallel.threads() / Ranks.onThisMachine()));
     }
     return new Workbench(
-        this, runOptions(), openData(shapes), where(), new Team(ranks, processes.options()));
+        this, runOptions(), openData(shapes), device, new Team(ranks, processes.options()));
   }
 
   private ImageDataset openData(UnaryOperator<ShapesWorld.Options> shapes) {

@@ -75,7 +75,7 @@ public final class TrainDdpm implements Callable<Integer>, Checked {
 
   @Override
   public Integer call() {
-    try (Workbench bench = options.openTogether()) {
+    try (Workbench bench = options.open()) {
       TrainingRun run = bench.run();
       UNet2DConfig config = config(bench.images());
       run.stateToResume(bench.settings(config.toMap()));

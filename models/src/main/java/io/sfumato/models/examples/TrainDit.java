@@ -88,7 +88,7 @@ public final class TrainDit implements Callable<Integer>, Checked {
   @Override
   public Integer call() {
     SchedulerConfig scheduler = scheduler();
-    try (Workbench bench = options.openTogether()) {
+    try (Workbench bench = options.open()) {
       TrainingRun run = bench.run();
       Batches loader = bench.loader(size.patch());
       DitConfig config = size.config(loader, bench.images(), learnVariance);

@@ -92,7 +92,7 @@ public final class TrainFlowMatching implements Callable<Integer>, Checked {
   public Integer call() {
     FlowPath way = FlowPath.parse(path);
     SchedulerConfig scheduler = scheduler(way);
-    try (Workbench bench = options.openTogether()) {
+    try (Workbench bench = options.open()) {
       TrainingRun run = bench.run();
       Batches loader = bench.loader(size.patch());
       DitConfig config = size.config(loader, bench.images(), false);

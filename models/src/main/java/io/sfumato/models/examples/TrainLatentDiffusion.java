@@ -182,7 +182,14 @@ public final class TrainLatentDiffusion implements Callable<Integer>, Checked {
         return null;
       }
       double scale =
-          AutoencoderTrainer.scalingFactor(model, loader, SCALE_BATCHES, bench.rng("scale"));
+          bench.together(
+              () ->
+                  AutoencoderTrainer.scalingFactor(
+                      model,
+                      loader,
+                      SCALE_BATCHES,
+                      bench.rng("scale"),
+                      trainer.updates().getFirst().options().exchange()));
       say("latents are scaled by %.4f", scale);
       return scaled(bench, model, scale);
     }

@@ -112,7 +112,9 @@ public final class TrainVae implements Callable<Integer>, Checked {
             || !trainer.average(() -> sample(bench, vae))) {
           return Interrupts.EXIT_CODE;
         }
-        evaluate(bench, vae, loader);
+        if (bench.leads()) {
+          evaluate(bench, vae, loader.whole());
+        }
       }
       say(
           "wrote samples.png, samples.safetensors, reconstructions.png, loss.png, loss.csv and"

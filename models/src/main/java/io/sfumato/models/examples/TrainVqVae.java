@@ -107,7 +107,9 @@ public final class TrainVqVae implements Callable<Integer> {
         if (!bench.train(run, trainer, bench.rate(run, 2e-3, 50), config.toMap())) {
           return Interrupts.EXIT_CODE;
         }
-        describeCodes(bench, codes, loader);
+        if (bench.leads()) {
+          describeCodes(bench, codes, loader.whole());
+        }
         return prior(bench, codes, trainer.steps(), loader, sampling);
       }
     }

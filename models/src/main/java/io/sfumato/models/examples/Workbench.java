@@ -11,7 +11,6 @@ import io.sfumato.models.report.Environment;
 import io.sfumato.models.report.Report;
 import io.sfumato.models.train.BatchLoader;
 import io.sfumato.models.train.Batches;
-import io.sfumato.models.train.BatchesShare;
 import io.sfumato.models.train.Checkpoint;
 import io.sfumato.models.train.Interrupts;
 import io.sfumato.models.train.LatentBatches;
@@ -50,6 +49,7 @@ import java.util.Map;
 import java.util.Set;
 import java.util.TreeMap;
 import java.util.function.IntConsumer;
+import java.util.function.Supplier;
 import java.util.zip.CRC32C;
 import org.jspecify.annotations.Nullable;
 
@@ -132,18 +132,30 @@ final class Workbench implements AutoCloseable {
 
   private Batches shared(ImageDataset some, int unit) {
     LoaderOptions how = options.data().loading(wholeBatch(), unit, images);
-    BatchLoader whole = new BatchLoader(some, how, rng("data"), device);
-    loaders.add(whole);
-    return team.size() == 1 ? whole : new BatchesShare(whole, team.share());
+    BatchLoader own = new BatchLoader(some, how, team.share(), rng("data"), device);
+    loaders.add(own);
+    return own;
   }
 
   /** The same batches as {@link #loader(int)} gives, with latents that are encoded once. */
   Batches latents(int unit, Path folder, LatentEncoder encoder) {
     LoaderOptions how = options.data().loading(wholeBatch(), unit, images).ahead(0);
-    BatchLoader pictures = new BatchLoader(images, how, rng("data"), device);
-    LatentBatches whole = LatentCache.open(folder, pictures, encoder);
-    loaders.add(whole);
-    return team.size() == 1 ? whole : new BatchesShare(whole, team.share());
+    BatchLoader pictures = new BatchLoader(images, how, team.share(), rng("data"), device);
+    // Rank 0 writes what is missing; the others find it there.
+    LatentBatches own =
+        orAbort(() -> team.leaderFirst(() -> LatentCache.open(folder, pictures, encoder)));
+    loaders.add(own);
+    return own;
+  }
+
+  /** Whether this process is the one that draws, measures and writes beside the training. */
+  boolean leads() {
+    return team.leads();
+  }
+
+  /** Computes something of every process's part of the pictures, which all must do together. */
+  <R> R together(Supplier<R> body) {
+    return orAbort(() -> team.run(body));
   }
 
   /** Pictures per step of all processes together. */
@@ -302,29 +314,40 @@ final class Workbench implements AutoCloseable {
   /**
    * One of several processes: the first one's loop leads the others. A failure of one ends all.
    *
-   * @return false if a signal ended it
+   * @return false if a signal ended it, on all of them
    */
   private boolean trainTogether(
       TrainingRun run, Trainee trainee, LearningRate rate, Map<String, String> settings) {
-    boolean whole = true;
+    Map<String, String> common = new TreeMap<>(settings);
+    common.remove("data"); // may lie elsewhere on another machine
+    common.put("version", Version.current());
+    return orAbort(
+        () -> {
+          common.put("what is in the pictures", contents());
+          team.begin(common);
+          boolean whole = true;
+          if (team.leads()) {
+            say("%s", team.description());
+            whole = run.train(team.leading(trainee), rate, settings, images.classNames());
+            say("%s", team.cost());
+            team.end();
+          } else {
+            team.follow(trainee);
+          }
+          return team.ofLeader(whole);
+        });
+  }
+
+  /** Does something that all processes do together; if one cannot, all end, saying why. */
+  private <R> R orAbort(Supplier<R> body) {
     try {
-      Map<String, String> common = new TreeMap<>(settings);
-      common.remove("data"); // may lie elsewhere on another machine
-      common.put("what is in the pictures", contents());
-      common.put("version", Version.current());
-      team.begin(common);
-      if (team.leads()) {
-        say("%s", team.description());
-        whole = run.train(team.leading(trainee), rate, settings, images.classNames());
-        say("%s", team.cost());
-        team.end();
-      } else {
-        team.follow(trainee);
-      }
+      return body.get();
     } catch (RuntimeException | Error e) {
-      team.abort(e, System.err::println);
+      if (team.size() > 1) {
+        team.abort(e, System.err::println);
+      }
+      throw e;
     }
-    return whole;
   }
 
   /** A checksum of some pictures from all over the data. */
@@ -373,9 +396,11 @@ final class Workbench implements AutoCloseable {
 
   /** The same into another folder, made if missing. */
   boolean sample(Path folder, int calls, Sampler sampler) {
-    if (!team.leads()) {
-      return true; // rank 0 draws
-    }
+    return orAbort( // the others wait
+        () -> team.ofLeader(!team.leads() || draw(folder, calls, sampler)));
+  }
+
+  private boolean draw(Path folder, int calls, Sampler sampler) {
     TrainingFiles.makeFolder(folder);
     int perClass = options.samplesPerClass();
     long[] labels = new long[classes() * perClass];

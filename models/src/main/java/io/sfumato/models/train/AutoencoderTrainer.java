@@ -268,6 +268,20 @@ public final class AutoencoderTrainer implements Trainee {
    * @param rng the source of noise
    */
   public static double scalingFactor(AutoencoderKL model, Batches loader, int batches, Rng rng) {
+    return scalingFactor(model, loader, batches, rng, GradientExchange.NONE);
+  }
+
+  /**
+   * The same where each of several processes has its share of the pictures; all get one result.
+   *
+   * @param model the autoencoder
+   * @param loader the pictures; batches 0 to {@code batches - 1}
+   * @param batches how many
+   * @param rng the source of noise
+   * @param all the processes, which must ask together
+   */
+  public static double scalingFactor(
+      AutoencoderKL model, Batches loader, int batches, Rng rng, GradientExchange all) {
     double sum = 0;
     double squares = 0;
     long count = 0;
@@ -284,8 +298,8 @@ public final class AutoencoderTrainer implements Trainee {
         scope.close();
       }
     }
-    double mean = sum / count;
-    double std = Math.sqrt(squares / count - mean * mean);
+    double mean = all.average(sum) / count; // of each process as many
+    double std = Math.sqrt(all.average(squares) / count - mean * mean);
     if (!(std > 0) || !Double.isFinite(1 / std)) {
       throw new IllegalArgumentException(
           "latents have no spread that could be scaled: of "

@@ -12,6 +12,7 @@ import io.sfumato.models.data.batch.Sample;
 import io.sfumato.models.data.batch.SampleOrder;
 import io.sfumato.models.data.batch.SampleReader;
 import io.sfumato.models.data.batch.Shown;
+import io.sfumato.models.nn.BatchShare;
 import io.sfumato.tensor.DType;
 import io.sfumato.tensor.Device;
 import io.sfumato.tensor.Rng;
@@ -29,6 +30,10 @@ import org.jspecify.annotations.Nullable;
  * Shuffled batches of a data set, see {@link SampleOrder}, or {@link BucketPlan} with buckets.
  * {@link LoaderOptions} say how pictures are varied, how far ahead they are read, and what becomes
  * of those that cannot be used.
+ *
+ * <p>Of several processes that train together each has its share of every batch and reads that part
+ * only. What a picture of the batch is, and how it is varied, does not depend on the shares; one
+ * that cannot be used is met, and counted, by those that should have shown it.
  */
 public final class BatchLoader implements Batches {
   private static final Logger LOG = System.getLogger(BatchLoader.class.getName());
@@ -38,6 +43,7 @@ public final class BatchLoader implements Batches {
   private final int width;
   private final Pictures source;
   private final LoaderOptions options;
+  private final BatchShare share;
   private final BatchPlan plan;
   private final SampleReader reader;
   private final BadPictures bad;
@@ -67,19 +73,37 @@ public final class BatchLoader implements Batches {
    * @throws IllegalArgumentException if the data is empty, or does not go together with the options
    */
   public BatchLoader(ImageDataset data, LoaderOptions options, Rng rng, Device device) {
+    this(data, options, BatchShare.WHOLE, rng, device);
+  }
+
+  /**
+   * A loader of one share of each batch.
+   *
+   * @param data the images; where buckets or crops ask for it, its {@link ImageDataset#original}
+   * @param options size of the whole batch, variations, reading ahead
+   * @param share which part of each batch
+   * @param rng the source of shuffling and variations, the same for all shares
+   * @param device where batches go
+   * @throws IllegalArgumentException if the data is empty, or does not go together with the
+   *     options, or the batch cannot be shared out equally
+   */
+  public BatchLoader(
+      ImageDataset data, LoaderOptions options, BatchShare share, Rng rng, Device device) {
     if (data.size() == 0) {
       throw new IllegalArgumentException("the data set is empty");
     }
     long bytes =
         (long) data.channels() * (data.height() + options.unit()) * (data.width() + options.unit());
-    if (options.batch() > Integer.MAX_VALUE / bytes) {
+    int size = share.size(options.batch());
+    if (size > Integer.MAX_VALUE / bytes) {
       throw new IllegalArgumentException(
-          "a batch of " + options.batch() + " pictures of about " + bytes + " bytes is too large");
+          "a batch of " + size + " pictures of about " + bytes + " bytes is too large");
     }
     this.channels = data.channels();
     this.height = data.height();
     this.width = data.width();
     this.options = options;
+    this.share = share;
     this.device = device;
     this.source = source(data, options);
     this.plan = plan(rng);
@@ -96,6 +120,26 @@ public final class BatchLoader implements Batches {
         options.ahead() == 0
             ? null
             : new Prefetcher<>(this::parts, options.ahead(), options.workers());
+  }
+
+  /** The whole of each batch, read when it is asked for. */
+  private BatchLoader(BatchLoader part) {
+    this.channels = part.channels;
+    this.height = part.height;
+    this.width = part.width;
+    this.source = part.source;
+    this.options = part.options;
+    this.share = BatchShare.WHOLE;
+    this.plan = part.plan;
+    this.reader = part.reader;
+    this.bad = part.bad;
+    this.prefetcher = null;
+    this.device = part.device;
+  }
+
+  @Override
+  public BatchLoader whole() {
+    return share.count() == 1 ? this : new BatchLoader(this);
   }
 
   private static Pictures source(ImageDataset data, LoaderOptions options) {
@@ -182,6 +226,11 @@ public final class BatchLoader implements Batches {
     return plan;
   }
 
+  /** The showings of this share of a batch. */
+  List<BatchPlan.Slot> slots(long number) {
+    return share.cut(plan.slots(number));
+  }
+
   SampleReader reader() {
     return reader;
   }
@@ -194,7 +243,10 @@ public final class BatchLoader implements Batches {
     return bad;
   }
 
-  /** {@return its pictures: their indices in the data set, and their files if they have any} */
+  /**
+   * {@return its pictures, those of all shares: their indices in the data set, and their files if
+   * they have any}
+   */
   @Override
   public String describe(long number) {
     return plan.slots(number).stream()
@@ -209,8 +261,8 @@ public final class BatchLoader implements Batches {
 
   private List<Callable<Sample>> parts(long number) {
     Pictures.Size size = plan.size(number);
-    List<Callable<Sample>> parts = new ArrayList<>(options.batch());
-    for (BatchPlan.Slot slot : plan.slots(number)) {
+    List<Callable<Sample>> parts = new ArrayList<>();
+    for (BatchPlan.Slot slot : slots(number)) {
       parts.add(() -> reader.read(slot, size, plan::next));
     }
     return parts;
@@ -218,7 +270,7 @@ public final class BatchLoader implements Batches {
 
   private List<Sample> make(long number) {
     Pictures.Size size = plan.size(number);
-    return plan.slots(number).stream().map(slot -> reader.read(slot, size, plan::next)).toList();
+    return slots(number).stream().map(slot -> reader.read(slot, size, plan::next)).toList();
   }
 
   private void place(Picture picture, byte[] pixels, int b, int rows, int columns) {

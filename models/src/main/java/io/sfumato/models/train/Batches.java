@@ -45,6 +45,14 @@ public interface Batches extends AutoCloseable {
     return "batch " + number;
   }
 
+  /**
+   * The batches of all processes together, if these are the shares of one; else these. Whoever
+   * closes these closes them.
+   */
+  default Batches whole() {
+    return this;
+  }
+
   /** Where batches go. */
   Device device();
 

@@ -3,11 +3,11 @@ package io.sfumato.models.train;
 
 import io.sfumato.models.nn.BatchShare;
 import io.sfumato.tensor.Device;
-import java.util.List;
 
 /**
  * One share of each batch, for one of several processes that train together: batch i of all shares
- * together is batch i of the whole.
+ * together is batch i of the whole. Each process makes the whole batch and takes its part; a {@link
+ * BatchLoader} that is given the share reads its part only.
  */
 public final class BatchesShare implements Batches {
   private final Batches whole;
@@ -27,12 +27,13 @@ public final class BatchesShare implements Batches {
   @Override
   public Batch batch(long number) {
     Batch batch = whole.batch(number);
-    int size = batch.images().dim(0) / share.count();
-    int from = share.index() * size;
     return new Batch(
-        share.cut(batch.images()),
-        share.cut(batch.labels()),
-        batch.shown().isEmpty() ? List.of() : batch.shown().subList(from, from + size));
+        share.cut(batch.images()), share.cut(batch.labels()), share.cut(batch.shown()));
+  }
+
+  @Override
+  public Batches whole() {
+    return whole;
   }
 
   @Override

@@ -40,6 +40,11 @@ public final class CaptionBatches implements Batches {
   }
 
   @Override
+  public Batches whole() {
+    return new CaptionBatches(pictures.whole(), classNames, captions);
+  }
+
+  @Override
   public String describe(long number) {
     return pictures.describe(number);
   }

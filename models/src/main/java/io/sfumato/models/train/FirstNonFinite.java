@@ -2,6 +2,7 @@
 package io.sfumato.models.train;
 
 import io.sfumato.autograd.Autograd;
+import io.sfumato.models.nn.BatchShare;
 import io.sfumato.tensor.Parameter;
 import io.sfumato.tensor.Scope;
 import io.sfumato.tensor.exec.CheckFinite;
@@ -54,7 +55,7 @@ final class FirstNonFinite {
     try (Scope scope = Scope.open()) {
       return CheckFinite.with(
           () -> {
-            Autograd.Result result = again.apply(number);
+            Autograd.Result result = BatchShare.apart(() -> again.apply(number)); // others do not
             return Double.isFinite(result.gradients().norm())
                 ? null
                 : "the norm of the gradients, whose squares have too large a sum";

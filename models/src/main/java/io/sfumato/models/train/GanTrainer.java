@@ -6,12 +6,16 @@ import io.sfumato.autograd.optim.Ema;
 import io.sfumato.models.gan.Discriminator;
 import io.sfumato.models.gan.Gan;
 import io.sfumato.models.gan.GanLoss;
+import io.sfumato.models.nn.BatchShare;
 import io.sfumato.models.nn.Module;
+import io.sfumato.tensor.DType;
+import io.sfumato.tensor.Device;
 import io.sfumato.tensor.Parameter;
 import io.sfumato.tensor.Rng;
 import io.sfumato.tensor.Scope;
+import io.sfumato.tensor.Shape;
 import io.sfumato.tensor.Tensor;
-import io.sfumato.tensor.ops.Updates;
+import io.sfumato.tensor.TensorSpec;
 import java.nio.file.Path;
 import java.util.ArrayList;
 import java.util.List;
@@ -254,6 +258,7 @@ public final class GanTrainer implements Trainee {
     private final List<long[]> labels = new ArrayList<>(); // of the last real pictures
     private int pictures;
     private int batch;
+    private DType type = DType.F32;
 
     Inputs(double rate, int count) {
       this.rate = rate;
@@ -274,10 +279,14 @@ public final class GanTrainer implements Trainee {
       Tensor y = labels(real);
       labels.add(real.labels().toLongArray());
       batch = real.images().dim(0);
+      type = real.images().dtype();
       pictures += batch;
       Rng own = draw.fork("discriminator").step((long) i * count + micro);
-      Tensor mix = own.fork("mix").uniform(batch, 1, 1, 1).to(loader.device());
-      Tensor generated = gan.generator().call(noise(own, batch), y);
+      Tensor mix =
+          BatchShare.current()
+              .uniform(own.fork("mix"), onHost(type, batch, 1, 1, 1))
+              .to(loader.device());
+      Tensor generated = gan.generator().call(noise(own, type, batch), y);
       return () -> new Tensor[] {discriminatorLoss(real.images(), generated, y, mix)};
     }
 
@@ -288,7 +297,7 @@ public final class GanTrainer implements Trainee {
     private Supplier<Tensor[]> drawn(long number) {
       long micro = number - step * count;
       Rng own = draw.fork("generator");
-      Tensor z = noise(micro == 0 ? own : own.step(micro), batch);
+      Tensor z = noise(micro == 0 ? own : own.step(micro), type, batch);
       long[] y = labels.get((int) micro);
       return () -> new Tensor[] {generatorLoss(labels(Tensor.of(y, batch)), z)};
     }
@@ -336,8 +345,13 @@ public final class GanTrainer implements Trainee {
     return loader.describe(number);
   }
 
-  private Tensor noise(Rng draw, int batch) {
-    return draw.fork("noise").normal(batch, gan.config().latentDim()).to(loader.device());
+  private Tensor noise(Rng draw, DType type, int batch) {
+    TensorSpec spec = onHost(type, batch, gan.config().latentDim());
+    return BatchShare.current().normal(draw.fork("noise"), spec).to(loader.device());
+  }
+
+  private static TensorSpec onHost(DType type, int... shape) {
+    return new TensorSpec(Shape.of(shape), type, Device.CPU);
   }
 
   private @Nullable Tensor labels(Batches.Batch batch) {
@@ -422,8 +436,7 @@ public final class GanTrainer implements Trainee {
    */
   public <T> T average(Supplier<T> body) {
     List<Parameter> buffers = gan.generator().buffers();
-    List<Parameter> kept = copies(buffers);
-    try {
+    try (BufferGuard guard = new BufferGuard(buffers)) { // gives them back their values
       return generatorUpdate.average(
           () -> {
             if (!buffers.isEmpty()) {
@@ -431,11 +444,6 @@ public final class GanTrainer implements Trainee {
             }
             return body.get();
           });
-    } finally {
-      for (int i = 0; i < kept.size(); i++) {
-        Updates.copy(buffers.get(i).value(), kept.get(i).value());
-        kept.get(i).close();
-      }
     }
   }
 
@@ -445,23 +453,12 @@ public final class GanTrainer implements Trainee {
       int index = i;
       Scope.run(
           () -> {
-            Batches.Batch batch = loader.batch(index);
-            Tensor z = noise(draw.step(index), batch.images().dim(0));
+            Batches.Batch batch = loader.whole().batch(index); // whoever else trains
+            Tensor x = batch.images();
+            Tensor z = noise(draw.step(index), x.dtype(), x.dim(0));
             Module.training(() -> gan.generator().call(z, labels(batch)));
           });
     }
-  }
-
-  private static List<Parameter> copies(List<Parameter> list) {
-    List<Parameter> copies = new ArrayList<>();
-    try (Scope scope = Scope.open()) {
-      for (Parameter p : list) {
-        Tensor t = Tensor.empty(p.value().spec());
-        Updates.copy(t, p.value());
-        copies.add(new Parameter(p.name(), t));
-      }
-    }
-    return copies;
   }
 
   /** Writes the averaged model's folder ({@link Gan#open}), and what is needed to go on in it. */

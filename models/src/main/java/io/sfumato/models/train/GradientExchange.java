@@ -64,6 +64,16 @@ public interface GradientExchange {
     return mean.norm();
   }
 
+  /**
+   * Hears of tensors that training changes beside the parameters, such as running statistics and
+   * codebooks of averages. Every process changes them alike; what is done about them is to see to
+   * that.
+   *
+   * @param parameters what is updated
+   * @param buffers of the same model
+   */
+  default void common(List<Parameter> parameters, List<Parameter> buffers) {}
+
   /** The mean of a number over all processes, NaN if one has NaN: the loss. */
   double average(double own);
 

@@ -44,7 +44,7 @@ public final class LatentBatches implements Batches {
     BatchPlan plan = loader.plan();
     List<Tensor> parts = new ArrayList<>();
     List<Shown> shown = new ArrayList<>();
-    for (BatchPlan.Slot slot : plan.slots(number)) {
+    for (BatchPlan.Slot slot : loader.slots(number)) {
       int index = usable(slot.index());
       Shown one = loader.reader().shown(index, slot.position(), plan.size(number));
       parts.add(cache.read(index, one.mirrored()));
@@ -70,6 +70,11 @@ public final class LatentBatches implements Batches {
     }
     loader.bad().add(failures);
     return index;
+  }
+
+  @Override
+  public Batches whole() {
+    return new LatentBatches(loader.whole(), cache);
   }
 
   @Override

@@ -134,6 +134,7 @@ public final class Update implements AutoCloseable {
     this.options = options;
     this.baseRate = baseRate;
     this.optimizer = options.exchange().optimizer(groups, options);
+    options.exchange().common(this.parameters, this.buffers);
     this.ema = options.ema() == null ? null : new Ema(this.parameters, options.ema());
     this.lossScale =
         options.precision() == Precision.F16 ? new LossScale(options.lossScale()) : null;

@@ -1,9 +1,13 @@
 // SPDX-License-Identifier: Apache-2.0
 package io.sfumato.models.train;
 
+import io.sfumato.models.nn.BatchShare;
 import io.sfumato.models.vae.Vae;
+import io.sfumato.tensor.Device;
 import io.sfumato.tensor.Rng;
+import io.sfumato.tensor.Shape;
 import io.sfumato.tensor.Tensor;
+import io.sfumato.tensor.TensorSpec;
 import io.sfumato.tensor.ops.Num;
 import java.nio.file.Path;
 import java.util.function.Supplier;
@@ -54,8 +58,13 @@ public final class VaeTrainer extends OneModelTrainer {
   Supplier<Tensor[]> loss(Batches.Batch batch, Rng draw, boolean training) {
     Tensor x = toUnit(batch.images());
     Tensor labels = labels(batch);
-    Tensor noise = draw.normal(x.dim(0), model.config().latentDim()).to(x.device());
+    Tensor noise = noise(draw, x).to(x.device());
     return () -> new Tensor[] {model.loss(x, labels, noise).total()};
+  }
+
+  private Tensor noise(Rng draw, Tensor x) {
+    Shape shape = Shape.of(x.dim(0), model.config().latentDim());
+    return BatchShare.current().normal(draw, new TensorSpec(shape, x.dtype(), Device.CPU));
   }
 
   private @Nullable Tensor labels(Batches.Batch batch) {

@@ -53,7 +53,11 @@ public final class VqVaeTrainer extends OneModelTrainer {
     super(new Update(model, options), loader, rng);
     this.model = model;
     try (Scope scope = Scope.open()) {
-      this.variance = Num.var(loader.batch(0).images(), 0, false).item();
+      Tensor first = loader.batch(0).images();
+      GradientExchange all = options.exchange(); // each process has a part of the batch
+      double own = Num.mean(first).item();
+      double apart = own - all.average(own);
+      this.variance = all.average(Num.var(first, 0, false).item() + apart * apart);
     }
     if (!(variance > 0)) {
       throw new IllegalArgumentException("all pixels of the first batch of pictures are equal");
@@ -90,8 +94,10 @@ public final class VqVaeTrainer extends OneModelTrainer {
   void stepped(Update.Done done, long steps, Rng draw) {
     Tensor latents = joined(done.extra(1));
     Tensor codes = joined(done.extra(2));
-    model.quantizer().update(Num.cast(latents, DType.F32), codes, draw);
-    reconstruction = done.extra(0).stream().mapToDouble(Tensor::item).average().orElseThrow();
+    DType type = model.quantizer().embedding().value().dtype();
+    model.quantizer().update(Num.cast(latents, type), codes, update().options().accumulate(), draw);
+    double own = done.extra(0).stream().mapToDouble(Tensor::item).average().orElseThrow();
+    reconstruction = update().options().exchange().average(own);
     perplexity = model.quantizer().perplexity(codes).item();
   }
 

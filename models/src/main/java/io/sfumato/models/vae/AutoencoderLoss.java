@@ -4,6 +4,7 @@ package io.sfumato.models.vae;
 import io.sfumato.autograd.Autograd;
 import io.sfumato.autograd.Autograd.Pullback;
 import io.sfumato.models.gan.GanLoss;
+import io.sfumato.models.nn.BatchShare;
 import io.sfumato.models.nn.Conv2d;
 import io.sfumato.models.nn.Layer;
 import io.sfumato.models.nn.Module;
@@ -246,7 +247,8 @@ public final class AutoencoderLoss {
                       slope)
                   .gradients()
                   .getFirst();
-          return Num.sqrt(Num.sum(gradient.square()));
+          // Of the whole batch, if this is a share of it.
+          return Num.sqrt(Num.sum(BatchShare.current().mean(gradient).square()));
         });
   }
 

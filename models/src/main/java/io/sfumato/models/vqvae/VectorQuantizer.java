@@ -2,6 +2,7 @@
 package io.sfumato.models.vqvae;
 
 import io.sfumato.autograd.Autograd;
+import io.sfumato.models.nn.BatchShare;
 import io.sfumato.models.nn.Module;
 import io.sfumato.tensor.Parameter;
 import io.sfumato.tensor.Rng;
@@ -132,6 +133,19 @@ public final class VectorQuantizer extends Module {
    * @param rng draws the vectors of revived codes
    */
   public void update(Tensor x, Tensor numbers, Rng rng) {
+    update(x, numbers, 1, rng);
+  }
+
+  /**
+   * The same for vectors of several batches. Where others compute the rest of each batch ({@link
+   * BatchShare}), the codebook moves by the vectors of all, and is the same everywhere.
+   *
+   * @param x the vectors [..., D], those of one batch behind those of the one before
+   * @param numbers their codes [...]
+   * @param batches how many there are, of one size
+   * @param rng draws the vectors of revived codes
+   */
+  public void update(Tensor x, Tensor numbers, int batches, Rng rng) {
     Averages a = averages;
     if (a == null || numbers.numel() == 0) {
       return;
@@ -139,19 +153,20 @@ public final class VectorQuantizer extends Module {
     Autograd.noGrad(
         () -> {
           try (Scope scope = Scope.open()) {
-            average(a, x, numbers, rng);
+            average(a, x, numbers, batches, rng);
             return this;
           }
         });
   }
 
-  private void average(Averages a, Tensor x, Tensor numbers, Rng rng) {
+  private void average(Averages a, Tensor x, Tensor numbers, int batches, Rng rng) {
     int m = Math.toIntExact(numbers.numel());
     Tensor rows = x.reshape(m, x.dim(-1)); // [M, D]
     Tensor chosen = numbers.reshape(m); // [M]
     Tensor one = Tensor.full(rows.spec().with(Shape.of(m)), 1);
-    Tensor counts = Shaping.indexAdd(one, 0, chosen, codes); // [K]
-    Tensor sums = Shaping.indexAdd(rows, 0, chosen, codes); // [K, D]
+    BatchShare share = BatchShare.current();
+    Tensor counts = share.sum(Shaping.indexAdd(one, 0, chosen, codes)); // [K]
+    Tensor sums = share.sum(Shaping.indexAdd(rows, 0, chosen, codes)); // [K, D]
     Tensor size = a.clusterSize.value();
     Tensor sum = a.embedAvg.value();
     Updates.ema(List.of(size, sum), List.of(counts, sums), a.decay);
@@ -161,13 +176,31 @@ public final class VectorQuantizer extends Module {
     Tensor table = sum.div(smoothed.unsqueeze(1)); // [K, D]
     if (a.revival > 0) {
       Tensor dead = Num.lt(size, a.revival); // [K]
-      Tensor drawn = rng.integers(0, m, codes).to(x.device());
-      Tensor fresh = Shaping.indexSelect(rows, 0, drawn); // [K, D]
+      Tensor fresh = drawn(rows, batches, share, rng); // [K, D]
       table = Num.where(dead.unsqueeze(1), fresh, table);
       Updates.copy(sum, Num.where(dead.unsqueeze(1), fresh.mul(a.revival), sum));
       Updates.copy(size, Num.where(dead, Tensor.full(size.spec(), a.revival), size));
     }
     Updates.copy(embedding.value(), table);
+  }
+
+  /** Vectors of all shares for each code, drawn from all. */
+  private Tensor drawn(Tensor rows, int batches, BatchShare share, Rng rng) {
+    int m = rows.dim(0);
+    long[] wanted = rng.integers(0, (long) m * share.count(), codes).toLongArray();
+    double[] mine = new double[codes]; // whether the row is of this share
+    int part = m / batches;
+    for (int k = 0; k < codes; k++) {
+      long inBatch = wanted[k] % ((long) part * share.count());
+      mine[k] = inBatch / part == share.index() ? 1 : 0;
+      wanted[k] = wanted[k] / ((long) part * share.count()) * part + inBatch % part;
+    }
+    Tensor fresh = Shaping.indexSelect(rows, 0, Tensor.of(wanted, codes).to(rows.device()));
+    if (share.count() == 1) {
+      return fresh;
+    }
+    Tensor own = Tensor.of(mine, rows.dtype(), rows.device(), codes, 1);
+    return share.sum(Num.where(Num.gt(own, 0), fresh, Tensor.zeros(fresh.spec())));
   }
 
   /**
@@ -184,7 +217,8 @@ public final class VectorQuantizer extends Module {
                 () -> {
                   int m = Math.toIntExact(numbers.numel());
                   Tensor one = Tensor.full(embedding.value().spec().with(Shape.of(m)), 1.0 / m);
-                  Tensor p = Shaping.indexAdd(one, 0, numbers.reshape(m), codes); // [K]
+                  Tensor own = Shaping.indexAdd(one, 0, numbers.reshape(m), codes);
+                  Tensor p = BatchShare.current().mean(own); // [K]
                   return p.mul(p.add(1e-10).log()).sum().neg().exp();
                 }));
   }

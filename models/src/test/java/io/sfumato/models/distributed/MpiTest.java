@@ -93,6 +93,19 @@ class MpiTest {
   }
 
   @Test
+  void aProgramThatIsTheWorkOfOneProcessSaysSo() {
+    Path output = folder.resolve("output.txt");
+    Process run =
+        Mpirun.start(output, 2, List.of(), "io.sfumato.models.cli.Sfumato", "inspect", "x");
+    Mpirun.Ended ended = Mpirun.await(run, output, 60);
+    assertEquals(2, ended.exitCode(), ended.output());
+    String line =
+        "mpirun has started 2 processes, and sfumato inspect is the work of one; start it without"
+            + " mpirun. Those that train share the work";
+    assertTrue(ended.output().contains(line), ended.output());
+  }
+
+  @Test
   void aRankThatFailsEndsTheOthersWithItsReason() {
     Path output = folder.resolve("output.txt");
     Process run = Mpirun.start(output, 2, List.of(), MAIN, "throw");

@@ -26,12 +26,12 @@ import java.util.Map;
 
 /** Training of a very small U-Net on noise, with dropout, labels that are dropped, and averages. */
 final class TinyRun {
-  private static final int CLASSES = 3;
+  static final int CLASSES = 3;
 
   private TinyRun() {}
 
   /** Batches of made-up pictures; sample i is the same in batches of any size. */
-  private record Pictures(int size, DType type) implements Batches {
+  record Pictures(int size, DType type) implements Batches {
     @Override
     public Batch batch(long number) {
       long[] labels = new long[size];
@@ -95,7 +95,7 @@ final class TinyRun {
       team.begin(Map.of("batch", "" + batch));
       double[] losses = new double[steps];
       for (int s = 0; s < steps; s++) {
-        losses[s] = team.share().run(() -> trainer.step(1e-2).loss());
+        losses[s] = team.run(() -> trainer.step(1e-2).loss());
       }
       return losses;
     }

@@ -5,6 +5,7 @@ import io.sfumato.tensor.Device;
 import io.sfumato.tensor.MemoryStats;
 import io.sfumato.tensor.Storage;
 import io.sfumato.tensor.Tensor;
+import java.util.OptionalLong;
 import java.util.function.Supplier;
 
 /** A device as the executor sees it: memory, copies and kernels. */
@@ -48,6 +49,18 @@ public interface Backend {
 
   /** Waits until everything launched so far is done. */
   void synchronize();
+
+  /**
+   * For libraries that are called by themselves and work on this device's memory: makes the device
+   * current on the calling thread, and tells where what they do must be put, to come after all that
+   * was launched so far and before all that will be.
+   *
+   * @return the native handle of the stream, for CUDA a {@code CUstream}; empty if work here is not
+   *     put on one
+   */
+  default OptionalLong stream() {
+    return OptionalLong.empty();
+  }
 
   /**
    * Writes down what {@code body} launches, to be done by {@link Recording#replay}, as often as
