@@ -83,6 +83,7 @@ final class CudaNcclTest {
   }
 
   /** Two ranks that are threads. */
+  @SuppressWarnings("ArrayRecordComponent") // the same for both
   private record Member(int rank, byte[][] board, CyclicBarrier gate) implements Collectives {
     @Override
     public int size() {

@@ -33,6 +33,7 @@ class SharedBatchNormTest {
   private static final int CHANNELS = 3;
 
   /** Results of this share, its gradients of first and second order, and the statistics. */
+  @SuppressWarnings("ArrayRecordComponent") // never compared
   private record Results(double[] y, double[] first, double[] second, double[] statistics) {}
 
   private static Results results(Team team, DType type) {
