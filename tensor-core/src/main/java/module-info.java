@@ -3,6 +3,7 @@
 /** Tensors, operators, the CPU backend and tensor files. */
 module io.sfumato.tensor {
   requires static jdk.incubator.vector;
+  requires static java.management;
   requires static transitive org.jspecify;
 
   exports io.sfumato.tensor;

@@ -6,6 +6,7 @@ import io.sfumato.tensor.cpu.LeafLoops;
 import io.sfumato.tensor.cpu.SimdProvider;
 import io.sfumato.tensor.cpu.TileChoice;
 import io.sfumato.tensor.cpu.WinogradLoops;
+import java.util.List;
 import jdk.incubator.vector.FloatVector;
 import jdk.incubator.vector.IntVector;
 
@@ -30,6 +31,20 @@ public final class VectorProvider implements SimdProvider {
       throw new UnsupportedOperationException(
           "x86 vectors of at least 256 bits (AVX2) are needed; this JVM uses " + bits);
     }
+    CompilerDirectives.send(separate(loops, winograd));
+  }
+
+  /** The loops to be compiled apart from their callers. */
+  static List<Object> separate(LeafLoops loops, WinogradLoops winograd) {
+    return List.of(
+        loops.elementwise(),
+        loops.reduce(),
+        loops.casts(),
+        loops.rows(),
+        loops.channels(),
+        loops.attention(),
+        loops.optimizer(),
+        winograd);
   }
 
   @Override

@@ -1,0 +1,101 @@
+// SPDX-License-Identifier: Apache-2.0
+package io.sfumato.tensor.cpu.simd;
+
+import java.io.IOException;
+import java.lang.System.Logger.Level;
+import java.lang.management.ManagementFactory;
+import java.lang.reflect.Method;
+import java.nio.file.Files;
+import java.nio.file.Path;
+import java.util.Arrays;
+import java.util.List;
+import java.util.stream.Collectors;
+import java.util.stream.Stream;
+import javax.management.JMException;
+import javax.management.MBeanServer;
+import javax.management.ObjectName;
+import org.jspecify.annotations.Nullable;
+
+/**
+ * Asks the JIT compiler to compile the innermost loops on their own. Left alone it inlines a loop
+ * into its caller if it comes to the caller first; together they are too much for its budget, and
+ * vectors become objects: group norm with SiLU was ten times slower in one process out of ten.
+ *
+ * <p>The request is a compiler directive, as {@code jcmd Compiler.directives_add} sends it. It
+ * speaks of calls inside {@code io.sfumato.tensor.cpu} only. It is sent by a thread of its own, for
+ * it takes about 0.1 s, less than the compiler needs to get to the first loop; a JVM that does not
+ * take it says so in the log at debug level and goes on.
+ */
+final class CompilerDirectives {
+  /** {@code -Dsfumato.jit.directives=off} leaves the compiler alone. */
+  static final String PROPERTY = "sfumato.jit.directives";
+
+  private static final String COMMANDS = "com.sun.management:type=DiagnosticCommand";
+
+  private CompilerDirectives() {}
+
+  /** Sends the request for these loops, unless the property forbids it. */
+  static void send(List<?> loops) {
+    if (!"off".equals(System.getProperty(PROPERTY))) {
+      Thread.ofPlatform().daemon().name("sfumato-jit-directives").start(() -> log(add(loops)));
+    }
+  }
+
+  private static void log(@Nullable String obstacle) {
+    if (obstacle != null) {
+      System.getLogger(CompilerDirectives.class.getName())
+          .log(
+              Level.DEBUG,
+              "the JIT compiler takes no directives ("
+                  + obstacle
+                  + "); some CPU loops may be slow for the life of this process");
+    }
+  }
+
+  /** Sends the request; why that failed, or null. */
+  static @Nullable String add(List<?> loops) {
+    try {
+      Path file = Files.createTempFile("sfumato-directives", ".json");
+      try {
+        Files.writeString(file, text(loops));
+        return send(file);
+      } finally {
+        Files.deleteIfExists(file);
+      }
+    } catch (IOException | JMException | LinkageError | RuntimeException e) {
+      return e.toString();
+    }
+  }
+
+  /** The compiler's answer to a file of directives, or null if it took them. */
+  static @Nullable String send(Path file) throws JMException {
+    MBeanServer server = ManagementFactory.getPlatformMBeanServer();
+    Object[] arguments = {new String[] {file.toString()}};
+    String[] signature = {String[].class.getName()};
+    Object answer =
+        server.invoke(new ObjectName(COMMANDS), "compilerDirectivesAdd", arguments, signature);
+    String text = String.valueOf(answer).strip();
+    return text.endsWith("directives added") ? null : text;
+  }
+
+  /** The request: no public loop is inlined. */
+  static String text(List<?> loops) {
+    String kept =
+        loops.stream()
+            .map(Object::getClass)
+            .flatMap(CompilerDirectives::entries)
+            .distinct()
+            .sorted()
+            .map(name -> "\"-" + name + "\"")
+            .collect(Collectors.joining(",\n  "));
+    return "[{match: \"io/sfumato/tensor/cpu/*.*\", c2: {inline: [\n  " + kept + "]}}]\n";
+  }
+
+  private static Stream<String> entries(Class<?> loops) {
+    String name = loops.getName().replace('.', '/');
+    return Arrays.stream(loops.getInterfaces())
+        .flatMap(type -> Arrays.stream(type.getMethods()))
+        .map(Method::getName)
+        .map(method -> name + "." + method);
+  }
+}
