@@ -57,9 +57,10 @@ public final class Stability implements Callable<Integer> {
    * @param name the case
    * @param median of the medians of the JVMs, in ms
    * @param worst the greatest of them
+   * @param worstJvm the number of the JVM that it comes from, from 1
    * @param garbage the most that one run left on the Java heap in any JVM, in MiB
    */
-  record Row(String name, double median, double worst, double garbage) {
+  record Row(String name, double median, double worst, int worstJvm, double garbage) {
     double ratio() {
       return worst / median;
     }
@@ -134,6 +135,7 @@ public final class Stability implements Callable<Integer> {
                     name,
                     Samples.median(t),
                     Samples.greatest(t),
+                    t.indexOf(Samples.greatest(t)) + 1,
                     Samples.greatest(garbage.getOrDefault(name, List.of(0.0))))));
     return rows;
   }
@@ -142,7 +144,8 @@ public final class Stability implements Callable<Integer> {
   static String table(List<Row> rows) {
     TextTable table =
         new TextTable(
-            1, List.of("case", "median, ms", "worst, ms", "ratio", "garbage, MiB/run", ""));
+            1,
+            List.of("case", "median, ms", "worst, ms", "ratio", "in JVM", "garbage, MiB/run", ""));
     for (Row row : rows) {
       table.add(
           List.of(
@@ -150,6 +153,7 @@ public final class Stability implements Callable<Integer> {
               String.format(Locale.ROOT, "%.3f", row.median),
               String.format(Locale.ROOT, "%.3f", row.worst),
               String.format(Locale.ROOT, "%.2f", row.ratio()),
+              String.valueOf(row.worstJvm),
               String.format(Locale.ROOT, "%.2f", row.garbage),
               row.isStable() ? "" : "UNSTABLE"));
     }
