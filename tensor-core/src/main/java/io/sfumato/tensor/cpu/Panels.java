@@ -62,13 +62,7 @@ final class Panels {
       tile.copyRows(k, columns, b, rowStride, panel, width);
       return;
     }
-    int j = 0;
-    for (; j + 8 <= columns; j += 8) {
-      transpose8(k, b + 4 * j * colStride, rowStride, colStride, panel + 4L * j, width);
-    }
-    for (; j < columns; j++) {
-      transpose1(k, b + 4 * j * colStride, rowStride, panel + 4L * j, width);
-    }
+    transpose(k, columns, 1f, b, rowStride, colStride, panel, width);
   }
 
   /** Packs all panels of a matrix [k, n], one after the other, on the calling thread. */
@@ -86,37 +80,67 @@ final class Panels {
     }
   }
 
-  /** {@code to[p][i] = from[p * rowStride + i * colStride]}, i &lt; 8: eight streams, one line. */
-  private static void transpose8(
-      int k, long from, long rowStride, long colStride, long to, int toStride) {
+  /**
+   * Columns as rows, {@code to[p, i] = scale from[p, i]}, where {@code from} lies along {@code p}:
+   * eight streams are read, and half a cache line is written at a time.
+   *
+   * <p>One method of more than 325 bytecodes, which the compiler never inlines: in a large caller
+   * its budget may end, and each access to memory would be a call from there on.
+   *
+   * @param k the length of the columns
+   * @param columns the number of columns
+   * @param scale a factor
+   * @param from address of the first element
+   * @param rowStride floats from an element to the next of its column
+   * @param colStride floats from one column to the next
+   * @param to address of the result
+   * @param toStride floats between rows of the result
+   */
+  static void transpose(
+      int k,
+      int columns,
+      float scale,
+      long from,
+      long rowStride,
+      long colStride,
+      long to,
+      long toStride) {
     long c = 4 * colStride;
-    long s1 = from + c;
-    long s2 = s1 + c;
-    long s3 = s2 + c;
-    long s4 = s3 + c;
-    long s5 = s4 + c;
-    long s6 = s5 + c;
-    long s7 = s6 + c;
     long step = 4 * rowStride;
-    long toStep = 4L * toStride;
-    long o = 0;
-    for (int p = 0; p < k; p++) {
-      Memory.putFloat(to, Memory.getFloat(from + o));
-      Memory.putFloat(to + 4, Memory.getFloat(s1 + o));
-      Memory.putFloat(to + 8, Memory.getFloat(s2 + o));
-      Memory.putFloat(to + 12, Memory.getFloat(s3 + o));
-      Memory.putFloat(to + 16, Memory.getFloat(s4 + o));
-      Memory.putFloat(to + 20, Memory.getFloat(s5 + o));
-      Memory.putFloat(to + 24, Memory.getFloat(s6 + o));
-      Memory.putFloat(to + 28, Memory.getFloat(s7 + o));
-      o += step;
-      to += toStep;
+    long toStep = 4 * toStride;
+    int i = 0;
+    for (; i + 8 <= columns; i += 8) {
+      long s0 = from + i * c;
+      long s1 = s0 + c;
+      long s2 = s1 + c;
+      long s3 = s2 + c;
+      long s4 = s3 + c;
+      long s5 = s4 + c;
+      long s6 = s5 + c;
+      long s7 = s6 + c;
+      long t = to + 4L * i;
+      long o = 0;
+      for (int p = 0; p < k; p++) {
+        Memory.putFloat(t, scale * Memory.getFloat(s0 + o));
+        Memory.putFloat(t + 4, scale * Memory.getFloat(s1 + o));
+        Memory.putFloat(t + 8, scale * Memory.getFloat(s2 + o));
+        Memory.putFloat(t + 12, scale * Memory.getFloat(s3 + o));
+        Memory.putFloat(t + 16, scale * Memory.getFloat(s4 + o));
+        Memory.putFloat(t + 20, scale * Memory.getFloat(s5 + o));
+        Memory.putFloat(t + 24, scale * Memory.getFloat(s6 + o));
+        Memory.putFloat(t + 28, scale * Memory.getFloat(s7 + o));
+        o += step;
+        t += toStep;
+      }
     }
-  }
-
-  private static void transpose1(int k, long from, long rowStride, long to, int toStride) {
-    for (int p = 0; p < k; p++) {
-      Memory.putFloat(to + 4L * p * toStride, Memory.getFloat(from + 4 * p * rowStride));
+    for (; i < columns; i++) {
+      long s = from + i * c;
+      long t = to + 4L * i;
+      for (int p = 0; p < k; p++) {
+        Memory.putFloat(t, scale * Memory.getFloat(s));
+        s += step;
+        t += toStep;
+      }
     }
   }
 
@@ -138,9 +162,11 @@ final class Panels {
       packSlab4(k, a, 4 * colStride, slab);
       return;
     }
-    for (int r = 0; r < rows; r++) {
-      transpose1(k, a + 4 * r * rowStride, colStride, slab + 4L * r, height);
+    if (rowStride == 1 && rows == 6 && height == 6) {
+      packSlab6(k, a, 4 * colStride, slab);
+      return;
     }
+    transpose(k, rows, 1f, a, colStride, rowStride, slab, height);
   }
 
   private static void packSlab4(int k, long a, long step, long slab) {
@@ -149,6 +175,16 @@ final class Panels {
       Memory.putLong(slab + 8, Memory.getLong(a + 8));
       a += step;
       slab += 16;
+    }
+  }
+
+  private static void packSlab6(int k, long a, long step, long slab) {
+    for (int p = 0; p < k; p++) {
+      Memory.putLong(slab, Memory.getLong(a));
+      Memory.putLong(slab + 8, Memory.getLong(a + 8));
+      Memory.putLong(slab + 16, Memory.getLong(a + 16));
+      a += step;
+      slab += 24;
     }
   }
 
@@ -259,13 +295,12 @@ final class Panels {
     long scratch =
         whole ? 0 : Scratch.get(Scratch.Slot.TILE, 4L * GemmTile.MAX_ROWS * fullWidth(tile));
     int height = tile.maxRows();
+    boolean even = slabStride == height * rowStride;
     int r = 0;
     while (r < rows) {
-      int left = rows - r;
-      int inSlab = r % height;
-      int count =
-          left >= height && inSlab == 0 ? height : tileRows(Math.min(left, height - inSlab));
-      long from = a + 4 * (r / height * slabStride + inSlab * rowStride);
+      int inSlab = even ? 0 : r % height;
+      int count = tileRows(rows - r, height, inSlab, even);
+      long from = a + 4 * (even ? r * rowStride : r / height * slabStride + inSlab * rowStride);
       long to = c + 4 * r * ldc;
       if (!whole) {
         tile.store(count, vectors, k, from, rowStride, colStride, panel, ldb, scratch, width);
@@ -288,7 +323,20 @@ final class Panels {
     }
   }
 
-  private static int tileRows(int rows) {
-    return rows >= 4 ? 4 : rows >= 2 ? 2 : 1;
+  /**
+   * Rows of the next tile.
+   *
+   * @param left rows that are left
+   * @param height rows of a full tile
+   * @param inSlab rows of a slab that are done; a tile stays in its slab
+   * @param even whether rows lie evenly, so that slabs do not matter
+   */
+  private static int tileRows(int left, int height, int inSlab, boolean even) {
+    if (left >= height && inSlab == 0) {
+      // two rows take as long as four: too few sums at a time to fill the pipes
+      return even && height == 6 && left == 8 ? 4 : height;
+    }
+    int most = Math.min(left, height - inSlab);
+    return most >= 4 ? 4 : most >= 2 ? 2 : 1;
   }
 }

@@ -9,7 +9,8 @@ import org.jspecify.annotations.Nullable;
  * jdk.incubator.vector} is present, else plain Java ones, said once in the log.
  *
  * <p>The system property {@code sfumato.simd} forces the choice: {@code on} fails without the
- * module, {@code off} takes plain Java without a word.
+ * module, and takes vectors also where they are slow (no C2 compiler, or an x86 processor without
+ * AVX2); {@code off} takes plain Java without a word.
  */
 public final class Simd {
   private static final String PROPERTY = "sfumato.simd";
@@ -50,8 +51,16 @@ public final class Simd {
     @Nullable String obstacle = obstacle(forced);
     if (obstacle == null) {
       try {
-        return (SimdProvider) Class.forName(VECTOR_PROVIDER).getDeclaredConstructor().newInstance();
+        SimdProvider vectors =
+            (SimdProvider) Class.forName(VECTOR_PROVIDER).getDeclaredConstructor().newInstance();
+        obstacle = forced ? null : vectors.obstacle();
+        if (obstacle == null) {
+          return vectors;
+        }
       } catch (ReflectiveOperationException | LinkageError e) {
+        if (e.getCause() instanceof IllegalArgumentException wrong) { // a system property
+          throw wrong;
+        }
         obstacle = "its loops did not load: " + (e.getCause() == null ? e : e.getCause());
       }
     }

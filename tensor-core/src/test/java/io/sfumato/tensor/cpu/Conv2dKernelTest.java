@@ -17,7 +17,7 @@ import org.junit.jupiter.params.ParameterizedTest;
 import org.junit.jupiter.params.provider.MethodSource;
 
 class Conv2dKernelTest {
-  private static final List<SimdProvider> PROVIDERS = List.of(Simd.scalar(), Simd.provider());
+  private static final List<SimdProvider> PROVIDERS = NativeFloats.providers();
 
   private final int threads = Parallel.threads();
 

@@ -10,7 +10,7 @@ import org.junit.jupiter.api.Test;
 
 class GemmTileTest {
   private static final List<GemmTile> TILES =
-      List.of(Simd.scalar().gemmTile(), Simd.provider().gemmTile());
+      NativeFloats.providers().stream().map(SimdProvider::gemmTile).toList();
 
   @Test
   void everyTileStoresAndAccumulates() {

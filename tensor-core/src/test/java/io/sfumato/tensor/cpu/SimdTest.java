@@ -5,10 +5,13 @@ import static org.junit.jupiter.api.Assertions.assertEquals;
 import static org.junit.jupiter.api.Assertions.assertNotNull;
 import static org.junit.jupiter.api.Assertions.assertSame;
 import static org.junit.jupiter.api.Assertions.assertThrows;
+import static org.junit.jupiter.api.Assertions.assertTrue;
 
 import org.junit.jupiter.api.Test;
 
 class SimdTest {
+  private static final String REGISTERS = "sfumato.vector.registers";
+
   @Test
   void keepsItsChoice() {
     assertSame(Simd.provider(), Simd.provider());
@@ -21,5 +24,39 @@ class SimdTest {
     IllegalArgumentException e =
         assertThrows(IllegalArgumentException.class, () -> Simd.choose("maybe"));
     assertEquals("system property sfumato.simd must be on or off; got maybe", e.getMessage());
+  }
+
+  /**
+   * What the profiles {@code vectors-128} and {@code vectors-256} ask for must be what is tested.
+   */
+  @Test
+  void hasTheVectorsThatTheBuildAskedFor() {
+    String bits = System.getProperty("sfumato.test.vectors");
+    String name = Simd.provider().name();
+    assertTrue(bits == null || name.equals("vector, " + bits + " bits"), bits + ": " + name);
+  }
+
+  @Test
+  void tilesFitTheRegisters() {
+    String before = System.getProperty(REGISTERS);
+    try {
+      System.setProperty(REGISTERS, "16");
+      GemmTile few = Simd.choose("on").gemmTile();
+      assertEquals("6 x 2", few.maxRows() + " x " + few.maxVectors());
+      System.setProperty(REGISTERS, "32");
+      GemmTile many = Simd.choose("on").gemmTile();
+      assertEquals("4 x 4", many.maxRows() + " x " + many.maxVectors());
+      System.setProperty(REGISTERS, "15");
+      IllegalArgumentException e =
+          assertThrows(IllegalArgumentException.class, () -> Simd.choose("on"));
+      assertEquals(
+          "system property sfumato.vector.registers must be 16 or 32; got 15", e.getMessage());
+    } finally {
+      if (before == null) {
+        System.clearProperty(REGISTERS);
+      } else {
+        System.setProperty(REGISTERS, before);
+      }
+    }
   }
 }

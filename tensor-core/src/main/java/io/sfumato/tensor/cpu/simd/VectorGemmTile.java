@@ -6,8 +6,10 @@ import static io.sfumato.tensor.cpu.Memory.ALL;
 import io.sfumato.tensor.cpu.GemmTile;
 import io.sfumato.tensor.cpu.Memory;
 import java.nio.ByteOrder;
+import java.util.Set;
 import jdk.incubator.vector.FloatVector;
 import jdk.incubator.vector.VectorSpecies;
+import org.jspecify.annotations.Nullable;
 
 /**
  * {@link GemmTile} over the Vector API. The unrolled loops are in the generated classes {@link
@@ -19,13 +21,35 @@ final class VectorGemmTile implements GemmTile {
   private static final long BYTES = SPECIES.vectorByteSize();
   private static final ByteOrder ORDER = ByteOrder.nativeOrder();
 
-  /** AVX-512 and AArch64 have 32 vector registers, AVX2 has 16. */
-  private static final int MAX_VECTORS =
-      LANES == 16 || System.getProperty("os.arch", "").equals("aarch64") ? 4 : 2;
+  /** The system property that sets how many vector registers tiles count on, 16 or 32. */
+  static final String REGISTERS = "sfumato.vector.registers";
+
+  static final boolean X86 = Set.of("amd64", "x86_64").contains(System.getProperty("os.arch", ""));
+
+  /** Whether sums fill most of 32 registers, as 4 x 4 vectors, or of 16, as 6 x 2. */
+  private final boolean many;
+
+  private VectorGemmTile(boolean many) {
+    this.many = many;
+  }
+
+  /**
+   * Tiles for this processor. AVX-512 has 32 registers, AVX2 has 16; AArch64 and the other
+   * processors whose vectors the JVM uses have 32 or more.
+   *
+   * @param registers the value of {@link #REGISTERS}, or null for as many as there are
+   */
+  static VectorGemmTile of(@Nullable String registers) {
+    if (registers != null && !registers.equals("16") && !registers.equals("32")) {
+      throw new IllegalArgumentException(
+          "system property " + REGISTERS + " must be 16 or 32; got " + registers);
+    }
+    return new VectorGemmTile(registers == null ? !X86 || LANES == 16 : registers.equals("32"));
+  }
 
   @Override
   public int maxRows() {
-    return MAX_VECTORS == 4 ? 4 : 6;
+    return many ? 4 : 6;
   }
 
   @Override
@@ -35,7 +59,7 @@ final class VectorGemmTile implements GemmTile {
 
   @Override
   public int maxVectors() {
-    return MAX_VECTORS;
+    return many ? 4 : 2;
   }
 
   @Override

@@ -8,28 +8,31 @@ import io.sfumato.tensor.cpu.TileChoice;
 import io.sfumato.tensor.cpu.WinogradLoops;
 import java.util.List;
 import jdk.incubator.vector.FloatVector;
-import jdk.incubator.vector.IntVector;
+import org.jspecify.annotations.Nullable;
 
 /** The innermost loops over the Vector API, in the widest shape the processor prefers. */
 public final class VectorProvider implements SimdProvider {
+  private static final int LONGEST = 512;
+
   private final TileChoice tiles =
-      new TileChoice(new VectorGemmTile(), System.getProperty(TileChoice.PROPERTY));
+      new TileChoice(
+          VectorGemmTile.of(System.getProperty(VectorGemmTile.REGISTERS)),
+          System.getProperty(TileChoice.PROPERTY));
   private final WinogradLoops winograd = new VectorWinogradLoops();
   private final LeafLoops loops = new VectorLoops();
 
   /**
    * Found by name and made by {@link io.sfumato.tensor.cpu.Simd}.
    *
-   * @throws UnsupportedOperationException if the processor, or the JVM's use of it, lacks fused
-   *     multiply-add: the Vector API then computes it in software, 1000 times slower
+   * @throws UnsupportedOperationException if vectors are longer than 512 bits: work spaces are made
+   *     for that, the longest there are today but for some of RISC-V
+   * @throws IllegalArgumentException if a system property has a value it cannot have
    */
   public VectorProvider() {
-    String arch = System.getProperty("os.arch", "");
-    boolean x86 = arch.equals("amd64") || arch.equals("x86_64");
-    int bits = IntVector.SPECIES_PREFERRED.vectorBitSize();
-    if (x86 && bits < 256) { // AVX2, with its 256-bit integers, came with fused multiply-add
+    int bits = FloatVector.SPECIES_PREFERRED.vectorBitSize();
+    if (bits > LONGEST) {
       throw new UnsupportedOperationException(
-          "x86 vectors of at least 256 bits (AVX2) are needed; this JVM uses " + bits);
+          "vectors of at most " + LONGEST + " bits are served; this JVM prefers " + bits);
     }
     CompilerDirectives.send(separate(loops, winograd));
   }
@@ -50,6 +53,18 @@ public final class VectorProvider implements SimdProvider {
   @Override
   public String name() {
     return "vector, " + FloatVector.SPECIES_PREFERRED.vectorBitSize() + " bits";
+  }
+
+  /**
+   * AVX2, with its 256-bit integers, came with fused multiply-add, which the Vector API computes in
+   * software where there is none, 1000 times slower.
+   */
+  @Override
+  public @Nullable String obstacle() {
+    int bits = FloatVector.SPECIES_PREFERRED.vectorBitSize();
+    return VectorGemmTile.X86 && bits < 256
+        ? "x86 vectors of at least 256 bits (AVX2) are needed; this JVM uses " + bits
+        : null;
   }
 
   @Override
