@@ -89,55 +89,71 @@ final class AttentionForward {
 
   /** One block of queries against all keys it sees. */
   private void block(int head, int block, long shared) {
-    int batch = head / p.heads();
-    int h = head % p.heads();
     int i0 = block * QUERY_BLOCK;
     int rows = Math.min(QUERY_BLOCK, p.queries() - i0);
-    int stride = tiles.scoreStride;
-    long s =
-        Scratch.get(
-            Scratch.Slot.ATTENTION_BLOCK, QUERY_BLOCK * (stride + (long) tiles.paddedDim) * 4);
-    long o = s + (long) QUERY_BLOCK * stride * 4;
-    long queries = q.head(batch, h) + i0 * q.rowStride() * 4;
-    long values = valueBytes > 0 ? shared + transposedBytes : v.head(batch, h);
+    long scores = QUERY_BLOCK * tiles.scoreStride * 4L;
+    long outputs = QUERY_BLOCK * tiles.paddedDim * 4L;
+    long s = Scratch.get(Scratch.Slot.ATTENTION_BLOCK, scores + outputs);
+    long o = s + scores;
     float[] max = new float[rows];
     double[] sum = new double[rows];
     Arrays.fill(max, Float.NEGATIVE_INFINITY);
     int keys = p.causal() ? Math.min(p.keys(), i0 + rows) : p.keys();
-    for (int j0 = 0; j0 < keys; j0 += AttentionTiles.KEY_BLOCK) {
-      int n = Math.min(AttentionTiles.KEY_BLOCK, keys - j0);
-      long panels = shared + (long) j0 * p.dim() * 4;
-      tiles.scores(rows, n, queries, q.rowStride(), panels, s);
-      for (int r = 0; r < rows; r++) {
-        long row = s + (long) r * stride * 4;
-        int seen = p.causal() ? Math.clamp(i0 + r + 1L - j0, 0, n) : n;
-        if (seen < n) {
-          Memory.zero(row + seen * 4L, (n - seen) * 4L);
-        }
-        if (seen == 0) {
-          continue;
-        }
-        if (p.mask() != null) {
-          p.mask().apply(loops, row, batch, h, i0 + r, j0, seen);
-        }
-        float before = max[r];
-        float now = Math.max(before, loops.max(row, seen));
-        float shift = now == Float.NEGATIVE_INFINITY ? 0f : now;
-        double part = loops.exponentials(row, seen, shift);
-        if (before == now || before == Float.NEGATIVE_INFINITY) {
-          sum[r] += part;
-        } else {
-          float factor = (float) Math.exp(before - now);
-          sum[r] = sum[r] * factor + part;
-          long output = o + (long) r * tiles.paddedDim * 4;
-          loops.scale(output, output, tiles.paddedDim, factor);
-        }
-        max[r] = now;
-      }
-      long b = values + tiles.rowsSize(j0) * 4;
-      tiles.product(j0 > 0, rows, n, s, stride, 1, b, o);
+    for (int j = 0; j < keys; j += AttentionTiles.KEY_BLOCK) {
+      int n = Math.min(AttentionTiles.KEY_BLOCK, keys - j);
+      keyBlock(head, i0, rows, j, n, shared, s, o, max, sum);
     }
     finish(head, i0, rows, keys, o, max, sum);
+  }
+
+  /**
+   * Queries {@code [i0, i0 + rows)} against the keys {@code [j0, j0 + n)}. Apart, so that few
+   * vector loops can be inlined into one method: the compiler's budget ends, and boxes them.
+   */
+  private void keyBlock(
+      int head,
+      int i0,
+      int rows,
+      int j0,
+      int n,
+      long shared,
+      long s,
+      long o,
+      float[] max,
+      double[] sum) {
+    int batch = head / p.heads();
+    int h = head % p.heads();
+    int stride = tiles.scoreStride;
+    long queries = q.head(batch, h) + i0 * q.rowStride() * 4;
+    long values = valueBytes > 0 ? shared + transposedBytes : v.head(batch, h);
+    tiles.scores(rows, n, queries, q.rowStride(), shared + (long) j0 * p.dim() * 4, s);
+    for (int r = 0; r < rows; r++) {
+      long row = s + (long) r * stride * 4;
+      int seen = p.causal() ? Math.clamp(i0 + r + 1L - j0, 0, n) : n;
+      if (seen < n) {
+        Memory.zero(row + seen * 4L, (n - seen) * 4L);
+      }
+      if (seen == 0) {
+        continue;
+      }
+      if (p.mask() != null) {
+        p.mask().apply(loops, row, batch, h, i0 + r, j0, seen);
+      }
+      float before = max[r];
+      float now = Math.max(before, loops.max(row, seen));
+      float shift = now == Float.NEGATIVE_INFINITY ? 0f : now;
+      double part = loops.exponentials(row, seen, shift);
+      if (before == now || before == Float.NEGATIVE_INFINITY) {
+        sum[r] += part;
+      } else {
+        float factor = (float) Math.exp(before - now);
+        sum[r] = sum[r] * factor + part;
+        long output = o + (long) r * tiles.paddedDim * 4;
+        loops.scale(output, output, tiles.paddedDim, factor);
+      }
+      max[r] = now;
+    }
+    tiles.product(j0 > 0, rows, n, s, stride, 1, values + tiles.rowsSize(j0) * 4, o);
   }
 
   private void finish(int head, int i0, int rows, int keys, long o, float[] max, double[] sum) {

@@ -5,9 +5,6 @@ package io.sfumato.tensor.cpu;
  * The loops of {@link AttentionKernel} between its matrix products; each sees one row of scores.
  */
 public interface AttentionLoops {
-  /** {@code to[c ld + r] = scale from[r rowStride + c]}; strides count floats. */
-  void transpose(long from, long rowStride, int rows, int columns, float scale, long to, long ld);
-
   /** {@code s += mask}. */
   void addMask(long s, long mask, int n);
 

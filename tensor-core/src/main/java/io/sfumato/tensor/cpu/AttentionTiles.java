@@ -50,7 +50,7 @@ final class AttentionTiles {
       if (count < panel) {
         Memory.zero(target, (long) panel * dim * 4);
       }
-      loops.transpose(from + r * rowStride * 4, rowStride, count, dim, scale, target, panel);
+      Panels.transpose(dim, count, scale, from + r * rowStride * 4, 1, rowStride, target, panel);
     }
   }
 

@@ -7,16 +7,6 @@ import static io.sfumato.tensor.cpu.Memory.putFloat;
 /** {@link AttentionLoops} in plain Java. */
 final class ScalarAttentionLoops implements AttentionLoops {
   @Override
-  public void transpose(
-      long from, long rowStride, int rows, int columns, float scale, long to, long ld) {
-    for (int r = 0; r < rows; r++) {
-      for (int c = 0; c < columns; c++) {
-        putFloat(to + (c * ld + r) * 4, scale * getFloat(from + (r * rowStride + c) * 4));
-      }
-    }
-  }
-
-  @Override
   public void addMask(long s, long mask, int n) {
     for (int i = 0; i < n; i++) {
       putFloat(s + i * 4L, getFloat(s + i * 4L) + getFloat(mask + i * 4L));

@@ -32,7 +32,7 @@ import jdk.incubator.vector.VectorOperators;
  * all callers, and the same code runs two to three times slower in one program than in another.
  */
 final class ExpVectors {
-  private static final float LOG2_E = 1.44269504f;
+  static final float LOG2_E = 1.44269504f;
 
   /**
    * {@code ln 2 = LN2_HIGH + LN2_LOW}; the first has nine bits, so that its multiples are exact.
@@ -42,7 +42,7 @@ final class ExpVectors {
   private static final float LN2_LOW = -2.12194440e-4f;
 
   /** {@code 1.5 2²³}: adding it rounds to an integer, found in the low bits of the sum. */
-  private static final float ROUNDER = 0x1.8p23f;
+  static final float ROUNDER = 0x1.8p23f;
 
   private static final int ROUNDER_BITS = 0x4B400000;
 
@@ -59,13 +59,13 @@ final class ExpVectors {
   /**
    * {@code e^r = 1 + r + r² Σ Sᵢ rⁱ} for |r| up to ln 2 / 2, to 1.3e-7: the best of this degree.
    */
-  private static final float S0 = 0.49999252f;
+  static final float S0 = 0.49999252f;
 
-  private static final float S1 = 0.16666865f;
-  private static final float S2 = 0.041887424f;
-  private static final float S3 = 0.008332978f;
+  static final float S1 = 0.16666865f;
+  static final float S2 = 0.041887424f;
+  static final float S3 = 0.008332978f;
 
-  private static final float LN2 = 0.6931472f;
+  static final float LN2 = 0.6931472f;
 
   /** Below it e^v is less than the smallest normal number. */
   static final float LOWEST = -87.33654f;
@@ -79,7 +79,7 @@ final class ExpVectors {
   /** Elements whose exponentials are summed in f32 before the sum goes on in double. */
   private static final int SUMMED = 1024;
 
-  private static final int ONE_BITS = 0x3F800000;
+  static final int ONE_BITS = 0x3F800000;
 
   private ExpVectors() {}
 

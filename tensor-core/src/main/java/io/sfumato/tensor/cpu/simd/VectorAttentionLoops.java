@@ -1,40 +1,27 @@
 // SPDX-License-Identifier: Apache-2.0
 package io.sfumato.tensor.cpu.simd;
 
+import static io.sfumato.tensor.cpu.Memory.ALL;
+import static io.sfumato.tensor.cpu.simd.Lanes.F;
 import static io.sfumato.tensor.cpu.simd.Lanes.N;
+import static io.sfumato.tensor.cpu.simd.Lanes.ORDER;
 import static io.sfumato.tensor.cpu.simd.Lanes.all;
+import static io.sfumato.tensor.cpu.simd.Lanes.copyRest;
 import static io.sfumato.tensor.cpu.simd.Lanes.first;
 import static io.sfumato.tensor.cpu.simd.Lanes.load;
 import static io.sfumato.tensor.cpu.simd.Lanes.store;
 import static io.sfumato.tensor.cpu.simd.Lanes.whole;
 
 import io.sfumato.tensor.cpu.AttentionLoops;
-import io.sfumato.tensor.cpu.Memory;
-import io.sfumato.tensor.cpu.ReduceLoops;
 import jdk.incubator.vector.FloatVector;
+import jdk.incubator.vector.IntVector;
 import jdk.incubator.vector.VectorMask;
 import jdk.incubator.vector.VectorOperators;
 
 /** {@link AttentionLoops} over the Vector API. */
 final class VectorAttentionLoops implements AttentionLoops {
   private static final long B = N * 4L;
-  private final ReduceLoops reduce;
-
-  VectorAttentionLoops(ReduceLoops reduce) {
-    this.reduce = reduce;
-  }
-
-  @Override
-  public void transpose(
-      long from, long rowStride, int rows, int columns, float scale, long to, long ld) {
-    for (int r = 0; r < rows; r++) {
-      long source = from + r * rowStride * 4;
-      long target = to + r * 4L;
-      for (int c = 0; c < columns; c++) {
-        Memory.putFloat(target + c * ld * 4, scale * Memory.getFloat(source + c * 4L));
-      }
-    }
-  }
+  private static final long SLOT = 64;
 
   @Override
   public void addMask(long s, long mask, int n) {
@@ -70,8 +57,7 @@ final class VectorAttentionLoops implements AttentionLoops {
 
   @Override
   public double exponentials(long s, int n, float shift) {
-    ExpVectors.shiftedRow(s, shift, s, n);
-    return reduce.sum(s, n);
+    return ExpVectors.shiftedRowSum(s, shift, s, n);
   }
 
   @Override
@@ -88,16 +74,45 @@ final class VectorAttentionLoops implements AttentionLoops {
 
   @Override
   public void gradient(long s, long dp, int n, float lse, float delta, float scale) {
-    ExpVectors.shiftedRow(s, lse, s, n);
     int whole = whole(n);
-    for (int i = 0; i < whole; i += N) {
-      long at = i * 4L;
-      store(load(dp + at).sub(delta).mul(load(s + at)).mul(scale), dp + at);
-    }
+    gradientVectors(s, dp, whole, lse, delta, scale);
     if (whole < n) {
-      VectorMask<Float> m = first(n - whole);
-      long at = whole * 4L;
-      store(load(dp + at, m).sub(delta).mul(load(s + at, m)).mul(scale), dp + at, m);
+      long pad = Lanes.pads();
+      copyRest(s + whole * 4L, pad, n - whole);
+      copyRest(dp + whole * 4L, pad + SLOT, n - whole);
+      gradientVectors(pad, pad + SLOT, N, lse, delta, scale);
+      copyRest(pad, s + whole * 4L, n - whole);
+      copyRest(pad + SLOT, dp + whole * 4L, n - whole);
+    }
+  }
+
+  /**
+   * With the short form of {@link ExpVectors} written out: of more than 325 bytecodes, so a method
+   * of its own to the compiler, whatever calls it.
+   */
+  private static void gradientVectors(long s, long dp, int n, float lse, float delta, float scale) {
+    FloatVector log2e = FloatVector.broadcast(F, ExpVectors.LOG2_E);
+    FloatVector ln2 = FloatVector.broadcast(F, -ExpVectors.LN2);
+    FloatVector rounder = FloatVector.broadcast(F, ExpVectors.ROUNDER);
+    FloatVector s0 = FloatVector.broadcast(F, ExpVectors.S0);
+    FloatVector s1 = FloatVector.broadcast(F, ExpVectors.S1);
+    FloatVector s2 = FloatVector.broadcast(F, ExpVectors.S2);
+    FloatVector s3 = FloatVector.broadcast(F, ExpVectors.S3);
+    FloatVector one = FloatVector.broadcast(F, 1f);
+    FloatVector zero = FloatVector.zero(F);
+    FloatVector lowest = FloatVector.broadcast(F, ExpVectors.LOWEST);
+    for (int i = 0; i < n; i += N) {
+      long at = i * 4L;
+      FloatVector v = FloatVector.fromMemorySegment(F, ALL, s + at, ORDER).sub(lse);
+      FloatVector z = v.fma(log2e, rounder);
+      FloatVector r = z.sub(rounder).fma(ln2, v);
+      FloatVector e = r.fma(s3, s2).fma(r, s1).fma(r, s0).fma(r, one).fma(r, one);
+      IntVector power = z.reinterpretAsInts().lanewise(VectorOperators.LSHL, 23);
+      e = e.mul(power.add(ExpVectors.ONE_BITS).reinterpretAsFloats());
+      e = e.blend(zero, v.compare(VectorOperators.LT, lowest));
+      e.intoMemorySegment(ALL, s + at, ORDER);
+      FloatVector d = FloatVector.fromMemorySegment(F, ALL, dp + at, ORDER).sub(delta);
+      d.mul(e).mul(scale).intoMemorySegment(ALL, dp + at, ORDER);
     }
   }
 }

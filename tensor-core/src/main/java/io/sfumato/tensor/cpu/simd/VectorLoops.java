@@ -31,7 +31,7 @@ record VectorLoops(
         new VectorCastLoops(),
         new VectorRowLoops(reduce),
         new VectorChannelLoops(),
-        new VectorAttentionLoops(reduce),
+        new VectorAttentionLoops(),
         new VectorOptimizerLoops());
   }
 }
