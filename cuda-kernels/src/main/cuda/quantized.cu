@@ -1,42 +1,11 @@
 // SPDX-License-Identifier: Apache-2.0
 //
-// Weights in few bits: their values, and products with few rows that read the codes themselves.
-//
-// Four bits: element i of the flattened weight is table[code] * scale(i / block); codes lie two in a byte, the first in the high half; a scale is f32, or
-// map[byte] * outer[number / nested] + offset. Blocks hold 2^shift elements, at least 32, so that 8 elements from a multiple of 8 on share a scale. Eight
-// bits: element i is code * magnitude[row] * (1/127) with a signed code. All products are rounded to f32 one by one, as on the CPU.
-#include "dev.h"
+// Weights in few bits (quantized.cuh): their values, and products with few rows that read the codes themselves.
+#include "quantized.cuh"
 
 static const int THREADS = 256;
-static const int PIECE = 8;  // elements a thread decodes at once
-
-/** A weight of four bits. codes [ceil(n/2)], table [16]; scales [blocks], or numbers [blocks] of map [256] with outer [ceil(blocks/nested)]. */
-struct FourBit {
-    const u8* codes;
-    const float* scales;
-    const u8* numbers;
-    const float* table;
-    const float* outer;
-    const float* map;
-    float offset;
-    int shift, nestedShift;
-};
-
-/** A weight of eight bits: codes [rows, length], magnitudes [rows]. */
-struct EightBit {
-    const i8* codes;
-    const float* magnitudes;
-};
 
 // ---- Device functions --------------------------------------------------------------------------------------------------------------------------------
-
-/** A product that is not joined with the sum around it. */
-DEV float times(float a, float b) { return mul_rn(a, b); }
-
-DEV float scale_of(const FourBit& w, i64 block) {
-    if (w.scales) return w.scales[block];
-    return add_rn(times(w.map[w.numbers[block]], w.outer[block >> w.nestedShift]), w.offset);
-}
 
 /** Elements i .. i + 7 for an i that is a multiple of 8; of those from n on anything. */
 DEV void decode(const FourBit& w, const float* table, i64 i, i64 n, float (&y)[PIECE]) {
@@ -59,18 +28,12 @@ DEV void decode(const FourBit& w, const float* table, i64 i, i64 n, float (&y)[P
     }
 }
 
-DEV float decode(const EightBit& w, i64 i, i64 row) { return times(times((float)w.codes[i], w.magnitudes[row]), 0.007874015718698502f); }
-
-/** The table in shared memory; all threads of the block call. */
-DEV void load_table(float* shared, const float* table) {
-    if (threadIdx.x < 16) shared[threadIdx.x] = table[threadIdx.x];
-    __syncthreads();
-}
+DEV float decode(const EightBit& w, i64 i, i64 row) { return eight_bit((float)w.codes[i], w.magnitudes[row]); }
 
 /** y [n]; a thread writes 8 elements. */
 template <class T> DEV void dequantize_4(const FourBit& w, T* y, i64 n) {
     __shared__ float table[16];
-    load_table(table, w.table);
+    load_table(table, w);
     i64 i = ((i64)blockIdx.x * THREADS + threadIdx.x) * PIECE;
     if (i >= n) return;
     float x[PIECE];
@@ -122,7 +85,7 @@ enum { ROWS = 8, WARPS = THREADS / 32 };
 /** y [rows, n] = x [rows, k] W^T + bias for at most 8 rows, W [n, k], k a multiple of 8. A warp computes a column. grid (n / 8). */
 template <class T> DEV void few_rows_4(const FourBit& w, const T* x, T* y, const T* bias, int rows, i64 n, i64 k) {
     __shared__ float table[16];
-    load_table(table, w.table);
+    load_table(table, w);
     i64 column = (i64)blockIdx.x * WARPS + warp_index();
     if (column >= n) return;
     float sum[ROWS] = {};
@@ -188,15 +151,9 @@ DEV void decode_block(const u8* codes, const float* magnitudes, const float* val
 
 // ---- Kernels -----------------------------------------------------------------------------------------------------------------------------------------
 
-#define FOUR_BIT                                                                                                                            \
-    const u8 *codes, const float *scales, const u8 *numbers, const float *table, const float *outer, const float *map, float offset,         \
-        int shift, int nestedShift
-#define WEIGHT_4 FourBit{codes, scales, numbers, table, outer, map, offset, shift, nestedShift}
-#define WEIGHT_8 EightBit{codes, magnitudes}
-
 #define VALUES(T, type)                                                                                                                     \
     KERNEL_BOUNDS(dequantize_4_##type, THREADS, 2)(FOUR_BIT, T* y, i64 n) { dequantize_4(WEIGHT_4, y, n); }                                  \
-    KERNEL_BOUNDS(dequantize_8_##type, THREADS, 2)(const i8* codes, const float* magnitudes, T* y, i64 n, i64 length) {                      \
+    KERNEL_BOUNDS(dequantize_8_##type, THREADS, 2)(EIGHT_BIT, T* y, i64 n, i64 length) {                      \
         dequantize_8(WEIGHT_8, y, n, length);                                                                                               \
     }                                                                                                                                       \
     EMU_EXPORT(dequantize_4_##type)                                                                                                         \
@@ -207,7 +164,7 @@ DEV void decode_block(const u8* codes, const float* magnitudes, const float* val
         few_rows_4(WEIGHT_4, x, y, bias, rows, n, k);                                                                                       \
     }                                                                                                                                       \
     KERNEL_BOUNDS(quantized_rows_8_##type, THREADS, 2)                                                                                      \
-    (const i8* codes, const float* magnitudes, const T* x, T* y, const T* bias, int rows, i64 n, i64 k) {                                    \
+    (EIGHT_BIT, const T* x, T* y, const T* bias, int rows, i64 n, i64 k) {                                    \
         few_rows_8(WEIGHT_8, x, y, bias, rows, n, k);                                                                                       \
     }                                                                                                                                       \
     EMU_EXPORT(quantized_rows_4_##type)                                                                                                     \

@@ -37,13 +37,14 @@ API nvrtcCompileProgram(void* program, int count, const char* const* options) {
     for (int i = 0; i < count; i++)
         if (!strncmp(options[i], "--gpu-architecture=", 19)) arch = options[i] + 19;
     if (arch != "sm_90a") p->log = "unknown architecture " + arch;
-    for (const char* header : {"attention_forward.cuh", "attention.cuh", "dev.h", "ptx.h"}) {
+    bool backward = p->source.find("#include \"attention_backward.cuh\"") != std::string::npos;
+    for (const char* header : {backward ? "attention_backward.cuh" : "attention_forward.cuh", backward ? "attention_rows.cuh" : "attention.cuh", "attention.cuh", "dev.h", "ptx.h"}) {
         bool there = false;
         for (auto& h : p->headers) there |= h == header;
         if (!there) p->log = std::string("cannot open ") + header;
     }
-    if (p->source.find("forward_56_") != std::string::npos) p->log = "error: no heads of 56 columns here";
-    p->image = p->source.find("forward_104_") != std::string::npos ? "nothing a driver takes" : "sfumato-emulator attention_variants\n";
+    if (p->source.find("ward_56_") != std::string::npos) p->log = "error: no heads of 56 columns here";
+    p->image = p->source.find("ward_104_") != std::string::npos ? "nothing a driver takes" : "sfumato-emulator attention_variants\n";
     return p->log.empty() ? 0 : 6;
 }
 API nvrtcGetProgramLogSize(void* program, size_t* n) {

@@ -6,8 +6,11 @@
 //
 // Settings, by environment variables at the start (SFUMATO_EMU_THREADS=2 ...) or by emu_set("threads", 2):
 //   threads, order (1, -1, 2), async (0: work is done at once), devices, memory (bytes per device), capability (90), multiprocessors,
-//   compute (0 from the start: launches are taken and nothing is done, to see the host's own time), init (what cuInit answers), version (of the driver), fail_alloc, fail_launch (n: the n-th from now on fails with 2, with 700 that stays)
-// Figures by emu_get: the settings, and live, live_count, peak, allocations, launches, queued, error.
+//   compute (0 from the start: launches are taken and nothing is done, to see the host's own time), init (what cuInit answers), version (of the driver), fail_alloc, fail_load, fail_graph,
+//   fail_peer, fail_launch (n: the n-th allocation, module, graph, copy between devices from now on fails with 2; launch with 700, which stays),
+//   peers (whether devices can read one another's memory)
+// Figures by emu_get: the settings, and live, live_count, peak, allocations, launches, queued, error, events (that exist), retained (contexts), staged (copies
+// between devices that are not connected).
 #include <dlfcn.h>
 
 #include <algorithm>
@@ -46,7 +49,8 @@ static std::recursive_mutex lock;
 static std::map<std::string, long>& settings() {
     static std::map<std::string, long> s = [] {
         std::map<std::string, long> m{{"threads", 2},      {"order", 1},  {"async", 1},       {"devices", 1},    {"memory", 4l << 30}, {"capability", 90},
-                                      {"multiprocessors", 4}, {"init", 0}, {"version", 13000}, {"fail_alloc", 0}, {"fail_launch", 0}, {"compute", 1}};
+                                      {"multiprocessors", 4}, {"init", 0}, {"version", 13000}, {"fail_alloc", 0}, {"fail_launch", 0}, {"compute", 1},
+                                      {"fail_load", 0},       {"fail_graph", 0},  {"fail_peer", 0}, {"peers", 1}};
         for (auto& [k, v] : m) {
             std::string name = "SFUMATO_EMU_" + k;
             std::transform(name.begin(), name.end(), name.begin(), ::toupper);
@@ -57,6 +61,11 @@ static std::map<std::string, long>& settings() {
     return s;
 }
 static long setting(const char* name) { return settings()[name]; }
+/** Whether a call is the one that is to fail. */
+static bool fails(const char* name) {
+    long& countdown = settings()[name];
+    return countdown > 0 && --countdown == 0;
+}
 
 // ---- Devices and contexts
 
@@ -73,7 +82,8 @@ static thread_local Context* current = nullptr;
 static bool initialised = false;
 static int sticky = 0;
 static std::string message;
-static long launches = 0, allocations = 0, peak = 0;
+static long launches = 0, allocations = 0, peak = 0, retained = 0, staged = 0;
+static std::set<std::pair<Context*, Context*>> connected;  // a device and one whose memory it can read
 
 /** The devices that CUDA_VISIBLE_DEVICES leaves. */
 static int device_count() {
@@ -144,8 +154,7 @@ static bool is_pinned(const void* p) {
 
 static int allocate(dptr* p, size_t n) {
     if (!n) return INVALID_VALUE;
-    long& countdown = settings()["fail_alloc"];
-    if (countdown > 0 && --countdown == 0) return OUT_OF_MEMORY;
+    if (fails("fail_alloc")) return OUT_OF_MEMORY;
     if (current->used + (long)n > setting("memory")) return OUT_OF_MEMORY;
     size_t whole = (n + 3 * GUARD) / GUARD * GUARD;
     char* q = (char*)aligned_alloc(GUARD, whole);
@@ -378,6 +387,9 @@ extern "C" __attribute__((visibility("default"))) long emu_get(const char* name)
     if (n == "launches") return launches;
     if (n == "queued") return (long)queued();
     if (n == "error") return sticky;
+    if (n == "events") return (long)events.size();
+    if (n == "retained") return retained;
+    if (n == "staged") return staged;
     auto it = settings().find(n);
     return it == settings().end() ? -1 : it->second;
 }
@@ -459,18 +471,27 @@ CU cuDeviceGetAttribute(int* v, int a, int d) {
     }
     return 0;
 }
-CU cuDeviceCanAccessPeer(int* can, int, int) {
+CU cuDeviceCanAccessPeer(int* can, int a, int b) {
     ENTER(false);
-    *can = 0;
+    *can = a != b && setting("peers");
     return 0;
+}
+CU cuCtxEnablePeerAccess(void* peer, unsigned flags) {
+    ENTER(true);
+    if (flags || peer == current || !setting("peers")) return INVALID_VALUE;
+    return connected.insert({current, (Context*)peer}).second ? 0 : 704;
 }
 CU cuDevicePrimaryCtxRetain(void** c, int d) {
     ENTER(false);
     if (d < 0 || d >= device_count()) return INVALID_DEVICE;
     *c = &contexts[d];
+    retained++;
     return 0;
 }
-CU cuDevicePrimaryCtxRelease_v2(int) { return 0; }
+CU cuDevicePrimaryCtxRelease_v2(int) {
+    retained--;
+    return 0;
+}
 CU cuDevicePrimaryCtxSetFlags_v2(int, unsigned) { return 0; }
 CU cuCtxSetCurrent(void* c) {
     ENTER(false);
@@ -500,7 +521,7 @@ CU cuModuleLoadData(void** m, const void* image) {
 }
 CU cuModuleLoadDataEx(void** m, const void* image, unsigned n, int* options, void** values) {
     ENTER(true);
-    int e = image ? load(m, (const char*)image) : INVALID_VALUE;
+    int e = fails("fail_load") ? fail(OUT_OF_MEMORY, "no memory, as asked for") : image ? load(m, (const char*)image) : INVALID_VALUE;
     char* log = nullptr;
     for (unsigned i = 0; i < n; i++)
         if (options[i] == 5) log = (char*)values[i];  // CU_JIT_ERROR_LOG_BUFFER
@@ -559,8 +580,7 @@ CU cuLaunchKernel(void* f, unsigned gx, unsigned gy, unsigned gz, unsigned bx, u
     auto w = std::make_shared<Work>();
     if (int e = fill(*w, (Function*)f, gx, gy, gz, bx, by, bz, shared, args)) return e;
     launches++;
-    long& countdown = settings()["fail_launch"];
-    if (countdown > 0 && --countdown == 0) {
+    if (fails("fail_launch")) {
         std::string name = ((Function*)f)->name;
         w->function = nullptr;
         w->run = [name] { return fail(ILLEGAL_ADDRESS, name + ": an illegal address, as asked for"); };

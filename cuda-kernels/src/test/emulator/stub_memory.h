@@ -103,6 +103,8 @@ CU cuMemcpyPeerAsync(dptr d, void* to, dptr s, void* from, size_t n, void* handl
         return it != stub::live.begin() && std::prev(it)->second.context == context;
     };
     if (!stub::on_device(s, n) || !stub::on_device(d, n) || !is_of(d, to) || !is_of(s, from)) return stub::INVALID_VALUE;
+    if (stub::fails("fail_peer")) return stub::OUT_OF_MEMORY;
+    stub::staged += !stub::connected.count({(stub::Context*)to, (stub::Context*)from});
     return stub::submit(handle, 1, [=] {
         memmove((void*)d, (void*)s, n);
         return 0;

@@ -219,6 +219,7 @@ CU cuGraphInstantiateWithFlags(void** exec, void* graph, unsigned long long) {
     ENTER(true);
     auto g = (stub::Graph*)graph;
     if (!stub::graphs.count(g)) return stub::INVALID_HANDLE;
+    if (stub::fails("fail_graph")) return stub::OUT_OF_MEMORY;
     auto e = new stub::GraphExec();
     for (auto& n : g->nodes) {
         e->place[n.get()] = e->nodes.size();

@@ -5,9 +5,12 @@ import static org.junit.jupiter.api.Assertions.assertArrayEquals;
 import static org.junit.jupiter.api.Assertions.assertEquals;
 import static org.junit.jupiter.api.Assertions.assertThrows;
 import static org.junit.jupiter.api.Assertions.assertTrue;
+import static org.junit.jupiter.api.Assumptions.assumeTrue;
 
+import io.sfumato.cuda.testing.EmulatorControl;
 import io.sfumato.tensor.DType;
 import io.sfumato.tensor.Device;
+import io.sfumato.tensor.DeviceException;
 import io.sfumato.tensor.Rng;
 import io.sfumato.tensor.Scope;
 import io.sfumato.tensor.Tensor;
@@ -53,6 +56,29 @@ final class CudaGraphTest {
             expected = NN.softmax(NN.softmax(y, -1), -1).toFloatArray();
             assertArrayEquals(expected, graph.replay()[0].toFloatArray());
           }
+        });
+  }
+
+  @Test
+  void oneThatCannotBeMadeGivesItsMemoryBack() {
+    assumeTrue(EmulatorControl.isEmulated(), "the emulated driver refuses to make it");
+    Scope.run(
+        () -> {
+          Tensor x = random(1, 50, 33);
+          float[] expected = NN.softmax(NN.softmax(x, -1), -1).toFloatArray();
+          long before = backend().memory().reserved();
+          EmulatorControl.set("fail_graph", 1);
+          String message =
+              assertThrows(
+                      DeviceException.class,
+                      () ->
+                          backend()
+                              .record(() -> new Tensor[] {NN.softmax(NN.softmax(x, -1), -1)})
+                              .close())
+                  .getMessage();
+          assertTrue(message.contains("cuGraphInstantiate failed with CUDA_ERROR_OUT_OF"), message);
+          assertEquals(before, backend().memory().reserved());
+          assertArrayEquals(expected, NN.softmax(NN.softmax(x, -1), -1).toFloatArray());
         });
   }
 

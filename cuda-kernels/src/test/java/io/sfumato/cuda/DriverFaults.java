@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 package io.sfumato.cuda;
 
+import io.sfumato.cuda.testing.EmulatorControl;
 import io.sfumato.tensor.DType;
 import io.sfumato.tensor.Device;
 import io.sfumato.tensor.Scope;
@@ -26,6 +27,7 @@ final class DriverFaults {
     for (String device : args[0].split(",", -1)) {
       attempt(device, Integer.parseInt(args[1]));
     }
+    OUT.println("contexts " + EmulatorControl.get("retained"));
     try (Scope scope = Scope.open()) {
       OUT.println("cpu " + Tensor.of(new float[] {1, 2}, 2).sum().item());
     }

@@ -96,6 +96,13 @@ class DriverFaultsTest {
   }
 
   @Test
+  void aDeviceWhoseMemoryIsFullIsNotUsedAndNothingOfItStays() throws Exception {
+    String text = run(Map.of("SFUMATO_EMU_MEMORY", "1000"), List.of(), "cuda,cuda", "1");
+    assertSays(text, "cuda:0 (host emulator 0): not used, because its memory is full; see in");
+    assertSays(text, "contexts 0");
+  }
+
+  @Test
   void aFailedKernelLosesTheDeviceButNotTheProcess() throws Exception {
     Map<String, String> fault = Map.of("SFUMATO_EMU_FAIL_LAUNCH", "1");
     String text = run(fault, List.of("-Dsfumato.cuda.sync=true"), "cuda,cuda", "1");

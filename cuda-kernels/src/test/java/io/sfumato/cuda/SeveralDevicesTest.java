@@ -35,9 +35,23 @@ class SeveralDevicesTest {
         text, "recording: copies from cuda:0 to cuda:1 cannot be recorded; make them before");
     assertFalse(text.contains("recorded "), text);
     assertSays(text, "after: 4.0", "pools: 0 and 1048576", "threads: true");
+    assertSays(text, "fault: cuMemcpyPeerAsync failed with CUDA_ERROR_OUT_OF_MEMORY");
+    assertSays(text, "events left: 0", "once more: 4.0");
+    assertSays(text, "by way of the host: 0\n");
     String leaks = text.substring(text.indexOf("\nend"));
     assertSays(leaks, "cuda:1 (host emulator 1): not freed; close scopes", "12345 bytes on cuda:1");
     assertFalse(leaks.contains("cuda:0"), leaks);
+  }
+
+  @Test
+  void devicesThatAreNotConnectedCopyByWayOfTheHostAndOneLineSaysSo() {
+    assumeTrue(EmulatorControl.isEmulated(), "the emulated driver shows two devices");
+    Map<String, String> apart = Map.of("SFUMATO_EMU_DEVICES", "2", "SFUMATO_EMU_PEERS", "0");
+    String text = Subprocess.run(TwoDevices.class, apart, "-Dsfumato.debug=true").output();
+    assertSays(text, "copy to cuda:1: true", "copy back to cuda:0: true", "once more: 4.0");
+    String line = "copies from cuda:0 to cuda:1 go by way of the host, which is slower, because";
+    assertEquals(2, text.split(line, -1).length, text);
+    assertFalse(text.contains("by way of the host: 0\n"), text);
   }
 
   @Test

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 package io.sfumato.cuda;
 
+import io.sfumato.cuda.testing.EmulatorControl;
 import io.sfumato.tensor.Device;
 import io.sfumato.tensor.DeviceException;
 import io.sfumato.tensor.Rng;
@@ -29,9 +30,11 @@ final class TwoDevices {
       reuse();
       mixed();
       recorded();
+      faults();
       pools();
       threads();
     }
+    OUT.println("by way of the host: " + EmulatorControl.get("staged"));
     Backends.of(SECOND).allocate(12_345); // never freed
     OUT.println("end " + Cuda.unfreed());
   }
@@ -79,6 +82,19 @@ final class TwoDevices {
       OUT.println("recording: " + e.getMessage());
     }
     OUT.println("after: " + x.add(1).to(SECOND).sum().to(Device.CPU).item());
+  }
+
+  private static void faults() {
+    Tensor x = Tensor.ones(4).to(FIRST);
+    long events = EmulatorControl.get("events");
+    EmulatorControl.set("fail_peer", 1);
+    try {
+      OUT.println("copied " + x.to(SECOND));
+    } catch (DeviceException e) {
+      OUT.println("fault: " + e.getMessage());
+    }
+    OUT.println("events left: " + (EmulatorControl.get("events") - events));
+    OUT.println("once more: " + x.to(SECOND).sum().to(Device.CPU).item());
   }
 
   private static void pools() {

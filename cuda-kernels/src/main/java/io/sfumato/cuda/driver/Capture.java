@@ -77,7 +77,22 @@ public final class Capture {
     }
     gpu.enter();
     Capture capture = new Capture(gpu);
+    boolean made = false;
+    try {
+      capture.graph = captured(gpu, capture, body);
+      capture.exec = GraphDriver.instantiate(capture.graph);
+      made = true;
+      return capture;
+    } finally {
+      if (!made) {
+        capture.close(); // also what the pool has taken
+      }
+    }
+  }
+
+  private static long captured(Gpu gpu, Capture capture, Consumer<Capture> body) {
     boolean done = false;
+    long graph = 0;
     GraphDriver.begin(gpu.stream());
     gpu.capture(capture);
     gpu.memory().use(capture.pool);
@@ -87,13 +102,12 @@ public final class Capture {
     } finally {
       gpu.capture(null);
       gpu.memory().use(null);
-      capture.graph = end(gpu, done);
-      if (!done) {
-        capture.close();
+      graph = end(gpu, done);
+      if (!done && graph != 0) {
+        GraphDriver.destroy(graph);
       }
     }
-    capture.exec = GraphDriver.instantiate(capture.graph);
-    return capture;
+    return graph;
   }
 
   private static long end(Gpu gpu, boolean done) {

@@ -39,9 +39,12 @@ public final class CudaException extends DeviceException {
   }
 
   static boolean isSticky(int code) {
-    return (code >= 700 && code <= 719 && code != 701 && code != 705 && code != 708 && code != 709)
-        || code == 214
-        || code == 999;
+    return switch (code) {
+      // launches beyond the limits, peers, contexts, page-locked memory: nothing is lost
+      case 701, 704, 705, 708, 709, 711, 712, 713 -> false;
+      case 214, 999 -> true;
+      default -> code >= 700 && code <= 719;
+    };
   }
 
   private static String remedy(int code) {

@@ -36,6 +36,7 @@ public final class Driver {
       bind("cuDeviceGetAttribute", ADDRESS, JAVA_INT, JAVA_INT);
   private static final MethodHandle TOTAL = bind("cuDeviceTotalMem_v2", ADDRESS, JAVA_INT);
   private static final MethodHandle RETAIN = bind("cuDevicePrimaryCtxRetain", ADDRESS, JAVA_INT);
+  private static final MethodHandle RELEASE = bind("cuDevicePrimaryCtxRelease_v2", JAVA_INT);
   private static final MethodHandle SET_CURRENT = bind("cuCtxSetCurrent", JAVA_LONG);
   private static final MethodHandle LOAD =
       bind("cuModuleLoadDataEx", ADDRESS, ADDRESS, JAVA_INT, ADDRESS, ADDRESS);
@@ -187,6 +188,14 @@ public final class Driver {
       MemorySegment result = arena.allocate(JAVA_LONG);
       check((int) RETAIN.invokeExact(result, device), "cuDevicePrimaryCtxRetain");
       return result.get(JAVA_LONG, 0);
+    } catch (Throwable t) {
+      throw rethrown(t);
+    }
+  }
+
+  static void releaseContext(int device) {
+    try {
+      check((int) RELEASE.invokeExact(device), "cuDevicePrimaryCtxRelease");
     } catch (Throwable t) {
       throw rethrown(t);
     }

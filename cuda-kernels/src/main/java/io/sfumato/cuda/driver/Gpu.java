@@ -6,6 +6,10 @@ import io.sfumato.cuda.memory.Scratch;
 import io.sfumato.tensor.Device;
 import io.sfumato.tensor.DeviceException;
 import io.sfumato.tensor.Tensor;
+import java.lang.System.Logger;
+import java.lang.System.Logger.Level;
+import java.util.Set;
+import java.util.concurrent.ConcurrentHashMap;
 import java.util.concurrent.atomic.AtomicReferenceArray;
 import org.jspecify.annotations.Nullable;
 
@@ -15,6 +19,8 @@ import org.jspecify.annotations.Nullable;
  * reads something.
  */
 public final class Gpu {
+  private static final Logger LOG = System.getLogger(Gpu.class.getName());
+
   /** Whether every launch is waited for, so that an error names the kernel that made it. */
   static final boolean SYNCHRONOUS = Boolean.getBoolean("sfumato.cuda.sync");
 
@@ -38,6 +44,7 @@ public final class Gpu {
   private final int multiprocessors;
   private final int sharedPerBlock;
   private final long totalMemory;
+  private final int handle;
   private final long context;
   private final long stream;
   private final CachingAllocator memory;
@@ -45,6 +52,7 @@ public final class Gpu {
   private final DeviceErrors errors;
   private final PinnedRing ring;
   private final long counters;
+  private final Set<Gpu> met = ConcurrentHashMap.newKeySet(); // peers that copies came from
   private volatile @Nullable CudaException broken;
   private @Nullable Capture capture; // one thread computes per device
 
@@ -68,31 +76,51 @@ public final class Gpu {
     multiprocessors = Driver.attribute(handle, MULTIPROCESSORS);
     sharedPerBlock = Driver.attribute(handle, SHARED_PER_BLOCK_OPTIN);
     totalMemory = Driver.totalMemory(handle);
+    this.handle = handle;
     context = Driver.retainContext(handle);
-    enter();
-    stream = Driver.createStream();
-    memory =
-        new CachingAllocator(
-            device + " (" + name + ")",
-            new CachingAllocator.Source() {
-              @Override
-              public long allocate(long bytes) {
-                enter();
-                return Driver.allocate(bytes);
-              }
-
-              @Override
-              public void free(long address) {
-                enter();
-                Driver.free(address);
-              }
-            },
-            Boolean.getBoolean("sfumato.cuda.exact"));
+    memory = new CachingAllocator(what(), source(), Boolean.getBoolean("sfumato.cuda.exact"));
     modules = new KernelModules(capability, sharedPerBlock);
-    errors = new DeviceErrors();
-    ring = new PinnedRing();
-    counters = Driver.allocate(COUNTERS * 4L);
-    Driver.fill(counters, (byte) 0, COUNTERS * 4L, stream);
+    boolean done = false;
+    try {
+      enter();
+      counters = Driver.allocate(COUNTERS * 4L);
+      if (counters == 0) {
+        throw new DeviceException(
+            what()
+                + ": not used, because its memory is full; see in nvidia-smi which programs hold"
+                + " it, or use --device cpu");
+      }
+      stream = Driver.createStream();
+      Driver.fill(counters, (byte) 0, COUNTERS * 4L, stream);
+      errors = new DeviceErrors();
+      ring = new PinnedRing();
+      done = true;
+    } finally {
+      if (!done) {
+        CURRENT.get()[0] = 0;
+        Driver.releaseContext(handle); // with all that was made in it
+      }
+    }
+  }
+
+  private String what() {
+    return device + " (" + name + ")";
+  }
+
+  private CachingAllocator.Source source() {
+    return new CachingAllocator.Source() {
+      @Override
+      public long allocate(long bytes) {
+        enter();
+        return Driver.allocate(bytes);
+      }
+
+      @Override
+      public void free(long address) {
+        enter();
+        Driver.free(address);
+      }
+    };
   }
 
   /** The number of devices that the driver shows. */
@@ -292,27 +320,50 @@ public final class Gpu {
     if (bytes == 0) {
       return;
     }
-    long written = source.reached();
+    try (Place written = source.reached()) {
+      enter();
+      guarded(
+          () -> {
+            if (met.add(source)) {
+              connect(source);
+            }
+            Driver.waitFor(stream, written.event);
+            PeerDriver.copy(to, context, from, source.context, bytes, stream);
+          });
+      try (Place copied = reached()) {
+        source.enter();
+        source.guarded(() -> Driver.waitFor(source.stream, copied.event));
+      }
+    }
     enter();
-    guarded(
-        () -> {
-          Driver.waitFor(stream, written);
-          PeerDriver.copy(to, context, from, source.context, bytes, stream);
-        });
-    long copied = reached();
-    source.enter();
-    Driver.waitFor(source.stream, copied);
-    Driver.destroyEvent(written);
-    enter();
-    Driver.destroyEvent(copied);
   }
 
-  /** An event at this place of the stream. */
-  private long reached() {
+  private void connect(Gpu source) {
+    String why = PeerDriver.connect(handle, source.handle, source.context);
+    if (why != null) {
+      LOG.log(
+          Level.INFO,
+          "copies from {0} to {1} go by way of the host, which is slower, because {2}",
+          source.device,
+          device,
+          why);
+    }
+  }
+
+  /** An event at a place of a stream; may be closed when what waits for it was launched. */
+  private record Place(long event) implements AutoCloseable {
+    @Override
+    public void close() {
+      Driver.destroyEvent(event);
+    }
+  }
+
+  /** This place of the stream. */
+  private Place reached() {
     enter();
-    long event = Driver.createEvent(false);
-    Driver.record(event, stream);
-    return event;
+    Place place = new Place(Driver.createEvent(false));
+    guarded(() -> Driver.record(place.event, stream));
+    return place;
   }
 
   /** Copies from the host; the host memory may be reused at once. */

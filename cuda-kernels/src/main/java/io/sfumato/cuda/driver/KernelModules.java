@@ -11,6 +11,7 @@ import java.nio.file.Files;
 import java.nio.file.Path;
 import java.util.List;
 import java.util.Map;
+import java.util.Set;
 import java.util.concurrent.ConcurrentHashMap;
 import java.util.zip.GZIPInputStream;
 import org.jspecify.annotations.Nullable;
@@ -33,6 +34,9 @@ final class KernelModules {
    * itself, for which a third of it is left here.
    */
   private static final int FREE_SHARED = 32 << 10;
+
+  /** What a driver answers to PTX that it does not know: invalid image, binary, PTX, version. */
+  private static final Set<Integer> OLD_DRIVER = Set.of(200, 209, 218, 222);
 
   private static final Logger LOG = System.getLogger(KernelModules.class.getName());
 
@@ -121,8 +125,11 @@ final class KernelModules {
       if (hopper != null) {
         try {
           return Driver.load(hopper, what);
-        } catch (CudaException e) { // its PTX is of a later version than that for all devices
-          plain = true;
+        } catch (CudaException e) {
+          if (!OLD_DRIVER.contains(e.code())) {
+            throw e;
+          }
+          plain = true; // its PTX is of a later version than that for all devices
           String said = e.getMessage();
           LOG.log(Level.WARNING, "PTX for all devices is used instead of Hopper''s: {0}", said);
         }

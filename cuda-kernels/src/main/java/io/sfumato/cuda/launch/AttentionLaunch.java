@@ -148,6 +148,7 @@ public final class AttentionLaunch {
 
     void run() {
       String suffix = Types.suffix(in[0].dtype());
+      String family = "attention_backward_" + suffix;
       long rows = heads * blocks(queries, 64) * 64; // padded_queries of the kernels
       long paddedKeys = blocks(keys, tile.rows()) * tile.rows();
       long partials = splits > 1 ? 2L * splits * heads * paddedKeys : 0; // rows
@@ -155,7 +156,7 @@ public final class AttentionLaunch {
       try (Scratch row = gpu.scratch(rows * 2 * Float.BYTES);
           Scratch sum = gpu.scratch(sums);
           Scratch partial = gpu.scratch(partials * tile.width() * Float.BYTES)) {
-        gpu.kernel(tile.family(), "attention_rows_" + suffix)
+        gpu.kernel(family, "attention_rows_" + suffix)
             .grid(blocks(rows, 32))
             .block(256)
             .pointer(m[3].address)
@@ -176,7 +177,7 @@ public final class AttentionLaunch {
         attributes(main).i32(mode).i32(splits).pointer(partial.address()).run();
         if (splits > 1) {
           long chunks = blocks(Math.max(in[0].dim(3), in[2].dim(3)), 8);
-          gpu.kernel(tile.family(), "attention_sum_" + suffix)
+          gpu.kernel(family, "attention_sum_" + suffix)
               .grid(blocks(heads * keys * chunks, 256), 2)
               .block(256)
               .pointer(partial.address())
@@ -192,7 +193,7 @@ public final class AttentionLaunch {
         }
         if (mode == ADD) {
           int chunks = (int) blocks(in[0].dim(3), 8);
-          gpu.kernel(tile.family(), "attention_round_" + suffix)
+          gpu.kernel(family, "attention_round_" + suffix)
               .grid(blocks(heads * blocks(queries, 16) * 8 * chunks, 256)) // two rows a thread
               .block(256)
               .pointer(sum.address())

@@ -52,10 +52,12 @@ record AttentionTile(
         }
       }
     }
-    Variant variant = isPlain(op, in, aligned) ? Variant.of(in[0].dtype(), in[0].dim(3)) : null;
-    if (variant != null && !isPadded(variant.width())) {
-      AttentionTile tile = forward(in, variant);
-      if (tile.sharedBytes <= gpu.sharedPerBlock() && AttentionVariants.of(gpu).has(variant)) {
+    Variant variant =
+        isPlain(op, in, aligned) ? Variant.forward(in[0].dtype(), in[0].dim(3)) : null;
+    if (variant != null) {
+      int bytes = (variant.rows() + 4 * variant.step()) * rowBytes(in, variant.width());
+      AttentionTile tile = of(variant, bytes);
+      if (tile.isThere(gpu, variant)) {
         return tile;
       }
     }
@@ -67,9 +69,16 @@ record AttentionTile(
     return Arrays.stream(ANY).anyMatch(any -> any == width);
   }
 
-  private static AttentionTile forward(Tensor[] in, Variant v) {
-    int bytes = (v.rows() + 4 * v.keys()) * rowBytes(in, v.width());
-    return new AttentionTile(v.name(), v.name(), 128, v.rows(), v.width(), 1, bytes);
+  private static AttentionTile of(Variant v, int bytes) {
+    return new AttentionTile(
+        v.name(), v.name(), v.threads(), v.rows(), v.width(), v.parts(), bytes);
+  }
+
+  /** Whether a variant is better than padding, and can be had. */
+  private boolean isThere(Gpu gpu, Variant v) {
+    return !isPadded(v.width())
+        && sharedBytes <= gpu.sharedPerBlock()
+        && AttentionVariants.of(gpu).has(v);
   }
 
   /** The tile of the kernel for the gradients. */
@@ -95,6 +104,15 @@ record AttentionTile(
         if (tile.sharedBytes <= gpu.sharedPerBlock()) {
           return tile;
         }
+      }
+    }
+    Variant variant =
+        isPlain(op, in, aligned) ? Variant.backward(in[0].dtype(), in[0].dim(3)) : null;
+    if (variant != null) {
+      int bytes = backwardBytes(in, variant.rows(), variant.step(), variant.width());
+      AttentionTile tile = of(variant, bytes);
+      if (tile.isThere(gpu, variant)) {
+        return tile;
       }
     }
     return anyBackward(in, width);
@@ -125,12 +143,16 @@ record AttentionTile(
 
   private static AttentionTile backward(
       Tensor[] in, String size, int threads, int rows, int queries, int width) {
+    int parts = width == 256 ? 2 : 1;
+    int bytes = backwardBytes(in, rows, queries, width);
+    return tile("backward", "backward_" + size, in, threads, rows, width, parts, bytes);
+  }
+
+  private static int backwardBytes(Tensor[] in, int rows, int queries, int width) {
     int tiles = (2 * rows + 4 * queries) * rowBytes(in, width);
     int scores = 2 * rows * rowBytes(in, queries); // dS, twice
     int perQuery = 2 * queries * 2 * Float.BYTES;
-    int parts = width == 256 ? 2 : 1;
-    int bytes = tiles + scores + perQuery;
-    return tile("backward", "backward_" + size, in, threads, rows, width, parts, bytes);
+    return tiles + scores + perQuery;
   }
 
   private static AttentionTile tile(

@@ -17,6 +17,7 @@ import java.lang.System.Logger.Level;
 import java.nio.charset.StandardCharsets;
 import java.util.LinkedHashMap;
 import java.util.List;
+import java.util.Locale;
 import java.util.Map;
 import java.util.concurrent.ConcurrentHashMap;
 import java.util.function.Supplier;
@@ -36,8 +37,6 @@ final class AttentionVariants {
   private static final Map<Gpu, AttentionVariants> OF_DEVICE = new ConcurrentHashMap<>();
   private static final int CUDA_13 = 13000;
   private static final int WIDEST = 256;
-  private static final List<String> HEADERS =
-      List.of("attention_forward.cuh", "attention.cuh", "dev.h", "ptx.h");
 
   private final Gpu gpu;
   private final DiskCache cache;
@@ -92,35 +91,109 @@ final class AttentionVariants {
     return null;
   }
 
+  /** What a kernel computes. */
+  enum Direction {
+    /** The attention. */
+    FORWARD,
+    /** The gradients. */
+    BACKWARD;
+
+    private final String text = name().toLowerCase(Locale.ROOT);
+
+    /** The headers that it is made of, the one with its macro first. */
+    private List<String> files() {
+      return switch (this) {
+        case FORWARD -> List.of("attention_forward.cuh", "attention.cuh", "dev.h", "ptx.h");
+        case BACKWARD ->
+            List.of(
+                "attention_backward.cuh", "attention_rows.cuh", "attention.cuh", "dev.h", "ptx.h");
+      };
+    }
+
+    /** Their texts, which the jar has, by name. */
+    Map<String, String> headers() {
+      Map<String, String> read = new LinkedHashMap<>();
+      for (String name : files()) {
+        read.put(name, header(name));
+      }
+      return read;
+    }
+  }
+
   /**
    * A kernel for heads of this width.
    *
-   * @param rows queries of a block
-   * @param keys keys of a step
+   * @param threads of a block
+   * @param rows queries (forward) or keys (backward) of a block
+   * @param step keys (forward) or queries (backward) of a step
+   * @param parts blocks that share the columns
    * @param blocks blocks that a multiprocessor must hold
    */
-  record Variant(DType dtype, int width, int rows, int keys, int blocks) {
-    /** The variant for a width, or null if none suits it. */
-    static @Nullable Variant of(DType dtype, int width) {
+  record Variant(
+      Direction direction,
+      DType dtype,
+      int width,
+      int threads,
+      int rows,
+      int step,
+      int parts,
+      int blocks) {
+    /** The attention's variant for a width, or null if none suits it. */
+    static @Nullable Variant forward(DType dtype, int width) {
       if (width % 8 != 0 || width < 8 || width >= WIDEST) {
         return null;
       }
       boolean f32 = dtype == DType.F32;
       int keys = f32 || width > 128 ? 32 : 64;
       int blocks = width <= 80 ? 3 : f32 && width > 160 ? 1 : 2;
-      return new Variant(dtype, width, 64, keys, blocks);
+      return new Variant(Direction.FORWARD, dtype, width, 128, 64, keys, 1, blocks);
+    }
+
+    /** The gradients' variant for a width, or null if none suits it. */
+    static @Nullable Variant backward(DType dtype, int width) {
+      boolean f32 = dtype == DType.F32;
+      boolean halved = width > (f32 ? 128 : 160); // the sums of all columns need more registers
+      if (width % (halved ? 16 : 8) != 0 || width < 8 || width >= WIDEST) {
+        return null;
+      }
+      int parts = halved ? 2 : 1;
+      if (f32) {
+        int blocks = halved ? 1 : width <= 64 ? 3 : 2;
+        return new Variant(Direction.BACKWARD, dtype, width, 128, 64, 16, parts, blocks);
+      }
+      return width <= 56
+          ? new Variant(Direction.BACKWARD, dtype, width, 128, 128, 64, parts, 2)
+          : new Variant(
+              Direction.BACKWARD, dtype, width, 256, 128, width <= 128 ? 64 : 32, parts, 1);
     }
 
     /** The kernel's name, and that of its module. */
     String name() {
-      return "attention_forward_" + width + "_" + Types.suffix(dtype);
+      return "attention_" + direction.text + "_" + width + "_" + Types.suffix(dtype);
     }
 
     /** The text that is compiled. */
     String source() {
+      int warps = threads / 32;
+      List<Object> numbers =
+          direction == Direction.FORWARD
+              ? List.of(width, rows, step, false, blocks)
+              : List.of(
+                  width,
+                  width / parts,
+                  warps,
+                  rows / (16 * warps),
+                  step,
+                  Math.min(step, 32),
+                  false,
+                  blocks);
       return String.format(
-          "#include \"attention_forward.cuh\"%nATTENTION_FORWARD(%s, %s, %d, %d, %d, false, %d)%n",
-          name(), dtype == DType.F32 ? "float" : Types.suffix(dtype), width, rows, keys, blocks);
+          "#include \"%s\"%nATTENTION_%s(%s, %s, %s)%n",
+          direction.files().getFirst(),
+          direction,
+          name(),
+          dtype == DType.F32 ? "float" : Types.suffix(dtype),
+          String.join(", ", numbers.stream().map(Object::toString).toList()));
     }
   }
 
@@ -135,7 +208,7 @@ final class AttentionVariants {
       return false;
     }
     try {
-      Map<String, String> texts = headers();
+      Map<String, String> texts = v.direction().headers();
       String arch = "sm_" + gpu.capability() + (gpu.capability() == 90 ? "a" : "");
       String key =
           String.join(
@@ -168,8 +241,9 @@ final class AttentionVariants {
     } catch (DeviceException e) {
       LOG.log(
           Level.WARNING,
-          "heads of {0} columns are padded, because their kernel cannot be had: {1}",
+          "heads of {0} columns are padded, because {1} cannot be had: {2}",
           v.width(),
+          v.name(),
           e.getMessage());
       return false;
     }
@@ -181,15 +255,6 @@ final class AttentionVariants {
       found = compiler.get();
     }
     return found;
-  }
-
-  /** The kernels' headers, which the jar has. */
-  static Map<String, String> headers() {
-    Map<String, String> read = new LinkedHashMap<>();
-    for (String name : HEADERS) {
-      read.put(name, header(name));
-    }
-    return read;
   }
 
   private static String header(String name) {

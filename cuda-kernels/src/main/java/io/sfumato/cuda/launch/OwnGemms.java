@@ -104,6 +104,22 @@ final class OwnGemms implements Gemms {
     }
   }
 
+  /** Adds partial sums [splits][elements] up, with a bias of {@code n} or 0, to 16-bit values. */
+  static void sum(
+      Gpu gpu, DType dtype, long partial, long c, long bias, long elements, int n, int splits) {
+    String suffix = Types.suffix(dtype);
+    sums(gpu, "gemm_" + suffix, "gemm_sum_" + suffix, elements)
+        .pointer(partial)
+        .pointer(c)
+        .pointer(bias)
+        .i64(elements)
+        .i32(n)
+        .i32(splits)
+        .f32(1)
+        .f32(0)
+        .run();
+  }
+
   /**
    * A product of 16-bit matrices as two matrices whose sum has twice the digits: C [m, 2 pitch]
    * with the rounded values in the first {@code n} columns and what rounding took in those from

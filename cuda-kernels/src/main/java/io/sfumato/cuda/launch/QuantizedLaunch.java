@@ -20,15 +20,18 @@ import io.sfumato.tensor.ops.QuantizedLinear;
 import org.jspecify.annotations.Nullable;
 
 /**
- * Weights and other values in few bits. Products with few rows read the codes; all others decode
- * the weight to memory that is free again after the launch, in the type of the input, and multiply
- * by the best means there are.
+ * Weights and other values in few bits. Products with few rows read the codes and multiply f32
+ * values. Those of 16-bit inputs with more rows round the values to the type of the input, as
+ * bitsandbytes does, and use tensor cores: up to some number of rows by kernels that read the codes
+ * ({@link QuantizedProducts}); all others decode the weight to memory that is free again after the
+ * launch and multiply by the best means there are.
  */
 final class QuantizedLaunch {
   private static final String FAMILY = "quantized";
   private static final int THREADS = 256; // as in quantized.cu
   private static final int PIECE = 8;
   private static final int ROWS = 8;
+  private static final int ROWS_16 = 4; // of 16-bit inputs; with more they are read too often
   private static final String[] VALUES_4 = Types.names("dequantize_4_");
   private static final String[] VALUES_8 = Types.names("dequantize_8_");
   private static final String[] ROWS_4 = Types.names("quantized_rows_4_");
@@ -46,8 +49,7 @@ final class QuantizedLaunch {
   }
 
   /** Passes the weight whose parts begin at {@code in[first]}. */
-  private static Launch weight(
-      Launch launch, Staging staging, Coding coding, Tensor[] in, int first) {
+  static Launch weight(Launch launch, Staging staging, Coding coding, Tensor[] in, int first) {
     long codes = staging.rowMajor(in[first]);
     long scales = staging.rowMajor(in[first + 1]);
     if (coding.scheme() == Coding.Scheme.ROWS_INT8) {
@@ -110,6 +112,13 @@ final class QuantizedLaunch {
           fewRows(gpu, staging, op, in, y, bias, m);
           return;
         }
+        Matrices x = MatMulLaunch.rows(staging, in[0]);
+        QuantizedProducts.Call call =
+            new QuantizedProducts.Call(op, y.dtype(), m, n, k, staging.rowMajor(in[1]), x);
+        if (call.isGood()) {
+          QuantizedProducts.run(gpu, staging, call, in, y.address(), bias, null, 0);
+          return;
+        }
         long w = staging.allocate(coding.shape().numel() * y.dtype().bytes());
         decode(gpu, staging, coding, in, 1, y.dtype(), w);
         Matrices weight = Matrices.rowMajor(w, coding.shape().dim(1));
@@ -119,7 +128,7 @@ final class QuantizedLaunch {
                 m,
                 n,
                 k,
-                MatMulLaunch.rows(staging, in[0]),
+                x,
                 op.adjoint() ? weight : weight.transposed(),
                 Matrices.rowMajor(y.address(), n));
         Products.run(gpu, op.bias() ? p.plusBias(bias) : p);
@@ -129,7 +138,7 @@ final class QuantizedLaunch {
     /** Whether the kernel for few rows takes the product. */
     private static boolean readsCodes(QuantizedLinear op, Tensor x, int m, int k) {
       return !op.adjoint()
-          && m <= ROWS
+          && m <= (x.dtype().bytes() == 2 ? ROWS_16 : ROWS)
           && k > 0
           && k % PIECE == 0
           && x.dtype() != DType.F64

@@ -8,6 +8,7 @@ import static org.junit.jupiter.api.Assumptions.assumeFalse;
 import static org.junit.jupiter.api.Assumptions.assumeTrue;
 
 import io.sfumato.cuda.driver.Gpu;
+import io.sfumato.cuda.launch.AttentionVariants.Direction;
 import io.sfumato.cuda.launch.AttentionVariants.Variant;
 import io.sfumato.cuda.library.DiskCache;
 import io.sfumato.cuda.library.DiskCacheTest;
@@ -16,16 +17,20 @@ import io.sfumato.cuda.library.MissingLibraryException;
 import io.sfumato.cuda.library.Nvrtc;
 import io.sfumato.cuda.testing.EmulatorBuild;
 import io.sfumato.cuda.testing.EmulatorControl;
+import io.sfumato.cuda.testing.KernelImages;
+import io.sfumato.cuda.testing.PtxAssembler;
 import io.sfumato.cuda.testing.Subprocess;
 import io.sfumato.tensor.DType;
 import io.sfumato.tensor.Device;
 import io.sfumato.tensor.DeviceException;
 import io.sfumato.tensor.Rng;
 import io.sfumato.tensor.Scope;
+import io.sfumato.tensor.Shape;
 import io.sfumato.tensor.Tensor;
 import io.sfumato.tensor.exec.Dense;
 import io.sfumato.tensor.exec.Eager;
 import io.sfumato.tensor.ops.Attention;
+import io.sfumato.tensor.ops.AttentionBackward;
 import java.io.PrintStream;
 import java.lang.foreign.Arena;
 import java.lang.foreign.FunctionDescriptor;
@@ -45,8 +50,11 @@ import java.util.stream.Stream;
 import org.jspecify.annotations.Nullable;
 import org.junit.jupiter.api.AfterEach;
 import org.junit.jupiter.api.BeforeAll;
+import org.junit.jupiter.api.Tag;
 import org.junit.jupiter.api.Test;
 import org.junit.jupiter.api.io.TempDir;
+import org.junit.jupiter.params.ParameterizedTest;
+import org.junit.jupiter.params.provider.ValueSource;
 
 /** Kernels compiled at run time: by a fake compiler, whose images the emulated device runs. */
 class AttentionVariantsTest {
@@ -116,10 +124,7 @@ class AttentionVariantsTest {
       }
       Attention op = new Attention(1 / Math.sqrt(width), width == 48, Attention.Mask.NONE);
       Tensor[] out = Eager.INSTANCE.execute(op, in);
-      Dense[] host =
-          Arrays.stream(in)
-              .map(t -> new Dense(t.shape(), t.dtype(), t.toDoubleArray()))
-              .toArray(Dense[]::new);
+      Dense[] host = onHost(in, 3);
       Dense[] expected = {
         Dense.zeros(out[0].shape(), dtype), Dense.zeros(out[1].shape(), DType.F32)
       };
@@ -128,6 +133,85 @@ class AttentionVariantsTest {
       assertArrayEquals(expected[0].data(), out[0].toDoubleArray(), tolerance);
       assertArrayEquals(expected[1].data(), out[1].toDoubleArray(), 1e-4);
       return AttentionTile.forward(Gpu.of(0), op, in, 3).name();
+    }
+  }
+
+  /** The same for the gradients, of 150 queries. */
+  private static String backwardKernel(DType dtype, int width, boolean causal, int keys) {
+    try (Scope scope = Scope.open()) {
+      Attention op = new Attention(1 / Math.sqrt(width), causal, Attention.Mask.NONE);
+      Tensor[] in = new Tensor[6];
+      for (int i = 0; i < 3; i++) {
+        in[i] = normal(i, dtype, i == 0 ? 150 : keys, width);
+      }
+      Dense[] forward = {
+        Dense.zeros(in[0].shape(), DType.F64), Dense.zeros(Shape.of(1, 2, 150), DType.F64)
+      };
+      op.reference(onHost(in, 3), forward);
+      in[3] = Tensor.of(forward[0].data(), dtype, DEVICE, 1, 2, 150, width);
+      in[4] = Tensor.of(forward[1].data(), DType.F32, DEVICE, 1, 2, 150);
+      in[5] = normal(5, dtype, 150, width);
+      Dense[] host = onHost(in, 6);
+      Dense[] expected =
+          Arrays.stream(in).limit(3).map(t -> Dense.zeros(t.shape(), dtype)).toArray(Dense[]::new);
+      new AttentionBackward(op).reference(host, expected);
+      Tensor[] got = Eager.INSTANCE.execute(new AttentionBackward(op), in);
+      for (int i = 0; i < 3; i++) {
+        double most = Arrays.stream(expected[i].data()).map(Math::abs).max().orElseThrow();
+        double rounding = dtype == DType.F32 ? 5e-6 : dtype == DType.F16 ? 0x1p-10 : 0x1p-7;
+        assertArrayEquals(
+            expected[i].data(), got[i].toDoubleArray(), rounding * most, "input " + i);
+      }
+      return AttentionTile.backward(Gpu.of(0), op, in, 3).name();
+    }
+  }
+
+  private static Dense[] onHost(Tensor[] in, int n) {
+    return Arrays.stream(in)
+        .limit(n)
+        .map(t -> new Dense(t.shape(), t.dtype(), t.toDoubleArray()))
+        .toArray(Dense[]::new);
+  }
+
+  private static Tensor normal(int seed, DType dtype, int length, int width) {
+    return Rng.seed(seed).normal(1, 2, length, width).to(dtype).to(DEVICE);
+  }
+
+  @Test
+  void kernelsForTheGradientsAreCompiledOnceAndKept() throws Throwable {
+    int before = compiled();
+    process(nvrtc);
+    EmulatorControl.inAllOrders(
+        () -> {
+          String bf16 = "attention_backward_48_bf16";
+          assertEquals(bf16, backwardKernel(DType.BF16, 48, true, 150), "atomics, causal");
+          assertEquals(bf16, backwardKernel(DType.BF16, 48, false, 100), "keys of one block");
+        });
+    for (String property : new String[] {"true", null}) {
+      setDeterministic(property);
+      try {
+        assertEquals("attention_backward_88_bf16", backwardKernel(DType.BF16, 88, false, 140));
+      } finally {
+        setDeterministic(null);
+      }
+    }
+    assertEquals("attention_backward_24_f16", backwardKernel(DType.F16, 24, false, 140));
+    assertEquals("attention_backward_192_f16", backwardKernel(DType.F16, 192, true, 150));
+    assertEquals("attention_backward_96_f32", backwardKernel(DType.F32, 96, false, 140));
+    assertEquals("attention_backward_144_f32", backwardKernel(DType.F32, 144, true, 150));
+    assertEquals(before + 6, compiled());
+    process(nvrtc);
+    assertEquals("attention_backward_48_bf16", backwardKernel(DType.BF16, 48, false, 140));
+    assertEquals(before + 6, compiled(), "a later process loads what was kept");
+    assertEquals("attention_backward_any_64_bf16", backwardKernel(DType.BF16, 56, false, 140));
+    assertEquals("attention_backward_any_256_f16", backwardKernel(DType.F16, 168, false, 140));
+  }
+
+  private static void setDeterministic(@Nullable String value) {
+    if (value == null) {
+      System.clearProperty(AttentionLaunch.DETERMINISTIC);
+    } else {
+      System.setProperty(AttentionLaunch.DETERMINISTIC, value);
     }
   }
 
@@ -188,6 +272,31 @@ class AttentionVariantsTest {
     assertEquals("attention_forward_48_bf16", kernel(DType.BF16, 48));
   }
 
+  /** The widest heads of each kind; the slower ones spill if any do. */
+  @Tag("slow")
+  @ParameterizedTest
+  @ValueSource(strings = {"80", "90a", "120"})
+  void variantsKeepTheirSumsInRegisters(String arch) throws Exception {
+    List<Variant> widest = new ArrayList<>();
+    for (int width : new int[] {56, 120, 152, 240}) {
+      for (DType dtype : new DType[] {DType.BF16, DType.F32}) {
+        widest.add(Variant.forward(dtype, width));
+        widest.add(Variant.backward(dtype, width));
+      }
+    }
+    List<String> spilling = new ArrayList<>();
+    for (Variant v : widest.stream().filter(Objects::nonNull).toList()) {
+      String ptx = KernelImages.ptx(EmulatorBuild.moduleFolder(), v.source(), arch);
+      assumeFalse(ptx.isEmpty(), "there is no nvcc");
+      int spills =
+          PtxAssembler.ofToolkit().needs(v.name(), ptx, "sm_" + arch).get(v.name()).spills();
+      if (spills > 80) { // as KernelGuardTest allows
+        spilling.add(v.name() + ": " + spills);
+      }
+    }
+    assertEquals(List.of(), spilling);
+  }
+
   /** NVIDIA's compiler, where it is; in a process without the emulated driver. */
   @Test
   void theRealCompilerTakesTheVariants() {
@@ -204,9 +313,9 @@ class AttentionVariantsTest {
     assumeFalse(text.contains("no compiler: "), text);
     assertEquals(0, result.exit(), text);
     for (String arch : archs.split(",", -1)) {
-      assertTrue(text.contains("attention_forward_48_bf16 for " + arch + ": true"), text);
-      assertTrue(text.contains("attention_forward_192_f16 for " + arch + ": true"), text);
-      assertTrue(text.contains("attention_forward_96_f32 for " + arch + ": true"), text);
+      for (Variant v : RealCompiler.variants()) {
+        assertTrue(text.contains(v.name() + " for " + arch + ": true"), text);
+      }
     }
     assertTrue(text.contains("wrong.cu does not compile for sm_80 by "), text);
     assertTrue(text.contains("identifier \"x\" is undefined"), text);
@@ -221,6 +330,18 @@ class AttentionVariantsTest {
 
     private RealCompiler() {}
 
+    static List<Variant> variants() {
+      return Stream.of(
+              Variant.forward(DType.BF16, 48),
+              Variant.forward(DType.F16, 192),
+              Variant.forward(DType.F32, 96),
+              Variant.backward(DType.BF16, 48),
+              Variant.backward(DType.F16, 192),
+              Variant.backward(DType.F32, 96))
+          .map(Objects::requireNonNull)
+          .toList();
+    }
+
     public static void main(String[] archs) {
       Nvrtc real;
       try {
@@ -229,14 +350,10 @@ class AttentionVariantsTest {
         OUT.println("no compiler: " + e.getMessage());
         return;
       }
-      Map<String, String> headers = AttentionVariants.headers();
+      Map<String, String> headers = Direction.FORWARD.headers();
       for (String arch : archs) {
-        for (Variant v :
-            List.of(
-                Objects.requireNonNull(Variant.of(DType.BF16, 48)),
-                Objects.requireNonNull(Variant.of(DType.F16, 192)),
-                Objects.requireNonNull(Variant.of(DType.F32, 96)))) {
-          byte[] image = real.compile(v.name(), v.source(), headers, arch);
+        for (Variant v : variants()) {
+          byte[] image = real.compile(v.name(), v.source(), v.direction().headers(), arch);
           String text = new String(image, StandardCharsets.ISO_8859_1);
           boolean good = text.startsWith("\u007fELF") && text.contains(v.name());
           OUT.println(v.name() + " for " + arch + ": " + good);

@@ -253,7 +253,8 @@ public final class EmulatorBuild {
             "-shared",
             "-Wl,-soname,libcuda.so.1",
             module.resolve("src/test/emulator/stub_driver.cpp").toString());
-    return make("libcuda.so.1", command, sha(headers + command));
+    String parts = text(emulatorFiles("stub_"));
+    return make("libcuda.so.1", command, sha(headers + command + parts));
   }
 
   private List<String> command(String... more) {
@@ -314,10 +315,14 @@ public final class EmulatorBuild {
 
   /** What all results depend on: the compiler, the emulator, {@code dev.h} and {@code ptx.h}. */
   private String headers() throws IOException {
+    return run0(List.of("g++", "--version"))
+        + text(emulatorFiles("emu"))
+        + text(KernelImages.parts(sources.resolve("dev.h")));
+  }
+
+  private List<Path> emulatorFiles(String start) throws IOException {
     try (Stream<Path> files = Files.list(module.resolve("src/test/emulator"))) {
-      return run0(List.of("g++", "--version"))
-          + text(files.sorted().toList())
-          + text(KernelImages.parts(sources.resolve("dev.h")));
+      return files.filter(f -> f.getFileName().toString().startsWith(start)).sorted().toList();
     }
   }
 

@@ -43,6 +43,8 @@ public final class KernelImages {
 
   private static final String HINT = "(?m)^\\s*\\.pragma \"used_bytes_mask [^\n]*\n";
 
+  private static final String NO_NVCC = "nvcc of the CUDA toolkit (13.0) cannot be started: ";
+
   private static final Pattern INCLUDE = Pattern.compile("(?m)^#include \"([^\"]+)\"");
 
   private final Path module;
@@ -196,6 +198,31 @@ public final class KernelImages {
     }
   }
 
+  /**
+   * PTX of a text that includes the module's headers.
+   *
+   * @return the PTX; empty if there is no nvcc
+   */
+  public static String ptx(Path module, String text, String arch) throws Exception {
+    Path source = Files.createTempFile("sfumato", ".cu");
+    Path to = Files.createTempFile("sfumato", ".ptx");
+    try {
+      Files.writeString(source, text);
+      KernelImages images = new KernelImages(module);
+      String errors = images.nvcc(source, to, "-ptx", "-arch=compute_" + arch);
+      if (errors.startsWith(NO_NVCC)) {
+        return "";
+      }
+      if (!errors.isEmpty()) {
+        throw new IllegalStateException(errors);
+      }
+      return Files.readString(to);
+    } finally {
+      Files.deleteIfExists(source);
+      Files.deleteIfExists(to);
+    }
+  }
+
   /** Machine code for one architecture in {@code target/cubin}, of the tests' kernels too. */
   public List<String> makeCubins(String arch) throws Exception {
     Path cubins = module.resolve("target/cubin");
@@ -249,7 +276,7 @@ public final class KernelImages {
     try {
       p = new ProcessBuilder(command).redirectErrorStream(true).start();
     } catch (IOException e) {
-      return "nvcc of the CUDA toolkit (13.0) cannot be started: " + e.getMessage();
+      return NO_NVCC + e.getMessage();
     }
     ByteArrayOutputStream out = new ByteArrayOutputStream();
     p.getInputStream().transferTo(out);

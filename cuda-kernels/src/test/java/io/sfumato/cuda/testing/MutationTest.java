@@ -44,6 +44,8 @@ class MutationTest {
     TESTS.put("optimizers", List.of("UpdateKernelsTest"));
     TESTS.put("gemm.*", List.of("launch.GemmKernelsTest", "launch.FewRowsTest"));
     TESTS.put("low_rank", List.of("launch.LowRankKernelsTest"));
+    TESTS.put("quantized", List.of("QuantizedKernelsTest"));
+    TESTS.put("quantized_mma", List.of("launch.QuantizedProductsTest"));
     TESTS.put("hadamard", List.of("HadamardKernelsTest"));
     TESTS.put("inverse", List.of("InverseKernelsTest"));
     TESTS.put("gated|gatedunit", List.of("CudaOpCasesTest"));
