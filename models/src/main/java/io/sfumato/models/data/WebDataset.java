@@ -17,6 +17,9 @@ import java.util.Map;
 import java.util.Objects;
 import java.util.Optional;
 import java.util.TreeSet;
+import java.util.regex.Matcher;
+import java.util.regex.Pattern;
+import java.util.stream.IntStream;
 import java.util.stream.Stream;
 
 /**
@@ -43,6 +46,9 @@ import java.util.stream.Stream;
 public final class WebDataset extends StoredPictures {
   private static final Logger LOG = System.getLogger(WebDataset.class.getName());
 
+  private static final Pattern RANGE =
+      Pattern.compile("(.*)\\{(\\d{1,6})\\.\\.(\\d{1,6})\\}(.*\\.tar)");
+
   private final List<Shard> shards;
   private final List<Located> samples;
   private final List<String> classNames;
@@ -59,7 +65,44 @@ public final class WebDataset extends StoredPictures {
 
   /** Whether there is a shard, or a folder with shards. */
   static boolean isAt(Path place) {
-    return isShard(place) || Files.isDirectory(place) && !shardsIn(place).isEmpty();
+    return Files.isDirectory(place)
+        ? !shardsIn(place).isEmpty()
+        : isShard(place) || RANGE.matcher(nameOf(place)).matches();
+  }
+
+  private static String nameOf(Path place) {
+    return String.valueOf(place.getFileName());
+  }
+
+  /** {@return the shards that a path stands for, in order} */
+  private static List<Path> files(Path place) {
+    if (Files.isDirectory(place)) {
+      return shardsIn(place);
+    }
+    Matcher range = RANGE.matcher(nameOf(place));
+    if (Files.exists(place) || !range.matches()) {
+      return List.of(place);
+    }
+    int first = Integer.parseInt(range.group(2));
+    int last = Integer.parseInt(range.group(3));
+    List<Path> files =
+        IntStream.rangeClosed(first, last)
+            .mapToObj(i -> String.format("%0" + range.group(2).length() + "d", i))
+            .map(i -> place.resolveSibling(range.group(1) + i + range.group(4)))
+            .toList();
+    List<Path> missing = files.stream().filter(f -> !Files.isRegularFile(f)).toList();
+    if (files.isEmpty() || !missing.isEmpty()) {
+      throw DatasetException.of(
+          place,
+          files.isEmpty()
+              ? "the range is empty"
+              : missing.size()
+                  + " of "
+                  + files.size()
+                  + " shards are not there, first "
+                  + missing.getFirst().getFileName());
+    }
+    return files;
   }
 
   /** {@return the shards of a folder, in the order of their names} */
@@ -85,14 +128,15 @@ public final class WebDataset extends StoredPictures {
   /**
    * Opens shards.
    *
-   * @param place a shard ({@code .tar}), or a folder that holds some
+   * @param place a shard ({@code .tar}), a folder that holds some, or a range of them as WebDataset
+   *     writes it, {@code shards/{000..099}.tar}
    * @return the pictures
    * @throws DatasetException if there is none, or one is not a valid archive, is compressed, holds
    *     two files of the same name or two images of one key, has a caption that cannot be used, or
    *     classes for some samples only; the message says where
    */
   public static WebDataset open(Path place) {
-    List<Path> files = Files.isDirectory(place) ? shardsIn(place) : List.of(place);
+    List<Path> files = files(place);
     if (files.isEmpty()) {
       throw DatasetException.of(place, "no shard (*.tar) in it");
     }
@@ -103,9 +147,8 @@ public final class WebDataset extends StoredPictures {
     }
     boolean named = all.stream().anyMatch(s -> s.className().isPresent());
     boolean inFolders = !named && all.stream().allMatch(s -> s.folder().isPresent());
-    String one =
-        String.valueOf(place.toAbsolutePath().normalize().getFileName())
-            .replaceFirst("\\.tar$", "");
+    Path origin = (Files.exists(place) ? place : place.resolve("..")).toAbsolutePath().normalize();
+    String one = String.valueOf(origin.getFileName()).replaceFirst("\\.tar$", "");
     List<Located> samples = new ArrayList<>();
     List<String> classes = new ArrayList<>();
     for (int k = 0; k < shards.size(); k++) {

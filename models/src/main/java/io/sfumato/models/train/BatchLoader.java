@@ -49,6 +49,7 @@ public final class BatchLoader implements Batches {
   private final BadPictures bad;
   private final @Nullable Prefetcher<Sample> prefetcher;
   private final Device device;
+  private boolean closed;
 
   /**
    * A loader of pictures as they are, that reads nothing ahead.
@@ -286,9 +287,13 @@ public final class BatchLoader implements Batches {
     }
   }
 
-  /** Ends reading ahead, and logs how many pictures had to be replaced. */
+  /** Ends reading ahead, and logs how many pictures had to be replaced; once. */
   @Override
   public void close() {
+    if (closed) {
+      return;
+    }
+    closed = true;
     if (prefetcher != null) {
       prefetcher.close();
     }

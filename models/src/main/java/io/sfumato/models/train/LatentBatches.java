@@ -25,7 +25,7 @@ public final class LatentBatches implements Batches {
   /**
    * Batches of distributions.
    *
-   * @param loader the pictures; closed by its owner
+   * @param loader the pictures; closed with this object
    * @param cache filled from the same loader; closed with this object
    */
   LatentBatches(BatchLoader loader, LatentCache cache) {
@@ -102,5 +102,6 @@ public final class LatentBatches implements Batches {
   @Override
   public void close() {
     cache.close();
+    loader.close();
   }
 }

@@ -73,7 +73,7 @@ public final class LatentCache implements AutoCloseable {
    * Opens a cache, and encodes what is not in it.
    *
    * @param folder where it is; made if missing
-   * @param loader the pictures; of augmentations, it may mirror only
+   * @param loader the pictures; of augmentations, it may mirror only. Closed with the result
    * @param encoder the autoencoder
    * @return the loader's batches with distributions in the place of pictures
    * @throws IllegalArgumentException if the loader's augmentations cannot be kept

@@ -339,6 +339,29 @@ class WebDatasetTest {
   }
 
   @Test
+  void aRangeOfShardsIsWrittenAsWebDatasetDoes() throws IOException {
+    Path shards = Files.createDirectories(folder.resolve("many"));
+    for (int i = 8; i < 12; i++) {
+      new TarBytes().file(i + ".png", png).write(shards.resolve(String.format("s-%03d.tar", i)));
+    }
+    WebDataset some = (WebDataset) Datasets.openPictures(shards.resolve("s-{009..011}.tar"));
+    assertEquals(3, some.size());
+    assertTrue(some.name(0).endsWith("s-009.tar/9.png"), some.name(0));
+    assertEquals(List.of("many"), some.classNames());
+    for (String[] wrong :
+        new String[][] {
+          {"s-{010..013}.tar", "2 of 4 shards are not there, first s-012.tar"},
+          {"s-{9..8}.tar", "the range is empty"},
+          {"s-{9..10}.tar", "2 of 2 shards are not there, first s-9.tar"}
+        }) {
+      DatasetException e =
+          assertThrows(
+              DatasetException.class, () -> Datasets.openPictures(shards.resolve(wrong[0])));
+      assertTrue(e.getMessage().contains(wrong[1]), e.getMessage());
+    }
+  }
+
+  @Test
   void shardsBesideImagesAreSaidToBeLeftOut() throws IOException {
     new TarBytes().file("a.png", png).write(shard());
     Files.write(folder.resolve("x.png"), png);

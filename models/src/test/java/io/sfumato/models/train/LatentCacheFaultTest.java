@@ -3,7 +3,6 @@ package io.sfumato.models.train;
 
 import static org.junit.jupiter.api.Assertions.assertEquals;
 import static org.junit.jupiter.api.Assertions.assertFalse;
-import static org.junit.jupiter.api.Assertions.assertInstanceOf;
 import static org.junit.jupiter.api.Assertions.assertThrows;
 import static org.junit.jupiter.api.Assertions.assertTrue;
 
@@ -252,15 +251,14 @@ class LatentCacheFaultTest {
   }
 
   @Test
-  void badPicturesMayBeLeftOut() throws IOException {
+  void badPicturesAreReplacedAndSummedUp() throws IOException {
     Files.writeString(pictures.resolve("05.png"), "torn");
     LoaderOptions skip = LoaderOptions.of(3).broken(BrokenImages.SKIP_AND_LOG, 0.1);
-    try (LatentBatches batches =
-            LatentCache.open(
-                temporary.resolve("cache"), loader(pictures, skip), new Shuffling("e"));
-        Scope scope = Scope.open()) {
-      assertInstanceOf(Batches.Batch.class, batches.batch(0));
-    }
+    latents(
+        LatentCache.open(temporary.resolve("cache"), loader(pictures, skip), new Shuffling("e")));
+    assertEquals(2, log.lines().size(), log.lines()::toString);
+    assertTrue(log.lines().getFirst().contains("05.png"), log.lines()::toString);
+    assertTrue(log.lines().getLast().contains("1 of 33 pictures could not be used"));
   }
 
   /** Fills one cache after the other, for ever. */
