@@ -2,10 +2,10 @@
 package io.sfumato.models.dit;
 
 import com.fasterxml.jackson.databind.JsonNode;
+import io.sfumato.models.nn.ConfigCheck;
 import io.sfumato.models.nn.FeedForward;
 import io.sfumato.models.nn.ModelConfig;
 import java.nio.file.Path;
-import java.util.ArrayList;
 import java.util.List;
 import java.util.Map;
 import java.util.regex.Matcher;
@@ -71,84 +71,61 @@ public record DitConfig(
 
   /** Checks the values together; the message lists everything wrong. */
   public DitConfig {
-    List<String> wrong = new ArrayList<>();
+    ConfigCheck wrong = new ConfigCheck("DiT config");
     boolean diffusers = layout == DitLayout.DIFFUSERS;
-    positive(wrong, "num_attention_heads", numAttentionHeads);
-    positive(wrong, "attention_head_dim", attentionHeadDim);
-    positive(wrong, "in_channels", inChannels);
-    positive(wrong, "out_channels", outChannels == null ? 1 : outChannels);
-    positive(wrong, "num_layers", numLayers);
-    positive(wrong, "sample_size", sampleSize);
-    positive(wrong, "patch_size", patchSize);
-    positive(wrong, "num_embeds_ada_norm", numEmbedsAdaNorm == null ? 1 : numEmbedsAdaNorm);
-    check(
-        wrong,
+    wrong.positive("num_attention_heads", numAttentionHeads);
+    wrong.positive("attention_head_dim", attentionHeadDim);
+    wrong.positive("in_channels", inChannels);
+    wrong.positive("out_channels", outChannels == null ? 1 : outChannels);
+    wrong.positive("num_layers", numLayers);
+    wrong.positive("sample_size", sampleSize);
+    wrong.positive("patch_size", patchSize);
+    wrong.positive("num_embeds_ada_norm", numEmbedsAdaNorm == null ? 1 : numEmbedsAdaNorm);
+    wrong.require(
         patchSize < 1 || sampleSize % patchSize == 0,
         "sample_size " + sampleSize + " must be divisible by patch_size " + patchSize);
     long width = (long) numAttentionHeads * attentionHeadDim;
-    check(wrong, width <= 1 << 20, "the width, heads times head width, is too large: " + width);
-    check(
-        wrong,
+    wrong.require(width <= 1 << 20, "the width, heads times head width, is too large: " + width);
+    wrong.require(
         width % 4 == 0 || !positions.equals("sincos"),
         "the width must be divisible by 4 for positions sincos; got " + width);
-    check(
-        wrong,
+    wrong.require(
         attentionHeadDim % 4 == 0 || !positions.equals("rotary"),
         "attention_head_dim must be divisible by 4 for positions rotary; got " + attentionHeadDim);
-    check(wrong, dropout >= 0 && dropout < 1, "dropout must be in [0, 1); got " + dropout);
-    check(wrong, normEps > 0, "norm_eps must be positive; got " + normEps);
-    check(
-        wrong,
+    wrong.require(dropout >= 0 && dropout < 1, "dropout must be in [0, 1); got " + dropout);
+    wrong.require(normEps > 0, "norm_eps must be positive; got " + normEps);
+    wrong.require(
         Double.isFinite(freqShift) && freqShift < 128,
         "freq_shift must be below 128; got " + freqShift);
-    check(
-        wrong,
+    wrong.require(
         normType.equals("ada_norm_zero"),
         "norm_type must be ada_norm_zero; got '" + normType + "'");
-    check(
-        wrong,
+    wrong.require(
         POSITIONS.contains(positions),
         "positions must be one of " + POSITIONS + "; got '" + positions + "'");
     try {
       FeedForward.Kind.parse(activationFn);
     } catch (IllegalArgumentException e) {
-      wrong.add(e.getMessage());
+      wrong.add(String.valueOf(e.getMessage()));
     }
-    check(
-        wrong,
+    wrong.require(
         !diffusers || numEmbedsAdaNorm != null,
         "num_embeds_ada_norm must not be null in the diffusers layout");
-    check(
-        wrong,
+    wrong.require(
         !diffusers || conditioning == Conditioning.ADALN_ZERO,
         "conditioning " + conditioning.configName() + " needs the original layout");
-    check(
-        wrong,
+    wrong.require(
         !diffusers || positions.equals("sincos"),
         "positions " + positions + " need the original layout");
-    check(
-        wrong,
+    wrong.require(
         diffusers || !normElementwiseAffine,
         "norm_elementwise_affine must be false in the original layout");
-    check(
-        wrong,
+    wrong.require(
         diffusers || activationFn.equals("gelu-approximate"),
         "activation_fn must be gelu-approximate in the original layout; got '"
             + activationFn
             + "'");
-    if (!wrong.isEmpty()) {
-      throw new IllegalArgumentException("DiT config: " + String.join("; ", wrong));
-    }
-  }
-
-  private static void check(List<String> wrong, boolean ok, String message) {
-    if (!ok) {
-      wrong.add(message);
-    }
-  }
-
-  private static void positive(List<String> wrong, String key, int value) {
-    check(wrong, value > 0, key + " must be positive; got " + value);
+    wrong.done();
   }
 
   /** D, the width of the tokens. */

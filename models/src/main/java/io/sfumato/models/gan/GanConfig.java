@@ -2,9 +2,9 @@
 package io.sfumato.models.gan;
 
 import com.fasterxml.jackson.databind.JsonNode;
+import io.sfumato.models.nn.ConfigCheck;
 import io.sfumato.models.nn.ModelConfig;
 import java.nio.file.Path;
-import java.util.ArrayList;
 import java.util.List;
 import java.util.Map;
 import org.jspecify.annotations.Nullable;
@@ -51,19 +51,19 @@ public record GanConfig(
   public GanConfig {
     generatorSizes = List.copyOf(generatorSizes);
     discriminatorSizes = List.copyOf(discriminatorSizes);
-    List<String> wrong = new ArrayList<>();
-    oneOf(wrong, "architecture", architecture, "dcgan", "mlp");
-    oneOf(wrong, "generator_norm", generatorNorm, "batch", "group", "none");
-    oneOf(wrong, "discriminator_norm", discriminatorNorm, "batch", "group", "none");
-    oneOf(wrong, "conditioning", conditioning, "projection", "embedding");
-    positive(wrong, "image_channels", imageChannels);
-    positive(wrong, "height", height);
-    positive(wrong, "width", width);
-    positive(wrong, "latent_dim", latentDim);
-    positive(wrong, "norm_num_groups", normNumGroups);
-    positive(wrong, "class_embed_dim", classEmbedDim);
+    ConfigCheck wrong = new ConfigCheck("Gan config");
+    wrong.oneOf("architecture", architecture, "dcgan", "mlp");
+    wrong.oneOf("generator_norm", generatorNorm, "batch", "group", "none");
+    wrong.oneOf("discriminator_norm", discriminatorNorm, "batch", "group", "none");
+    wrong.oneOf("conditioning", conditioning, "projection", "embedding");
+    wrong.positive("image_channels", imageChannels);
+    wrong.positive("height", height);
+    wrong.positive("width", width);
+    wrong.positive("latent_dim", latentDim);
+    wrong.positive("norm_num_groups", normNumGroups);
+    wrong.positive("class_embed_dim", classEmbedDim);
     if (numClasses != null) {
-      positive(wrong, "num_classes", numClasses);
+      wrong.positive("num_classes", numClasses);
     }
     sizes(wrong, "generator_sizes", generatorSizes, generatorNorm, normNumGroups);
     sizes(wrong, "discriminator_sizes", discriminatorSizes, discriminatorNorm, normNumGroups);
@@ -78,33 +78,19 @@ public record GanConfig(
               + " and "
               + width);
     }
-    if (!wrong.isEmpty()) {
-      throw new IllegalArgumentException("Gan config: " + String.join("; ", wrong));
-    }
+    wrong.done();
   }
 
   private static void sizes(
-      List<String> wrong, String key, List<Integer> sizes, String norm, int groups) {
+      ConfigCheck wrong, String key, List<Integer> sizes, String norm, int groups) {
     if (sizes.isEmpty()) {
       wrong.add(key + " must not be empty");
     }
     for (int n : sizes) {
-      positive(wrong, key, n);
+      wrong.positive(key, n);
       if (norm.equals("group") && groups > 0 && n % groups != 0) {
         wrong.add(key + " must be divisible by norm_num_groups = " + groups + "; got " + n);
       }
-    }
-  }
-
-  private static void positive(List<String> wrong, String key, int value) {
-    if (value < 1) {
-      wrong.add(key + " must be positive; got " + value);
-    }
-  }
-
-  private static void oneOf(List<String> wrong, String key, String value, String... known) {
-    if (!List.of(known).contains(value)) {
-      wrong.add(key + " must be one of " + String.join(", ", known) + "; got '" + value + "'");
     }
   }
 

@@ -2,9 +2,9 @@
 package io.sfumato.models.text;
 
 import com.fasterxml.jackson.databind.JsonNode;
+import io.sfumato.models.nn.ConfigCheck;
 import io.sfumato.models.nn.ModelConfig;
 import java.nio.file.Path;
-import java.util.ArrayList;
 import java.util.List;
 import java.util.Map;
 import java.util.TreeMap;
@@ -59,14 +59,14 @@ public record CLIPTextConfig(
 
   /** Checks the values together; the message lists everything wrong. */
   public CLIPTextConfig {
-    List<String> wrong = new ArrayList<>();
-    positive(wrong, "vocab_size", vocabSize);
-    positive(wrong, "hidden_size", hiddenSize);
-    positive(wrong, "intermediate_size", intermediateSize);
-    positive(wrong, "projection_dim", projectionDim);
-    positive(wrong, "num_hidden_layers", numHiddenLayers);
-    positive(wrong, "num_attention_heads", numAttentionHeads);
-    positive(wrong, "max_position_embeddings", maxPositionEmbeddings);
+    ConfigCheck wrong = new ConfigCheck("CLIPTextModel");
+    wrong.positive("vocab_size", vocabSize);
+    wrong.positive("hidden_size", hiddenSize);
+    wrong.positive("intermediate_size", intermediateSize);
+    wrong.positive("projection_dim", projectionDim);
+    wrong.positive("num_hidden_layers", numHiddenLayers);
+    wrong.positive("num_attention_heads", numAttentionHeads);
+    wrong.positive("max_position_embeddings", maxPositionEmbeddings);
     if (numAttentionHeads > 0 && hiddenSize % numAttentionHeads != 0) {
       wrong.add(
           "hidden_size "
@@ -83,15 +83,7 @@ public record CLIPTextConfig(
     if (attentionDropout != 0) {
       wrong.add("attention_dropout is not supported, it must be 0; got " + attentionDropout);
     }
-    if (!wrong.isEmpty()) {
-      throw new IllegalArgumentException("CLIPTextModel: " + String.join("; ", wrong));
-    }
-  }
-
-  private static void positive(List<String> wrong, String key, int value) {
-    if (value < 1) {
-      wrong.add(key + " must be positive; got " + value);
-    }
+    wrong.done();
   }
 
   /**

@@ -3,9 +3,9 @@ package io.sfumato.models.unet;
 
 import com.fasterxml.jackson.databind.JsonNode;
 import io.sfumato.models.nn.Activation;
+import io.sfumato.models.nn.ConfigCheck;
 import io.sfumato.models.nn.ModelConfig;
 import java.nio.file.Path;
-import java.util.ArrayList;
 import java.util.List;
 import java.util.Map;
 import org.jspecify.annotations.Nullable;
@@ -78,11 +78,10 @@ public record UNet2DConfig(
     downBlockTypes = List.copyOf(downBlockTypes);
     upBlockTypes = List.copyOf(upBlockTypes);
     blockOutChannels = List.copyOf(blockOutChannels);
-    List<String> wrong = new ArrayList<>();
+    ConfigCheck wrong = new ConfigCheck("UNet2DModel config");
     int levels = blockOutChannels.size();
-    check(wrong, levels > 0, "block_out_channels must not be empty");
-    check(
-        wrong,
+    wrong.require(levels > 0, "block_out_channels must not be empty");
+    wrong.require(
         downBlockTypes.size() == levels && upBlockTypes.size() == levels,
         "down_block_types and up_block_types must have one entry per level of block_out_channels");
     oneOf(wrong, "down_block_types", downBlockTypes, UNet2D.DOWN);
@@ -105,20 +104,17 @@ public record UNet2DConfig(
     if (classEmbedType != null) {
       oneOf(wrong, "class_embed_type", List.of(classEmbedType), List.of("timestep", "identity"));
     }
-    check(
-        wrong, inChannels > 0 && outChannels > 0, "in_channels and out_channels must be positive");
-    check(wrong, layersPerBlock > 0, "layers_per_block must be positive");
-    check(
-        wrong,
+    wrong.require(
+        inChannels > 0 && outChannels > 0, "in_channels and out_channels must be positive");
+    wrong.require(layersPerBlock > 0, "layers_per_block must be positive");
+    wrong.require(
         downsamplePadding == 0 || downsamplePadding == 1,
         "downsample_padding must be 0 or 1; got " + downsamplePadding);
-    check(wrong, normEps > 0, "norm_eps must be positive; got " + normEps);
-    check(
-        wrong,
+    wrong.require(normEps > 0, "norm_eps must be positive; got " + normEps);
+    wrong.require(
         midBlockScaleFactor > 0,
         "mid_block_scale_factor must be positive; got " + midBlockScaleFactor);
-    check(
-        wrong,
+    wrong.require(
         attnNormNumGroups == null
             || (attnNormNumGroups > 0
                 && levels > 0
@@ -126,25 +122,21 @@ public record UNet2DConfig(
         "attn_norm_num_groups "
             + attnNormNumGroups
             + " must divide the last of block_out_channels");
-    check(
-        wrong,
+    wrong.require(
         (numClassEmbeds == null || numClassEmbeds > 0)
             && (numTrainTimesteps == null || numTrainTimesteps > 0)
             && (timeEmbeddingDim == null || timeEmbeddingDim > 0),
         "num_class_embeds, num_train_timesteps and time_embedding_dim must be positive or null");
-    check(wrong, normNumGroups > 0, "norm_num_groups must be positive");
-    check(wrong, dropout >= 0 && dropout < 1, "dropout must be in [0, 1)");
-    check(
-        wrong,
+    wrong.require(normNumGroups > 0, "norm_num_groups must be positive");
+    wrong.require(dropout >= 0 && dropout < 1, "dropout must be in [0, 1)");
+    wrong.require(
         !timeEmbeddingType.equals("learned") || numTrainTimesteps != null,
         "time_embedding_type learned needs num_train_timesteps");
     for (int c : blockOutChannels) {
-      check(
-          wrong,
+      wrong.require(
           c > 0 && c % normNumGroups == 0,
           "block_out_channels " + c + " must be divisible by norm_num_groups " + normNumGroups);
-      check(
-          wrong,
+      wrong.require(
           attentionHeadDim == null || (attentionHeadDim > 0 && c % attentionHeadDim == 0),
           "block_out_channels "
               + c
@@ -154,23 +146,15 @@ public record UNet2DConfig(
     try {
       Activation.parse(actFn);
     } catch (IllegalArgumentException e) {
-      wrong.add(e.getMessage());
+      wrong.add(String.valueOf(e.getMessage()));
     }
-    if (!wrong.isEmpty()) {
-      throw new IllegalArgumentException("UNet2DModel config: " + String.join("; ", wrong));
-    }
-  }
-
-  private static void check(List<String> wrong, boolean ok, String message) {
-    if (!ok && !wrong.contains(message)) {
-      wrong.add(message);
-    }
+    wrong.done();
   }
 
   private static void oneOf(
-      List<String> wrong, String key, List<String> values, List<String> known) {
+      ConfigCheck wrong, String key, List<String> values, List<String> known) {
     for (String v : values) {
-      check(wrong, known.contains(v), key + " must be of " + known + "; got " + v);
+      wrong.require(known.contains(v), key + " must be of " + known + "; got " + v);
     }
   }
 

@@ -3,9 +3,9 @@ package io.sfumato.models.vae;
 
 import com.fasterxml.jackson.databind.JsonNode;
 import io.sfumato.models.nn.Activation;
+import io.sfumato.models.nn.ConfigCheck;
 import io.sfumato.models.nn.ModelConfig;
 import java.nio.file.Path;
-import java.util.ArrayList;
 import java.util.List;
 import java.util.Map;
 import org.jspecify.annotations.Nullable;
@@ -51,19 +51,19 @@ public record VaeConfig(
   /** Checks the values together; the message lists everything wrong. */
   public VaeConfig {
     hiddenSizes = List.copyOf(hiddenSizes);
-    List<String> wrong = new ArrayList<>();
-    oneOf(wrong, "architecture", architecture, "mlp", "conv");
-    oneOf(wrong, "likelihood", likelihood, "bernoulli", "gaussian");
-    oneOf(wrong, "variance", variance, "fixed", "shared", "predicted");
-    positive(wrong, "image_channels", imageChannels);
-    positive(wrong, "height", height);
-    positive(wrong, "width", width);
-    positive(wrong, "dense_size", denseSize);
-    positive(wrong, "latent_dim", latentDim);
+    ConfigCheck wrong = new ConfigCheck("Vae config");
+    wrong.oneOf("architecture", architecture, "mlp", "conv");
+    wrong.oneOf("likelihood", likelihood, "bernoulli", "gaussian");
+    wrong.oneOf("variance", variance, "fixed", "shared", "predicted");
+    wrong.positive("image_channels", imageChannels);
+    wrong.positive("height", height);
+    wrong.positive("width", width);
+    wrong.positive("dense_size", denseSize);
+    wrong.positive("latent_dim", latentDim);
     if (hiddenSizes.isEmpty()) {
       wrong.add("hidden_sizes must not be empty");
     }
-    hiddenSizes.forEach(n -> positive(wrong, "hidden_sizes", n));
+    hiddenSizes.forEach(n -> wrong.positive("hidden_sizes", n));
     int factor = 1 << Math.min(20, hiddenSizes.size());
     if (architecture.equals("conv") && (height % factor != 0 || width % factor != 0)) {
       wrong.add(
@@ -89,23 +89,9 @@ public record VaeConfig(
       wrong.add("beta must not be negative; got " + beta);
     }
     if (numClasses != null) {
-      positive(wrong, "num_classes", numClasses);
+      wrong.positive("num_classes", numClasses);
     }
-    if (!wrong.isEmpty()) {
-      throw new IllegalArgumentException("Vae config: " + String.join("; ", wrong));
-    }
-  }
-
-  private static void positive(List<String> wrong, String key, int value) {
-    if (value < 1) {
-      wrong.add(key + " must be positive; got " + value);
-    }
-  }
-
-  private static void oneOf(List<String> wrong, String key, String value, String... known) {
-    if (!List.of(known).contains(value)) {
-      wrong.add(key + " must be one of " + String.join(", ", known) + "; got '" + value + "'");
-    }
+    wrong.done();
   }
 
   /** Whether encoder and decoder are convolutional. */

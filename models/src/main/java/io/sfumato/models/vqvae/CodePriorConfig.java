@@ -2,9 +2,9 @@
 package io.sfumato.models.vqvae;
 
 import com.fasterxml.jackson.databind.JsonNode;
+import io.sfumato.models.nn.ConfigCheck;
 import io.sfumato.models.nn.ModelConfig;
 import java.nio.file.Path;
-import java.util.ArrayList;
 import java.util.List;
 import java.util.Map;
 import org.jspecify.annotations.Nullable;
@@ -36,39 +36,27 @@ public record CodePriorConfig(
 
   /** Checks the values together; the message lists everything wrong. */
   public CodePriorConfig {
-    List<String> wrong = new ArrayList<>();
-    check(wrong, codes > 0, "codes must be positive; got " + codes);
-    check(
-        wrong,
+    ConfigCheck wrong = new ConfigCheck(CLASS_NAME);
+    wrong.require(codes > 0, "codes must be positive; got " + codes);
+    wrong.require(
         height > 0 && width > 0 && (long) height * width <= 1 << 20,
         "height and width must be positive, of a million codes at most; got "
             + height
             + " x "
             + width);
-    check(wrong, classes >= 0, "classes must not be negative; got " + classes);
-    check(
-        wrong,
+    wrong.require(classes >= 0, "classes must not be negative; got " + classes);
+    wrong.require(
         hidden > 0 && heads > 0 && hidden % heads == 0,
         "hidden must be a positive multiple of heads; got " + hidden + " and " + heads);
-    check(wrong, layers > 0, "layers must be positive; got " + layers);
-    check(
-        wrong,
+    wrong.require(layers > 0, "layers must be positive; got " + layers);
+    wrong.require(
         List.of("learned", "sinusoidal").contains(positions),
         "positions must be learned or sinusoidal; got '" + positions + "'");
-    check(
-        wrong,
+    wrong.require(
         !positions.equals("sinusoidal") || hidden % 2 == 0,
         "hidden must be even for sinusoidal positions; got " + hidden);
-    check(wrong, dropout >= 0 && dropout < 1, "dropout must be in [0, 1); got " + dropout);
-    if (!wrong.isEmpty()) {
-      throw new IllegalArgumentException(CLASS_NAME + ": " + String.join("; ", wrong));
-    }
-  }
-
-  private static void check(List<String> wrong, boolean ok, String message) {
-    if (!ok) {
-      wrong.add(message);
-    }
+    wrong.require(dropout >= 0 && dropout < 1, "dropout must be in [0, 1); got " + dropout);
+    wrong.done();
   }
 
   /** The number of codes of a map. */

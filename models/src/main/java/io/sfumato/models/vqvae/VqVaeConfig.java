@@ -2,10 +2,9 @@
 package io.sfumato.models.vqvae;
 
 import com.fasterxml.jackson.databind.JsonNode;
+import io.sfumato.models.nn.ConfigCheck;
 import io.sfumato.models.nn.ModelConfig;
 import java.nio.file.Path;
-import java.util.ArrayList;
-import java.util.List;
 import java.util.Map;
 import org.jspecify.annotations.Nullable;
 
@@ -43,38 +42,27 @@ public record VqVaeConfig(
 
   /** Checks the values together; the message lists everything wrong. */
   public VqVaeConfig {
-    List<String> wrong = new ArrayList<>();
-    check(wrong, channels > 0, "channels must be positive; got " + channels);
-    check(
-        wrong,
+    ConfigCheck wrong = new ConfigCheck(CLASS_NAME);
+    wrong.require(channels > 0, "channels must be positive; got " + channels);
+    wrong.require(
         hidden > 0 && hidden % 2 == 0,
         "hidden must be positive and even, as the outer layers have half of it; got " + hidden);
-    check(wrong, residualHidden > 0, "residual_hidden must be positive; got " + residualHidden);
-    check(
-        wrong, residualLayers >= 0, "residual_layers must not be negative; got " + residualLayers);
-    check(wrong, halvings > 0 && halvings <= 6, "halvings must be 1 to 6; got " + halvings);
-    check(wrong, codes > 0, "codes must be positive; got " + codes);
-    check(wrong, codeWidth > 0, "code_width must be positive; got " + codeWidth);
-    check(wrong, commitment >= 0, "commitment must not be negative; got " + commitment);
-    check(
-        wrong,
+    wrong.require(residualHidden > 0, "residual_hidden must be positive; got " + residualHidden);
+    wrong.require(
+        residualLayers >= 0, "residual_layers must not be negative; got " + residualLayers);
+    wrong.require(halvings > 0 && halvings <= 6, "halvings must be 1 to 6; got " + halvings);
+    wrong.require(codes > 0, "codes must be positive; got " + codes);
+    wrong.require(codeWidth > 0, "code_width must be positive; got " + codeWidth);
+    wrong.require(commitment >= 0, "commitment must not be negative; got " + commitment);
+    wrong.require(
         decay == null || (decay >= 0 && decay < 1),
         "decay must be null or in [0, 1); got " + decay);
-    check(wrong, epsilon > 0, "epsilon must be positive; got " + epsilon);
-    check(wrong, revival >= 0, "revival must not be negative; got " + revival);
-    check(
-        wrong,
+    wrong.require(epsilon > 0, "epsilon must be positive; got " + epsilon);
+    wrong.require(revival >= 0, "revival must not be negative; got " + revival);
+    wrong.require(
         decay != null || revival == 0,
         "revival needs averages of the codes' use: set decay, or revival to 0; got " + revival);
-    if (!wrong.isEmpty()) {
-      throw new IllegalArgumentException(CLASS_NAME + ": " + String.join("; ", wrong));
-    }
-  }
-
-  private static void check(List<String> wrong, boolean ok, String message) {
-    if (!ok) {
-      wrong.add(message);
-    }
+    wrong.done();
   }
 
   /**
