@@ -112,7 +112,8 @@ public final class Storage {
   /**
    * The address of the buffer.
    *
-   * @throws UseAfterFreeException if it has been freed, or is {@link #withheld}
+   * @throws UseAfterFreeException if it has been freed
+   * @throws NoValuesException if it is {@link #withheld} or {@link #imagined}
    */
   public long address() {
     if (count.get() <= 0) {
@@ -127,7 +128,7 @@ public final class Storage {
       throw e;
     }
     if (withheld != null) {
-      throw new UseAfterFreeException(withheld);
+      throw new NoValuesException(withheld);
     }
     return address;
   }

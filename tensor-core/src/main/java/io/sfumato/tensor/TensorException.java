@@ -11,6 +11,7 @@ public abstract sealed class TensorException extends RuntimeException
         DeviceException,
         MissingKernelException,
         NotDifferentiableException,
+        NoValuesException,
         UseAfterFreeException {
   private static final long serialVersionUID = 1;
 

@@ -31,7 +31,7 @@ public record MemoryEstimate(
    *
    * @param trainee what will be trained; its state stays as it is
    * @param saving how checkpoints are written
-   * @throws io.sfumato.tensor.UseAfterFreeException if its step cannot be imagined, since it reads
+   * @throws io.sfumato.tensor.NoValuesException if its step cannot be imagined, since it reads
    *     values back
    */
   public static MemoryEstimate of(Trainee trainee, TrainingRun.Saving saving) {

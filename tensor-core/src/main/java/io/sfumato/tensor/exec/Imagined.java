@@ -3,12 +3,12 @@ package io.sfumato.tensor.exec;
 
 import io.sfumato.tensor.Device;
 import io.sfumato.tensor.Layout;
+import io.sfumato.tensor.NoValuesException;
 import io.sfumato.tensor.Scope;
 import io.sfumato.tensor.Storage;
 import io.sfumato.tensor.Tensor;
 import io.sfumato.tensor.TensorException;
 import io.sfumato.tensor.TensorSpec;
-import io.sfumato.tensor.UseAfterFreeException;
 import java.util.ArrayList;
 import java.util.Arrays;
 import java.util.List;
@@ -38,7 +38,7 @@ public final class Imagined implements Executor {
   /**
    * The most memory that the results of {@code body}'s ops take at a time, in bytes.
    *
-   * @throws UseAfterFreeException if {@code body} reads values of results
+   * @throws NoValuesException if {@code body} reads values of results
    */
   public static long peakBytes(Runnable body) {
     Imagined imagined = new Imagined();

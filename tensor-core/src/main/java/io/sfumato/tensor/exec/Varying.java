@@ -36,6 +36,14 @@ public final class Varying {
     return LISTENER.isBound() ? LISTENER.get().part(uses, part) : part.get();
   }
 
+  /**
+   * Whether work is being recorded: what is computed now with numbers of the host, outside of a
+   * part, will be repeated with the same ones.
+   */
+  public static boolean isRecording() {
+    return LISTENER.isBound();
+  }
+
   /** A part that returns one tensor and uses nothing of the recorded work. */
   public static Tensor run(Supplier<Tensor> part) {
     return run(List.of(), () -> new Tensor[] {part.get()})[0];
