@@ -31,7 +31,7 @@ public final class LossCsv implements AutoCloseable {
    * @param step number of the optimizer step
    * @param loss the loss; may be NaN or infinite
    * @param learningRate the learning rate
-   * @param seconds seconds since training began
+   * @param seconds seconds of training steps so far, this one with them
    */
   public record Row(long step, double loss, double learningRate, double seconds) {}
 

@@ -5,6 +5,7 @@ import io.sfumato.models.nn.BatchShare;
 import io.sfumato.tensor.Rng;
 import io.sfumato.tensor.Tensor;
 import io.sfumato.tensor.TensorSpec;
+import io.sfumato.tensor.exec.Varying;
 import io.sfumato.tensor.ops.NN;
 import io.sfumato.tensor.ops.Num;
 import java.util.Arrays;
@@ -88,6 +89,28 @@ public final class Denoiser {
    * @return a scalar
    */
   public Tensor loss(Tensor x0, @Nullable Tensor labels, Rng rng) {
+    return loss(noised(x0, rng), labels);
+  }
+
+  /**
+   * A batch as a network in training sees it, and what it shall say.
+   *
+   * @param x0 clean samples [B, C, ...]
+   * @param noisy the same with noise
+   * @param target what the network shall predict, of the same shape
+   * @param weights of the squared errors, [B, 1, ...]; null for equal ones
+   * @param times what the network gets for timesteps, one per sample
+   */
+  public record Noised(
+      Tensor x0, Tensor noisy, Tensor target, @Nullable Tensor weights, double[] times) {}
+
+  /**
+   * The random part of {@link #loss(Tensor, Tensor, Rng)}: timesteps and noise.
+   *
+   * @param x0 clean samples [B, C, ...], scaled to about [-1, 1]
+   * @param rng the source of timesteps and noise
+   */
+  public Noised noised(Tensor x0, Rng rng) {
     int batch = x0.dim(0);
     double first = rng.fork("timesteps").uniform(1).item();
     double[] u = new double[batch];
@@ -106,21 +129,15 @@ public final class Denoiser {
       added = noise.add(more.mul(training.inputPerturbation()));
     }
     if (prediction() == Prediction.FLOW) {
-      return flowLoss(x0, noise, added, u, labels);
+      return flow(x0, noise, added, u);
     }
     int[] t = new int[batch];
     Arrays.setAll(t, i -> Math.min((int) (u[i] * schedule.steps()), schedule.steps() - 1));
-    return loss(x0, noise, added, t, labels);
+    return noised(x0, noise, added, t);
   }
 
-  /** The training loss at given timesteps and noise. */
-  public Tensor loss(Tensor x0, Tensor noise, int[] t, @Nullable Tensor labels) {
-    return loss(x0, noise, noise, t, labels);
-  }
-
-  private Tensor loss(Tensor x0, Tensor noise, Tensor added, int[] t, @Nullable Tensor labels) {
+  private Noised noised(Tensor x0, Tensor noise, Tensor added, int[] t) {
     Tensor noisy = schedule.addNoise(x0, added, t);
-    Tensor output = network.call(noisy, Arrays.stream(t).asDoubleStream().toArray(), labels);
     Tensor target =
         switch (prediction()) {
           case EPSILON -> noise;
@@ -129,14 +146,31 @@ public final class Denoiser {
           case FLOW -> throw new IllegalStateException("a flow has continuous times");
         };
     double[] snr = Arrays.stream(t).mapToDouble(schedule::snr).toArray();
-    int channels = x0.dim(1);
-    if (output.dim(1) != 2 * channels) {
-      return weighted(output, target, snr);
+    double[] times = Arrays.stream(t).asDoubleStream().toArray();
+    return new Noised(x0, noisy, target, weights(snr, target), times);
+  }
+
+  private Noised flow(Tensor x0, Tensor noise, Tensor added, double[] sigma) {
+    FlowPath path = training.path();
+    Tensor target = path.velocity(x0, noise, sigma);
+    double[] snr = Arrays.stream(sigma).map(path::snr).toArray();
+    double[] times = Arrays.stream(sigma).map(v -> v * schedule.steps()).toArray();
+    return new Noised(x0, path.mix(x0, added, sigma), target, weights(snr, target), times);
+  }
+
+  private @Nullable Tensor weights(double[] snr, Tensor target) {
+    LossWeight weight = training.weight();
+    if (weight == LossWeight.NONE) {
+      return null;
     }
-    Tensor value = output.slice(1, 0, channels);
-    Tensor variance = output.slice(1, channels, 2 * channels);
-    return weighted(value, target, snr)
-        .add(VariationalBound.of(schedule, x0, noisy, t, value, variance));
+    double[] weights =
+        Arrays.stream(snr).map(r -> LossWeight.ofOutput(weight, r, prediction())).toArray();
+    return NoiseSchedule.perSample(weights, target);
+  }
+
+  /** The training loss at given timesteps and noise. */
+  public Tensor loss(Tensor x0, Tensor noise, int[] t, @Nullable Tensor labels) {
+    return loss(noised(x0, noise, noise, t), labels);
   }
 
   /**
@@ -146,28 +180,43 @@ public final class Denoiser {
    * @param sigma places on the path in [0, 1], one per sample
    */
   public Tensor flowLoss(Tensor x0, Tensor noise, double[] sigma, @Nullable Tensor labels) {
-    return flowLoss(x0, noise, noise, sigma, labels);
+    return loss(flow(x0, noise, noise, sigma), labels);
   }
 
-  private Tensor flowLoss(
-      Tensor x0, Tensor noise, Tensor added, double[] sigma, @Nullable Tensor labels) {
-    FlowPath path = training.path();
-    Tensor noisy = path.mix(x0, added, sigma);
-    double[] t = Arrays.stream(sigma).map(v -> v * schedule.steps()).toArray();
-    double[] snr = Arrays.stream(sigma).map(path::snr).toArray();
-    return weighted(network.call(noisy, t, labels), path.velocity(x0, noise, sigma), snr);
-  }
-
-  private Tensor weighted(Tensor output, Tensor target, double[] snr) {
-    LossWeight weight = training.weight();
-    if (weight == LossWeight.NONE) {
-      return NN.mse(output, target);
+  /**
+   * The training loss of samples that have their noise already.
+   *
+   * @param batch as {@link #noised} gives it
+   * @param labels labels or another conditioning; null if there is none
+   * @return a scalar
+   * @throws IllegalStateException if the network has a learned variance and this is being recorded:
+   *     the bound depends on numbers of the host
+   */
+  public Tensor loss(Noised batch, @Nullable Tensor labels) {
+    Tensor output = network.call(batch.noisy, batch.times, labels);
+    int channels = batch.noisy.dim(1);
+    if (prediction() == Prediction.FLOW || output.dim(1) != 2 * channels) {
+      return weighted(output, batch);
     }
-    double[] weights =
-        Arrays.stream(snr).map(r -> LossWeight.ofOutput(weight, r, prediction())).toArray();
-    Tensor difference = output.sub(target);
+    if (Varying.isRecording()) {
+      throw new IllegalStateException(
+          "the loss of a learned variance depends on numbers of the host, which a recorded step"
+              + " would repeat");
+    }
+    int[] t = Arrays.stream(batch.times).mapToInt(v -> (int) v).toArray();
+    Tensor value = output.slice(1, 0, channels);
+    Tensor variance = output.slice(1, channels, 2 * channels);
+    return weighted(value, batch)
+        .add(VariationalBound.of(schedule, batch.x0, batch.noisy, t, value, variance));
+  }
+
+  private static Tensor weighted(Tensor output, Noised batch) {
+    if (batch.weights == null) {
+      return NN.mse(output, batch.target);
+    }
+    Tensor difference = output.sub(batch.target);
     Tensor squared = difference.mul(difference);
-    return Num.mean(squared.mul(NoiseSchedule.perSample(weights, target)));
+    return Num.mean(squared.mul(batch.weights));
   }
 
   // ---- sampling

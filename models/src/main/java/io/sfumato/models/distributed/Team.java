@@ -414,8 +414,13 @@ public final class Team implements GradientExchange, AutoCloseable {
     }
 
     @Override
-    public boolean validates() {
-      return own.validates();
+    public @Nullable String noValidation() {
+      return own.noValidation();
+    }
+
+    @Override
+    public <T> T average(Supplier<T> body) {
+      return own.average(body);
     }
 
     @Override

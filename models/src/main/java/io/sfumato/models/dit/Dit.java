@@ -290,7 +290,7 @@ public final class Dit extends Module {
   /** Features of each timestep; one row if all are equal, as in sampling. */
   private Tensor features(double[] t, Tensor x) {
     boolean one = Arrays.stream(t).allMatch(v -> v == t[0]);
-    double[] distinct = one && t.length > 0 ? new double[] {t[0]} : t;
+    double[] distinct = one && t.length > 1 ? new double[] {t[0]} : t;
     return TimeFeatures.sinusoidal(
         distinct, Embedders.FEATURES, true, config.freqShift(), x.device());
   }

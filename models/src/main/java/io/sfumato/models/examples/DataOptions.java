@@ -165,6 +165,11 @@ final class DataOptions {
     return Augmentations.parse(augment);
   }
 
+  /** Whether batches have several sizes. */
+  boolean hasBuckets() {
+    return buckets != null;
+  }
+
   private @Nullable Bucketing buckets(int size) {
     if (buckets == null) {
       return null;

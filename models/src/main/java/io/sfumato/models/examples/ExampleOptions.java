@@ -4,6 +4,7 @@ package io.sfumato.models.examples;
 import io.sfumato.models.cli.Checked;
 import io.sfumato.models.cli.EffectiveConfig;
 import io.sfumato.models.cli.Problems;
+import io.sfumato.models.cli.Program;
 import io.sfumato.models.data.ImageDataset;
 import io.sfumato.models.data.InMemoryImageDataset;
 import io.sfumato.models.data.ShapesWorld;
@@ -104,6 +105,7 @@ final class ExampleOptions implements Checked {
   private final DataOptions data = new DataOptions();
 
   private boolean takesCaptions;
+  private boolean recordsSteps;
 
   @Mixin(name = "optimizer")
   private final UpdateFlags updating = new UpdateFlags();
@@ -157,6 +159,12 @@ final class ExampleOptions implements Checked {
     return this;
   }
 
+  /** The same options for a program whose steps can be recorded. */
+  ExampleOptions recordingSteps() {
+    recordsSteps = true;
+    return this;
+  }
+
   /** Pictures to draw of each class. */
   int samplesPerClass() {
     return samplesPerClass;
@@ -190,8 +198,30 @@ final class ExampleOptions implements Checked {
         "--samples-per-class must be 1 to 1000; got " + samplesPerClass);
     problems.attempt("--device", this::where);
     updating.check(problems, steps);
+    if (updating.graph()) {
+      checkGraph(problems);
+    }
     data.check(problems, takesCaptions, size);
     running.check(problems);
+  }
+
+  /** Why a step cannot be recorded. */
+  private void checkGraph(Problems problems) {
+    String option = "--cuda-graph: ";
+    problems.require(
+        recordsSteps,
+        option + "the steps of this program need new numbers of the host; ddpm, dit and flow can");
+    problems.attempt(
+        () ->
+            Program.require(
+                !where().isCpu(), option + "the cpu has no launches to save; it is for cuda"));
+    problems.require(
+        !data.hasBuckets(), option + "a recorded step has one shape; --buckets has several");
+    problems.require(
+        !running.profiles(), option + "--profile sees ops one by one, and a graph is one launch");
+    problems.require(
+        Ranks.started() == 1,
+        option + "it is for one process; mpirun has started " + Ranks.started());
   }
 
   private TrainingRun.Options runOptions() {

@@ -14,16 +14,13 @@ import io.sfumato.models.adapter.Targets;
 import io.sfumato.models.cli.Checked;
 import io.sfumato.models.cli.Problems;
 import io.sfumato.models.cli.Program;
-import io.sfumato.models.data.ClassSubset;
 import io.sfumato.models.diffusion.LossOptions;
 import io.sfumato.models.diffusion.Sampler;
 import io.sfumato.models.nn.WeightLayer;
 import io.sfumato.models.train.AdapterTrainer;
 import io.sfumato.models.train.Batches;
 import io.sfumato.models.train.DiffusionTrainer;
-import io.sfumato.models.train.GroupRules;
 import io.sfumato.models.train.Interrupts;
-import io.sfumato.models.train.LearningRate;
 import io.sfumato.models.train.TrainedModel;
 import io.sfumato.models.train.TrainingRun;
 import io.sfumato.models.train.UpdateOptions;
@@ -53,7 +50,8 @@ import picocli.CommandLine.Option;
     description =
         "Trains a model on all classes but one, then an adapter on that one. Writes before/ and"
             + " after/ (samples), base/ (the model) and checkpoint/ (the adapter, as PEFT reads"
-            + " it).")
+            + " it). --learning-rate, --schedule, --warm-up and --parameter-groups are the"
+            + " adapter's.")
 public final class FinetuneLora implements Callable<Integer>, Checked {
   /** What is attached. */
   enum Kind {
@@ -63,6 +61,7 @@ public final class FinetuneLora implements Callable<Integer>, Checked {
   }
 
   private static final double ADAPTER_RATE = 5e-3;
+  private static final int UNIT = 4;
 
   @Mixin private final ExampleOptions options = new ExampleOptions();
 
@@ -142,36 +141,57 @@ public final class FinetuneLora implements Callable<Integer>, Checked {
               Weights.init(bench.rng("weights")).on(bench.device()),
               TrainDdpm.config(bench.images()));
       bench.describe(model.parameterCount());
-      Batches others = bench.loader(new ClassSubset(bench.images(), c -> c != newClass), 4);
+      String name = bench.images().classNames().get(newClass);
+      Batches others = bench.data().loader(c -> c != newClass, UNIT);
+      ExampleData.Held heldOthers = bench.data().held(c -> c != newClass, "a class but " + name);
+      ExampleData.Held heldNew = bench.data().held(c -> c == newClass, name);
+      checkAdapter(bench, model);
+      UpdateOptions update =
+          bench.recipe(DiffusionTrainer.UPDATE, 2e-3, 50).withoutGroups().update();
+      Recipe recipe = Recipe.Own.COSINE.of(update, 2e-3, 50); // rates of options: the adapter's
       try (DiffusionTrainer trainer =
           new DiffusionTrainer(
               TrainedModel.of(model),
               TrainDdpm.scheduler(),
               LossOptions.PLAIN,
-              bench.update(DiffusionTrainer.UPDATE).groups(GroupRules.NONE), // the adapter's
+              recipe.update(),
               others,
               bench.rng("training"),
               null)) {
-        say("training on all classes but %s", bench.images().classNames().get(newClass));
+        say("training on all classes but %s", name);
         TrainingRun base = bench.stage("base", 1 - adapterShare);
-        if (!bench.train(base, trainer, LearningRate.cosine(2e-3, 50), model.config().toMap())) {
+        bench.preview(base, trainer, sampler(bench, trainer, others));
+        if (!bench.train(base, trainer, recipe, model.config().toMap(), heldOthers)) {
           return Interrupts.EXIT_CODE;
         }
-        return trainer.average(() -> adapt(bench, model, trainer));
+        return trainer.average(() -> adapt(bench, model, trainer, heldNew));
       }
     }
   }
 
-  private int adapt(Workbench bench, UNet2D model, DiffusionTrainer trainer) {
+  private AdapterSet attach(Workbench bench, UNet2D model) {
+    return AdapterSet.attach(model, targets(), this::adapterKind, bench.rng("adapter"));
+  }
+
+  /** Says what is wrong with the adapter before time is spent on the model. */
+  private void checkAdapter(Workbench bench, UNet2D model) {
+    try (AdapterSet adapter = attach(bench, model)) {
+      groups.requireAllUsed(adapter.parts().keySet());
+      Recipe recipe = bench.recipe(AdapterTrainer.UPDATE, ADAPTER_RATE, 20);
+      recipe.update().groups().groups(adapter.parameters());
+    }
+  }
+
+  private int adapt(
+      Workbench bench, UNet2D model, DiffusionTrainer trainer, ExampleData.@Nullable Held held) {
     Path before = bench.out().resolve("before");
-    Batches loader = bench.loader(new ClassSubset(bench.images(), c -> c == newClass), 4);
+    Batches loader = bench.data().loader(c -> c == newClass, UNIT);
+    Recipe recipe = bench.recipe(AdapterTrainer.UPDATE, ADAPTER_RATE, 20);
     if (!sample(bench, before, trainer, loader)) {
       return Interrupts.EXIT_CODE;
     }
-    try (AdapterSet adapter =
-            AdapterSet.attach(model, targets(), this::adapterKind, bench.rng("adapter"));
-        AdapterTrainer tuner = tuner(bench, adapter, trainer, loader)) {
-      groups.requireAllUsed(adapter.parts().keySet());
+    try (AdapterSet adapter = attach(bench, model);
+        AdapterTrainer tuner = tuner(bench, recipe, adapter, trainer, loader)) {
       say(
           "%s of %,d parameters in %d layers, %.2f %% of the model's, learns %s",
           groups.isEmpty() ? kind : groups,
@@ -180,11 +200,12 @@ public final class FinetuneLora implements Callable<Integer>, Checked {
           100.0 * adapter.parameterCount() / model.parameterCount(),
           bench.images().classNames().get(newClass));
       TrainingRun run = bench.lastStage(adapterShare);
-      if (!bench.train(run, tuner, bench.rate(run, ADAPTER_RATE, 20), settings())) {
+      bench.preview(run, tuner, sampler(bench, trainer, loader));
+      if (!bench.train(run, tuner, recipe, settings(), held)) {
         return Interrupts.EXIT_CODE;
       }
       Path off = bench.out().resolve("off");
-      if (!sample(bench, bench.out().resolve("after"), trainer, loader)
+      if (!tuner.average(() -> sample(bench, bench.out().resolve("after"), trainer, loader))
           || !adapter.without(() -> sample(bench, off, trainer, loader))) {
         return Interrupts.EXIT_CODE;
       }
@@ -203,8 +224,12 @@ public final class FinetuneLora implements Callable<Integer>, Checked {
   }
 
   private AdapterTrainer tuner(
-      Workbench bench, AdapterSet adapter, DiffusionTrainer trainer, Batches loader) {
-    UpdateOptions how = bench.update(AdapterTrainer.UPDATE);
+      Workbench bench,
+      Recipe recipe,
+      AdapterSet adapter,
+      DiffusionTrainer trainer,
+      Batches loader) {
+    UpdateOptions how = recipe.update();
     if (loraPlusRatio == null) {
       return new AdapterTrainer(adapter, trainer.denoiser(), how, loader, bench.rng("tuning"));
     }
@@ -254,9 +279,13 @@ public final class FinetuneLora implements Callable<Integer>, Checked {
   }
 
   private boolean sample(Workbench bench, Path folder, DiffusionTrainer trainer, Batches loader) {
+    return bench.sample(folder, drawing.steps(), sampler(bench, trainer, loader));
+  }
+
+  private Workbench.Sampler sampler(Workbench bench, DiffusionTrainer trainer, Batches loader) {
     Sampler sampler = Sampler.of(TrainDdpm.scheduler());
-    return drawing.sample(
-        bench, folder, trainer, loader, p -> TrainDdpm.draw(sampler, drawing.steps(), p));
+    return drawing.sampler(
+        bench, trainer, loader, p -> TrainDdpm.draw(sampler, drawing.steps(), p));
   }
 
   private static boolean sameBytes(Path one, Path two) {

@@ -10,7 +10,6 @@ import io.sfumato.models.diffusion.Listener;
 import io.sfumato.models.diffusion.NoiseSource;
 import io.sfumato.models.train.Batches;
 import io.sfumato.models.train.DiffusionTrainer;
-import io.sfumato.models.train.TrainingRun;
 import io.sfumato.tensor.Rng;
 import io.sfumato.tensor.Tensor;
 import java.nio.file.Path;
@@ -71,24 +70,17 @@ final class GuidedDraw implements Checked {
     return trainer.average(() -> sample(bench, bench.out(), trainer, loader, drawing));
   }
 
-  /** Lets a run draw pictures on its way, with the averaged weights. */
-  void preview(
-      TrainingRun run, Workbench bench, DiffusionTrainer trainer, Batches loader, Drawing drawing) {
-    bench.previewed(
-        run,
-        (labels, rng, done) ->
-            trainer.average(
-                () -> drawing.draw(parts(trainer, loader, bench.images(), labels, rng, done))));
+  /** Draws with the weights as they are. */
+  Workbench.Sampler sampler(
+      Workbench bench, DiffusionTrainer trainer, Batches loader, Drawing drawing) {
+    return (labels, rng, done) ->
+        drawing.draw(parts(trainer, loader, bench.images(), labels, rng, done));
   }
 
   /** Draws all pictures with the weights as they are, and writes them to a folder. */
   boolean sample(
       Workbench bench, Path folder, DiffusionTrainer trainer, Batches loader, Drawing drawing) {
-    return bench.sample(
-        folder,
-        steps,
-        (labels, rng, done) ->
-            drawing.draw(parts(trainer, loader, bench.images(), labels, rng, done)));
+    return bench.sample(folder, steps, sampler(bench, trainer, loader, drawing));
   }
 
   private Parts parts(

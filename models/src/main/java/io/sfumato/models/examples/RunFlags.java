@@ -92,6 +92,11 @@ final class RunFlags {
     return memoryCheck;
   }
 
+  /** Whether steps are traced. */
+  boolean profiles() {
+    return profile > 0;
+  }
+
   /** Whether pictures are held out. */
   boolean validates() {
     return validationSteps != null;

@@ -10,7 +10,6 @@ import io.sfumato.models.data.ImageDataset;
 import io.sfumato.models.gan.GanLoss;
 import io.sfumato.models.train.AutoencoderTrainer;
 import io.sfumato.models.train.Interrupts;
-import io.sfumato.models.train.LearningRate;
 import io.sfumato.models.train.TrainingRun;
 import io.sfumato.models.vae.AutoencoderKL;
 import io.sfumato.models.vae.AutoencoderKLConfig;
@@ -110,12 +109,14 @@ public final class TrainAutoencoder implements Callable<Integer>, Checked {
       Map<String, ?> config =
           kind.equals("kl") ? kl(bench.images()).toMap() : vq(bench.images()).toMap();
       String model = config + ", " + klWeight + ", " + pixels + ", " + discriminatorStart;
-      run.stateToResume(bench.settings(model));
-      Parts parts = kind.equals("kl") ? klParts(bench) : vqParts(bench);
+      Recipe recipe = bench.recipe(AutoencoderTrainer.UPDATE, 1e-3, 50);
+      run.stateToResume(bench.settings(model, recipe));
+      Parts parts = kind.equals("kl") ? klParts(bench, recipe) : vqParts(bench, recipe);
       try (AutoencoderTrainer trainer = parts.trainer) {
         bench.describe(parts.parameters);
-        LearningRate rate = bench.rate(run, 1e-3, 50);
-        if (!bench.train(run, trainer, rate, model) || !reconstruct(bench, parts.reconstruct)) {
+        bench.preview(run, trainer, PreviewSheet.Reconstruction.of(parts.reconstruct));
+        if (!bench.train(run, trainer, recipe, model)
+            || !trainer.average(() -> reconstruct(bench, parts.reconstruct))) {
           return Interrupts.EXIT_CODE;
         }
       }
@@ -146,7 +147,7 @@ public final class TrainAutoencoder implements Callable<Integer>, Checked {
         .build();
   }
 
-  private Parts klParts(Workbench bench) {
+  private Parts klParts(Workbench bench, Recipe recipe) {
     AutoencoderKLConfig config = kl(bench.images());
     AutoencoderKL model = new AutoencoderKL(weights(bench, "weights"), config);
     AutoencoderTrainer trainer =
@@ -156,13 +157,13 @@ public final class TrainAutoencoder implements Callable<Integer>, Checked {
             klWeight,
             null,
             discriminator(bench),
-            bench.update(AutoencoderTrainer.UPDATE),
-            bench.loader(config.factor()),
+            recipe.update(),
+            bench.data().loader(config.factor()),
             bench.rng("training"));
     return new Parts(trainer, model::call, model.parameterCount());
   }
 
-  private Parts vqParts(Workbench bench) {
+  private Parts vqParts(Workbench bench, Recipe recipe) {
     VQModelConfig config = vq(bench.images());
     VQModel model = new VQModel(weights(bench, "weights"), config);
     AutoencoderTrainer trainer =
@@ -171,8 +172,8 @@ public final class TrainAutoencoder implements Callable<Integer>, Checked {
             loss(AutoencoderLoss.Options.vq()),
             null,
             discriminator(bench),
-            bench.update(AutoencoderTrainer.UPDATE),
-            bench.loader(config.factor()),
+            recipe.update(),
+            bench.data().loader(config.factor()),
             bench.rng("training"));
     return new Parts(trainer, x -> model.call(x).sample(), model.parameterCount());
   }

@@ -16,7 +16,6 @@ import io.sfumato.models.diffusion.Steps;
 import io.sfumato.models.train.Batches;
 import io.sfumato.models.train.DiffusionTrainer;
 import io.sfumato.models.train.Interrupts;
-import io.sfumato.models.train.LearningRate;
 import io.sfumato.models.train.TrainedModel;
 import io.sfumato.models.train.TrainingRun;
 import io.sfumato.models.unet.UNet2D;
@@ -42,7 +41,7 @@ import picocli.CommandLine.Option;
         "Trains a class-conditional diffusion model and samples it. Writes samples.png,"
             + " samples.safetensors, loss.png, loss.csv and a checkpoint in diffusers layout.")
 public final class TrainDdpm implements Callable<Integer>, Checked {
-  @Mixin private final ExampleOptions options = new ExampleOptions();
+  @Mixin private final ExampleOptions options = new ExampleOptions().recordingSteps();
 
   @Option(names = "--sampler", description = "ddpm or ddim.", defaultValue = "ddpm")
   private String sampler = "ddpm";
@@ -78,8 +77,9 @@ public final class TrainDdpm implements Callable<Integer>, Checked {
     try (Workbench bench = options.open()) {
       TrainingRun run = bench.run();
       UNet2DConfig config = config(bench.images());
-      run.stateToResume(bench.settings(config.toMap()));
-      Batches loader = bench.loader(4);
+      Recipe recipe = bench.recipe(DiffusionTrainer.UPDATE, 2e-3, 50);
+      run.stateToResume(bench.settings(config.toMap(), recipe));
+      Batches loader = bench.data().loader(4);
       UNet2D model = new UNet2D(Weights.init(bench.rng("weights")).on(bench.device()), config);
       bench.describe(model.parameterCount());
       try (DiffusionTrainer trainer =
@@ -87,13 +87,15 @@ public final class TrainDdpm implements Callable<Integer>, Checked {
               TrainedModel.of(model),
               scheduler(),
               LossOptions.PLAIN,
-              bench.update(DiffusionTrainer.UPDATE),
+              recipe.update(),
               loader,
               bench.rng("training"),
               null)) {
-        drawing.preview(run, bench, trainer, loader, p -> draw(sampler(), drawing.steps(), p));
-        LearningRate rate = bench.rate(run, 2e-3, 50);
-        if (!bench.train(run, trainer, rate, config.toMap()) || !sample(bench, trainer, loader)) {
+        bench.preview(
+            run,
+            trainer,
+            drawing.sampler(bench, trainer, loader, p -> draw(sampler(), drawing.steps(), p)));
+        if (!bench.train(run, trainer, recipe, config.toMap()) || !sample(bench, trainer, loader)) {
           return Interrupts.EXIT_CODE;
         }
       }

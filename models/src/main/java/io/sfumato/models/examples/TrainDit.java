@@ -18,7 +18,6 @@ import io.sfumato.models.dit.DitConfig;
 import io.sfumato.models.train.Batches;
 import io.sfumato.models.train.DiffusionTrainer;
 import io.sfumato.models.train.Interrupts;
-import io.sfumato.models.train.LearningRate;
 import io.sfumato.models.train.TrainedModel;
 import io.sfumato.models.train.TrainingRun;
 import io.sfumato.tensor.Tensor;
@@ -39,7 +38,7 @@ import picocli.CommandLine.Option;
             + " samples.png, samples.safetensors, loss.png, loss.csv and a checkpoint in diffusers"
             + " layout.")
 public final class TrainDit implements Callable<Integer>, Checked {
-  @Mixin private final ExampleOptions options = new ExampleOptions();
+  @Mixin private final ExampleOptions options = new ExampleOptions().recordingSteps();
 
   @Mixin private final DitOptions size = new DitOptions();
 
@@ -83,6 +82,9 @@ public final class TrainDit implements Callable<Integer>, Checked {
         "--sampler must be ddim or ddpm; got " + sampler);
     problems.require(
         !learnVariance || sampler.equals("ddpm"), "--learn-variance needs --sampler ddpm");
+    problems.require(
+        !learnVariance || !options.updating().graph(),
+        "--cuda-graph: the loss of --learn-variance needs numbers of the host");
   }
 
   @Override
@@ -90,10 +92,12 @@ public final class TrainDit implements Callable<Integer>, Checked {
     SchedulerConfig scheduler = scheduler();
     try (Workbench bench = options.open()) {
       TrainingRun run = bench.run();
-      Batches loader = bench.loader(size.patch());
+      Batches loader = bench.data().loader(size.patch());
       DitConfig config = size.config(loader, bench.images(), learnVariance);
       String what = config.toMap() + ", prediction " + prediction;
-      run.stateToResume(bench.settings(what));
+      Recipe recipe =
+          bench.recipe(DiffusionTrainer.UPDATE, DitOptions.LEARNING_RATE, DitOptions.WARM_UP);
+      run.stateToResume(bench.settings(what, recipe));
       Dit model = new Dit(Weights.init(bench.rng("weights")).on(bench.device()), config);
       bench.describe(model.parameterCount());
       try (DiffusionTrainer trainer =
@@ -101,13 +105,12 @@ public final class TrainDit implements Callable<Integer>, Checked {
               TrainedModel.of(model),
               scheduler,
               LossOptions.PLAIN,
-              bench.update(DiffusionTrainer.UPDATE),
+              recipe.update(),
               loader,
               bench.rng("training"),
               null)) {
-        drawing.preview(run, bench, trainer, loader, this::draw);
-        LearningRate rate = bench.rate(run, DitOptions.LEARNING_RATE, DitOptions.WARM_UP);
-        if (!bench.train(run, trainer, rate, what)
+        bench.preview(run, trainer, drawing.sampler(bench, trainer, loader, this::draw));
+        if (!bench.train(run, trainer, recipe, what)
             || !drawing.sample(bench, trainer, loader, this::draw)) {
           return Interrupts.EXIT_CODE;
         }

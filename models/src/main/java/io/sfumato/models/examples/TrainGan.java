@@ -10,6 +10,7 @@ import io.sfumato.models.gan.Gan;
 import io.sfumato.models.gan.GanConfig;
 import io.sfumato.models.gan.GanLoss;
 import io.sfumato.models.train.Batches;
+import io.sfumato.models.train.GanOptions;
 import io.sfumato.models.train.GanTrainer;
 import io.sfumato.models.train.Interrupts;
 import io.sfumato.models.train.LearningRate;
@@ -45,6 +46,14 @@ public final class TrainGan implements Callable<Integer>, Checked {
 
   /** An average over some 200 steps: a run of minutes has a few thousand. */
   private static final double EMA_DECAY = 0.995;
+
+  private static final Recipe.Own FALLING =
+      new Recipe.Own(
+          "constant, in the second half down to 0",
+          (peak, warmUp) -> {
+            LearningRate rising = LearningRate.constant(peak, warmUp);
+            return (step, progress) -> rising.at(step, progress) * Math.min(1, 2 * (1 - progress));
+          });
 
   @Mixin private final ExampleOptions options = new ExampleOptions();
 
@@ -90,37 +99,27 @@ public final class TrainGan implements Callable<Integer>, Checked {
     problems.require(
         architecture.equals("dcgan") || architecture.equals("mlp"),
         "--architecture must be dcgan or mlp; got " + architecture);
+    problems.require(
+        !options.running().validates(), "--validation-steps: " + GanTrainer.NO_VALIDATION);
   }
 
   @Override
   public Integer call() {
-    GanTrainer.Options how =
-        GanTrainer.Options.of(GanLoss.parse(loss)).r1(r1, R1_INTERVAL).emaDecay(EMA_DECAY);
+    GanOptions how = GanOptions.of(GanLoss.parse(loss)).r1(r1, R1_INTERVAL).emaDecay(EMA_DECAY);
     try (Workbench bench = options.open()) {
-      Batches loader = bench.loader(architecture.equals("dcgan") ? 4 : 1);
+      Batches loader = bench.data().loader(architecture.equals("dcgan") ? 4 : 1);
       GanConfig config = config(bench, loader);
       Map<String, Object> settings = new TreeMap<>(config.toMap());
       settings.put("training", how);
       TrainingRun run = bench.run();
-      run.stateToResume(bench.settings(settings));
+      Recipe recipe = bench.recipe(how.update(), LEARNING_RATE, 0, FALLING);
+      run.stateToResume(bench.settings(settings, recipe));
       Gan gan = new Gan(Weights.init(bench.rng("weights")).on(bench.device()), config);
       bench.describe(gan.parameterCount());
       try (GanTrainer trainer =
-          new GanTrainer(gan, how, bench.update(how.update()), loader, bench.rng("training"))) {
-        Workbench.Sampler sampler = sampler(bench, trainer);
-        bench.previewed(
-            run, (labels, rng, done) -> trainer.average(() -> sampler.draw(labels, rng, done)));
-        LearningRate rate =
-            bench.rate(
-                run,
-                LEARNING_RATE,
-                0,
-                (peak, warmUp) -> { // falls at last
-                  LearningRate rising = LearningRate.constant(peak, warmUp);
-                  return (step, progress) ->
-                      rising.at(step, progress) * Math.min(1, 2 * (1 - progress));
-                });
-        if (!bench.train(run, trainer, rate, settings) || !sample(bench, trainer)) {
+          new GanTrainer(gan, how, recipe.update(), loader, bench.rng("training"))) {
+        bench.preview(run, trainer, sampler(bench, trainer));
+        if (!bench.train(run, trainer, recipe, settings) || !sample(bench, trainer)) {
           return Interrupts.EXIT_CODE;
         }
       }

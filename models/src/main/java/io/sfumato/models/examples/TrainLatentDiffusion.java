@@ -24,8 +24,8 @@ import io.sfumato.models.train.Batches;
 import io.sfumato.models.train.CaptionBatches;
 import io.sfumato.models.train.CaptionTable;
 import io.sfumato.models.train.DiffusionTrainer;
-import io.sfumato.models.train.GroupRules;
 import io.sfumato.models.train.Interrupts;
+import io.sfumato.models.train.LatentEncoder;
 import io.sfumato.models.train.TrainingRun;
 import io.sfumato.models.unet.UNet2DCondition;
 import io.sfumato.models.unet.UNet2DConditionConfig;
@@ -43,6 +43,7 @@ import java.util.Set;
 import java.util.TreeSet;
 import java.util.concurrent.Callable;
 import java.util.function.IntConsumer;
+import java.util.function.UnaryOperator;
 import org.jspecify.annotations.Nullable;
 import picocli.CommandLine.Command;
 import picocli.CommandLine.Mixin;
@@ -134,7 +135,7 @@ public final class TrainLatentDiffusion implements Callable<Integer>, Checked {
         options.open(
             world ->
                 world.plain(true).resolution(32).labels(ShapesWorld.Labels.COLOUR_AND_SHAPE))) {
-      Batches loader = bench.loader(UNIT);
+      Batches loader = bench.data().loader(UNIT);
       AutoencoderKL vae = firstStage(bench, loader);
       if (vae == null) {
         return Interrupts.EXIT_CODE;
@@ -164,6 +165,8 @@ public final class TrainLatentDiffusion implements Callable<Integer>, Checked {
             .sampleSize(loader.height())
             .midBlockAddAttention(false)
             .build();
+    Recipe recipe =
+        bench.recipe(AutoencoderTrainer.UPDATE, 2e-3, 50).withoutGroups(); // the network's
     TrainingRun run = bench.stage("autoencoder", firstShare);
     AutoencoderKL model =
         new AutoencoderKL(Weights.init(bench.rng("autoencoder")).on(bench.device()), config);
@@ -175,21 +178,24 @@ public final class TrainLatentDiffusion implements Callable<Integer>, Checked {
             AutoencoderTrainer.KL_WEIGHT,
             null,
             null,
-            bench.update(AutoencoderTrainer.UPDATE).groups(GroupRules.NONE), // the network's
+            recipe.update(),
             loader,
             bench.rng("autoencoding"))) {
-      if (!bench.train(run, trainer, bench.rate(run, 2e-3, 50), config.toMap())) {
+      bench.preview(run, trainer, PreviewSheet.Reconstruction.of(model::call));
+      if (!bench.train(run, trainer, recipe, config.toMap())) {
         return null;
       }
       double scale =
-          bench.together(
+          trainer.average(
               () ->
-                  AutoencoderTrainer.scalingFactor(
-                      model,
-                      loader,
-                      SCALE_BATCHES,
-                      bench.rng("scale"),
-                      trainer.updates().getFirst().options().exchange()));
+                  bench.together(
+                      () ->
+                          AutoencoderTrainer.scalingFactor(
+                              model,
+                              loader,
+                              SCALE_BATCHES,
+                              bench.rng("scale"),
+                              recipe.update().exchange())));
       say("latents are scaled by %.4f", scale);
       return scaled(bench, model, scale);
     }
@@ -253,24 +259,29 @@ public final class TrainLatentDiffusion implements Callable<Integer>, Checked {
     Batches second = cacheLatents == null ? loader : latents(bench, cacheLatents, pipeline);
     CaptionTable captions = new CaptionTable();
     boolean captioned = options.data().captions();
+    UnaryOperator<Batches> labelled =
+        batches -> captioned ? new CaptionBatches(batches, names, captions) : batches;
+    Recipe recipe = bench.recipe(DiffusionTrainer.UPDATE, 1e-3, 100);
+    Workbench.Sampler sampler = (labels, rng, done) -> draw(pipeline, names, labels, rng, done);
     try (DiffusionTrainer trainer =
         new DiffusionTrainer(
             captioned ? Trainable.of(pipeline, captions) : Trainable.of(pipeline, names),
             pipeline.scheduler(),
             LossOptions.PLAIN,
-            bench.update(DiffusionTrainer.UPDATE),
-            captioned ? new CaptionBatches(second, names, captions) : second,
+            recipe.update(),
+            labelled.apply(second),
             bench.rng("training"),
             cacheLatents == null
                 ? Trainable.firstStage(pipeline)
                 : Trainable.latentStage(pipeline))) {
       UNet2DCondition unet = (UNet2DCondition) pipeline.backbone().module();
-      return bench.train(run, trainer, bench.rate(run, 1e-3, 100), unet.config().toMap())
-          && trainer.average(
-              () ->
-                  bench.sample(
-                      samplingSteps,
-                      (labels, rng, done) -> draw(pipeline, names, labels, rng, done)));
+      bench.preview(run, trainer, sampler);
+      ExampleData.Held held = bench.data().held();
+      if (held != null) {
+        held = held.map(batches -> labelled.apply(asSecond(batches, pipeline)));
+      }
+      return bench.train(run, trainer, recipe, unet.config().toMap(), held)
+          && trainer.average(() -> bench.sample(samplingSteps, sampler));
     }
   }
 
@@ -290,6 +301,15 @@ public final class TrainLatentDiffusion implements Callable<Integer>, Checked {
       }
     }
     return texts;
+  }
+
+  /** Pictures that are held out, as the network's trainer finds those that it learns from. */
+  private Batches asSecond(Batches pictures, LatentDiffusion pipeline) {
+    if (cacheLatents == null) {
+      return pictures;
+    }
+    LatentEncoder encoder = Trainable.latentEncoder(pipeline);
+    return pictures.map(b -> new Batches.Batch(encoder.moments(b.images()), b.labels(), b.shown()));
   }
 
   private static Batches latents(Workbench bench, String folder, LatentDiffusion pipeline) {

@@ -6,10 +6,8 @@ import static io.sfumato.models.cli.Program.say;
 import io.sfumato.models.cli.Checked;
 import io.sfumato.models.cli.Problems;
 import io.sfumato.models.cli.Program;
-import io.sfumato.models.data.ImageGrid;
 import io.sfumato.models.train.Batches;
 import io.sfumato.models.train.Interrupts;
-import io.sfumato.models.train.LearningRate;
 import io.sfumato.models.train.SampleSheet;
 import io.sfumato.models.train.TrainingRun;
 import io.sfumato.models.train.VaeTrainer;
@@ -96,24 +94,22 @@ public final class TrainVae implements Callable<Integer>, Checked {
   @Override
   public Integer call() {
     try (Workbench bench = options.open()) {
-      Batches loader = bench.loader(architecture.equals("conv") ? 4 : 1);
+      Batches loader = bench.data().loader(architecture.equals("conv") ? 4 : 1);
       VaeConfig config = config(bench, loader);
       TrainingRun run = bench.run();
-      run.stateToResume(bench.settings(config.toMap()));
+      Recipe recipe = bench.recipe(VaeTrainer.UPDATE, 2e-3, 50);
+      run.stateToResume(bench.settings(config.toMap(), recipe));
       Vae vae = new Vae(Weights.init(bench.rng("weights")).on(bench.device()), config);
       bench.describe(vae.parameterCount());
       try (VaeTrainer trainer =
-          new VaeTrainer(vae, bench.update(VaeTrainer.UPDATE), loader, bench.rng("training"))) {
-        bench.previewed(
-            run,
-            (labels, rng, done) -> trainer.average(() -> sampler(vae).draw(labels, rng, done)));
-        LearningRate rate = bench.rate(run, 2e-3, 50);
-        if (!bench.train(run, trainer, rate, config.toMap())
+          new VaeTrainer(vae, recipe.update(), loader, bench.rng("training"))) {
+        bench.preview(run, trainer, sampler(vae), batch -> again(vae, batch));
+        if (!bench.train(run, trainer, recipe, config.toMap())
             || !trainer.average(() -> sample(bench, vae))) {
           return Interrupts.EXIT_CODE;
         }
         if (bench.leads()) {
-          evaluate(bench, vae, loader.whole());
+          trainer.average(() -> evaluate(bench, vae, loader.whole()));
         }
       }
       say(
@@ -159,37 +155,42 @@ public final class TrainVae implements Callable<Integer>, Checked {
     return Num.affine(pictures, 2, -1);
   }
 
+  private static @Nullable Tensor labels(Vae vae, Batches.Batch batch) {
+    return vae.config().numClasses() == null ? null : batch.labels();
+  }
+
+  /** What z keeps of pictures. */
+  private static Tensor again(Vae vae, Batches.Batch batch) {
+    Tensor y = labels(vae, batch);
+    return toSymmetric(vae.decode(vae.encode(VaeTrainer.toUnit(batch.images()), y).mean(), y));
+  }
+
   /** Pictures above what z keeps of them, and how probable the model finds them. */
-  private static void evaluate(Workbench bench, Vae vae, Batches loader) {
+  private static double evaluate(Workbench bench, Vae vae, Batches loader) {
     try (Scope scope = Scope.open()) {
       Batches.Batch batch = loader.batch(0);
       int n = Math.min(10, batch.images().dim(0));
-      Tensor all = batch.labels();
-      Tensor y = vae.config().numClasses() == null ? null : all.slice(0, 0, n);
-      Tensor x = VaeTrainer.toUnit(batch.images().slice(0, 0, n));
-      Tensor again = vae.decode(vae.encode(x, y).mean(), y);
-      Tensor pairs = toSymmetric(Shaping.concat(0, x, again));
-      Tensor pixels = SampleSheet.toPixels(pairs, bench.images().height(), bench.images().width());
-      int side = Math.max(pixels.dim(2), pixels.dim(3));
-      ImageGrid.write(
+      Batches.Batch some =
+          new Batches.Batch(
+              batch.images().slice(0, 0, n),
+              batch.labels().slice(0, 0, n),
+              batch.shown().subList(0, n));
+      Tensor pairs = Shaping.concat(0, some.images(), again(vae, some));
+      SampleSheet.picture(
           bench.out().resolve("reconstructions.png"),
-          pixels.toByteArray(),
-          pixels.dim(1),
-          pixels.dim(2),
-          pixels.dim(3),
-          ImageGrid.options()
-              .columns(n)
-              .scale(Math.max(1, 64 / side))
-              .rowLabels(List.of("picture", "again")));
+          SampleSheet.toPixels(pairs, bench.images().height(), bench.images().width()),
+          PreviewSheet.PAIR);
       Tensor bound =
           vae.importanceWeightedBound(
               VaeTrainer.toUnit(batch.images()),
-              vae.config().numClasses() == null ? null : all,
+              labels(vae, batch),
               EVALUATED,
               bench.rng("evaluation"));
+      double mean = Num.mean(bound).item();
       say(
           "log p(x) of %d training pictures: at least %.1f nats each (%d samples of z)",
-          batch.images().dim(0), Num.mean(bound).item(), EVALUATED);
+          batch.images().dim(0), mean, EVALUATED);
+      return mean;
     }
   }
 }

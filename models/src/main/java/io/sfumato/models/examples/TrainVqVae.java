@@ -4,10 +4,8 @@ package io.sfumato.models.examples;
 import static io.sfumato.models.cli.Program.say;
 
 import io.sfumato.models.cli.Program;
-import io.sfumato.models.data.ImageGrid;
 import io.sfumato.models.train.Batches;
 import io.sfumato.models.train.CodePriorTrainer;
-import io.sfumato.models.train.GroupRules;
 import io.sfumato.models.train.Interrupts;
 import io.sfumato.models.train.SampleSheet;
 import io.sfumato.models.train.TrainingRun;
@@ -21,7 +19,6 @@ import io.sfumato.tensor.Scope;
 import io.sfumato.tensor.Tensor;
 import io.sfumato.tensor.io.Weights;
 import io.sfumato.tensor.ops.Shaping;
-import java.util.List;
 import java.util.concurrent.Callable;
 import picocli.CommandLine.Command;
 import picocli.CommandLine.Mixin;
@@ -94,23 +91,24 @@ public final class TrainVqVae implements Callable<Integer> {
     try (Workbench bench = options.open()) {
       VqVaeConfig config =
           VqVaeConfig.of(bench.images().channels()).widths(64, 32).codebook(128, 32);
-      Batches loader = bench.loader(config.factor());
+      Batches loader = bench.data().loader(config.factor());
       VqVae codes = new VqVae(Weights.init(bench.rng("vqvae")).on(bench.device()), config);
       bench.describe(codes.parameterCount());
+      Recipe recipe = bench.recipe(VqVaeTrainer.UPDATE, 2e-3, 50).withoutGroups(); // the prior's
       try (VqVaeTrainer trainer =
-          new VqVaeTrainer(
-              codes,
-              bench.update(VqVaeTrainer.UPDATE).groups(GroupRules.NONE),
-              loader,
-              bench.rng("codes"))) {
+          new VqVaeTrainer(codes, recipe.update(), loader, bench.rng("codes"))) {
         TrainingRun run = bench.stage("autoencoder", AUTOENCODER_SHARE);
-        if (!bench.train(run, trainer, bench.rate(run, 2e-3, 50), config.toMap())) {
+        bench.preview(run, trainer, PreviewSheet.Reconstruction.of(x -> again(codes, x)));
+        if (!bench.train(run, trainer, recipe, config.toMap())) {
           return Interrupts.EXIT_CODE;
         }
-        if (bench.leads()) {
-          describeCodes(bench, codes, loader.whole());
-        }
-        return prior(bench, codes, trainer.steps(), loader, sampling);
+        return trainer.average(
+            () -> {
+              if (bench.leads()) {
+                describeCodes(bench, codes, loader.whole());
+              }
+              return prior(bench, codes, trainer.steps(), loader, sampling);
+            });
       }
     }
   }
@@ -131,21 +129,20 @@ public final class TrainVqVae implements Callable<Integer> {
             0);
     CodePrior prior = new CodePrior(Weights.init(bench.rng("prior")).on(bench.device()), config);
     say("%,d parameters of the prior", prior.parameterCount());
+    Recipe recipe = bench.recipe(CodePriorTrainer.UPDATE, 1e-3, 100);
+    Workbench.Sampler sampler =
+        (labels, rng, done) -> {
+          Tensor classes = Tensor.of(labels, labels.length).to(bench.device());
+          Tensor maps = CodeSampler.sample(prior, classes, sampling, rng, done);
+          return codes.decode(maps.to(bench.device()));
+        };
     try (CodePriorTrainer trainer =
-        new CodePriorTrainer(
-            prior, codes, bench.update(CodePriorTrainer.UPDATE), loader, bench.rng("training"))) {
+        new CodePriorTrainer(prior, codes, recipe.update(), loader, bench.rng("training"))) {
       TrainingRun run = bench.lastStage(1 - AUTOENCODER_SHARE);
       String model = config.toMap() + " of codes at step " + steps;
-      boolean whole =
-          bench.train(run, trainer, bench.rate(run, 1e-3, 100), model)
-              && bench.sample(
-                  config.length(),
-                  (labels, rng, done) -> {
-                    Tensor classes = Tensor.of(labels, labels.length).to(bench.device());
-                    Tensor maps = CodeSampler.sample(prior, classes, sampling, rng, done);
-                    return codes.decode(maps.to(bench.device()));
-                  });
-      if (!whole) {
+      bench.preview(run, trainer, sampler);
+      if (!bench.train(run, trainer, recipe, model)
+          || !trainer.average(() -> bench.sample(config.length(), sampler))) {
         return Interrupts.EXIT_CODE;
       }
     }
@@ -156,29 +153,24 @@ public final class TrainVqVae implements Callable<Integer> {
     return 0;
   }
 
+  private static Tensor again(VqVae codes, Tensor pictures) {
+    return codes.decode(codes.encode(pictures));
+  }
+
   /** Writes pictures above their reconstructions, and says how many codes they use. */
   private static void describeCodes(Workbench bench, VqVae codes, Batches loader) {
-    int height = bench.images().height();
-    int width = bench.images().width();
     try (Scope scope = Scope.open()) {
       Tensor batch = loader.batch(0).images();
       Tensor maps = codes.encode(batch);
       say(
           "the codes of %d pictures are spread as over %.0f of %d",
           batch.dim(0), codes.quantizer().perplexity(maps).item(), codes.config().codes());
-      int n = Math.min(PICTURES, batch.dim(0));
-      Tensor some = batch.slice(0, 0, n);
-      Tensor both = Shaping.concat(0, some, codes.decode(maps.slice(0, 0, n)));
-      ImageGrid.write(
+      Tensor some = batch.slice(0, 0, Math.min(PICTURES, batch.dim(0)));
+      Tensor pairs = Shaping.concat(0, some, again(codes, some));
+      SampleSheet.picture(
           bench.out().resolve("reconstructions.png"),
-          SampleSheet.toPixels(both, height, width).toByteArray(),
-          bench.images().channels(),
-          height,
-          width,
-          ImageGrid.options()
-              .columns(n)
-              .scale(Math.max(1, 64 / Math.max(height, width)))
-              .rowLabels(List.of("picture", "from codes")));
+          SampleSheet.toPixels(pairs, bench.images().height(), bench.images().width()),
+          PreviewSheet.PAIR);
     }
   }
 }

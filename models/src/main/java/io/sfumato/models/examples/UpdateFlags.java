@@ -12,9 +12,7 @@ import io.sfumato.models.train.OptimizerKind;
 import io.sfumato.models.train.Precision;
 import io.sfumato.models.train.UpdateOptions;
 import java.util.List;
-import java.util.Map;
 import java.util.Set;
-import java.util.TreeMap;
 import org.jspecify.annotations.Nullable;
 import picocli.CommandLine.ITypeConverter;
 import picocli.CommandLine.Option;
@@ -76,6 +74,13 @@ final class UpdateFlags {
       defaultValue = "f32")
   private String precision = "f32";
 
+  @Option(
+      names = "--cuda-graph",
+      description =
+          "Record forward and backward of a step as a CUDA graph, which spares small models most of"
+              + " the time of launching kernels. Of ddpm, dit and flow.")
+  private boolean graph;
+
   @Option(names = "--ema-decay", description = "Of averaged weights; 0 for none.")
   private @Nullable Double emaDecay;
 
@@ -109,6 +114,12 @@ final class UpdateFlags {
     wrong.require(
         emaDecay == null || (emaDecay >= 0 && emaDecay <= 1), "--ema-decay must be 0 to 1");
     wrong.require(emaPower == null || emaPower > 0, "--ema-power must be positive");
+    wrong.require(
+        !graph || accumulate == 1,
+        "--cuda-graph: a recorded step has one batch; --accumulate " + accumulate + " has more");
+    wrong.require(
+        !graph || !precision.equals("f16"),
+        "--cuda-graph: the loss scale of --precision f16 changes; bf16 has none");
     wrong.attempt("--precision", () -> Precision.parse(precision));
     if (optimizer != null) {
       String name = optimizer;
@@ -138,6 +149,11 @@ final class UpdateFlags {
         settings.list("match"), settings.real("learning_rate"), settings.real("weight_decay"));
   }
 
+  /** Whether steps are recorded. */
+  boolean graph() {
+    return graph;
+  }
+
   /** Whether parameters have numbers of their own. */
   boolean hasGroups() {
     return !groups.isEmpty();
@@ -151,8 +167,7 @@ final class UpdateFlags {
     return value == null || (value >= 0 && value < 1);
   }
 
-  /** How the program makes steps, with what the options say instead. */
-  UpdateOptions apply(UpdateOptions own) {
+  private UpdateOptions apply(UpdateOptions own) {
     AdamOptions adam = own.adamOptions();
     adam =
         adam.betas(beta1 == null ? adam.beta1() : beta1, beta2 == null ? adam.beta2() : beta2)
@@ -163,6 +178,7 @@ final class UpdateFlags {
         .accumulate(accumulate)
         .clipNorm(limit)
         .precision(Precision.parse(precision))
+        .graph(graph)
         .groups(groups.isEmpty() ? own.groups() : rules())
         .ema(averages(own.ema()));
   }
@@ -180,49 +196,29 @@ final class UpdateFlags {
   }
 
   /**
-   * The learning rate of a run.
+   * How a stage of a program learns.
    *
-   * @param steps its steps, or null for a time
+   * @param own the program's steps
    * @param peak the program's highest rate
    * @param warmUpSteps the program's warm-up
-   * @param own the program's schedule for a highest rate and a warm-up
+   * @param schedules the program's schedule
    */
-  LearningRate rate(@Nullable Integer steps, double peak, int warmUpSteps, Own own) {
+  Recipe recipe(UpdateOptions own, double peak, int warmUpSteps, Recipe.Own schedules) {
+    UpdateOptions update = apply(own);
     double highest = learningRate == null ? peak : learningRate;
     if (schedule == null) {
-      return own.of(highest, warmUp == null ? warmUpSteps : warmUp);
+      return schedules.of(update, highest, warmUp == null ? warmUpSteps : warmUp);
     }
     ScheduleKind kind = ScheduleKind.parse(schedule);
     int rising = warmUp == null ? 0 : warmUp;
-    return LearningRate.of(kind, new ScheduleKind.Shape(rising, cycles, power), highest, steps);
-  }
-
-  /** A program's own schedule. */
-  @FunctionalInterface
-  interface Own {
-    /** The schedule of a highest rate after a warm-up. */
-    LearningRate of(double peak, int warmUp);
-  }
-
-  /** What must be equal for a run to go on. */
-  Map<String, String> settings() {
-    Map<String, String> settings = new TreeMap<>();
-    settings.put("learning_rate", text(learningRate));
-    settings.put("schedule", text(schedule) + (schedule == null ? "" : " " + cycles + " " + power));
-    settings.put("warm_up", text(warmUp));
-    settings.put("optimizer", text(optimizer));
-    settings.put(
-        "parameter_groups", String.join(" ", groups.stream().map(Settings::toString).toList()));
-    settings.put("betas", text(beta1) + "," + text(beta2));
-    settings.put("weight_decay", text(weightDecay));
-    settings.put("accumulate", Integer.toString(accumulate));
-    settings.put("clip_norm", text(clipNorm));
-    settings.put("precision", precision);
-    settings.put("ema", text(emaDecay) + "," + text(emaPower));
-    return settings;
-  }
-
-  private static String text(@Nullable Object value) {
-    return value == null ? "the program's" : value.toString();
+    ScheduleKind.Shape shape = new ScheduleKind.Shape(rising, cycles, power);
+    String name =
+        switch (kind) {
+          case COSINE_WITH_RESTARTS -> schedule + ", " + cycles + " cycles";
+          case POLYNOMIAL -> schedule + ", power " + power;
+          default -> schedule;
+        };
+    return new Recipe(
+        update, highest, rising, name, steps -> LearningRate.of(kind, shape, highest, steps));
   }
 }

@@ -4,20 +4,15 @@ package io.sfumato.models.examples;
 import static io.sfumato.models.cli.Program.say;
 
 import io.sfumato.models.cli.Version;
-import io.sfumato.models.data.HeldOut;
 import io.sfumato.models.data.ImageDataset;
 import io.sfumato.models.distributed.Team;
 import io.sfumato.models.report.Environment;
 import io.sfumato.models.report.Report;
-import io.sfumato.models.train.BatchLoader;
 import io.sfumato.models.train.Batches;
 import io.sfumato.models.train.Checkpoint;
 import io.sfumato.models.train.Interrupts;
-import io.sfumato.models.train.LatentBatches;
-import io.sfumato.models.train.LatentCache;
 import io.sfumato.models.train.LatentEncoder;
 import io.sfumato.models.train.LearningRate;
-import io.sfumato.models.train.LoaderOptions;
 import io.sfumato.models.train.MemoryEstimate;
 import io.sfumato.models.train.Progress;
 import io.sfumato.models.train.RunListener;
@@ -27,10 +22,10 @@ import io.sfumato.models.train.TrainingFiles;
 import io.sfumato.models.train.TrainingRun;
 import io.sfumato.models.train.UpdateOptions;
 import io.sfumato.tensor.Device;
+import io.sfumato.tensor.NoValuesException;
 import io.sfumato.tensor.Rng;
 import io.sfumato.tensor.Scope;
 import io.sfumato.tensor.Tensor;
-import io.sfumato.tensor.UseAfterFreeException;
 import io.sfumato.tensor.cpu.Parallel;
 import io.sfumato.tensor.io.TensorFileException;
 import io.sfumato.tensor.ops.Shaping;
@@ -50,26 +45,21 @@ import java.util.Set;
 import java.util.TreeMap;
 import java.util.function.IntConsumer;
 import java.util.function.Supplier;
-import java.util.zip.CRC32C;
 import org.jspecify.annotations.Nullable;
 
 /** What a training example works with: data, device, seeds, the run's folder and Ctrl-C. */
 final class Workbench implements AutoCloseable {
   private static final Logger LOG = System.getLogger("io.sfumato.models");
   private static final int CHUNK = 64;
-  private static final int PREVIEWED = 40;
 
   private final ExampleOptions options;
   private final TrainingRun.Options runOptions;
-  private final ImageDataset images;
-  private final @Nullable ImageDataset held;
+  private final ExampleData data;
   private final Device device;
   private final Team team;
   private final PrintStream out = System.out;
   private final Rng rng;
   private final Set<Path> folders = new LinkedHashSet<>(); // of runs that began
-  private final List<Batches> loaders = new ArrayList<>();
-  private int unit = 1; // of the sides of batches
   private final Interrupts interrupts = Interrupts.catchSignals();
 
   Workbench(
@@ -83,23 +73,25 @@ final class Workbench implements AutoCloseable {
     this.runOptions = runOptions;
     this.device = device;
     this.rng = Rng.seed(options.seed());
-    RunFlags flags = options.running();
-    HeldOut parts =
-        flags.validates() ? HeldOut.of(images, flags.validationShare(), rng("held out")) : null;
-    this.images = parts == null ? images : parts.training();
-    this.held = parts == null ? null : parts.held();
+    this.data = new ExampleData(options, images, device, team, rng);
     if (!team.leads()) { // one process speaks
       System.setOut(
           new PrintStream(OutputStream.nullOutputStream(), false, StandardCharsets.UTF_8));
     }
   }
 
+  /** Batches of pictures. */
+  ExampleData data() {
+    return data;
+  }
+
+  /** What is learned from. */
   ImageDataset images() {
-    return images;
+    return data.images();
   }
 
   int classes() {
-    return images.classNames().size();
+    return images().classNames().size();
   }
 
   Device device() {
@@ -115,37 +107,9 @@ final class Workbench implements AutoCloseable {
     return rng.fork(name);
   }
 
-  /** Shuffled batches of pictures, padded to multiples of {@code unit}. */
-  Batches loader(int unit) {
-    this.unit = unit;
-    return shared(images, unit);
-  }
-
-  /** Shuffled batches of some of the pictures. */
-  Batches loader(ImageDataset some, int unit) {
-    if (held != null) {
-      throw new IllegalArgumentException(
-          "--validation-steps: this program trains on some classes only, and holds nothing out");
-    }
-    return shared(some, unit);
-  }
-
-  private Batches shared(ImageDataset some, int unit) {
-    LoaderOptions how = options.data().loading(wholeBatch(), unit, images);
-    BatchLoader own = new BatchLoader(some, how, team.share(), rng("data"), device);
-    loaders.add(own);
-    return own;
-  }
-
-  /** The same batches as {@link #loader(int)} gives, with latents that are encoded once. */
+  /** Batches of latents that are encoded once, see {@link ExampleData#latents}. */
   Batches latents(int unit, Path folder, LatentEncoder encoder) {
-    LoaderOptions how = options.data().loading(wholeBatch(), unit, images).ahead(0);
-    BatchLoader pictures = new BatchLoader(images, how, team.share(), rng("data"), device);
-    // Rank 0 writes what is missing; the others find it there.
-    LatentBatches own =
-        orAbort(() -> team.leaderFirst(() -> LatentCache.open(folder, pictures, encoder)));
-    loaders.add(own);
-    return own;
+    return orAbort(() -> data.latents(unit, folder, encoder));
   }
 
   /** Whether this process is the one that draws, measures and writes beside the training. */
@@ -158,68 +122,62 @@ final class Workbench implements AutoCloseable {
     return orAbort(() -> team.run(body));
   }
 
-  /** Pictures per step of all processes together. */
-  private int wholeBatch() {
-    return Math.multiplyExact(options.batch(), team.size());
-  }
-
   /** Prints what is trained on what. */
   void describe(long parameters) {
     say(
         "%d pictures of %d classes, %d x %d x %d, on %s with %d threads",
-        images.size(),
+        images().size(),
         classes(),
-        images.channels(),
-        images.height(),
-        images.width(),
+        images().channels(),
+        images().height(),
+        images().width(),
         device,
         Parallel.threads());
     say("%,d parameters", parameters);
   }
 
   /** What must be equal for a run to go on. */
-  Map<String, String> settings(Object model) {
-    Map<String, String> settings = new TreeMap<>(options.data().settings());
-    settings.put("pictures", images.size() + " x " + images.bytesPerImage() + " bytes");
-    settings.put("classes", String.join(",", images.classNames()));
-    settings.put("batch", Integer.toString(wholeBatch()));
+  Map<String, String> settings(Object model, Recipe recipe) {
+    Map<String, String> settings = new TreeMap<>(data.settings());
     settings.put("seed", Long.toString(options.seed()));
     settings.put("model", model.toString());
-    settings.putAll(options.updating().settings());
+    settings.putAll(recipe.settings());
     settings.putAll(options.running().settings());
     return settings;
   }
 
-  /** Lets a run draw a picture of each class now and then, if it shall. */
-  TrainingRun previewed(TrainingRun run, Sampler sampler) {
-    return run.preview(png -> preview(png, sampler));
+  /** Lets a run draw samples now and then, if it shall. */
+  void preview(TrainingRun run, Trainee trainee, Sampler sampler) {
+    preview(run, trainee, sampler, null);
   }
 
-  private void preview(Path png, Sampler sampler) {
-    int perClass = Math.clamp(PREVIEWED / classes(), 1, options.samplesPerClass());
-    long[] labels = new long[classes() * perClass];
-    Arrays.setAll(labels, i -> i / perClass);
-    try (Scope scope = Scope.open()) {
-      Tensor pictures = sampler.draw(labels, rng("previews"), done -> {});
-      Tensor pixels = SampleSheet.toPixels(pictures, images.height(), images.width());
-      SampleSheet.picture(png, pixels, images.classNames());
+  /** Lets a run draw pictures and reconstructions now and then, if it shall. */
+  void preview(TrainingRun run, Trainee trainee, PreviewSheet.Reconstruction again) {
+    preview(run, trainee, null, again);
+  }
+
+  /** Lets a run draw samples and reconstructions, either if there are such. */
+  void preview(
+      TrainingRun run,
+      Trainee trainee,
+      @Nullable Sampler sampler,
+      PreviewSheet.@Nullable Reconstruction again) {
+    PreviewSheet sheet = new PreviewSheet(this, trainee, sampler, options.samplesPerClass(), again);
+    if (runOptions.watching().previewSteps() != null) {
+      sheet.announce();
     }
+    run.preview(sheet);
   }
 
-  /** How the program makes steps, with what the options say instead. */
-  UpdateOptions update(UpdateOptions own) {
-    UpdateOptions how = options.updating().apply(own);
-    return team.size() == 1 ? how : how.exchange(team);
+  /** How the program learns, or what the options say instead; half a cosine after the warm-up. */
+  Recipe recipe(UpdateOptions own, double peak, int warmUp) {
+    return recipe(own, peak, warmUp, Recipe.Own.COSINE);
   }
 
-  /** Half a cosine after a warm-up, or what the options say instead. */
-  LearningRate rate(TrainingRun run, double peak, int warmUp) {
-    return rate(run, peak, warmUp, LearningRate::cosine);
-  }
-
-  /** The program's own learning rate, or what the options say instead. */
-  LearningRate rate(TrainingRun run, double peak, int warmUp, UpdateFlags.Own own) {
-    return options.updating().rate(run.options().budget().steps(), peak, warmUp, own);
+  /** The same with the program's own schedule. */
+  Recipe recipe(UpdateOptions own, double peak, int warmUp, Recipe.Own schedule) {
+    Recipe recipe = options.updating().recipe(own, peak, warmUp, schedule);
+    return team.size() == 1 ? recipe : recipe.update(recipe.update().exchange(team));
   }
 
   /** A run in {@code --out} itself. */
@@ -229,15 +187,10 @@ final class Workbench implements AutoCloseable {
 
   /**
    * A first stage in a folder of its own, with its share of the time or steps; {@code --stop-after}
-   * and previews are for the last stage.
+   * is for the last stage.
    */
   TrainingRun stage(String name, double share) {
-    TrainingRun.Watching all = runOptions.watching();
-    TrainingRun.Watching some =
-        new TrainingRun.Watching(
-            all.validationSteps(), null, all.profile(), all.events(), all.histogramSteps());
-    return new TrainingRun(
-            out().resolve(name), runOptions.share(share).stopAfter(null).watching(some), interrupts)
+    return new TrainingRun(out().resolve(name), runOptions.share(share).stopAfter(null), interrupts)
         .listener(records());
   }
 
@@ -274,23 +227,36 @@ final class Workbench implements AutoCloseable {
    * @param model the model's configuration; must be equal when a later run goes on
    * @return false if a signal ended it
    */
-  boolean train(TrainingRun run, Trainee trainee, LearningRate rate, Object model) {
-    Map<String, String> settings = settings(model);
+  boolean train(TrainingRun run, Trainee trainee, Recipe recipe, Object model) {
+    return train(run, trainee, recipe, model, data.held());
+  }
+
+  /**
+   * The same with what is validated on.
+   *
+   * @param validated what the trainee finds in the place of batches it learns from
+   */
+  boolean train(
+      TrainingRun run,
+      Trainee trainee,
+      Recipe recipe,
+      Object model,
+      ExampleData.@Nullable Held validated) {
+    Map<String, String> settings = settings(model, recipe);
+    LearningRate rate = recipe.rate(run);
     Checkpoint.@Nullable State from = run.stateToResume(settings);
     if (from != null) {
       say("going on from step %d", from.step());
     }
-    if (held != null) {
-      run.validation(
-          new BatchLoader(held, options.batch(), unit, rng("validation data"), device),
-          options.running().validationBatches(held.size(), options.batch()));
+    if (validated != null) {
+      run.validation(validated.batches(), validated.count());
     }
     if (options.running().memoryCheck()) {
       estimate(trainee, run.options().saving());
     }
     boolean whole =
         team.size() == 1
-            ? run.train(trainee, rate, settings, images.classNames())
+            ? run.train(trainee, rate, settings, images().classNames())
             : trainTogether(run, trainee, rate, settings);
     if (!whole) {
       say("interrupted at step %d; the checkpoint is in %s", trainee.steps(), run.checkpoint());
@@ -303,8 +269,11 @@ final class Workbench implements AutoCloseable {
     MemoryEstimate estimate;
     try {
       estimate = MemoryEstimate.of(trainee, saving);
-    } catch (UseAfterFreeException e) {
-      say("the memory of a step is not known in advance: this model's loss reads values back");
+    } catch (NoValuesException e) {
+      say(
+          "the memory of a step is not known in advance, for it depends on values that only the"
+              + " step itself computes (%s)",
+          e.getMessage());
       return;
     }
     say("%s", estimate.text());
@@ -323,12 +292,12 @@ final class Workbench implements AutoCloseable {
     common.put("version", Version.current());
     return orAbort(
         () -> {
-          common.put("what is in the pictures", contents());
+          common.put("what is in the pictures", data.contents());
           team.begin(common);
           boolean whole = true;
           if (team.leads()) {
             say("%s", team.description());
-            whole = run.train(team.leading(trainee), rate, settings, images.classNames());
+            whole = run.train(team.leading(trainee), rate, settings, images().classNames());
             say("%s", team.cost());
             team.end();
           } else {
@@ -350,20 +319,6 @@ final class Workbench implements AutoCloseable {
     }
   }
 
-  /** A checksum of some pictures from all over the data. */
-  private String contents() {
-    CRC32C sum = new CRC32C();
-    byte[] pixels = new byte[images.bytesPerImage()];
-    int looks = Math.min(256, images.size());
-    for (int i = 0; i < looks; i++) {
-      int index = (int) ((long) i * images.size() / looks);
-      images.copyPixels(index, pixels, 0);
-      sum.update(pixels);
-      sum.update(images.label(index));
-    }
-    return Long.toHexString(sum.getValue());
-  }
-
   /** Draws pictures of given classes. */
   @FunctionalInterface
   interface Sampler {
@@ -378,9 +333,20 @@ final class Workbench implements AutoCloseable {
     Tensor draw(long[] labels, Rng rng, IntConsumer done);
   }
 
-  /** Leaves the sampling loop. */
-  private static final class StopSampling extends RuntimeException {
+  /** Leaves what draws, for a signal came. */
+  static final class StopSampling extends RuntimeException {
     private static final long serialVersionUID = 1;
+  }
+
+  /**
+   * Is called between the steps of a sampler.
+   *
+   * @throws StopSampling if a signal came
+   */
+  void leaveIfInterrupted() {
+    if (interrupts.requested()) {
+      throw new StopSampling();
+    }
   }
 
   /**
@@ -410,9 +376,7 @@ final class Workbench implements AutoCloseable {
       IntConsumer done =
           pictures -> {
             bar.advance(pictures);
-            if (interrupts.requested()) {
-              throw new StopSampling();
-            }
+            leaveIfInterrupted();
           };
       List<Tensor> parts = new ArrayList<>();
       for (int at = 0; at < labels.length; at += CHUNK) {
@@ -422,13 +386,13 @@ final class Workbench implements AutoCloseable {
             Scope.run(
                 () ->
                     SampleSheet.toPixels(
-                        sampler.draw(some, draw, done), images.height(), images.width())));
+                        sampler.draw(some, draw, done), images().height(), images().width())));
       }
       SampleSheet.write(
-          folder, Shaping.concat(0, parts.toArray(Tensor[]::new)), labels, images.classNames());
+          folder, Shaping.concat(0, parts.toArray(Tensor[]::new)), labels, images().classNames());
       return true;
     } catch (StopSampling e) {
-      say("interrupted while sampling; the checkpoint is in %s", out());
+      say("interrupted while sampling; the checkpoint is in %s", out().resolve("checkpoint"));
       return false;
     } catch (TensorFileException | UncheckedIOException e) {
       throw new IllegalStateException(e.getMessage(), e); // a full disk is no wrong input
@@ -451,7 +415,7 @@ final class Workbench implements AutoCloseable {
   /** Ends reading ahead, and writes the reports: now the samples are there, too. */
   @Override
   public void close() {
-    loaders.forEach(Batches::close);
+    data.close();
     team.close();
     System.setOut(out);
     interrupts.close();

@@ -4,6 +4,7 @@ package io.sfumato.models.nn;
 import io.sfumato.tensor.DType;
 import io.sfumato.tensor.Rng;
 import io.sfumato.tensor.Tensor;
+import io.sfumato.tensor.exec.Varying;
 import io.sfumato.tensor.io.Weights;
 import io.sfumato.tensor.ops.NN;
 import io.sfumato.tensor.ops.Num;
@@ -31,7 +32,7 @@ public final class Dropout extends Layer {
 
   /**
    * Runs a training forward: every dropout inside draws from a fork of {@code rng} named by its
-   * path, so the same key drops the same elements again.
+   * path, so the same key drops the same elements again. Work with dropout cannot be recorded.
    */
   public static <R> R active(Rng rng, Supplier<R> body) {
     return ScopedValue.where(ACTIVE, rng).call(body::get);
@@ -51,6 +52,10 @@ public final class Dropout extends Layer {
   protected Tensor forward(Tensor x) {
     if (p == 0 || !ACTIVE.isBound()) {
       return x;
+    }
+    if (Varying.isRecording()) {
+      throw new IllegalStateException(
+          path() + ": dropout draws anew in each step, and a recorded step would repeat its draw");
     }
     Rng own = ACTIVE.get().fork(path());
     BatchShare share = BatchShare.current();

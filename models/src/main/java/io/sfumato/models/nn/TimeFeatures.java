@@ -4,6 +4,7 @@ package io.sfumato.models.nn;
 import io.sfumato.tensor.DType;
 import io.sfumato.tensor.Device;
 import io.sfumato.tensor.Tensor;
+import io.sfumato.tensor.exec.Varying;
 import io.sfumato.tensor.ops.Num;
 import io.sfumato.tensor.ops.Shaping;
 
@@ -16,7 +17,7 @@ public final class TimeFeatures {
    * cos(t f)], or [cos, sin] if flipped; an odd width gets one zero at the end. Computed in f32, as
    * the reference does.
    *
-   * @param timesteps values of t, one per sample
+   * @param timesteps values of t, one per sample; recorded work reads the array anew each time
    * @param dim width
    * @param flipSinToCos whether cosines come first
    * @param shift downscale_freq_shift
@@ -26,7 +27,7 @@ public final class TimeFeatures {
   public static Tensor sinusoidal(
       double[] timesteps, int dim, boolean flipSinToCos, double shift, Device device) {
     if (!device.isCpu()) {
-      Tensor t = Tensor.of(timesteps, DType.F32, device, timesteps.length);
+      Tensor t = Varying.run(() -> Tensor.of(timesteps, DType.F32, device, timesteps.length));
       return sinusoidal(t, dim, flipSinToCos, shift);
     }
     float[] frequencies = frequencies(dim / 2, shift);

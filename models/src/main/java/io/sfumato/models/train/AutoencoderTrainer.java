@@ -231,7 +231,7 @@ public final class AutoencoderTrainer implements Trainee {
   @Override
   public double validationLoss(Batches held, int count) {
     Rng draw = rng.fork("validation");
-    return update.average(
+    return average(
         () -> {
           double sum = 0;
           for (int i = 0; i < count; i++) {
@@ -246,6 +246,11 @@ public final class AutoencoderTrainer implements Trainee {
           }
           return sum;
         });
+  }
+
+  @Override
+  public <T> T average(Supplier<T> body) {
+    return update.average(body);
   }
 
   @Override
@@ -318,7 +323,7 @@ public final class AutoencoderTrainer implements Trainee {
   public void save(Path folder) {
     Path own = folder.resolve(ROLE);
     TrainingFiles.makeFolder(own);
-    update.average(
+    average(
         () -> {
           save.accept(own);
           return own;

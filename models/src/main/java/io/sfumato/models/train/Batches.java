@@ -5,6 +5,7 @@ import io.sfumato.models.data.batch.Shown;
 import io.sfumato.tensor.Device;
 import io.sfumato.tensor.Tensor;
 import java.util.List;
+import java.util.function.UnaryOperator;
 
 /**
  * What a trainer learns from: batches by number. Batch {@code i} is a pure function of the data,
@@ -51,6 +52,16 @@ public interface Batches extends AutoCloseable {
    */
   default Batches whole() {
     return this;
+  }
+
+  /**
+   * The same batches, each changed.
+   *
+   * @param change a pure function of a batch; its results belong to the current scope
+   * @return batches that close these when they are closed
+   */
+  default Batches map(UnaryOperator<Batch> change) {
+    return new ChangedBatches(this, change);
   }
 
   /** Where batches go. */

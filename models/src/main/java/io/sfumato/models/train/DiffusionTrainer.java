@@ -16,6 +16,7 @@ import io.sfumato.tensor.Scope;
 import io.sfumato.tensor.Tensor;
 import io.sfumato.tensor.io.SafeTensors;
 import java.nio.file.Path;
+import java.util.ArrayList;
 import java.util.List;
 import java.util.Map;
 import java.util.TreeMap;
@@ -132,16 +133,58 @@ public final class DiffusionTrainer extends OneModelTrainer {
 
   @Override
   Supplier<Tensor[]> loss(Batches.Batch batch, Rng draw, boolean training) {
-    Tensor own = batch.labels();
-    Tensor labels =
-        (training ? LabelDropout.apply(own, noClass, draw.fork("labels")) : own)
-            .to(batch.images().device());
-    Tensor x =
-        firstStage == null
-            ? batch.images()
-            : firstStage.encode(batch.images(), draw.fork("first stage"));
+    Tensor labels = labels(batch, draw, training);
+    Tensor x = shown(batch, draw);
     Supplier<Tensor> loss = () -> denoiser.loss(x, labels, draw.fork("loss"));
     return () -> new Tensor[] {training ? Dropout.active(draw.fork("dropout"), loss) : loss.get()};
+  }
+
+  private Tensor labels(Batches.Batch batch, Rng draw, boolean training) {
+    Tensor own = batch.labels();
+    return (training ? LabelDropout.apply(own, noClass, draw.fork("labels")) : own)
+        .to(batch.images().device());
+  }
+
+  private Tensor shown(Batches.Batch batch, Rng draw) {
+    return firstStage == null
+        ? batch.images()
+        : firstStage.encode(batch.images(), draw.fork("first stage"));
+  }
+
+  @Override
+  RepeatedBatchLoss repeated() {
+    return new Recordable();
+  }
+
+  /** Timesteps and noise are drawn before; the network and its error can be recorded. */
+  private final class Recordable implements RepeatedBatchLoss {
+    private double[] times = {}; // the same array always, for recorded work reads it anew
+    private Rng dropout = Rng.seed(0);
+
+    @Override
+    public List<Tensor> inputs(Batches.Batch batch, Rng draw) {
+      Denoiser.Noised noised = denoiser.noised(shown(batch, draw), draw.fork("loss"));
+      if (times.length != noised.times().length) {
+        times = new double[noised.times().length]; // before the recording: shapes stay
+      }
+      System.arraycopy(noised.times(), 0, times, 0, times.length);
+      dropout = draw.fork("dropout");
+      List<Tensor> inputs =
+          new ArrayList<>(
+              List.of(labels(batch, draw, true), noised.x0(), noised.noisy(), noised.target()));
+      if (noised.weights() != null) {
+        inputs.add(noised.weights());
+      }
+      return inputs;
+    }
+
+    @Override
+    public Tensor[] of(List<Tensor> inputs) {
+      Tensor weights = inputs.size() > 4 ? inputs.get(4) : null;
+      Denoiser.Noised noised =
+          new Denoiser.Noised(inputs.get(1), inputs.get(2), inputs.get(3), weights, times);
+      return Dropout.active(dropout, () -> new Tensor[] {denoiser.loss(noised, inputs.getFirst())});
+    }
   }
 
   /** Writes a pipeline of the averaged weights, and what is needed to go on beside it. */

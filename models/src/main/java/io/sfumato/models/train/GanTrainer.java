@@ -1,8 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 package io.sfumato.models.train;
 
-import io.sfumato.autograd.optim.Adam;
-import io.sfumato.autograd.optim.Ema;
 import io.sfumato.models.gan.Discriminator;
 import io.sfumato.models.gan.Gan;
 import io.sfumato.models.gan.GanLoss;
@@ -28,11 +26,16 @@ import org.jspecify.annotations.Nullable;
  * generator, whose averaged weights are what is saved and sampled.
  */
 public final class GanTrainer implements Trainee {
+  /** Why there is no validation loss. */
+  public static final String NO_VALIDATION =
+      "the losses of a GAN tell who of two networks is ahead, not how good pictures are; look at"
+          + " --preview-steps instead";
+
   /** Batches from which the averaged generator's batch statistics are taken. */
   private static final int STATISTICS_BATCHES = 40;
 
   private final Gan gan;
-  private final Options options;
+  private final GanOptions options;
   private final Batches loader;
   private final Update discriminatorUpdate;
   private final Update generatorUpdate;
@@ -40,151 +43,14 @@ public final class GanTrainer implements Trainee {
   private long step;
 
   /**
-   * How to train.
-   *
-   * @param loss what both networks minimise
-   * @param gradientPenalty weight of {@link GanLoss#gradientPenalty}; 0 for none
-   * @param r1 weight γ of {@link GanLoss#r1}, which counts γ/2 times; 0 for none
-   * @param r1Interval R1 is added, times this, to every n-th update only (Karras et al. 2020)
-   * @param discriminatorSteps updates of the discriminator for one of the generator
-   * @param discriminatorRate the discriminator's learning rate, as a multiple of the generator's
-   *     (two time scales: Heusel et al. 2017)
-   * @param beta1 of Adam
-   * @param beta2 of Adam
-   * @param emaDecay the largest decay of the average of the generator's weights
-   */
-  public record Options(
-      GanLoss loss,
-      double gradientPenalty,
-      double r1,
-      int r1Interval,
-      int discriminatorSteps,
-      double discriminatorRate,
-      double beta1,
-      double beta2,
-      double emaDecay) {
-    /** Checks the values together; the message lists everything wrong. */
-    public Options {
-      List<String> wrong = new ArrayList<>();
-      check(wrong, gradientPenalty >= 0, "gradientPenalty must not be negative", gradientPenalty);
-      check(wrong, r1 >= 0, "r1 must not be negative", r1);
-      check(wrong, r1Interval > 0, "r1Interval must be positive", r1Interval);
-      check(
-          wrong, discriminatorSteps > 0, "discriminatorSteps must be positive", discriminatorSteps);
-      check(wrong, discriminatorRate > 0, "discriminatorRate must be positive", discriminatorRate);
-      check(wrong, beta1 >= 0 && beta1 < 1, "beta1 must be in [0, 1)", beta1);
-      check(wrong, beta2 >= 0 && beta2 < 1, "beta2 must be in [0, 1)", beta2);
-      check(wrong, emaDecay >= 0 && emaDecay <= 1, "emaDecay must be in [0, 1]", emaDecay);
-      check(
-          wrong,
-          loss != GanLoss.WGAN_GP || gradientPenalty > 0,
-          "gradientPenalty must be positive for wgan-gp",
-          gradientPenalty);
-      if (!wrong.isEmpty()) {
-        throw new IllegalArgumentException("GAN training: " + String.join("; ", wrong));
-      }
-    }
-
-    private static void check(List<String> wrong, boolean ok, String requirement, double value) {
-      if (!ok) {
-        wrong.add(requirement + "; got " + value);
-      }
-    }
-
-    /**
-     * What the paper of a loss recommends: Adam's β 0.5 and 0.999 (Radford et al. 2016), for
-     * wgan-gp a penalty of 10, five updates of the discriminator and β 0 and 0.9.
-     */
-    public static Options of(GanLoss loss) {
-      return loss == GanLoss.WGAN_GP
-          ? new Options(loss, 10, 0, 1, 5, 1, 0, 0.9, 0.999)
-          : new Options(loss, 0, 0, 1, 1, 1, 0.5, 0.999, 0.999);
-    }
-
-    /** R1 of weight γ in every update. */
-    public Options r1(double gamma) {
-      return r1(gamma, 1);
-    }
-
-    /** R1 of weight γ in every {@code interval}-th update. */
-    public Options r1(double gamma, int interval) {
-      return new Options(
-          loss,
-          gradientPenalty,
-          gamma,
-          interval,
-          discriminatorSteps,
-          discriminatorRate,
-          beta1,
-          beta2,
-          emaDecay);
-    }
-
-    /** Another weight of the gradient penalty. */
-    public Options gradientPenalty(double weight) {
-      return new Options(
-          loss,
-          weight,
-          r1,
-          r1Interval,
-          discriminatorSteps,
-          discriminatorRate,
-          beta1,
-          beta2,
-          emaDecay);
-    }
-
-    /** Updates of the discriminator per step, and its learning rate by the generator's. */
-    public Options discriminator(int steps, double rate) {
-      return new Options(
-          loss, gradientPenalty, r1, r1Interval, steps, rate, beta1, beta2, emaDecay);
-    }
-
-    /** Other decays of Adam's averages. */
-    public Options betas(double first, double second) {
-      return new Options(
-          loss,
-          gradientPenalty,
-          r1,
-          r1Interval,
-          discriminatorSteps,
-          discriminatorRate,
-          first,
-          second,
-          emaDecay);
-    }
-
-    /** Adam with these betas and averages of this decay. */
-    public UpdateOptions update() {
-      return UpdateOptions.adam()
-          .adamOptions(Adam.options().betas(beta1, beta2))
-          .ema(Ema.options().decay(emaDecay));
-    }
-
-    /** Another largest decay of the generator's average. */
-    public Options emaDecay(double decay) {
-      return new Options(
-          loss,
-          gradientPenalty,
-          r1,
-          r1Interval,
-          discriminatorSteps,
-          discriminatorRate,
-          beta1,
-          beta2,
-          decay);
-    }
-  }
-
-  /**
-   * A trainer at step 0, whose steps are made as {@link Options#update} says.
+   * A trainer at step 0, whose steps are made as {@link GanOptions#update} says.
    *
    * @param gan the model; closed with this object
    * @param options how to train
    * @param loader the batches, of the model's size
    * @param rng the source of noise
    */
-  public GanTrainer(Gan gan, Options options, Batches loader, Rng rng) {
+  public GanTrainer(Gan gan, GanOptions options, Batches loader, Rng rng) {
     this(gan, options, options.update(), loader, rng);
   }
 
@@ -199,9 +65,9 @@ public final class GanTrainer implements Trainee {
    * @throws IllegalArgumentException if a penalty of each picture's gradient meets a discriminator
    *     that normalises over the batch
    */
-  public GanTrainer(Gan gan, Options options, UpdateOptions how, Batches loader, Rng rng) {
+  public GanTrainer(Gan gan, GanOptions options, UpdateOptions how, Batches loader, Rng rng) {
     boolean batchNorm = gan.config().discriminatorNorm().equals("batch");
-    if (batchNorm && (options.gradientPenalty > 0 || options.r1 > 0)) {
+    if (batchNorm && (options.gradientPenalty() > 0 || options.r1() > 0)) {
       throw new IllegalArgumentException(
           "a gradient penalty or R1 needs scores that depend on one picture alone; the"
               + " discriminator_norm must be group or none, got batch");
@@ -237,7 +103,7 @@ public final class GanTrainer implements Trainee {
       int count = discriminatorUpdate.options().accumulate();
       Inputs inputs = new Inputs(learningRate, count);
       Update.Done judged = null;
-      for (int i = 0; i < options.discriminatorSteps; i++) {
+      for (int i = 0; i < options.discriminatorSteps(); i++) {
         judged = inputs.judge(i);
       }
       Update.Done drawn = inputs.draw();
@@ -267,11 +133,11 @@ public final class GanTrainer implements Trainee {
 
     Update.Done judge(int i) {
       labels.clear();
-      long first = (step * options.discriminatorSteps + i) * count;
+      long first = (step * options.discriminatorSteps() + i) * count;
       return Module.training(
           () ->
               discriminatorUpdate.step(
-                  rate * options.discriminatorRate, first, count, n -> judged(n, i, n - first)));
+                  rate * options.discriminatorRate(), first, count, n -> judged(n, i, n - first)));
     }
 
     private Supplier<Tensor[]> judged(long number, int i, long micro) {
@@ -315,7 +181,7 @@ public final class GanTrainer implements Trainee {
       Inputs inputs = new Inputs(0, 1);
       Module.training(
           () -> {
-            long number = step * options.discriminatorSteps;
+            long number = step * options.discriminatorSteps();
             discriminatorUpdate.gradients(number, n -> inputs.judged(n, 0, 0));
             return generatorUpdate.gradients(step, inputs::drawn);
           });
@@ -325,14 +191,13 @@ public final class GanTrainer implements Trainee {
   }
 
   @Override
-  public boolean validates() {
-    return false;
+  public String noValidation() {
+    return NO_VALIDATION;
   }
 
   @Override
   public double validationLoss(Batches held, int count) {
-    throw new UnsupportedOperationException(
-        "the losses of a GAN do not tell how good its pictures are; look at previews instead");
+    throw new UnsupportedOperationException(NO_VALIDATION);
   }
 
   @Override
@@ -375,13 +240,13 @@ public final class GanTrainer implements Trainee {
     Discriminator d = gan.discriminator();
     Tensor realScores = d.call(real, labels); // [B]
     Tensor generatedScores = d.call(generated, labels);
-    Tensor loss = options.loss.discriminator(realScores, generatedScores);
-    if (options.gradientPenalty > 0) {
+    Tensor loss = options.loss().discriminator(realScores, generatedScores);
+    if (options.gradientPenalty() > 0) {
       Tensor penalty = GanLoss.gradientPenalty(d, real, generated, labels, mix);
-      loss = loss.add(penalty.mul(options.gradientPenalty));
+      loss = loss.add(penalty.mul(options.gradientPenalty()));
     }
-    if (options.r1 > 0 && step % options.r1Interval == 0) {
-      loss = loss.add(GanLoss.r1(d, real, labels).mul(options.r1 / 2 * options.r1Interval));
+    if (options.r1() > 0 && step % options.r1Interval() == 0) {
+      loss = loss.add(GanLoss.r1(d, real, labels).mul(options.r1() / 2 * options.r1Interval()));
     }
     return loss;
   }
@@ -389,7 +254,7 @@ public final class GanTrainer implements Trainee {
   /** The generator's loss for noise [B, latent] and labels, or null if the model has none. */
   public Tensor generatorLoss(@Nullable Tensor labels, Tensor noise) {
     Tensor pictures = gan.generator().call(noise, labels);
-    return options.loss.generator(gan.discriminator().call(pictures, labels));
+    return options.loss().generator(gan.discriminator().call(pictures, labels));
   }
 
   /**
@@ -406,7 +271,7 @@ public final class GanTrainer implements Trainee {
           Tensor generated = gan.generator().call(noise, labels);
           return one(
               discriminatorUpdate,
-              learningRate * options.discriminatorRate,
+              learningRate * options.discriminatorRate(),
               () -> discriminatorLoss(real, generated, labels, mix));
         });
   }
@@ -431,9 +296,10 @@ public final class GanTrainer implements Trainee {
   }
 
   /**
-   * Computes {@code body} with the averaged weights in the generator. Running statistics are those
-   * of the weights before averaging, so they are taken anew (Izmailov et al. 2018).
+   * {@inheritDoc} These are the generator's. Running statistics are those of the weights before
+   * averaging, so they are taken anew (Izmailov et al. 2018).
    */
+  @Override
   public <T> T average(Supplier<T> body) {
     List<Parameter> buffers = gan.generator().buffers();
     try (BufferGuard guard = new BufferGuard(buffers)) { // gives them back their values

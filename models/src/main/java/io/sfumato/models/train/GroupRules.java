@@ -60,6 +60,18 @@ public record GroupRules(List<Rule> rules, @Nullable Double baseRate) {
         throw new IllegalArgumentException(wrong.substring(2));
       }
     }
+
+    private String text() {
+      return "match="
+          + String.join("|", match)
+          + (learningRate == null ? "" : ",learning_rate=" + learningRate)
+          + (weightDecay == null ? "" : ",weight_decay=" + weightDecay);
+    }
+  }
+
+  /** The rules in words, as {@code --parameter-groups} has them. */
+  String text() {
+    return String.join(" ", rules.stream().map(Rule::text).toList());
   }
 
   /**

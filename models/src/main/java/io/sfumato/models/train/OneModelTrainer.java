@@ -6,6 +6,7 @@ import io.sfumato.tensor.Scope;
 import io.sfumato.tensor.Tensor;
 import java.util.List;
 import java.util.function.Supplier;
+import org.jspecify.annotations.Nullable;
 
 /**
  * A trainer of one model by one {@link Update} per step. Step s learns from batches k s to k s + k
@@ -17,6 +18,7 @@ abstract class OneModelTrainer implements Trainee {
   private final Rng rng;
   private long step;
   private int pictures;
+  private Update.@Nullable RepeatedLoss recordable;
 
   OneModelTrainer(Update update, Batches loader, Rng rng) {
     this.update = update;
@@ -34,10 +36,28 @@ abstract class OneModelTrainer implements Trainee {
    */
   abstract Supplier<Tensor[]> loss(Batches.Batch batch, Rng draw, boolean training);
 
+  /**
+   * The loss of a training batch in a form that can be recorded.
+   *
+   * @throws IllegalArgumentException if there is none, with the reason
+   */
+  RepeatedBatchLoss repeated() {
+    throw new IllegalArgumentException(Update.NOT_RECORDABLE);
+  }
+
+  /** A {@link Update.RepeatedLoss} of batches that are read already. */
+  interface RepeatedBatchLoss {
+    /** See {@link Update.RepeatedLoss#inputs}; {@code draw} is the source of everything random. */
+    List<Tensor> inputs(Batches.Batch batch, Rng draw);
+
+    /** See {@link Update.RepeatedLoss#of}. */
+    Tensor[] of(List<Tensor> inputs);
+  }
+
   /** Called after each step that changed the parameters; {@code draw} is the step's own. */
   void stepped(Update.Done done, long steps, Rng draw) {}
 
-  /** Computes {@code body} with the averaged weights, if there are any, in the model. */
+  @Override
   public final <T> T average(Supplier<T> body) {
     return update.average(body);
   }
@@ -67,13 +87,37 @@ abstract class OneModelTrainer implements Trainee {
     try (Scope scope = Scope.open()) {
       pictures = 0;
       int count = update.options().accumulate();
-      Update.Done done = update.step(learningRate, step * count, count, this::prepare);
+      Update.Done done =
+          update.options().graph()
+              ? update.step(learningRate, step, recordable())
+              : update.step(learningRate, step * count, count, this::prepare);
       if (!done.skipped()) {
         stepped(done, step + 1, rng.step(step));
       }
       step++;
       return StepResult.of(done, pictures);
     }
+  }
+
+  private Update.RepeatedLoss recordable() {
+    if (recordable == null) {
+      RepeatedBatchLoss loss = repeated();
+      recordable =
+          new Update.RepeatedLoss() {
+            @Override
+            public List<Tensor> inputs(long number) {
+              Batches.Batch batch = loader.batch(number);
+              pictures += batch.images().dim(0);
+              return loss.inputs(batch, rng.step(number));
+            }
+
+            @Override
+            public Tensor[] of(List<Tensor> inputs) {
+              return loss.of(inputs);
+            }
+          };
+    }
+    return recordable;
   }
 
   private Supplier<Tensor[]> prepare(long number) {

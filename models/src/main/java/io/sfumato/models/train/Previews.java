@@ -22,7 +22,7 @@ final class Previews {
     this.drawing = drawing;
   }
 
-  /** Draws if it is time, and says where to. */
+  /** Draws if it is time, and says where to; null if there is no picture. */
   @Nullable Path after(long step) {
     if (every == null || drawing == null || step % every != 0) {
       return null;
@@ -30,7 +30,7 @@ final class Previews {
     TrainingFiles.makeFolder(folder);
     Path png = folder.resolve(name(step));
     drawing.draw(png);
-    return png;
+    return Files.exists(png) ? png : null;
   }
 
   /** Removes those of steps that are to be done again, or of another run that was here before. */

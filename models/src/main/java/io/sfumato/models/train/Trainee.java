@@ -4,6 +4,8 @@ package io.sfumato.models.train;
 import java.nio.file.Path;
 import java.util.List;
 import java.util.Map;
+import java.util.function.Supplier;
+import org.jspecify.annotations.Nullable;
 
 /** What a {@link TrainingRun} trains: models, their optimisers, and how far they are. */
 public interface Trainee extends AutoCloseable {
@@ -35,14 +37,17 @@ public interface Trainee extends AutoCloseable {
    *
    * @param held batches of pictures that were held out
    * @param count how many: 0 to count - 1
-   * @throws UnsupportedOperationException if there is no such loss
+   * @throws UnsupportedOperationException if there is no such loss, see {@link #noValidation}
    */
   double validationLoss(Batches held, int count);
 
-  /** Whether there is a {@link #validationLoss}. */
-  default boolean validates() {
-    return true;
+  /** Why there is no {@link #validationLoss}, in words; null if there is one. */
+  default @Nullable String noValidation() {
+    return null;
   }
+
+  /** Computes {@code body} with the averaged weights, if there are any, in the model. */
+  <T> T average(Supplier<T> body);
 
   /** The updates of a step, one for each model that is trained. */
   List<Update> updates();

@@ -11,6 +11,7 @@ import java.util.List;
 import java.util.Locale;
 import java.util.Map;
 import java.util.Objects;
+import java.util.function.LongSupplier;
 import org.jspecify.annotations.Nullable;
 
 /** The steps of one {@link TrainingRun}, and what comes between them. */
@@ -27,8 +28,9 @@ final class TrainingLoop {
   private final ModuleProfile profile;
   private final @Nullable Integer validationSteps;
   private final Previews previews;
+  private final LongSupplier clock;
   private @Nullable Double best;
-  private double seconds;
+  private double seconds; // of steps alone
   private long validated = -1;
   private int leftOut;
 
@@ -40,6 +42,7 @@ final class TrainingLoop {
       List<String> classNames) {
     this.run = run;
     this.options = run.options();
+    this.clock = run.clock();
     this.trainee = trainee;
     this.rate = rate;
     this.settings = settings;
@@ -56,9 +59,9 @@ final class TrainingLoop {
             previewSteps == null ? null : run.preview());
     if (validationSteps != null) {
       Objects.requireNonNull(run.held());
-      if (!trainee.validates()) {
-        throw new IllegalArgumentException(
-            "--validation-steps: the losses of this model do not tell how good it is");
+      String reason = trainee.noValidation();
+      if (reason != null) {
+        throw new IllegalArgumentException("--validation-steps: " + reason);
       }
     }
   }
@@ -89,19 +92,18 @@ final class TrainingLoop {
   }
 
   /**
-   * Trains until the budget is spent or a signal comes.
+   * Trains until the budget is spent or a signal comes. Of a run that lasts a time, the time of its
+   * steps counts: what is drawn, validated and saved between them makes it longer.
    *
    * @param from where the run stood, or null for a new one
    */
   void run(Checkpoint.@Nullable State from) {
-    double before = from == null ? 0 : from.seconds();
     best = from == null ? null : from.bestLoss();
-    seconds = before;
-    long start = System.nanoTime();
+    seconds = from == null ? 0 : from.seconds();
     double budget = 60 * options.budget().minutes();
     long total = options.budget().steps() == null ? 0 : options.budget().steps();
     Integer stopAfter = options.budget().stopAfter();
-    double savedAt = before;
+    long savedAt = clock.getAsLong();
     long savedStep = trainee.steps();
     boolean over = false;
     previews.dropAfter(trainee.steps());
@@ -111,7 +113,6 @@ final class TrainingLoop {
       Histograms histograms =
           new Histograms(files.events, options.watching().histogramSteps(), trainee);
       while (!run.isInterrupted()) {
-        seconds = before + (System.nanoTime() - start) * 1e-9;
         double progress =
             total > 0 ? (double) trainee.steps() / total : Math.min(1, seconds / budget);
         over = progress >= 1;
@@ -129,8 +130,8 @@ final class TrainingLoop {
           validate(files, writer);
         }
         files.picture("previews", trainee.steps(), previews.after(trainee.steps()));
-        if (options.saving().isDue(trainee.steps() - savedStep, seconds - savedAt)) {
-          savedAt = seconds;
+        if (options.saving().isDue(trainee.steps() - savedStep, since(savedAt))) {
+          savedAt = clock.getAsLong();
           savedStep = trainee.steps();
           save(writer);
         }
@@ -154,17 +155,19 @@ final class TrainingLoop {
   }
 
   private double step(double learningRate, StepFiles files, CheckpointWriter writer) {
-    long start = System.nanoTime();
+    long start = clock.getAsLong();
     StepResult result;
     try {
       result = profile.step(() -> trainee.step(learningRate));
     } catch (NonFiniteException e) {
+      seconds += since(start);
       leaveOut(e, files, writer);
       return Double.NaN;
     }
     leftOut = 0;
     long step = trainee.steps();
-    double took = (System.nanoTime() - start) * 1e-9;
+    double took = since(start);
+    seconds += took;
     MemoryStats memory = backend.memory();
     MetricsFile.Line line =
         new MetricsFile.Line(step, seconds)
@@ -192,6 +195,11 @@ final class TrainingLoop {
     files.scalar("learning_rate", step, learningRate);
     files.scalar("gradient_norm", step, result.gradientNorm());
     return result.loss();
+  }
+
+  /** Seconds that have passed. */
+  private double since(long start) {
+    return (clock.getAsLong() - start) * 1e-9;
   }
 
   /** Leaves a step out, or ends the run. */

@@ -13,6 +13,7 @@ import java.util.ArrayList;
 import java.util.List;
 import java.util.Map;
 import java.util.Objects;
+import java.util.function.LongSupplier;
 import org.jspecify.annotations.Nullable;
 
 /**
@@ -153,7 +154,8 @@ public final class TrainingRun {
    * How long a run lasts.
    *
    * @param steps optimiser steps, or null for a time
-   * @param minutes minutes of training, if {@code steps} is null
+   * @param minutes minutes of training steps, if {@code steps} is null; what is drawn, validated
+   *     and saved between them comes on top
    * @param stopAfter a step at which the loop ends early; a later run may go on
    */
   public record Budget(@Nullable Integer steps, double minutes, @Nullable Integer stopAfter) {}
@@ -162,7 +164,7 @@ public final class TrainingRun {
    * When checkpoints are written, and how.
    *
    * @param steps steps from one to the next, or null for a time
-   * @param seconds seconds from one to the next, if {@code steps} is null
+   * @param seconds seconds from one to the next by the clock, if {@code steps} is null
    * @param keep how many older ones stay
    * @param asynchronous whether training goes on while a copy of its state is written
    */
@@ -227,7 +229,7 @@ public final class TrainingRun {
   @FunctionalInterface
   public interface Preview {
     /**
-     * Draws, with equal random numbers each time.
+     * Draws, with equal random numbers each time; or leaves it if a signal comes meanwhile.
      *
      * @param png the file to write
      */
@@ -243,6 +245,7 @@ public final class TrainingRun {
   private RunListener listener = RunListener.NONE;
   private @Nullable Held held;
   private @Nullable Preview preview;
+  private LongSupplier clock = System::nanoTime;
   private @Nullable Path found; // the checkpoint to resume, once its files were checked
 
   /**
@@ -339,7 +342,8 @@ public final class TrainingRun {
     try (RunLock lock = RunLock.take(folder)) {
       Checkpoint.State from = stateToResume(settings);
       if (from == null) {
-        deleteOldLosses();
+        deleteOld("loss.csv");
+        deleteOld("profile.json");
       } else {
         trainee.restore(checkpointToRead(), from.step());
       }
@@ -369,6 +373,16 @@ public final class TrainingRun {
   void saved(long step) {
     found = null;
     listener.saved(folder, step);
+  }
+
+  /** Another clock, in nanoseconds; for tests. */
+  TrainingRun clock(LongSupplier nanos) {
+    clock = nanos;
+    return this;
+  }
+
+  LongSupplier clock() {
+    return clock;
   }
 
   Path folder() {
@@ -425,11 +439,12 @@ public final class TrainingRun {
     }
   }
 
-  private void deleteOldLosses() {
+  /** Removes a file of another run that was here before. */
+  private void deleteOld(String name) {
     try {
-      Files.deleteIfExists(folder.resolve("loss.csv"));
+      Files.deleteIfExists(folder.resolve(name));
     } catch (IOException e) {
-      throw new UncheckedIOException(folder.resolve("loss.csv") + ": cannot be replaced", e);
+      throw new UncheckedIOException(folder.resolve(name) + ": cannot be replaced", e);
     }
   }
 

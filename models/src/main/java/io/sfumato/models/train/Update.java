@@ -52,6 +52,10 @@ public final class Update implements AutoCloseable {
   /** Below this scale gradients are not finite for another reason than the scale. */
   private static final double LEAST_SCALE = 1e-4;
 
+  /** Why losses in one part are refused where steps shall be recorded. */
+  static final String NOT_RECORDABLE =
+      "the steps of this model cannot be recorded: they need new numbers of the host each time";
+
   /** Gives the loss of batches by number. */
   @FunctionalInterface
   public interface BatchLoss {
@@ -62,6 +66,26 @@ public final class Update implements AutoCloseable {
      * @return computes the loss, followed by what else shall come out of the step
      */
     Supplier<Tensor[]> of(long number);
+  }
+
+  /** The loss of a batch in two parts, the second of which is the same work for each batch. */
+  public interface RepeatedLoss {
+    /**
+     * What the second part needs of a batch: as many tensors, of the same shapes, for each. Called
+     * again for the same batch it must give the same.
+     *
+     * @param number the number of the batch
+     */
+    List<Tensor> inputs(long number);
+
+    /**
+     * Computes the loss, and what else shall come out of the step. It can be recorded: numbers of
+     * the host that differ from batch to batch are used in {@link io.sfumato.tensor.exec.Varying}
+     * parts only.
+     *
+     * @param inputs what {@link #inputs} gave, or copies of it
+     */
+    Tensor[] of(List<Tensor> inputs);
   }
 
   /**
@@ -87,6 +111,7 @@ public final class Update implements AutoCloseable {
   private final @Nullable Ema ema;
   private final @Nullable LossScale lossScale;
   private @Nullable BiConsumer<Parameter, double[]> watcher;
+  private @Nullable GraphedGradients graph;
 
   /** Updates of a model's parameters. */
   public Update(Module model, UpdateOptions options) {
@@ -199,15 +224,65 @@ public final class Update implements AutoCloseable {
    * @param count how many batches it has: first, first + 1, …
    * @param loss gives their losses
    * @throws NonFiniteException if loss or gradients are not finite; nothing was changed
+   * @throws IllegalArgumentException if the options want a graph
    */
   public Done step(double learningRate, long first, int count, BatchLoss loss) {
+    if (options.graph()) {
+      throw new IllegalArgumentException(NOT_RECORDABLE);
+    }
+    return step(
+        learningRate,
+        first,
+        count,
+        loss,
+        (losses, extra) ->
+            count == 1
+                ? one(first, loss, losses, extra, options.exchange().listener(parameters))
+                : mean(first, count, loss, losses, extra));
+  }
+
+  /**
+   * One step on one batch, whose forward and backward are recorded and replayed if the options want
+   * a graph. Results belong to the current scope; of a graph, they are valid until the next step.
+   *
+   * @param learningRate of this step
+   * @param number the number of its batch
+   * @param loss gives its loss
+   * @throws NonFiniteException if loss or gradients are not finite; nothing was changed
+   * @throws IllegalArgumentException if a batch of a graph has other shapes than the first one
+   */
+  public Done step(double learningRate, long number, RepeatedLoss loss) {
+    BatchLoss once =
+        n -> {
+          List<Tensor> inputs = loss.inputs(n);
+          return () -> loss.of(inputs);
+        };
+    if (!options.graph()) {
+      return step(learningRate, number, 1, once);
+    }
+    if (graph == null) {
+      graph = new GraphedGradients(parameters, this::gradients);
+    }
+    GraphedGradients recorded = graph;
+    return step(
+        learningRate,
+        number,
+        1,
+        once,
+        (losses, extra) -> split(recorded.of(loss, number), losses, extra));
+  }
+
+  /** Computes the mean gradient of a step, and adds what else comes out of it to the lists. */
+  @FunctionalInterface
+  private interface Source {
+    Gradients of(List<Tensor> losses, List<List<Tensor>> extra);
+  }
+
+  private Done step(double learningRate, long first, int count, BatchLoss loss, Source source) {
     try (BufferGuard guard = new BufferGuard(buffers)) {
       List<List<Tensor>> extra = new ArrayList<>();
       List<Tensor> losses = new ArrayList<>();
-      Gradients own =
-          count == 1
-              ? one(first, loss, losses, extra, options.exchange().listener(parameters))
-              : mean(first, count, loss, losses, extra);
+      Gradients own = source.of(losses, extra);
       Gradients gradients = options.exchange().average(parameters, own);
       double scale = lossScale == null ? 1 : lossScale.scale();
       double norm = options.exchange().norm(parameters, gradients) / scale;
@@ -254,7 +329,11 @@ public final class Update implements AutoCloseable {
       List<Tensor> losses,
       List<List<Tensor>> extra,
       @Nullable GradientListener listener) {
-    Autograd.Result result = gradients(number, loss, listener);
+    return split(gradients(number, loss, listener), losses, extra);
+  }
+
+  private static Gradients split(
+      Autograd.Result result, List<Tensor> losses, List<List<Tensor>> extra) {
     losses.add(result.extra().getFirst());
     extra.add(result.extra().subList(1, result.extra().size()));
     return result.gradients();
@@ -289,7 +368,14 @@ public final class Update implements AutoCloseable {
 
   private Autograd.Result gradients(
       long number, BatchLoss loss, @Nullable GradientListener listener) {
-    Supplier<Tensor[]> body = loss.of(number);
+    return gradients(loss.of(number), listener);
+  }
+
+  private Autograd.Result gradients(Supplier<Tensor[]> body) {
+    return gradients(body, null);
+  }
+
+  private Autograd.Result gradients(Supplier<Tensor[]> body, @Nullable GradientListener listener) {
     return options
         .precision()
         .run(() -> Autograd.valueAndGradWithExtra(parameters, () -> scaled(body.get()), listener));
@@ -377,6 +463,9 @@ public final class Update implements AutoCloseable {
   /** Lets go of optimiser and averages; the parameters stay. */
   @Override
   public void close() {
+    if (graph != null) {
+      graph.close();
+    }
     if (ema != null) {
       ema.close();
     }

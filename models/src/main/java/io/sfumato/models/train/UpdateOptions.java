@@ -23,6 +23,7 @@ import org.jspecify.annotations.Nullable;
  * @param ema averages of the parameters; null for none
  * @param groups parameters with numbers of their own
  * @param exchange what several processes do together
+ * @param graph whether forward and backward are recorded and replayed, on CUDA as one graph
  */
 public record UpdateOptions(
     OptimizerKind optimizer,
@@ -33,7 +34,8 @@ public record UpdateOptions(
     LossScale.Options lossScale,
     Ema.@Nullable Options ema,
     GroupRules groups,
-    GradientExchange exchange) {
+    GradientExchange exchange,
+    boolean graph) {
   /** Checks the numbers together. */
   public UpdateOptions {
     StringBuilder wrong = new StringBuilder();
@@ -42,6 +44,15 @@ public record UpdateOptions(
     }
     if (clipNorm != null && !(clipNorm > 0)) {
       wrong.append("; the largest norm must be positive, got ").append(clipNorm);
+    }
+    if (graph && accumulate > 1) {
+      wrong.append("; a recorded step has one batch, got micro-batches: ").append(accumulate);
+    }
+    if (graph && precision == Precision.F16) {
+      wrong.append("; the loss scale of f16 changes, which a recorded step cannot; bf16 has none");
+    }
+    if (graph && exchange != GradientExchange.NONE) {
+      wrong.append("; a recorded step is that of one process");
     }
     if (!wrong.isEmpty()) {
       throw new IllegalArgumentException("update:" + wrong.substring(1));
@@ -68,43 +79,98 @@ public record UpdateOptions(
         LossScale.Options.DEFAULT,
         null,
         GroupRules.NONE,
-        GradientExchange.NONE);
+        GradientExchange.NONE,
+        false);
   }
 
   /** Another optimiser. */
   public UpdateOptions optimizer(OptimizerKind kind) {
     return new UpdateOptions(
-        kind, adamOptions, accumulate, clipNorm, precision, lossScale, ema, groups, exchange);
+        kind,
+        adamOptions,
+        accumulate,
+        clipNorm,
+        precision,
+        lossScale,
+        ema,
+        groups,
+        exchange,
+        graph);
   }
 
   /** Other betas, ε and weight decay. */
   public UpdateOptions adamOptions(AdamOptions options) {
     return new UpdateOptions(
-        optimizer, options, accumulate, clipNorm, precision, lossScale, ema, groups, exchange);
+        optimizer,
+        options,
+        accumulate,
+        clipNorm,
+        precision,
+        lossScale,
+        ema,
+        groups,
+        exchange,
+        graph);
   }
 
   /** Another number of micro-batches per step. */
   public UpdateOptions accumulate(int count) {
     return new UpdateOptions(
-        optimizer, adamOptions, count, clipNorm, precision, lossScale, ema, groups, exchange);
+        optimizer,
+        adamOptions,
+        count,
+        clipNorm,
+        precision,
+        lossScale,
+        ema,
+        groups,
+        exchange,
+        graph);
   }
 
   /** Another limit of the gradients' norm; null for none. */
   public UpdateOptions clipNorm(@Nullable Double norm) {
     return new UpdateOptions(
-        optimizer, adamOptions, accumulate, norm, precision, lossScale, ema, groups, exchange);
+        optimizer,
+        adamOptions,
+        accumulate,
+        norm,
+        precision,
+        lossScale,
+        ema,
+        groups,
+        exchange,
+        graph);
   }
 
   /** Another precision. */
   public UpdateOptions precision(Precision types) {
     return new UpdateOptions(
-        optimizer, adamOptions, accumulate, clipNorm, types, lossScale, ema, groups, exchange);
+        optimizer,
+        adamOptions,
+        accumulate,
+        clipNorm,
+        types,
+        lossScale,
+        ema,
+        groups,
+        exchange,
+        graph);
   }
 
   /** Another way of the loss scale. */
   public UpdateOptions lossScale(LossScale.Options options) {
     return new UpdateOptions(
-        optimizer, adamOptions, accumulate, clipNorm, precision, options, ema, groups, exchange);
+        optimizer,
+        adamOptions,
+        accumulate,
+        clipNorm,
+        precision,
+        options,
+        ema,
+        groups,
+        exchange,
+        graph);
   }
 
   /** Other averages, or none. */
@@ -118,19 +184,53 @@ public record UpdateOptions(
         lossScale,
         options,
         groups,
-        exchange);
+        exchange,
+        graph);
   }
 
   /** Other groups of parameters. */
   public UpdateOptions groups(GroupRules rules) {
     return new UpdateOptions(
-        optimizer, adamOptions, accumulate, clipNorm, precision, lossScale, ema, rules, exchange);
+        optimizer,
+        adamOptions,
+        accumulate,
+        clipNorm,
+        precision,
+        lossScale,
+        ema,
+        rules,
+        exchange,
+        graph);
   }
 
   /** With other processes. */
   public UpdateOptions exchange(GradientExchange with) {
     return new UpdateOptions(
-        optimizer, adamOptions, accumulate, clipNorm, precision, lossScale, ema, groups, with);
+        optimizer,
+        adamOptions,
+        accumulate,
+        clipNorm,
+        precision,
+        lossScale,
+        ema,
+        groups,
+        with,
+        graph);
+  }
+
+  /** With forward and backward as recorded work, or without. */
+  public UpdateOptions graph(boolean recorded) {
+    return new UpdateOptions(
+        optimizer,
+        adamOptions,
+        accumulate,
+        clipNorm,
+        precision,
+        lossScale,
+        ema,
+        groups,
+        exchange,
+        recorded);
   }
 
   /** The values in words, by option: what must be equal for a run to go on. */
@@ -142,7 +242,15 @@ public record UpdateOptions(
     settings.put("accumulate", Integer.toString(accumulate));
     settings.put("clip_norm", clipNorm == null ? "none" : clipNorm.toString());
     settings.put("precision", precision.name().toLowerCase(Locale.ROOT));
-    settings.put("ema", ema == null ? "none" : ema.toString());
+    settings.put("ema", ema == null ? "none" : text(ema));
+    settings.put("parameter_groups", groups.rules().isEmpty() ? "none" : groups.text());
     return settings;
+  }
+
+  private static String text(Ema.Options ema) {
+    return ema.decay()
+        + (ema.warmup() ? ", power " + ema.power() + ", inverse gamma " + ema.inverseGamma() : "")
+        + (ema.minDecay() > 0 ? ", at least " + ema.minDecay() : "")
+        + (ema.updateAfter() > 0 ? ", copies up to step " + ema.updateAfter() : "");
   }
 }

@@ -5,6 +5,7 @@ import static org.junit.jupiter.api.Assertions.assertEquals;
 import static org.junit.jupiter.api.Assertions.assertFalse;
 import static org.junit.jupiter.api.Assertions.assertTrue;
 
+import io.sfumato.models.Outcome;
 import io.sfumato.tensor.io.SafeTensors;
 import java.io.IOException;
 import java.nio.file.Files;
@@ -81,6 +82,34 @@ class FinetuneLoraTest {
       assertTrue(saved.entries().keySet().stream().anyMatch(n -> n.contains("to_out_0.hada_w1_a")));
       assertTrue(saved.entries().keySet().stream().noneMatch(n -> n.contains("conv")));
     }
+  }
+
+  /** Each stage on held-out pictures of the classes that it learns. */
+  @Test
+  void bothStagesAreValidatedAndDrawn() throws IOException {
+    String[] watched = {
+      "--validation-steps", "1", "--validation-share", "0.1", "--preview-steps", "1"
+    };
+    assertEquals(0, run("lora", watched));
+    for (String stage : new String[] {"base", "."}) {
+      Path out = folder.resolve("lora").resolve(stage);
+      assertTrue(Files.readString(out.resolve("metrics.jsonl")).contains("validation_loss"), stage);
+      assertTrue(Files.exists(out.resolve("checkpoint-best/training/state.json")), stage);
+      assertTrue(Files.exists(out.resolve("previews/step-000000001.png")), stage);
+    }
+    Outcome few =
+        Outcome.of(
+            FinetuneLora::run,
+            "--validation-steps",
+            "1",
+            "--validation-share",
+            "0.0001",
+            "--size",
+            "8",
+            "--out",
+            folder.resolve("few").toString());
+    assertEquals(2, few.code(), few.text());
+    assertTrue(few.text().contains("a larger --validation-share holds more out"), few.text());
   }
 
   @Test

@@ -4,6 +4,7 @@ package io.sfumato.models.examples;
 import static org.junit.jupiter.api.Assertions.assertEquals;
 import static org.junit.jupiter.api.Assertions.assertTrue;
 
+import io.sfumato.models.Outcome;
 import io.sfumato.models.data.LossCsv;
 import io.sfumato.models.train.Checkpoint;
 import io.sfumato.models.unet.UNet2D;
@@ -11,14 +12,13 @@ import io.sfumato.tensor.Scope;
 import io.sfumato.tensor.io.SafeTensors;
 import java.io.ByteArrayOutputStream;
 import java.io.IOException;
-import java.io.PrintStream;
 import java.nio.ByteBuffer;
-import java.nio.charset.StandardCharsets;
 import java.nio.file.Files;
 import java.nio.file.Path;
 import java.util.ArrayList;
 import java.util.Arrays;
 import java.util.List;
+import java.util.Map;
 import java.util.stream.Stream;
 import java.util.zip.GZIPOutputStream;
 import javax.imageio.ImageIO;
@@ -29,22 +29,8 @@ import org.junit.jupiter.api.io.TempDir;
 class TrainDdpmTest {
   @TempDir Path folder;
 
-  /** Exit code and everything printed. */
-  private record Outcome(int code, String text) {}
-
   private static Outcome run(String... args) {
-    PrintStream out = System.out;
-    PrintStream err = System.err;
-    ByteArrayOutputStream bytes = new ByteArrayOutputStream();
-    try (PrintStream both = new PrintStream(bytes, true, StandardCharsets.UTF_8)) {
-      System.setOut(both);
-      System.setErr(both);
-      int code = TrainDdpm.run(args);
-      return new Outcome(code, bytes.toString(StandardCharsets.UTF_8));
-    } finally {
-      System.setOut(out);
-      System.setErr(err);
-    }
+    return Outcome.of(TrainDdpm::run, args);
   }
 
   private Outcome train(String... more) {
@@ -68,7 +54,7 @@ class TrainDdpmTest {
   @Test
   void aShortRunLeavesEverything() throws IOException {
     Outcome outcome = train("--steps", "3");
-    assertEquals(0, outcome.code, outcome.text);
+    assertEquals(0, outcome.code(), outcome.text());
     Path out = folder.resolve("out");
     for (String picture : List.of("samples.png", "loss.png")) {
       assertTrue(ImageIO.read(out.resolve(picture).toFile()).getWidth() > 50, picture);
@@ -104,17 +90,17 @@ class TrainDdpmTest {
 
   @Test
   void aResumedRunEqualsAnUninterruptedOne() throws IOException {
-    assertEquals(0, train("--steps", "4", "--seed", "3").code);
+    assertEquals(0, train("--steps", "4", "--seed", "3").code());
     Path out = folder.resolve("out");
     byte[] whole = Files.readAllBytes(out.resolve("checkpoint/training/weights.safetensors"));
     List<LossCsv.Row> rows = LossCsv.read(out.resolve("loss.csv"));
 
     // The learning rate follows the progress, so the first half must aim at the same end.
-    assertEquals(0, train("--steps", "4", "--stop-after", "2", "--seed", "3").code);
+    assertEquals(0, train("--steps", "4", "--stop-after", "2", "--seed", "3").code());
     assertEquals(2, Checkpoint.readState(out.resolve("checkpoint")).step());
     Outcome resumed = train("--steps", "4", "--seed", "3", "--resume");
-    assertEquals(0, resumed.code, resumed.text);
-    assertTrue(resumed.text.contains("going on from step 2"), resumed.text);
+    assertEquals(0, resumed.code(), resumed.text());
+    assertTrue(resumed.text().contains("going on from step 2"), resumed.text());
     List<LossCsv.Row> again = LossCsv.read(out.resolve("loss.csv"));
     assertEquals(
         rows.stream().map(LossCsv.Row::loss).toList(),
@@ -155,13 +141,30 @@ class TrainDdpmTest {
     assertRefused("ten", "--steps", "ten");
   }
 
+  @Test
+  void whyAStepCannotBeRecordedIsSaid() {
+    Outcome outcome = run("--cuda-graph", "--device", "cpu", "--accumulate", "2", "--profile", "1");
+    assertEquals(2, outcome.code(), outcome.text());
+    for (String part :
+        List.of(
+            "--cuda-graph: a recorded step has one batch; --accumulate 2 has more",
+            "--cuda-graph: the cpu has no launches to save",
+            "--cuda-graph: --profile sees ops one by one")) {
+      assertTrue(outcome.text().contains(part), outcome.text());
+    }
+    Outcome another = Outcome.of(TrainGan::run, "--cuda-graph");
+    assertEquals(2, another.code(), another.text());
+    assertTrue(
+        another.text().contains("the steps of this program need new numbers"), another.text());
+  }
+
   private void assertRefused(String part, String... args) {
     List<String> all = new ArrayList<>(List.of(args));
     all.addAll(List.of("--out", folder.resolve("refused").toString()));
     Outcome outcome = run(all.toArray(String[]::new));
-    assertEquals(2, outcome.code, outcome.text);
-    assertTrue(outcome.text.contains(part), outcome.text);
-    assertEquals(1, outcome.text.strip().lines().count(), outcome.text);
+    assertEquals(2, outcome.code(), outcome.text());
+    assertTrue(outcome.text().contains(part), outcome.text());
+    assertEquals(1, outcome.text().strip().lines().count(), outcome.text());
   }
 
   @Test
@@ -173,11 +176,11 @@ class TrainDdpmTest {
     Path file = Files.writeString(folder.resolve("file"), "x");
     assertRefused("a file; give the folder", "--data", file.toString());
     Outcome onFile = run("--out", file.toString(), "--steps", "1");
-    assertEquals(2, onFile.code, onFile.text);
-    assertTrue(onFile.text.contains(file + ": cannot be written: is a file"), onFile.text);
+    assertEquals(2, onFile.code(), onFile.text());
+    assertTrue(onFile.text().contains(file + ": cannot be written: is a file"), onFile.text());
     Outcome outcome = run("--out", file.resolve("below").toString(), "--steps", "1");
-    assertEquals(2, outcome.code, outcome.text);
-    assertTrue(outcome.text.contains("cannot be written"), outcome.text);
+    assertEquals(2, outcome.code(), outcome.text());
+    assertTrue(outcome.text().contains("cannot be written"), outcome.text());
   }
 
   /** IDX files: ten pictures of 28 x 28 and their labels. */
@@ -224,38 +227,56 @@ class TrainDdpmTest {
   private void assertDataRefused(String part, Path data) {
     Outcome outcome =
         run("--data", data.toString(), "--out", folder.resolve("o").toString(), "--steps", "1");
-    assertEquals(2, outcome.code, outcome.text);
+    assertEquals(2, outcome.code(), outcome.text());
     // Which part of MNIST is taken is logged, in two lines.
-    List<String> lines = outcome.text.strip().lines().toList();
-    assertTrue(lines.getLast().contains(part), outcome.text);
-    assertTrue(lines.size() == 1 || lines.size() == 3, outcome.text);
-    assertTrue(!outcome.text.contains("\tat "), outcome.text);
+    List<String> lines = outcome.text().strip().lines().toList();
+    assertTrue(lines.getLast().contains(part), outcome.text());
+    assertTrue(lines.size() == 1 || lines.size() == 3, outcome.text());
+    assertTrue(!outcome.text().contains("\tat "), outcome.text());
   }
 
   @Test
   void resumingAnotherConfigurationIsRefused() {
-    assertEquals(0, train("--steps", "1").code);
+    assertEquals(0, train("--steps", "1").code());
     Outcome outcome = train("--steps", "2", "--resume", "--seed", "9");
-    assertEquals(2, outcome.code, outcome.text);
-    assertTrue(outcome.text.contains("seed was 0 and is now 9"), outcome.text);
+    assertEquals(2, outcome.code(), outcome.text());
+    assertTrue(outcome.text().contains("seed was 0 and is now 9"), outcome.text());
+  }
+
+  /** What the report shows: not what was asked for, but what was done. */
+  @Test
+  void settingsOfACheckpointAreTheEffectiveOnes() {
+    assertEquals(0, train("--steps", "1", "--beta2", "0.9").code());
+    Map<String, String> settings =
+        Checkpoint.readState(folder.resolve("out/checkpoint")).settings();
+    assertEquals("0.002", settings.get("learning_rate"));
+    assertEquals("50", settings.get("warm_up"));
+    assertEquals("half a cosine", settings.get("schedule"));
+    assertEquals("adamw", settings.get("optimizer"));
+    assertEquals("0.9,0.9", settings.get("betas"));
+    assertEquals("1.0", settings.get("clip_norm"));
+    assertEquals("none", settings.get("parameter_groups"));
+    assertTrue(settings.get("ema").startsWith("0.9999"), settings.get("ema"));
+    Outcome outcome = train("--steps", "2", "--resume", "--beta2", "0.9", "--learning-rate", "1");
+    assertTrue(outcome.text().contains("learning_rate was 0.002 and is now 1.0"), outcome.text());
   }
 
   @Test
   void aDamagedCheckpointIsNamed() throws IOException {
-    assertEquals(0, train("--steps", "1").code);
+    assertEquals(0, train("--steps", "1").code());
     Path weights = folder.resolve("out/checkpoint/training/weights.safetensors");
     byte[] bytes = Files.readAllBytes(weights);
     Files.write(weights, Arrays.copyOf(bytes, bytes.length / 2));
     Outcome outcome = train("--steps", "2", "--resume");
-    assertEquals(2, outcome.code, outcome.text);
+    assertEquals(2, outcome.code(), outcome.text());
     String problem = "training/weights.safetensors has " + bytes.length / 2 + " bytes instead of ";
-    assertTrue(outcome.text.contains(problem + bytes.length), outcome.text);
+    assertTrue(outcome.text().contains(problem + bytes.length), outcome.text());
   }
 
   @Test
   void helpNamesEveryOption() {
     Outcome outcome = run("--help");
-    assertEquals(0, outcome.code);
+    assertEquals(0, outcome.code());
     for (String option :
         List.of(
             "--data",
@@ -271,7 +292,7 @@ class TrainDdpmTest {
             "--guidance",
             "--samples-per-class",
             "--resume")) {
-      assertTrue(outcome.text.contains(option), option);
+      assertTrue(outcome.text().contains(option), option);
     }
   }
 }

@@ -5,6 +5,7 @@ import static org.junit.jupiter.api.Assertions.assertArrayEquals;
 import static org.junit.jupiter.api.Assertions.assertEquals;
 import static org.junit.jupiter.api.Assertions.assertTrue;
 
+import io.sfumato.models.Outcome;
 import io.sfumato.models.data.LossCsv;
 import io.sfumato.models.diffusion.Prediction;
 import io.sfumato.models.diffusion.SchedulerConfig;
@@ -12,10 +13,7 @@ import io.sfumato.models.dit.Dit;
 import io.sfumato.models.dit.DitLayout;
 import io.sfumato.tensor.Scope;
 import io.sfumato.tensor.io.SafeTensors;
-import java.io.ByteArrayOutputStream;
 import java.io.IOException;
-import java.io.PrintStream;
-import java.nio.charset.StandardCharsets;
 import java.nio.file.Files;
 import java.nio.file.Path;
 import java.util.ArrayList;
@@ -30,9 +28,6 @@ import org.junit.jupiter.params.provider.ValueSource;
 /** The transformers' examples from their command lines. */
 class TrainDitTest {
   @TempDir Path folder;
-
-  /** Exit code and everything printed. */
-  private record Outcome(int code, String text) {}
 
   private Outcome run(ToIntFunction<String[]> program, String... more) {
     List<String> args =
@@ -53,26 +48,11 @@ class TrainDitTest {
                 "--samples-per-class",
                 "1"));
     args.addAll(List.of(more));
-    return captured(program, args);
-  }
-
-  private static Outcome captured(ToIntFunction<String[]> program, List<String> args) {
-    PrintStream out = System.out;
-    PrintStream err = System.err;
-    ByteArrayOutputStream bytes = new ByteArrayOutputStream();
-    try (PrintStream both = new PrintStream(bytes, true, StandardCharsets.UTF_8)) {
-      System.setOut(both);
-      System.setErr(both);
-      int code = program.applyAsInt(args.toArray(String[]::new));
-      return new Outcome(code, bytes.toString(StandardCharsets.UTF_8));
-    } finally {
-      System.setOut(out);
-      System.setErr(err);
-    }
+    return Outcome.of(program, args);
   }
 
   private Path checkResults(Outcome outcome, int steps) throws IOException {
-    assertEquals(0, outcome.code, outcome.text);
+    assertEquals(0, outcome.code(), outcome.text());
     Path out = folder.resolve("out");
     for (String picture : List.of("samples.png", "loss.png")) {
       assertTrue(ImageIO.read(out.resolve(picture).toFile()).getWidth() > 50, picture);
@@ -137,16 +117,16 @@ class TrainDitTest {
   @Test
   void aResumedRunEqualsAnUninterruptedOne() throws IOException {
     Path weights = folder.resolve("out/checkpoint/training/weights.safetensors");
-    assertEquals(0, run(TrainFlowMatching::run, "--steps", "4").code);
+    assertEquals(0, run(TrainFlowMatching::run, "--steps", "4").code());
     byte[] whole = Files.readAllBytes(weights);
-    assertEquals(0, run(TrainFlowMatching::run, "--steps", "4", "--stop-after", "2").code);
+    assertEquals(0, run(TrainFlowMatching::run, "--steps", "4", "--stop-after", "2").code());
     Outcome resumed = run(TrainFlowMatching::run, "--steps", "4", "--resume");
-    assertEquals(0, resumed.code, resumed.text);
-    assertTrue(resumed.text.contains("going on from step 2"), resumed.text);
+    assertEquals(0, resumed.code(), resumed.text());
+    assertTrue(resumed.text().contains("going on from step 2"), resumed.text());
     assertArrayEquals(whole, Files.readAllBytes(weights));
     Outcome other = run(TrainFlowMatching::run, "--steps", "4", "--resume", "--path", "gvp");
-    assertEquals(2, other.code);
-    assertTrue(other.text.contains("another configuration"), other.text);
+    assertEquals(2, other.code());
+    assertTrue(other.text().contains("another configuration"), other.text());
   }
 
   @Test
@@ -171,9 +151,9 @@ class TrainDitTest {
     List<String> all = new ArrayList<>(List.of("--steps", "1", "--size", "8"));
     all.addAll(List.of("--out", folder.resolve("refused").toString()));
     all.addAll(List.of(args));
-    Outcome outcome = captured(program, all);
-    assertEquals(2, outcome.code, outcome.text);
-    assertTrue(outcome.text.contains(part), outcome.text);
-    assertEquals(1, outcome.text.strip().lines().count(), outcome.text);
+    Outcome outcome = Outcome.of(program, all);
+    assertEquals(2, outcome.code(), outcome.text());
+    assertTrue(outcome.text().contains(part), outcome.text());
+    assertEquals(1, outcome.text().strip().lines().count(), outcome.text());
   }
 }

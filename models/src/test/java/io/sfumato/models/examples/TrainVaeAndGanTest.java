@@ -5,15 +5,13 @@ import static org.junit.jupiter.api.Assertions.assertArrayEquals;
 import static org.junit.jupiter.api.Assertions.assertEquals;
 import static org.junit.jupiter.api.Assertions.assertTrue;
 
+import io.sfumato.models.Outcome;
 import io.sfumato.models.data.LossCsv;
 import io.sfumato.models.gan.Gan;
 import io.sfumato.models.vae.Vae;
 import io.sfumato.tensor.Scope;
 import io.sfumato.tensor.io.SafeTensors;
-import java.io.ByteArrayOutputStream;
 import java.io.IOException;
-import java.io.PrintStream;
-import java.nio.charset.StandardCharsets;
 import java.nio.file.Files;
 import java.nio.file.Path;
 import java.util.ArrayList;
@@ -27,30 +25,12 @@ import org.junit.jupiter.api.io.TempDir;
 class TrainVaeAndGanTest {
   @TempDir Path folder;
 
-  /** Exit code and everything printed. */
-  private record Outcome(int code, String text) {}
-
-  private static Outcome run(ToIntFunction<String[]> program, String... args) {
-    PrintStream out = System.out;
-    PrintStream err = System.err;
-    ByteArrayOutputStream bytes = new ByteArrayOutputStream();
-    try (PrintStream both = new PrintStream(bytes, true, StandardCharsets.UTF_8)) {
-      System.setOut(both);
-      System.setErr(both);
-      int code = program.applyAsInt(args);
-      return new Outcome(code, bytes.toString(StandardCharsets.UTF_8));
-    } finally {
-      System.setOut(out);
-      System.setErr(err);
-    }
-  }
-
   private Outcome train(ToIntFunction<String[]> program, String... more) {
     List<String> args = new ArrayList<>();
     args.addAll(List.of("--out", folder.toString(), "--size", "8", "--batch", "4"));
     args.addAll(List.of("--samples-per-class", "2"));
     args.addAll(List.of(more));
-    return run(program, args.toArray(String[]::new));
+    return Outcome.of(program, args.toArray(String[]::new));
   }
 
   private void assertPictures(String... names) throws IOException {
@@ -66,7 +46,7 @@ class TrainVaeAndGanTest {
 
   private void interpolate(String path) throws IOException {
     Outcome walk =
-        run(
+        Outcome.of(
             Interpolate::run,
             "--model",
             folder.resolve("checkpoint").toString(),
@@ -78,16 +58,17 @@ class TrainVaeAndGanTest {
             "4",
             "--path",
             path);
-    assertEquals(0, walk.code, walk.text);
+    assertEquals(0, walk.code(), walk.text());
     assertTrue(ImageIO.read(folder.resolve("interpolation.png").toFile()).getWidth() > 50);
   }
 
   @Test
   void aVaeLeavesEverything() throws IOException {
-    Outcome outcome = train(TrainVae::run, "--steps", "3");
-    assertEquals(0, outcome.code, outcome.text);
-    assertTrue(outcome.text.contains("log p(x) of 4 training pictures: at least -"), outcome.text);
-    assertPictures("samples.png", "loss.png", "reconstructions.png");
+    Outcome outcome = train(TrainVae::run, "--steps", "3", "--preview-steps", "2");
+    assertEquals(0, outcome.code(), outcome.text());
+    assertTrue(
+        outcome.text().contains("log p(x) of 4 training pictures: at least -"), outcome.text());
+    assertPictures("samples.png", "loss.png", "reconstructions.png", "previews/step-000000002.png");
     assertEquals(3, LossCsv.read(folder.resolve("loss.csv")).size());
     try (Vae vae = Vae.open(folder.resolve("checkpoint"))) {
       assertEquals(10, vae.config().numClasses());
@@ -110,7 +91,7 @@ class TrainVaeAndGanTest {
                 "gaussian",
                 "--variance",
                 variance);
-        assertEquals(0, outcome.code, outcome.text);
+        assertEquals(0, outcome.code(), outcome.text());
       }
     }
   }
@@ -118,7 +99,7 @@ class TrainVaeAndGanTest {
   @Test
   void aGanLeavesEverythingAndGoesOn() throws IOException {
     Outcome outcome = train(TrainGan::run, "--steps", "4");
-    assertEquals(0, outcome.code, outcome.text);
+    assertEquals(0, outcome.code(), outcome.text());
     assertPictures("samples.png", "loss.png");
     byte[] whole = Files.readAllBytes(folder.resolve("checkpoint/model.safetensors"));
     try (Gan gan = Gan.open(folder.resolve("checkpoint"))) {
@@ -126,13 +107,13 @@ class TrainVaeAndGanTest {
     }
     interpolate("linear");
 
-    assertEquals(0, train(TrainGan::run, "--steps", "4", "--stop-after", "2").code);
+    assertEquals(0, train(TrainGan::run, "--steps", "4", "--stop-after", "2").code());
     Outcome resumed = train(TrainGan::run, "--steps", "4", "--resume");
-    assertEquals(0, resumed.code, resumed.text);
+    assertEquals(0, resumed.code(), resumed.text());
     assertArrayEquals(whole, Files.readAllBytes(folder.resolve("checkpoint/model.safetensors")));
     Outcome other = train(TrainGan::run, "--steps", "5", "--resume", "--r1", "2");
-    assertEquals(2, other.code, other.text);
-    assertTrue(other.text.contains("the checkpoint is of another configuration"), other.text);
+    assertEquals(2, other.code(), other.text());
+    assertTrue(other.text().contains("the checkpoint is of another configuration"), other.text());
   }
 
   @Test
@@ -151,16 +132,16 @@ class TrainVaeAndGanTest {
                 "--spectral-norm",
                 "--r1",
                 "1");
-        assertEquals(0, outcome.code, outcome.text);
+        assertEquals(0, outcome.code(), outcome.text());
       }
     }
   }
 
   private void assertRefused(String part, ToIntFunction<String[]> program, String... args) {
-    Outcome outcome = run(program, args);
-    assertEquals(2, outcome.code, outcome.text);
-    assertTrue(outcome.text.contains(part), outcome.text);
-    assertEquals(1, outcome.text.strip().lines().count(), outcome.text);
+    Outcome outcome = Outcome.of(program, args);
+    assertEquals(2, outcome.code(), outcome.text());
+    assertTrue(outcome.text().contains(part), outcome.text());
+    assertEquals(1, outcome.text().strip().lines().count(), outcome.text());
   }
 
   @Test
@@ -191,6 +172,13 @@ class TrainVaeAndGanTest {
         out);
     assertRefused("latent_dim must be positive", TrainVae::run, "--latent-dim", "0", "--out", out);
     assertRefused("beta must not be negative", TrainVae::run, "--beta", "-1", "--out", out);
+    assertRefused(
+        "--validation-steps: the losses of a GAN tell who",
+        TrainGan::run,
+        "--validation-steps",
+        "1",
+        "--out",
+        out);
     assertRefused(
         "the loss must be one of non-saturating, hinge, wgan-gp; got 'lsgan'",
         TrainGan::run,

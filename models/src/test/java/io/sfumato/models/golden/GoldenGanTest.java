@@ -12,6 +12,7 @@ import io.sfumato.models.gan.GanLoss;
 import io.sfumato.models.nn.ModelConfig;
 import io.sfumato.models.nn.Module;
 import io.sfumato.models.train.BatchLoader;
+import io.sfumato.models.train.GanOptions;
 import io.sfumato.models.train.GanTrainer;
 import io.sfumato.tensor.Device;
 import io.sfumato.tensor.Parameter;
@@ -46,8 +47,8 @@ class GoldenGanTest {
   private static void run(Path folder) {
     JsonNode options = ModelConfig.read(folder.resolve("training.json"));
     double rate = options.get("generator_rate").doubleValue();
-    GanTrainer.Options how =
-        GanTrainer.Options.of(GanLoss.parse(options.get("loss").asText()))
+    GanOptions how =
+        GanOptions.of(GanLoss.parse(options.get("loss").asText()))
             .r1(options.path("r1").asDouble(0))
             .discriminator(1, options.get("discriminator_rate").doubleValue() / rate)
             .betas(options.get("beta1").doubleValue(), options.get("beta2").doubleValue());

@@ -37,7 +37,7 @@ import org.junit.jupiter.api.io.TempDir;
 class GanTrainerTest {
   @TempDir Path folder;
 
-  private static GanTrainer trainer(GanConfig.Builder config, GanTrainer.Options options) {
+  private static GanTrainer trainer(GanConfig.Builder config, GanOptions options) {
     var data =
         InMemoryImageDataset.copyOf(new ShapesWorld(ShapesWorld.options().count(64).resolution(8)));
     GanConfig sized =
@@ -55,7 +55,7 @@ class GanTrainerTest {
   }
 
   private static GanTrainer trainer() {
-    return trainer(small().spectralNorm(true), GanTrainer.Options.of(GanLoss.HINGE).r1(1, 2));
+    return trainer(small().spectralNorm(true), GanOptions.of(GanLoss.HINGE).r1(1, 2));
   }
 
   /** State and losses of a few steps. */
@@ -163,7 +163,7 @@ class GanTrainerTest {
   void memoryStaysConstant() {
     CpuBackend cpu = CpuBackend.instance();
     try (GanTrainer trainer =
-        trainer(small(), GanTrainer.Options.of(GanLoss.WGAN_GP).discriminator(2, 1))) {
+        trainer(small(), GanOptions.of(GanLoss.WGAN_GP).discriminator(2, 1))) {
       for (int i = 0; i < 5; i++) {
         trainer.step(1e-3);
       }
@@ -179,7 +179,7 @@ class GanTrainerTest {
 
   @Test
   void theDiscriminatorLearnsToTellAndTheGeneratorToFoolIt() {
-    try (GanTrainer trainer = trainer(small(), GanTrainer.Options.of(GanLoss.NON_SATURATING));
+    try (GanTrainer trainer = trainer(small(), GanOptions.of(GanLoss.NON_SATURATING));
         Scope scope = Scope.open()) {
       Tensor real = Rng.seed(7).uniform(8, 3, 8, 8);
       Tensor y = Tensor.of(new long[8], 8);
@@ -225,7 +225,7 @@ class GanTrainerTest {
     String message =
         assertThrows(
                 IllegalArgumentException.class,
-                () -> new GanTrainer.Options(GanLoss.WGAN_GP, 0, -1, 0, 0, 0, 1, 0.9, 2))
+                () -> new GanOptions(GanLoss.WGAN_GP, 0, -1, 0, 0, 0, 1, 0.9, 2))
             .getMessage();
     for (String part :
         List.of(
@@ -243,7 +243,7 @@ class GanTrainerTest {
         InMemoryImageDataset.copyOf(new ShapesWorld(ShapesWorld.options().count(8).resolution(8)));
     BatchLoader loader = new BatchLoader(data, 8, 4, Rng.seed(0), Device.CPU);
     try (Gan gan = new Gan(Weights.init(Rng.seed(0)), config)) {
-      GanTrainer.Options penalty = GanTrainer.Options.of(GanLoss.WGAN_GP);
+      GanOptions penalty = GanOptions.of(GanLoss.WGAN_GP);
       assertTrue(
           assertThrows(
                   IllegalArgumentException.class,

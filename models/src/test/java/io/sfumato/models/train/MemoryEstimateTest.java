@@ -14,8 +14,13 @@ import io.sfumato.models.dit.DitConfig;
 import io.sfumato.models.unet.UNet2D;
 import io.sfumato.models.unet.UNet2DConfig;
 import io.sfumato.tensor.Device;
+import io.sfumato.tensor.NoValuesException;
 import io.sfumato.tensor.Rng;
+import io.sfumato.tensor.Scope;
+import io.sfumato.tensor.Tensor;
+import io.sfumato.tensor.UseAfterFreeException;
 import io.sfumato.tensor.cpu.CpuBackend;
+import io.sfumato.tensor.exec.Imagined;
 import io.sfumato.tensor.io.Weights;
 import java.util.List;
 import org.junit.jupiter.api.Test;
@@ -97,6 +102,23 @@ class MemoryEstimateTest {
   @Test
   void ofMicroBatches() {
     assertNear(unet(), 4, 3);
+  }
+
+  /** What only the computed step knows, and a mistake in a model, are two things. */
+  @Test
+  void readingImaginedValuesIsNoUseAfterFree() {
+    try (Scope scope = Scope.open()) {
+      Tensor large = Tensor.zeros(100, 100);
+      assertThrows(
+          NoValuesException.class, () -> Imagined.peakBytes(() -> large.add(1).toDoubleArray()));
+      Tensor[] freed = new Tensor[1];
+      Scope.run(
+          () -> {
+            freed[0] = large.add(1);
+          });
+      assertThrows(
+          UseAfterFreeException.class, () -> Imagined.peakBytes(() -> freed[0].toDoubleArray()));
+    }
   }
 
   /** Twice the batch is twice the activations. */

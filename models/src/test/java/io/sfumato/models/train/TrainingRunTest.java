@@ -13,6 +13,7 @@ import io.sfumato.autograd.optim.Ema;
 import io.sfumato.models.LogCapture;
 import io.sfumato.models.data.HeldOut;
 import io.sfumato.models.data.InMemoryImageDataset;
+import io.sfumato.models.data.LossCsv;
 import io.sfumato.models.data.ShapesWorld;
 import io.sfumato.models.vae.Vae;
 import io.sfumato.models.vae.VaeConfig;
@@ -34,6 +35,7 @@ import java.util.List;
 import java.util.Map;
 import java.util.Set;
 import java.util.concurrent.CountDownLatch;
+import java.util.concurrent.atomic.AtomicLong;
 import java.util.function.LongPredicate;
 import javax.imageio.ImageIO;
 import org.junit.jupiter.api.Test;
@@ -276,6 +278,50 @@ class TrainingRunTest {
     }
     assertEquals(numbers(whole), numbers(parts));
     assertEquals("a picture", Files.readString(parts.resolve("previews/step-000000010.png")));
+  }
+
+  /**
+   * One second for a step, a hundred for what comes between steps, on a clock of the test's own.
+   */
+  private List<LossCsv.Row> timed(Path out, TrainingRun.Options options) {
+    AtomicLong clock = new AtomicLong();
+    try (VaeTrainer trainer =
+            trainer(
+                n -> {
+                  clock.addAndGet(n % 2 == 0 ? 1_000_000_000L : 0); // two batches per step
+                  return false;
+                });
+        Interrupts interrupts = Interrupts.catchSignals()) {
+      new TrainingRun(out, options, interrupts)
+          .clock(clock::get)
+          .validation(new BatchLoader(data().held(), 4, 1, Rng.seed(4), Device.CPU), 2)
+          .preview(
+              png -> {
+                clock.addAndGet(100_000_000_000L);
+                write(png, "a picture");
+              })
+          .train(trainer, LearningRate.cosine(1e-3, 1), Map.of(), List.of("shape"));
+    }
+    return LossCsv.read(out.resolve("loss.csv"));
+  }
+
+  /** So that the learning rate of a run of minutes does not jump where a picture was drawn. */
+  @Test
+  void ofARunThatLastsATimeTheTimeOfStepsCountsAlsoWhenItGoesOn() {
+    TrainingRun.Options options =
+        TrainingRun.Options.minutes(10 / 60.0)
+            .checkpointSteps(3)
+            .watching(new TrainingRun.Watching(4, 1, 0, false));
+    List<LossCsv.Row> rows = timed(folder.resolve("whole"), options);
+    assertEquals(10, rows.size());
+    for (int i = 0; i < rows.size(); i++) {
+      assertEquals(5e-4 * (1 + Math.cos(Math.PI * i / 10)), rows.get(i).learningRate(), 1e-15);
+      assertEquals(i + 1, rows.get(i).seconds(), 1e-9);
+    }
+    Path parts = folder.resolve("parts");
+    timed(parts, options.stopAfter(4));
+    List<LossCsv.Row> again = timed(parts, options.resume(true));
+    assertEquals(rows, again);
   }
 
   @Test
