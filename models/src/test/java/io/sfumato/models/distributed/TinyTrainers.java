@@ -15,6 +15,7 @@ import io.sfumato.models.train.AutoencoderTrainer;
 import io.sfumato.models.train.Batches;
 import io.sfumato.models.train.BatchesShare;
 import io.sfumato.models.train.CodePriorTrainer;
+import io.sfumato.models.train.GanOptions;
 import io.sfumato.models.train.GanTrainer;
 import io.sfumato.models.train.TrainedModel;
 import io.sfumato.models.train.Trainee;
@@ -135,10 +136,9 @@ final class TinyTrainers implements AutoCloseable {
               AutoencoderTrainer.UPDATE.exchange(team).accumulate(accumulate),
               batches,
               rng);
-      case "gan" -> gan("batch", GanTrainer.Options.of(GanLoss.HINGE), accumulate, rng);
-      case "r1" ->
-          gan("none", GanTrainer.Options.of(GanLoss.NON_SATURATING).r1(1, 2), accumulate, rng);
-      case "wgan" -> gan("none", GanTrainer.Options.of(GanLoss.WGAN_GP), accumulate, rng);
+      case "gan" -> gan("batch", GanOptions.of(GanLoss.HINGE), accumulate, rng);
+      case "r1" -> gan("none", GanOptions.of(GanLoss.NON_SATURATING).r1(1, 2), accumulate, rng);
+      case "wgan" -> gan("none", GanOptions.of(GanLoss.WGAN_GP), accumulate, rng);
       case "adapter" -> {
         UNet2D model =
             new UNet2D(
@@ -174,7 +174,7 @@ final class TinyTrainers implements AutoCloseable {
     return new VqVae(weights(1), VqVaeConfig.of(3).widths(8, 4).codebook(12, 4));
   }
 
-  private Trainee gan(String norm, GanTrainer.Options how, int accumulate, Rng rng) {
+  private Trainee gan(String norm, GanOptions how, int accumulate, Rng rng) {
     GanConfig config =
         GanConfig.builder()
             .dcgan(List.of(8, 4), List.of(4, 8))
