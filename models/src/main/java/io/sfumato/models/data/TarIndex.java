@@ -2,6 +2,8 @@
 package io.sfumato.models.data;
 
 import java.io.IOException;
+import java.lang.System.Logger;
+import java.lang.System.Logger.Level;
 import java.nio.ByteBuffer;
 import java.nio.channels.FileChannel;
 import java.nio.charset.CharacterCodingException;
@@ -21,12 +23,13 @@ import org.jspecify.annotations.Nullable;
  *
  * <p>Archives may come from anywhere. Every number is checked against the length of the archive
  * before it is used; names must be plain relative paths; what is not known, sparse, compressed, cut
- * off or hidden behind the end is refused, so that no file is left out unseen. Folders, links and
- * devices hold no data and are left out.
+ * off or hidden behind the end is refused, so that no file is left out unseen. Folders and devices
+ * hold no data; links neither, which a log line tells.
  *
  * <p>Source: POSIX.1-2017, pax; GNU tar manual, "Basic Tar Format".
  */
 final class TarIndex {
+  private static final Logger LOG = System.getLogger(TarIndex.class.getName());
   private static final int BLOCK = 512;
   private static final int MAX_EXTENSION = 1 << 20;
 
@@ -36,6 +39,8 @@ final class TarIndex {
   private final List<Entry> entries = new ArrayList<>();
   private Map<String, String> pax = new HashMap<>();
   private @Nullable String longName;
+  private int links;
+  private String firstLink = "";
 
   /**
    * A file in the archive.
@@ -63,6 +68,15 @@ final class TarIndex {
   static List<Entry> of(Path archive, FileChannel channel) throws IOException {
     TarIndex index = new TarIndex(archive, channel);
     index.readAll();
+    if (index.links > 0) {
+      LOG.log(
+          Level.WARNING,
+          "{0}: {1} links are left out, first {2}; pack the files themselves (tar --dereference"
+              + " --hard-dereference)",
+          archive,
+          index.links,
+          quoted(index.firstLink));
+    }
     return index.entries;
   }
 
@@ -122,6 +136,9 @@ final class TarIndex {
     name = pax.getOrDefault("path", name);
     if (type == 'S' || pax.keySet().stream().anyMatch(k -> k.startsWith("GNU.sparse"))) {
       throw wrong(at, "a file that is stored as it is", "a sparse one, " + quoted(name));
+    }
+    if (type == '1' || type == '2') {
+      firstLink = links++ == 0 ? name : firstLink;
     }
     if (type >= '1' && type <= '6' || type == '\0' && name.endsWith("/")) {
       return;

@@ -156,9 +156,10 @@ class WebDatasetTest {
             .file("b.mask.png", "left alone")
             .write(shard());
     assertEquals(1, WebDataset.open(file).size());
-    assertEquals(1, log.lines().size(), log.lines()::toString);
-    assertTrue(log.lines().getFirst().contains("1 samples without a picture"));
-    assertTrue(log.lines().getFirst().endsWith("first a"), log.lines().getFirst());
+    assertEquals(2, log.lines().size(), log.lines()::toString);
+    assertTrue(log.lines().getFirst().contains("1 links are left out, first \"link.png\"; pack"));
+    assertTrue(log.lines().getLast().contains("1 samples without a picture"));
+    assertTrue(log.lines().getLast().endsWith("first a"), log.lines().getLast());
   }
 
   @Test
