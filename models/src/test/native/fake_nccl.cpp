@@ -1,10 +1,14 @@
 // SPDX-License-Identifier: Apache-2.0
 // A libnccl for tests without GPUs: ranks are threads of one process, device memory is memory.
-// It computes what NCCL would, writes down every call, and fails when told to.
+// It computes what NCCL would, writes down every call, and fails when told to. If FAKE_NCCL_DRIVER
+// names a CUDA driver, it waits for the stream first: its operations come after what is on it.
+#include <dlfcn.h>
+
 #include <barrier>
 #include <cstdarg>
 #include <cstdint>
 #include <cstdio>
+#include <cstdlib>
 #include <cstring>
 #include <functional>
 #include <map>
@@ -141,11 +145,21 @@ int carry_out(Comm* c, const Call& call) {
     return alike ? 0 : 5;
 }
 
+// 0, or ncclUnhandledCudaError.
+int wait_for(void* stream) {
+    const char* driver = getenv("FAKE_NCCL_DRIVER");
+    if (!driver) return 0;
+    void* library = dlopen(driver, RTLD_NOW | RTLD_LOCAL);
+    auto synchronize = library ? (int (*)(void*))dlsym(library, "cuStreamSynchronize") : nullptr;
+    return synchronize && synchronize(stream) == 0 ? 0 : 1;
+}
+
 int ask(const char* function, Comm* c, const Call& call, void* stream) {
     note("%s rank %d: %zu of type %d, op %d, root %d, result %td bytes on, stream %p",
          function, c->rank, call.count, call.type, call.how, call.root,
          (char*)call.recv - (const char*)call.send, stream);
     int failed = asked_to_fail(function, c->rank);
+    if (!failed) failed = wait_for(stream);
     if (failed) return failed;
     if (depth > 0) {
         waiting.emplace_back(c, call);

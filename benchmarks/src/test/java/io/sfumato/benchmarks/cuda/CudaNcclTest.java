@@ -10,6 +10,7 @@ import io.sfumato.autograd.Gradients;
 import io.sfumato.autograd.optim.AdamW;
 import io.sfumato.autograd.optim.Optimizer;
 import io.sfumato.autograd.optim.ParameterGroup;
+import io.sfumato.cuda.driver.DriverLibrary;
 import io.sfumato.cuda.testing.EmulatorControl;
 import io.sfumato.cuda.testing.Subprocess;
 import io.sfumato.models.distributed.Collectives;
@@ -72,7 +73,7 @@ final class CudaNcclTest {
     Subprocess.Result result =
         Subprocess.run(
             Training.class,
-            Map.of("SFUMATO_EMU_DEVICES", "2"),
+            Map.of("SFUMATO_EMU_DEVICES", "2", "FAKE_NCCL_DRIVER", driver()),
             "-Dsfumato.nccl.library=" + library);
     assertEquals(0, result.exit(), result.output());
     for (boolean zero : new boolean[] {false, true}) {
@@ -80,6 +81,11 @@ final class CudaNcclTest {
           result.output().contains("zero " + zero + ": as one process true, sent true"),
           result.output());
     }
+  }
+
+  /** The emulated driver, which the library asks to finish what is on a stream. */
+  private static String driver() {
+    return String.valueOf(System.getProperty(DriverLibrary.PROPERTY));
   }
 
   /** Two ranks that are threads. */
