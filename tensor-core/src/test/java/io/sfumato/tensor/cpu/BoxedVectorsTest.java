@@ -14,13 +14,13 @@ class BoxedVectorsTest {
   @Test
   void inTheLongestVectors() throws Exception {
     assumeTrue(Simd.provider().name().startsWith("vector"), "no vectors here");
-    assertEquals(17, ChildJvm.run(List.of("-Xmn64m"), BoxedVectors.class).size());
+    assertEquals(19, ChildJvm.run(List.of("-Xmn64m"), BoxedVectors.class).size());
   }
 
   @Test
   void inVectorsOf256Bits() throws Exception {
     assumeTrue(Simd.provider().name().startsWith("vector"), "no vectors here");
     List<String> options = List.of("-Xmn64m", "-XX:UseAVX=2");
-    assertEquals(17, ChildJvm.run(options, BoxedVectors.class).size());
+    assertEquals(19, ChildJvm.run(options, BoxedVectors.class).size());
   }
 }

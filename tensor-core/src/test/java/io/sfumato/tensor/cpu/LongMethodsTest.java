@@ -25,6 +25,7 @@ class LongMethodsTest {
   @ParameterizedTest
   @CsvSource({
     "simd/PowVectors, logarithms exponentials signed",
+    "simd/ExpVectors, addVectors",
     "simd/VectorAttentionLoops, gradientVectors",
     "AttentionForward, keyBlock",
     "AttentionBackward, keyBlock",

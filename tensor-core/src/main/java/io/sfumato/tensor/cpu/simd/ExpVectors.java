@@ -1,7 +1,9 @@
 // SPDX-License-Identifier: Apache-2.0
 package io.sfumato.tensor.cpu.simd;
 
+import static io.sfumato.tensor.cpu.Memory.ALL;
 import static io.sfumato.tensor.cpu.simd.Lanes.N;
+import static io.sfumato.tensor.cpu.simd.Lanes.ORDER;
 import static io.sfumato.tensor.cpu.simd.Lanes.all;
 import static io.sfumato.tensor.cpu.simd.Lanes.load;
 import static io.sfumato.tensor.cpu.simd.Lanes.store;
@@ -199,29 +201,51 @@ final class ExpVectors {
 
   private static void blockSum(long x, float shift, long t, int n, float[] out) {
     int whole = Lanes.whole(n);
-    FloatVector sum = all(0f);
-    for (int i = 0; i < whole; i += N) {
-      FloatVector v = load(x + i * 4L).sub(shift);
-      FloatVector z = rounded(v);
-      FloatVector r = remainder(z, v);
-      FloatVector e = vanishing(scaled(lower(upper(r), r), z), v);
-      sum = sum.add(e);
-      store(e, t + i * 4L);
-    }
-    sum.intoArray(out, 0);
-    if (whole < n) {
-      addRest(x + whole * 4L, shift, t + whole * 4L, n - whole, out);
+    all(0f).intoArray(out, 0);
+    addVectors(x, shift, t, whole, out);
+    if (whole < n) { // padded with what has no exponential
+      long pad = Lanes.lastPad();
+      store(all(Float.NEGATIVE_INFINITY), pad);
+      Lanes.copyRest(x + whole * 4L, pad, n - whole);
+      addVectors(pad, shift, pad, N, out);
+      Lanes.copyRest(pad, t + whole * 4L, n - whole);
     }
   }
 
-  private static void addRest(long x, float shift, long t, int n, float[] out) {
-    VectorMask<Float> m = Lanes.first(n);
-    FloatVector v = load(x, m).sub(shift);
-    FloatVector z = rounded(v);
-    FloatVector r = remainder(z, v);
-    FloatVector e = vanishing(scaled(lower(upper(r), r), z), v);
-    store(e, t, m);
-    FloatVector.fromArray(Lanes.F, out, 0).add(e, m).intoArray(out, 0);
+  /**
+   * Adds the exponentials of whole vectors to a vector of sums. Written out to more than 325
+   * bytecodes, so that the compiler never inlines it: together with a row's other loops it was too
+   * much, and every vector was boxed.
+   */
+  private static void addVectors(long x, float shift, long t, int n, float[] out) {
+    FloatVector log2e = FloatVector.broadcast(Lanes.F, LOG2_E);
+    FloatVector ln2 = FloatVector.broadcast(Lanes.F, -LN2);
+    FloatVector rounder = FloatVector.broadcast(Lanes.F, ROUNDER);
+    FloatVector s0 = FloatVector.broadcast(Lanes.F, S0);
+    FloatVector s1 = FloatVector.broadcast(Lanes.F, S1);
+    FloatVector s2 = FloatVector.broadcast(Lanes.F, S2);
+    FloatVector s3 = FloatVector.broadcast(Lanes.F, S3);
+    FloatVector one = FloatVector.broadcast(Lanes.F, 1f);
+    FloatVector zero = FloatVector.zero(Lanes.F);
+    FloatVector lowest = FloatVector.broadcast(Lanes.F, LOWEST);
+    FloatVector shifts = FloatVector.broadcast(Lanes.F, shift);
+    FloatVector sum = FloatVector.fromArray(Lanes.F, out, 0);
+    for (int i = 0; i < n; i += N) {
+      long at = i * 4L;
+      FloatVector v = FloatVector.fromMemorySegment(Lanes.F, ALL, x + at, ORDER);
+      v = v.sub(shifts);
+      FloatVector z = v.fma(log2e, rounder);
+      FloatVector r = z.sub(rounder).fma(ln2, v);
+      FloatVector e = r.fma(s3, s2).fma(r, s1).fma(r, s0).fma(r, one).fma(r, one);
+      IntVector power = z.reinterpretAsInts().lanewise(VectorOperators.LSHL, 23);
+      FloatVector scale = power.add(ONE_BITS).reinterpretAsFloats();
+      e = e.mul(scale);
+      VectorMask<Float> vanishing = v.compare(VectorOperators.LT, lowest);
+      e = e.blend(zero, vanishing);
+      sum = sum.add(e);
+      e.intoMemorySegment(ALL, t + at, ORDER);
+    }
+    sum.intoArray(out, 0);
   }
 
   /** {@code t = e^(-|x|)}. */

@@ -13,6 +13,7 @@ import static io.sfumato.tensor.cpu.simd.Lanes.store;
 import static io.sfumato.tensor.cpu.simd.Lanes.whole;
 
 import io.sfumato.tensor.cpu.AttentionLoops;
+import io.sfumato.tensor.cpu.Memory;
 import jdk.incubator.vector.FloatVector;
 import jdk.incubator.vector.IntVector;
 import jdk.incubator.vector.VectorMask;
@@ -38,6 +39,9 @@ final class VectorAttentionLoops implements AttentionLoops {
 
   @Override
   public float max(long s, int n) {
+    if (n < N) {
+      return maxOfFew(s, n);
+    }
     FloatVector m0 = all(Float.NEGATIVE_INFINITY);
     FloatVector m1 = m0;
     int i = 0;
@@ -47,12 +51,20 @@ final class VectorAttentionLoops implements AttentionLoops {
       m0 = m0.blend(a, a.compare(VectorOperators.GT, m0));
       m1 = m1.blend(b, b.compare(VectorOperators.GT, m1));
     }
-    for (; i < n; i += N) {
-      VectorMask<Float> m = first(Math.min(N, n - i));
-      FloatVector a = load(s + i * 4L, m);
-      m0 = m0.blend(a, a.compare(VectorOperators.GT, m0).and(m));
+    for (; i < n; i += N) { // some twice rather than some masked: beside masks m0 and m1 are boxed
+      FloatVector a = load(s + Math.min(i, n - N) * 4L);
+      m0 = m0.blend(a, a.compare(VectorOperators.GT, m0));
     }
     return m0.blend(m1, m1.compare(VectorOperators.GT, m0)).reduceLanes(VectorOperators.MAX);
+  }
+
+  private static float maxOfFew(long s, int n) {
+    float max = Float.NEGATIVE_INFINITY;
+    for (int i = 0; i < n; i++) {
+      float v = Memory.getFloat(s + i * 4L);
+      max = v > max ? v : max;
+    }
+    return max;
   }
 
   @Override
