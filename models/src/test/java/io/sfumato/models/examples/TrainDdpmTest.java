@@ -174,7 +174,7 @@ class TrainDdpmTest {
     assertRefused("nowhere", "--data", folder.resolve("nowhere").toString());
     assertRefused("there is no checkpoint", "--resume");
     Path file = Files.writeString(folder.resolve("file"), "x");
-    assertRefused("a file; give the folder", "--data", file.toString());
+    assertRefused("give the folder it is in", "--data", file.toString());
     Outcome onFile = run("--out", file.toString(), "--steps", "1");
     assertEquals(2, onFile.code(), onFile.text());
     assertTrue(onFile.text().contains(file + ": cannot be written: is a file"), onFile.text());
