@@ -68,7 +68,13 @@ final class ArchitectureTest {
           .should()
           .onlyDependOnClassesThat()
           .resideInAnyPackage(
-              TENSOR, AUTOGRAD, "java..", "jdk.incubator.vector..", "org.ejml..", "org.jspecify..");
+              TENSOR,
+              AUTOGRAD,
+              "java..",
+              "javax.management..", // of the JDK, too: compiler directives go by it
+              "jdk.incubator.vector..",
+              "org.ejml..",
+              "org.jspecify..");
 
   @ArchTest
   static final ArchRule vectorsStayInTheSimdPackageAndInBenchmarks =
@@ -123,6 +129,7 @@ final class ArchitectureTest {
    * <ul>
    *   <li>{@code Simd} makes the one class that uses the Vector API by its name, since that class
    *       must not be touched where the incubating module is missing;
+   *   <li>{@code CompilerDirectives} reads the names of the loops' public methods, and calls none;
    *   <li>{@code Interrupts} reaches {@code sun.misc.Signal} by names, since javac warns of every
    *       mention of it.
    * </ul>
@@ -134,6 +141,8 @@ final class ArchitectureTest {
           .resideInAnyPackage(TENSOR, AUTOGRAD, CUDA, MODELS)
           .and()
           .doNotHaveFullyQualifiedName("io.sfumato.tensor.cpu.Simd")
+          .and()
+          .doNotHaveFullyQualifiedName("io.sfumato.tensor.cpu.simd.CompilerDirectives")
           .and()
           .doNotHaveFullyQualifiedName("io.sfumato.models.train.Interrupts")
           .should(useReflection());
