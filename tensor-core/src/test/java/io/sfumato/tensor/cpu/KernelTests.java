@@ -33,6 +33,7 @@ final class KernelTests {
                         Conv2dKernelTest.class,
                         AttentionKernelTest.class,
                         GroupNormKernelTest.class,
+                        LayerNormKernelTest.class,
                         SoftmaxTest.class)
                     .map(c -> selectClass(c))
                     .toList())

@@ -23,8 +23,11 @@ import jdk.incubator.vector.VectorMask;
  * <p>Moments are taken around a {@link Pilot}.
  */
 final class RowVectors {
-  /** Columns whose squares are summed in f32 before the sum goes on in double. */
-  private static final int SUMMED = 4096;
+  /**
+   * Columns whose sums are taken in f32 before they go on in double. Few lanes would have to hold
+   * more each: without shorter sums, a few values far from the rest cost the mean its last digit.
+   */
+  private static final int SUMMED = N < 16 ? 32 * N : 256 * N;
 
   private RowVectors() {}
 
