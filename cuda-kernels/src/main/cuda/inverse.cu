@@ -19,7 +19,6 @@ template <class T> DEV void inverse(const T* a, T* y, int n) {
     if (j < 2 * n) {
         for (int i = 0; i < n; i++) m[i * PITCH + j] = j < n ? (double)to_acc(a[base + i * n + j]) : j - n == i ? 1.0 : 0.0;
     }
-    __syncthreads();
     for (int k = 0; k < n; k++) {
         if (j == 0) {
             int best = k;
@@ -39,17 +38,14 @@ template <class T> DEV void inverse(const T* a, T* y, int n) {
         __syncthreads();
         double scale = 1.0 / m[k * PITCH + k];
         __syncthreads();
-        if (j < 2 * n) m[k * PITCH + j] *= scale;
-        __syncthreads();
-        if (j < 2 * n && j != k) {
-            double row = m[k * PITCH + j];
-            for (int i = 0; i < n; i++) {
+        if (j < 2 * n) {
+            double row = m[k * PITCH + j] *= scale;
+            for (int i = 0; j != k && i < n; i++) {
                 if (i != k) m[i * PITCH + j] -= m[i * PITCH + k] * row;
             }
         }
         __syncthreads();
         if (j < n && j != k) m[j * PITCH + k] = 0.0;
-        __syncthreads();
     }
     if (j >= n && j < 2 * n) {
         for (int i = 0; i < n; i++) y[base + i * n + j - n] = from_acc<T>((Acc<T>)m[i * PITCH + j]);
@@ -95,7 +91,6 @@ template <class T> DEV void inverse_large(const T* a, T* y, double* work, int n)
         for (int i = t; i < n; i += MANY) {
             if (i != k) m[(i64)i * width + k] = 0.0;
         }
-        __syncthreads();
     }
     for (i64 p = t; p < (i64)n * n; p += MANY) y[base + p] = from_acc<T>((Acc<T>)m[p / n * width + n + p % n]);
 }

@@ -133,8 +133,7 @@ DEV void encode_block(const float* x, const float* values, u8* codes, float* mag
     int count = (int)(n - first < block ? n - first : block);
     float most = 0;
     for (int i = threadIdx.x; i < count; i += THREADS) most = max_nan(most, fabsf(x[first + i]));
-    most = block_max(most);
-    __syncthreads();
+    most = block_max(most);  // its barriers also make the table whole
     if (threadIdx.x == 0) magnitudes[blockIdx.x] = most;
     for (int i = threadIdx.x; i < count; i += THREADS) {
         codes[first + i] = (u8)nearest_code(table, most == 0 ? 0 : div_rn(x[first + i], most));
