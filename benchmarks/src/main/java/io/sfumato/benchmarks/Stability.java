@@ -26,7 +26,7 @@ public final class Stability implements Callable<Integer> {
   private static final double LIMIT = 2;
   private static final String SKIPPED = "COMPILE SKIPPED";
 
-  @Option(names = "--runs", description = "JVMs.", defaultValue = "20")
+  @Option(names = "--runs", description = "Runs, each in a fresh JVM.", defaultValue = "20")
   private int runs;
 
   @Option(names = "--threads", description = "Threads.", defaultValue = "2")
@@ -45,6 +45,11 @@ public final class Stability implements Callable<Integer> {
   private double warmUp;
 
   @Option(
+      names = "--alone",
+      description = "Each case in a JVM of its own: what was compiled before it may hide a trap.")
+  private boolean alone;
+
+  @Option(
       names = "--compilations",
       description = "Also lists the methods that the JIT compiler gave up on in a tier.")
   private boolean compilations;
@@ -57,10 +62,10 @@ public final class Stability implements Callable<Integer> {
    * @param name the case
    * @param median of the medians of the JVMs, in ms
    * @param worst the greatest of them
-   * @param worstJvm the number of the JVM that it comes from, from 1
+   * @param worstRun the number of the run that it comes from, from 1
    * @param garbage the most that one run left on the Java heap in any JVM, in MiB
    */
-  record Row(String name, double median, double worst, int worstJvm, double garbage) {
+  record Row(String name, double median, double worst, int worstRun, double garbage) {
     double ratio() {
       return worst / median;
     }
@@ -81,7 +86,7 @@ public final class Stability implements Callable<Integer> {
 
   @Override
   public Integer call() {
-    List<String> unused = Suite.selected(only);
+    List<String> cases = Suite.selected(only);
     if (runs < 1 || threads < 1) {
       throw new Programs.Refusal("--runs and --threads must be at least 1");
     }
@@ -89,11 +94,13 @@ public final class Stability implements Callable<Integer> {
     Map<String, List<Double>> garbage = new LinkedHashMap<>();
     Set<String> skipped = new LinkedHashSet<>();
     for (int i = 1; i <= runs; i++) {
-      System.err.printf("JVM %d of %d%n", i, runs);
-      Children.Output output = Children.run(suite());
-      collect(output, Measured.Quantity.TIME, times);
-      collect(output, Measured.Quantity.GARBAGE, garbage);
-      skipped.addAll(skippedIn(output.errors()));
+      System.err.printf("run %d of %d%n", i, runs);
+      for (String selection : alone ? alone(cases) : List.of(only)) {
+        Children.Output output = Children.run(suite(selection));
+        collect(output, Measured.Quantity.TIME, times);
+        collect(output, Measured.Quantity.GARBAGE, garbage);
+        skipped.addAll(skippedIn(output.errors()));
+      }
     }
     List<Row> rows = rows(times, garbage);
     System.out.print(table(rows));
@@ -101,7 +108,11 @@ public final class Stability implements Callable<Integer> {
     return rows.stream().allMatch(Row::isStable) ? 0 : 1;
   }
 
-  private List<String> suite() {
+  private static List<String> alone(List<String> cases) {
+    return cases.stream().map(name -> "^" + name + "$").toList();
+  }
+
+  private List<String> suite(String selection) {
     // the compiler's log goes to the error stream, apart from the results
     List<String> flags =
         compilations ? List.of("-XX:+PrintCompilation", "-XX:+DisplayVMOutputToStderr") : List.of();
@@ -111,7 +122,7 @@ public final class Stability implements Callable<Integer> {
         List.of(
             "--threads",
             String.valueOf(threads),
-            "--only=" + only,
+            "--only=" + selection,
             "--seconds",
             String.valueOf(seconds),
             "--warm-up",
@@ -145,7 +156,7 @@ public final class Stability implements Callable<Integer> {
     TextTable table =
         new TextTable(
             1,
-            List.of("case", "median, ms", "worst, ms", "ratio", "in JVM", "garbage, MiB/run", ""));
+            List.of("case", "median, ms", "worst, ms", "ratio", "in run", "garbage, MiB/run", ""));
     for (Row row : rows) {
       table.add(
           List.of(
@@ -153,7 +164,7 @@ public final class Stability implements Callable<Integer> {
               String.format(Locale.ROOT, "%.3f", row.median),
               String.format(Locale.ROOT, "%.3f", row.worst),
               String.format(Locale.ROOT, "%.2f", row.ratio()),
-              String.valueOf(row.worstJvm),
+              String.valueOf(row.worstRun),
               String.format(Locale.ROOT, "%.2f", row.garbage),
               row.isStable() ? "" : "UNSTABLE"));
     }

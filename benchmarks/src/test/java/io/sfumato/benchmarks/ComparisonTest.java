@@ -98,7 +98,7 @@ final class ComparisonTest {
     }
     assertEquals(
         """
-        | case    | median, ms | worst, ms | ratio | in JVM | garbage, MiB/run |          |
+        | case    | median, ms | worst, ms | ratio | in run | garbage, MiB/run |          |
         |---------|-----------:|----------:|------:|-------:|-----------------:|---------:|
         | trapped |      1.000 |     2.100 |  2.10 |      4 |            40.50 | UNSTABLE |
         """,
