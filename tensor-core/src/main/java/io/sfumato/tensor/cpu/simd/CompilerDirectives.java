@@ -19,24 +19,34 @@ import org.jspecify.annotations.Nullable;
 /**
  * Asks the JIT compiler to compile the innermost loops on their own. Left alone it inlines a loop
  * into its caller if it comes to the caller first; together they are too much for its budget, and
- * vectors become objects: group norm with SiLU was ten times slower in one process out of ten.
+ * vectors become objects: group norm with SiLU was ten times slower in one process out of five that
+ * ran it first.
  *
  * <p>The request is a compiler directive, as {@code jcmd Compiler.directives_add} sends it. It
  * speaks of calls inside {@code io.sfumato.tensor.cpu} only. It is sent by a thread of its own, for
- * it takes about 0.1 s, less than the compiler needs to get to the first loop; a JVM that does not
- * take it says so in the log at debug level and goes on.
+ * it takes about 0.1 s, less than the compiler needs to get to the first loop; where a JVM does not
+ * take it, a log line says so.
  */
 final class CompilerDirectives {
-  /** {@code -Dsfumato.jit.directives=off} leaves the compiler alone. */
+  /** The system property that leaves the compiler alone if it is {@code off}. */
   static final String PROPERTY = "sfumato.jit.directives";
 
   private static final String COMMANDS = "com.sun.management:type=DiagnosticCommand";
 
   private CompilerDirectives() {}
 
-  /** Sends the request for these loops, unless the property forbids it. */
-  static void send(List<?> loops) {
-    if (!"off".equals(System.getProperty(PROPERTY))) {
+  /**
+   * Sends the request for these loops, unless the property forbids it.
+   *
+   * @param setting the value of the property, or null
+   * @throws IllegalArgumentException if it is neither on nor off
+   */
+  static void send(List<?> loops, @Nullable String setting) {
+    if (setting != null && !setting.equals("on") && !setting.equals("off")) {
+      throw new IllegalArgumentException(
+          "system property " + PROPERTY + " must be on or off; got " + setting);
+    }
+    if (!"off".equals(setting)) {
       Thread.ofPlatform().daemon().name("sfumato-jit-directives").start(() -> log(add(loops)));
     }
   }
@@ -45,10 +55,12 @@ final class CompilerDirectives {
     if (obstacle != null) {
       System.getLogger(CompilerDirectives.class.getName())
           .log(
-              Level.DEBUG,
-              "the JIT compiler takes no directives ("
-                  + obstacle
-                  + "); some CPU loops may be slow for the life of this process");
+              Level.INFO,
+              "the JIT compiler takes no directives, so some CPU loops may be slow for the life of"
+                  + " this process: {0} (they need HotSpot with the modules java.management and"
+                  + " jdk.management; -D{1}=off silences this)",
+              obstacle,
+              PROPERTY);
     }
   }
 

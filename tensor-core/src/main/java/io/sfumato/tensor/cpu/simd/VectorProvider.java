@@ -34,7 +34,8 @@ public final class VectorProvider implements SimdProvider {
       throw new UnsupportedOperationException(
           "vectors of at most " + LONGEST + " bits are served; this JVM prefers " + bits);
     }
-    CompilerDirectives.send(separate(loops, winograd));
+    CompilerDirectives.send(
+        separate(loops, winograd), System.getProperty(CompilerDirectives.PROPERTY));
   }
 
   /** The loops to be compiled apart from their callers. */

@@ -3,6 +3,7 @@ package io.sfumato.tensor.cpu.simd;
 
 import static org.junit.jupiter.api.Assertions.assertFalse;
 import static org.junit.jupiter.api.Assertions.assertNull;
+import static org.junit.jupiter.api.Assertions.assertThrows;
 import static org.junit.jupiter.api.Assertions.assertTrue;
 
 import java.lang.management.ManagementFactory;
@@ -59,6 +60,15 @@ class CompilerDirectivesTest {
             method.toString());
       }
     }
+  }
+
+  @Test
+  void anotherSettingThanOnAndOffIsRefused() {
+    var e =
+        assertThrows(
+            IllegalArgumentException.class, () -> CompilerDirectives.send(LOOPS, "perhaps"));
+
+    assertTrue(String.valueOf(e.getMessage()).contains("perhaps"), e.toString());
   }
 
   @Test
