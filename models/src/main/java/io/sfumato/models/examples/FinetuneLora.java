@@ -136,19 +136,14 @@ public final class FinetuneLora implements Callable<Integer>, Checked {
       require(
           newClass >= 0 && newClass < bench.classes(),
           "--new-class must be 0 to " + (bench.classes() - 1) + "; got " + newClass);
-      UNet2D model =
-          new UNet2D(
-              Weights.init(bench.rng("weights")).on(bench.device()),
-              TrainDdpm.config(bench.images()));
-      bench.describe(model.parameterCount());
       String name = bench.images().classNames().get(newClass);
       Batches others = bench.data().loader(c -> c != newClass, UNIT);
       ExampleData.Held heldOthers = bench.data().held(c -> c != newClass, "a class but " + name);
       ExampleData.Held heldNew = bench.data().held(c -> c == newClass, name);
-      checkAdapter(bench, model);
       UpdateOptions update =
           bench.recipe(DiffusionTrainer.UPDATE, 2e-3, 50).withoutGroups().update();
       Recipe recipe = Recipe.Own.COSINE.of(update, 2e-3, 50); // rates of options: the adapter's
+      UNet2D model = model(bench);
       try (DiffusionTrainer trainer =
           new DiffusionTrainer(
               TrainedModel.of(model),
@@ -166,6 +161,22 @@ public final class FinetuneLora implements Callable<Integer>, Checked {
         }
         return trainer.average(() -> adapt(bench, model, trainer, heldNew));
       }
+    }
+  }
+
+  /** A new model, closed again if it does not go together with the options. */
+  private UNet2D model(Workbench bench) {
+    UNet2D model =
+        new UNet2D(
+            Weights.init(bench.rng("weights")).on(bench.device()),
+            TrainDdpm.config(bench.images()));
+    try {
+      bench.describe(model.parameterCount());
+      checkAdapter(bench, model);
+      return model;
+    } catch (RuntimeException | Error e) {
+      model.close();
+      throw e;
     }
   }
 
