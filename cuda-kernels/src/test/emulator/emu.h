@@ -18,6 +18,7 @@
 #include <cstdio>
 #include <cstdlib>
 #include <cstring>
+#include <memory>
 #include <mutex>
 #include <string>
 #include <thread>
@@ -87,6 +88,8 @@ struct Named {
 
 struct Block {
     Dim bid, bdim, gdim;
+    size_t dynamic_bytes = 0;
+    std::shared_ptr<void> more;   // what emu_hopper.h keeps
     unsigned threads = 0, warps = 0, alive = 0, at_barrier = 0, votes[3] = {0, 0, 0}, vote_round = 0;
     int order = 1;
     Warp* warp = nullptr;
@@ -291,6 +294,7 @@ struct Worker {
         dynamic.resize(shared + 1024 + DYNAMIC_TAIL);
         memset(dynamic.data(), 0xff, dynamic.size());
         b.dynamic = (char*)(((uintptr_t)dynamic.data() + 1023) & ~(uintptr_t)1023);
+        b.dynamic_bytes = shared;
         b.warp = warps.data();
         for (unsigned i = 0; i < b.warps; i++) {
             warps[i].index = i;

@@ -227,9 +227,13 @@ DEV void atomic_add2(float* p, float a, float b) {
 }
 
 namespace emu {
+/** Is told of every copy that lands, if it is set. */
+static void (*landed)(const Copy&) = nullptr;
+
 static inline void land(const Copy& c) {
     memcpy(c.to, c.from, (size_t)c.read);
     memset((char*)c.to + c.read, 0, (size_t)(c.size - c.read));
+    if (landed) landed(c);
 }
 static inline void cp_async(void* to, const void* from, int size, int read) {
     if (((uintptr_t)to | (read ? (uintptr_t)from : 0)) % (uintptr_t)size) die("cp.async: not aligned to its size");

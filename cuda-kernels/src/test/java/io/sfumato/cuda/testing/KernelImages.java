@@ -32,14 +32,19 @@ import java.util.zip.GZIPOutputStream;
  * java KernelImages.java cuda-kernels cubin sm_90a   machine code for one kind, in target/cubin
  * }</pre>
  *
- * <p>A file with the line {@code // arch: 90a} gets PTX for Hopper beside the one for all. The
- * first line of PTX is a hash of the sources it comes from; what is up to date is left alone. The
- * PTX's version is lowered to 8.0, so that drivers from 525 on read it; for Hopper to 8.1, which
- * brought atomic sums of vectors and needs drivers from 530 on (older ones get the PTX for all). It
- * is compressed, as it is large: every type and tile size is a kernel of its own.
+ * <p>A file with the line {@code // arch: 90a} gets PTX for Hopper beside the one for all, with
+ * {@code // arch: 90a only} in its place. The first line of PTX is a hash of the sources it comes
+ * from; what is up to date is left alone. The PTX's version is lowered to 8.0, so that drivers from
+ * 525 on read it; for Hopper to 8.1, which brought atomic sums of vectors and needs drivers from
+ * 530 on (older ones get the PTX for all). It is compressed, as it is large: every type and tile
+ * size is a kernel of its own.
  */
 public final class KernelImages {
   private static final String MARK = "// source-sha256 ";
+
+  private static final String ARCH = "// arch: ";
+
+  private static final String ONLY = " only";
 
   private static final String HINT = "(?m)^\\s*\\.pragma \"used_bytes_mask [^\n]*\n";
 
@@ -96,16 +101,26 @@ public final class KernelImages {
     return source.getFileName().toString().replaceFirst("\\.cu$", "");
   }
 
+  /** What the line {@code // arch: } of a source says, or nothing. */
+  private static String arch(Path source) throws IOException {
+    return Files.readAllLines(source).stream()
+        .filter(line -> line.startsWith(ARCH))
+        .map(line -> line.substring(ARCH.length()).strip())
+        .findFirst()
+        .orElse("");
+  }
+
   /** All PTX files that the jar should contain. */
   public List<Ptx> ptx() throws IOException {
     List<Ptx> all = new ArrayList<>();
     for (Path source : cudaFiles(sources())) {
-      all.add(new Ptx(source, "80", folder.resolve(family(source) + ".ptx.gz")));
-      for (String line : Files.readAllLines(source)) {
-        if (line.startsWith("// arch: ")) {
-          String arch = line.substring(9).strip();
-          all.add(new Ptx(source, arch, folder.resolve(family(source) + "." + arch + ".ptx.gz")));
-        }
+      String arch = arch(source);
+      if (!arch.endsWith(ONLY)) {
+        all.add(new Ptx(source, "80", folder.resolve(family(source) + ".ptx.gz")));
+      }
+      if (!arch.isEmpty()) {
+        String name = arch.replace(ONLY, "");
+        all.add(new Ptx(source, name, folder.resolve(family(source) + "." + name + ".ptx.gz")));
       }
     }
     return all;
@@ -231,6 +246,10 @@ public final class KernelImages {
     all.addAll(cudaFiles(module.resolve("src/test/cuda")));
     List<Callable<String>> jobs = new ArrayList<>();
     for (Path source : all) {
+      String own = arch(source);
+      if (own.endsWith(ONLY) && !arch.equals("sm_" + own.replace(ONLY, ""))) {
+        continue;
+      }
       Path file = cubins.resolve(family(source) + "." + arch + ".cubin");
       Path note = cubins.resolve(family(source) + "." + arch + ".sha256");
       String mark = mark(source);

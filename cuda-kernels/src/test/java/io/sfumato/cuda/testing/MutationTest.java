@@ -67,7 +67,8 @@ class MutationTest {
 
   private static final Pattern SITE =
       Pattern.compile(
-          "__syncthreads\\(\\);|__syncwarp\\(\\);|bar_sync\\([^;]*\\);|cp_async_wait<([^>]+)>\\(\\);");
+          "__syncthreads\\(\\);|__syncwarp\\(\\);|bar_sync\\([^;]*\\);|fence_proxy_async\\(\\);|wgmma_fence\\([^;)]+\\);"
+              + "|mbarrier_wait\\([^;]*\\);|(cp_async_wait|wgmma_wait)<([^>]+)>\\(([^;]*)\\);");
 
   private final Path module = EmulatorBuild.moduleFolder();
   private final Path base = Path.of(DriverLibrary.name()).getParent();
@@ -88,7 +89,10 @@ class MutationTest {
         Matcher site = SITE.matcher(text);
         while (site.find()) {
           long line = text.substring(0, site.start()).lines().count();
-          String now = site.group(1) == null ? ";" : "cp_async_wait<" + site.group(1) + " + 1>();";
+          String now =
+              site.group(1) == null
+                  ? ";"
+                  : site.group(1) + "<" + site.group(2) + " + 1>(" + site.group(3) + ");";
           String changed = text.substring(0, site.start()) + now + text.substring(site.end());
           mutants.add(
               new Mutant(

@@ -1,0 +1,353 @@
+// SPDX-License-Identifier: Apache-2.0
+//
+// The primitives of hopper.h on the host; what they mean is written down there. Included by hopper.h, after dev.h.
+//
+// A wgmma is done as late or as early as the ISA allows. In order 1 it reads shared memory when it is issued, while cp.async lands at its wait: an operand
+// that nobody waited for is NaN. In orders -1 and 2 it reads when it is waited for; in order -1 cp.async lands at once: an operand that is overwritten too
+// early is the wrong one. Until it is waited for, its accumulators hold NaN, and a kernel that writes to them, or to a fragment of A, ends with an error.
+// So does one that leaves out wgmma_fence, or fence_proxy_async between cp.async (or store_operand) and the wgmma that reads; other stores are not seen.
+#ifndef SFUMATO_EMU_HOPPER_H
+#define SFUMATO_EMU_HOPPER_H
+
+#include <deque>
+#include <map>
+#include <memory>
+
+namespace emu {
+
+static const unsigned SHARED_START = 1024;   // where dynamic shared memory begins in the window of shared addresses
+static const unsigned IN_FLIGHT = 0xffffe00du;
+
+/** What all lanes of all warps of a warpgroup say alike of one m64nNk16. */
+struct WgmmaCall {
+    int n = 0;
+    bool half = false, registers = false, transposed_a = false, transposed_b = false, accumulate = false;
+    uint64_t a = 0, b = 0;
+
+    bool like(const WgmmaCall& o) const {
+        return n == o.n && half == o.half && registers == o.registers && transposed_a == o.transposed_a && transposed_b == o.transposed_b &&
+               accumulate == o.accumulate && a == o.a && b == o.b;
+    }
+};
+
+/** One of them with the registers of a warp. */
+struct Wgmma : WgmmaCall {
+    unsigned fragment[32][4];
+    const unsigned* source[32];
+    float* d[32];
+    bool done = false;
+};
+
+/** Accumulators of a warp that an unfinished wgmma writes to. */
+struct Accumulators {
+    int n = 0, pending = 0;
+    float* d[32];
+    std::vector<float> value;   // [lane][n / 2]
+};
+
+struct WarpMatrices {
+    bool fenced = false, fenced_a = false;
+    std::vector<Wgmma> open;
+    std::deque<std::vector<Wgmma>> groups;
+    std::map<float*, Accumulators> accumulators;   // by the first lane's
+    size_t issued = 0;
+};
+
+struct MbarrierWaiter {
+    const uint64_t* barrier;
+    unsigned parity;
+    Fiber* fiber;
+};
+
+/** What a block has of Hopper's units. */
+struct Hopper {
+    WarpMatrices warps[32];
+    std::vector<WgmmaCall> log[8];                    // what each warpgroup issued
+    std::vector<unsigned short> writer;               // by 16 bytes of dynamic shared memory: 1 + the thread whose write no fence follows
+    std::vector<std::vector<unsigned>> written;       // by thread
+    std::vector<MbarrierWaiter> waiters;
+};
+
+static inline Hopper& hopper() {
+    auto& more = st.blk->more;
+    if (!more) {
+        auto fresh = std::make_shared<Hopper>();
+        fresh->written.resize(st.blk->threads);
+        fresh->writer.resize(st.blk->dynamic_bytes / 16 + 1);
+        more = fresh;
+    }
+    return *(Hopper*)more.get();
+}
+
+static inline unsigned thread_number() {
+    const Dim &t = st.cur->tid, &b = st.blk->bdim;
+    return t.x + b.x * (t.y + b.y * t.z);
+}
+
+/** Notes that this thread wrote to shared memory by the generic proxy. */
+static inline void written(const void* to, size_t size) {
+    ptrdiff_t at = (const char*)to - st.blk->dynamic;
+    if (at < 0 || (size_t)at >= st.blk->dynamic_bytes) return;
+    Hopper& h = hopper();
+    for (size_t i = (size_t)at / 16; i <= ((size_t)at + size - 1) / 16; i++) {
+        h.writer[i] = (unsigned short)(thread_number() + 1);
+        h.written[thread_number()].push_back((unsigned)i);
+    }
+}
+
+static const bool tracks_proxies = [] {
+    landed = [](const Copy& c) { written(c.to, (size_t)c.size); };
+    return true;
+}();
+
+static inline unsigned shared_window(const void* p) {
+    ptrdiff_t at = (const char*)p - st.blk->dynamic;
+    if (at < 0 || (size_t)at >= st.blk->dynamic_bytes) die("operands and barriers lie in dynamic shared memory");
+    return (unsigned)at + SHARED_START;
+}
+
+// ---- Matrices in shared memory -----------------------------------------------------------------------------------------------------------------------
+
+/** The value (row, k) of an operand that a descriptor describes; row runs along M or N. */
+static inline unsigned short element(uint64_t descriptor, bool mn_major, int row, int k) {
+    unsigned start = (unsigned)(descriptor & 0x3fff) << 4, leading = (unsigned)(descriptor >> 16 & 0x3fff) << 4;
+    unsigned stride = (unsigned)(descriptor >> 32 & 0x3fff) << 4, mode = (unsigned)(descriptor >> 62);
+    if (descriptor >> 49 & 7) die("wgmma: patterns that do not begin at a multiple of their size are not emulated");
+    if (descriptor & 0x3ff1c000c000c000ull) die("wgmma: reserved bits of a descriptor are set");
+    const unsigned bytes = mode == 1 ? 128 : mode == 2 ? 64 : mode == 3 ? 32 : 16, per_line = bytes / 2;
+    unsigned r = (unsigned)row, c = (unsigned)k, at;
+    if (mn_major) {
+        unsigned across = mode ? leading : stride, along = mode ? stride : leading;
+        at = start + r % per_line * 2 + r / per_line * across + c % 8 * bytes + c / 8 * along;
+    } else {
+        at = start + r % 8 * bytes + r / 8 * stride + (mode ? c * 2 : c / 8 * leading + c % 8 * 2);
+    }
+    if (mode) at ^= (at >> 7 & (bytes / 16 - 1)) << 4;
+    if (at < SHARED_START || at - SHARED_START + 2 > st.blk->dynamic_bytes) die("wgmma: an operand lies outside of dynamic shared memory");
+    at -= SHARED_START;
+    if (hopper().writer[at / 16]) die("wgmma: no fence_proxy_async between a write of shared memory and its reading");
+    unsigned short bits;
+    memcpy(&bits, st.blk->dynamic + at, 2);
+    return bits;
+}
+
+static inline float operand(bool half, unsigned short bits) { return half ? (float)emu::bits<_Float16>(bits) : emu::bits<float>((unsigned)bits << 16); }
+
+/** Computes the 16 rows of one warp. */
+static inline void multiply(Wgmma& w, Accumulators& sums, unsigned warp) {
+    typedef float Eight __attribute__((vector_size(32), aligned(4)));
+    float A[16][16], B[16][256];
+    int row0 = (int)(warp % 4) * 16;
+    for (int r = 0; r < 16; r++)
+        for (int k = 0; k < 16; k++) {
+            unsigned short bits;
+            if (w.registers) {
+                unsigned v = w.fragment[r % 8 * 4 + k % 8 / 2][r / 8 + k / 8 * 2];
+                bits = (unsigned short)(v >> 16 * (k & 1));
+            } else {
+                bits = element(w.a, w.transposed_a, row0 + r, k);
+            }
+            A[r][k] = operand(w.half, bits);
+        }
+    for (int n = 0; n < w.n; n++)
+        for (int k = 0; k < 16; k++) B[k][n] = operand(w.half, element(w.b, w.transposed_b, n, k));
+    for (int r = 0; r < 16; r++)
+        for (int n = 0; n < w.n; n += 8) {
+            Eight sum = {};
+            for (int k = 0; k < 16; k++) sum += A[r][k] * *(const Eight*)&B[k][n];
+            for (int e = 0; e < 8; e++) {
+                float& d = sums.value[(size_t)((r % 8 * 4 + e / 2) * (w.n / 2) + n / 2 + r / 8 * 2 + e % 2)];
+                d = w.accumulate ? d + sum[e] : sum[e];
+            }
+        }
+    w.done = true;
+}
+
+static inline void visible(const Accumulators& s, bool results) {
+    for (int l = 0; l < 32; l++)
+        for (int i = 0; i < s.n / 2; i++) {
+            unsigned now;
+            memcpy(&now, s.d[l] + i, 4);
+            if (now != IN_FLIGHT) die("wgmma: accumulators were written to before wgmma_wait");
+            if (results) s.d[l][i] = s.value[(size_t)(l * (s.n / 2) + i)];
+        }
+}
+
+struct WgmmaArguments {
+    Wgmma w;
+    const unsigned* a;
+    float* d;
+};
+
+static inline void wgmma(WgmmaArguments& mine) {
+    collective(~0u, &mine, [](void** x, unsigned) {
+        unsigned warp = st.cur->warp->index;
+        if (warp / 4 * 4 + 4 > st.blk->warps) die("wgmma: four whole warps make a warpgroup");
+        Hopper& h = hopper();
+        WarpMatrices& m = h.warps[warp];
+        Wgmma w = ((WgmmaArguments*)x[0])->w;
+        for (int l = 0; l < 32; l++) {
+            auto* g = (WgmmaArguments*)x[l];
+            if (!g->w.like(w)) die("wgmma: lanes with different operands");
+            w.d[l] = g->d;
+            w.source[l] = g->a;
+            if (w.registers) memcpy(w.fragment[l], g->a, 16);
+        }
+        auto& log = h.log[warp / 4];
+        if (m.issued == log.size())
+            log.push_back(w);
+        else if (!log[m.issued].like(w))
+            die("wgmma: warps of a warpgroup with different operands");
+        m.issued++;
+        if (w.registers && !m.fenced_a) die("wgmma: no wgmma_fence since fragments of A could be written");
+        Accumulators& sums = m.accumulators[w.d[0]];
+        if (!sums.pending) {
+            if (!m.fenced) die("wgmma: no wgmma_fence since accumulators could be written");
+            sums.n = w.n;
+            sums.value.resize((size_t)(16 * w.n));
+            for (int l = 0; l < 32; l++) {
+                sums.d[l] = w.d[l];
+                memcpy(&sums.value[(size_t)(l * (w.n / 2))], w.d[l], (size_t)(w.n / 2) * 4);
+                for (int i = 0; i < w.n / 2; i++) memcpy(w.d[l] + i, &IN_FLIGHT, 4);
+            }
+        } else {
+            if (sums.n != w.n) die("wgmma: accumulators in flight with another shape");
+            visible(sums, false);
+        }
+        sums.pending++;
+        if (st.blk->order == 1) multiply(w, sums, warp);
+        m.open.push_back(w);
+    });
+}
+
+/** Until `left` groups of this warp are in flight. */
+static inline void wgmma_wait(int left) {
+    int mine = left;
+    collective(~0u, &mine, [](void** x, unsigned) {
+        unsigned warp = st.cur->warp->index;
+        WarpMatrices& m = hopper().warps[warp];
+        while (m.groups.size() > (size_t) * (int*)x[0]) {
+            for (Wgmma& w : m.groups.front()) {
+                Accumulators& sums = m.accumulators[w.d[0]];
+                if (!w.done) multiply(w, sums, warp);
+                for (int l = 0; w.registers && l < 32; l++)
+                    if (memcmp(w.fragment[l], w.source[l], 16)) die("wgmma: a fragment of A was written to before wgmma_wait");
+                if (--sums.pending) continue;
+                visible(sums, true);
+                m.accumulators.erase(w.d[0]);
+            }
+            m.groups.pop_front();
+            m.fenced = false;
+        }
+    });
+}
+
+// ---- Barriers in shared memory -----------------------------------------------------------------------------------------------------------------------
+
+/** A barrier's 64 bits: phase, threads it expects, threads and bytes that are missing; fresh shared memory is none. */
+struct Mbarrier {
+    uint64_t phase : 1, expected : 20, missing : 20;
+    int64_t bytes : 22;
+    uint64_t invalid : 1;
+};
+
+static inline Mbarrier mbarrier(const uint64_t* p) {
+    shared_window(p);
+    check_aligned(p, 8);
+    Mbarrier b;
+    memcpy(&b, p, 8);
+    if (b.invalid) die("mbarrier: not initialised");
+    return b;
+}
+
+static inline void mbarrier_changed(uint64_t* p, Mbarrier b) {
+    bool over = b.missing == 0 && b.bytes == 0;
+    if (over) {
+        b.phase ^= 1;
+        b.missing = b.expected;
+    }
+    memcpy(p, &b, 8);
+    if (!over) return;
+    auto& waiters = hopper().waiters;
+    for (size_t i = 0; i < waiters.size();) {
+        if (waiters[i].barrier == p && waiters[i].parity != b.phase) {
+            waiters[i].fiber->warp->ready |= 1u << waiters[i].fiber->lane;
+            waiters.erase(waiters.begin() + (ptrdiff_t)i);
+        } else {
+            i++;
+        }
+    }
+}
+}  // namespace emu
+
+// ---- The primitives ----------------------------------------------------------------------------------------------------------------------------------
+
+DEV unsigned shared_address(const void* p) { return emu::shared_window(p); }
+
+template <class T, int N> struct Wgmma {
+    template <bool TRANS_A, bool TRANS_B> DEVM static void shared(float (&d)[N / 2], u64 a, u64 b, int accumulate) {
+        emu::WgmmaArguments g;
+        g.w.n = N, g.w.half = std::is_same_v<T, f16>, g.w.transposed_a = TRANS_A, g.w.transposed_b = TRANS_B;
+        g.w.accumulate = accumulate, g.w.a = a, g.w.b = b;
+        g.a = nullptr, g.d = d;
+        emu::wgmma(g);
+    }
+    template <bool TRANS_B> DEVM static void registers(float (&d)[N / 2], const unsigned (&a)[4], u64 b, int accumulate) {
+        emu::WgmmaArguments g;
+        g.w.n = N, g.w.half = std::is_same_v<T, f16>, g.w.registers = true, g.w.transposed_b = TRANS_B;
+        g.w.accumulate = accumulate, g.w.b = b;
+        g.a = a, g.d = d;
+        emu::wgmma(g);
+    }
+};
+
+template <class... D> DEV void wgmma_fence(D&...) {
+    emu::collective(~0u, nullptr, [](void**, unsigned) {
+        auto& m = emu::hopper().warps[emu::st.cur->warp->index];
+        m.fenced = m.fenced_a = true;
+    });
+}
+DEV void wgmma_commit() {
+    emu::collective(~0u, nullptr, [](void**, unsigned) {
+        auto& m = emu::hopper().warps[emu::st.cur->warp->index];
+        m.groups.push_back(std::move(m.open));
+        m.open.clear();
+        m.fenced_a = false;
+    });
+}
+template <int N, class... D> DEV void wgmma_wait(D&...) { emu::wgmma_wait(N); }
+
+DEV void fence_proxy_async() {
+    auto& h = emu::hopper();
+    unsigned t = emu::thread_number();
+    for (unsigned i : h.written[t])
+        if (h.writer[i] == t + 1) h.writer[i] = 0;
+    h.written[t].clear();
+}
+DEV void store_operand(void* to, const Vec<u32, 4>& x) {
+    store_vec<4>((u32*)to, x);
+    emu::written(to, 16);
+}
+
+DEV void mbarrier_init(u64* barrier, int count) {
+    emu::shared_window(barrier);
+    emu::Mbarrier b{};
+    b.expected = b.missing = (uint64_t)count;
+    memcpy(barrier, &b, 8);
+}
+DEV void mbarrier_arrive(u64* barrier) {
+    emu::Mbarrier b = emu::mbarrier((uint64_t*)barrier);
+    if (!b.missing) emu::die("mbarrier: more arrivals than it expects");
+    b.missing--;
+    emu::mbarrier_changed((uint64_t*)barrier, b);
+}
+DEV void mbarrier_wait(u64* barrier, int parity) {
+    if (emu::mbarrier((uint64_t*)barrier).phase != (uint64_t)parity) return;
+    emu::hopper().waiters.push_back({(uint64_t*)barrier, (unsigned)parity, emu::st.cur});
+    emu::block();
+}
+
+template <int N> DEV void registers_take() {}
+template <int N> DEV void registers_give() {}
+
+#endif
