@@ -13,6 +13,7 @@ import org.jspecify.annotations.Nullable;
  */
 final class OwnGemms implements Gemms {
   private static final int DEEP = 32; // products in a tile of the tensor-core kernels
+  private static final int DEEP_HOPPER = 64;
   private static final int STAGES = 4;
   private static final int STAGES_TF32 = 3;
   private static final int MOST_SPLITS = 32;
@@ -25,7 +26,9 @@ final class OwnGemms implements Gemms {
     SMALL("small", 64, 64, 128),
     TALL("tall", 128, 32, 128),
     WIDE("wide", 32, 128, 128),
-    ANY("any", 64, 64, 128);
+    ANY("any", 64, 64, 128),
+    HOPPER_128("hopper_128", 128, 128, 256),
+    HOPPER_256("hopper_256", 128, 256, 256);
 
     private final String text;
     private final int m;
@@ -37,6 +40,11 @@ final class OwnGemms implements Gemms {
       this.m = m;
       this.n = n;
       this.threads = threads;
+    }
+
+    /** Whether its kernels use wgmma; they are a family of their own. */
+    boolean isHopper() {
+      return this == HOPPER_128 || this == HOPPER_256;
     }
 
     long tiles(Product p) {
@@ -191,12 +199,16 @@ final class OwnGemms implements Gemms {
       boolean sixteen = p.dtype().bytes() == 2;
       tile = !fast ? Tile.ANY : wanted == null ? tile(gpu, p, sixteen) : wanted;
       tiles = tile.tiles(p);
-      splits = parts > 0 ? parts : splits(gpu, p, tiles);
+      splits = parts > 0 ? parts : splits(gpu, p, tile, tiles);
       sums = sixteen ? "gemm_" + Types.suffix(p.dtype()) : "gemm_f32";
     }
 
     long partialBytes() {
       return splits * p.batches() * p.m() * p.n() * (p.dtype() == DType.F64 ? 8 : 4);
+    }
+
+    private String family() {
+      return tile.isHopper() ? "gemm_hopper_" + Types.suffix(p.dtype()) : tf32 ? "gemm_tf32" : sums;
     }
 
     /** Launches it; partial sums go to {@code partial}, or if that is 0 the result to C. */
@@ -209,7 +221,7 @@ final class OwnGemms implements Gemms {
               + "_"
               + (tf32 ? "tf32" : Types.suffix(p.dtype()));
       Launch launch =
-          gpu.kernel(tf32 ? "gemm_tf32" : sums, name)
+          gpu.kernel(family(), name)
               .grid(tiles, splits)
               .block(sixteen || tf32 ? tile.threads : 256)
               .shared(sixteen ? shared(tile) : tf32 ? sharedTf32(tile, left, right) : 0)
@@ -288,6 +300,9 @@ final class OwnGemms implements Gemms {
    * Large tiles where they, or parts of their sums, fill the device; thin ones for thin results.
    */
   private static Tile tile(Gpu gpu, Product p, boolean sixteen) {
+    if (sixteen && isLarge(p) && Wgmma.isOn(gpu)) {
+      return hopper(gpu, p);
+    }
     if (sixteen && p.n() <= 32 && p.m() > 64) {
       return Tile.TALL;
     }
@@ -298,9 +313,29 @@ final class OwnGemms implements Gemms {
     return fills && p.m() > 64 && p.n() > 64 ? Tile.LARGE : Tile.SMALL;
   }
 
+  /** Whether tiles of Hopper are not mostly empty. */
+  private static boolean isLarge(Product p) {
+    return p.m() > 64 && p.n() > 64 && p.k() >= 2 * DEEP_HOPPER;
+  }
+
+  /** The tile with which the last round of blocks leaves the least undone, or the larger one. */
+  private static Tile hopper(Gpu gpu, Product p) {
+    long wide = Blocks.ceil(Tile.HOPPER_256.tiles(p), gpu.multiprocessors()) * 2;
+    long narrow = Blocks.ceil(Tile.HOPPER_128.tiles(p), gpu.multiprocessors());
+    return narrow < wide ? Tile.HOPPER_128 : Tile.HOPPER_256;
+  }
+
+  /** Whether a product, with its second pair, goes by wgmma in one pass. */
+  static boolean isHopper(Gpu gpu, Product p) {
+    return p.dtype().bytes() == 2
+        && isLarge(p)
+        && Wgmma.isOn(gpu)
+        && new Call(gpu, p, null, 0).tile.isHopper();
+  }
+
   /** In how many parts to sum, so that few tiles with long sums still occupy the device. */
-  private static int splits(Gpu gpu, Product p, long tiles) {
-    long wanted = 2L * gpu.multiprocessors() / tiles;
+  private static int splits(Gpu gpu, Product p, Tile tile, long tiles) {
+    long wanted = (tile.isHopper() ? 1L : 2L) * gpu.multiprocessors() / tiles;
     return (int) Math.max(1, Math.min(wanted, mostSplits(p)));
   }
 
@@ -321,6 +356,10 @@ final class OwnGemms implements Gemms {
   }
 
   private static int shared(Tile tile) {
+    if (tile.isHopper()) {
+      int stages = tile == Tile.HOPPER_256 ? 4 : 6; // as in gemm_hopper.cuh
+      return stages * (tile.m + tile.n) * DEEP_HOPPER * 2;
+    }
     int stages = tile == Tile.ANY ? 2 : STAGES;
     return stages * (tile.m + tile.n) * DEEP * 2;
   }

@@ -55,6 +55,9 @@ final class Products {
    * another pair.
    */
   static boolean adds(Gpu gpu, Product p) {
+    if (OwnGemms.isHopper(gpu, p)) {
+      return false;
+    }
     Gemms nvidia = nvidia(gpu);
     double operations = 2.0 * p.batches() * p.m() * p.n() * p.k();
     return nvidia != null

@@ -70,10 +70,13 @@ public final class GemmTimings {
       @Nullable NvidiaGemms nvidia, DType dtype, int m, int n, int k, boolean aByK, boolean bByK) {
     Product p = product(dtype, m, n, k, aByK, bByK);
     double own = time(() -> new OwnGemms().run(gpu, p));
+    double narrow = hopper(p, OwnGemms.Tile.HOPPER_128);
+    double wide = hopper(p, OwnGemms.Tile.HOPPER_256);
     double other = nvidia == null ? Double.NaN : time(() -> nvidia.run(gpu, p));
     double flop = 2.0 * m * n * k;
     System.out.printf(
-        "%s %d x %d x %d, A by %s, B by %s: own %.1f us (%.0f TFLOP/s), NVIDIA's %.1f us (%.0f)%n",
+        "%s %d x %d x %d, A by %s, B by %s: own %.1f us (%.0f TFLOP/s), wgmma"
+            + " 128 x 128 %.1f us (%.0f), 128 x 256 %.1f us (%.0f), NVIDIA's %.1f us (%.0f)%n",
         dtype,
         m,
         n,
@@ -82,8 +85,19 @@ public final class GemmTimings {
         bByK ? "k" : "rows",
         own / 1e3,
         flop / own / 1e3,
+        narrow / 1e3,
+        flop / narrow / 1e3,
+        wide / 1e3,
+        flop / wide / 1e3,
         other / 1e3,
         flop / other / 1e3);
+  }
+
+  /** Nanoseconds by wgmma; NaN where there is none. */
+  private double hopper(Product p, OwnGemms.Tile tile) {
+    return p.dtype().bytes() == 2 && gpu.capability() == 90
+        ? time(() -> OwnGemms.run(gpu, p, tile, 0))
+        : Double.NaN;
   }
 
   private void lowRank(int tokens, int width, int rank) {
@@ -95,12 +109,45 @@ public final class GemmTimings {
     Tensor b = normal(dtype, width, rank);
     Tensor bias = normal(dtype, width);
     double frozen = op(() -> Eager.INSTANCE.execute(new Linear(true), x, w, bias));
-    double layer = op(() -> Eager.INSTANCE.execute(new LowRank(1, true), x, w, a, b, bias));
+    Runnable call = () -> Eager.INSTANCE.execute(new LowRank(1, true), x, w, a, b, bias);
+    Wgmma.allow(false);
+    double layer = op(call);
+    Wgmma.allow(true);
+    double fused = op(call);
+    double back =
+        op(
+            () ->
+                Eager.INSTANCE.execute(
+                    new LowRank(1, false),
+                    dy,
+                    w.transpose(0, 1),
+                    b.transpose(0, 1),
+                    a.transpose(0, 1)));
+    Wgmma.allow(false);
+    double backBefore =
+        op(
+            () ->
+                Eager.INSTANCE.execute(
+                    new LowRank(1, false),
+                    dy,
+                    w.transpose(0, 1),
+                    b.transpose(0, 1),
+                    a.transpose(0, 1)));
     double gradients = op(() -> Eager.INSTANCE.execute(new LowRankGradients(1), dy, x, a, b));
     System.out.printf(
-        "low rank %d, %d tokens of %d: linear %.1f us, low-rank %.1f us (%.2f), gradients %.1f"
-            + " us%n",
-        rank, tokens, width, frozen / 1e3, layer / 1e3, layer / frozen, gradients / 1e3);
+        "low rank %d, %d tokens of %d: linear %.1f us, low-rank %.1f us (%.2f), by wgmma"
+            + " %.1f us (%.2f), gradient of x %.1f us, by wgmma %.1f us, gradients %.1f us%n",
+        rank,
+        tokens,
+        width,
+        frozen / 1e3,
+        layer / 1e3,
+        layer / frozen,
+        fused / 1e3,
+        fused / frozen,
+        backBefore / 1e3,
+        back / 1e3,
+        gradients / 1e3);
   }
 
   private double op(Runnable op) {

@@ -1,0 +1,133 @@
+// SPDX-License-Identifier: Apache-2.0
+// The products of gemm.cuh by Hopper's wgmma, for operands that are copied by 16 bytes: the same numbers, grid and results.
+//
+// A block computes 128 x BN of C; each of its two warpgroups 64 rows. Tiles of 64 products come by cp.async into a ring of STAGES buffers, as lines of 128
+// bytes that are swizzled as wgmma reads them (hopper.h): by k a line is a row, by r 64 rows of one product. One group of wgmmas is always in flight while
+// the next one is issued, so a buffer is filled again two tiles after its own: STAGES - 2 tiles are on their way.
+// The second pair of operands goes on in the same accumulators, with as few steps of 16 products as it needs.
+#ifndef SFUMATO_GEMM_HOPPER_CUH
+#define SFUMATO_GEMM_HOPPER_CUH
+#include "gemm.cuh"
+#include "hopper.h"
+
+static const int DEEP = LINE;                        // products in a tile
+static const u32 BLOCK_BYTES = DEEP * LINE_BYTES;    // of 64 rows of an operand, in both orders
+
+/** Starts the copy of a tile: R rows from row0, DEEP products from k0; zeros at `rows` and `k` and after. */
+template <class T, int R, bool BY_K>
+DEV void load_lines(T* tile, const T* base, i64 outer, int row0, int k0, int rows, int k) {
+    int line = (int)threadIdx.x >> 3, chunk = (int)threadIdx.x & 7;
+    T* to = tile + chunk_at(line, chunk);   // 32 lines further on the swizzle is the same
+    auto most = [](int left) { return left < 0 ? 0 : left < 8 ? left * 2 : 16; };
+    if (BY_K) {
+        int bytes = most(k - k0 - chunk * 8);
+        const T* from = base + (row0 + line) * outer + k0 + chunk * 8;
+#pragma unroll
+        for (int i = 0; i < R / 32; i++) {
+            int valid = row0 + line + 32 * i < rows ? bytes : 0;
+            cp_async16_zfill(to + 32 * LINE * i, valid ? from : base, valid);
+            from += 32 * outer;
+        }
+    } else {
+        const T* from = base + (k0 + line) * outer + row0 + chunk * 8;
+#pragma unroll
+        for (int i = 0; i < R / 64; i++) {
+            int bytes = most(rows - row0 - i * 64 - chunk * 8);
+#pragma unroll
+            for (int half = 0; half < 2; half++) {
+                int valid = k0 + line + 32 * half < k ? bytes : 0;
+                cp_async16_zfill(to + (2 * i + half) * 32 * LINE, valid ? from + half * 32 * outer : base, valid);
+            }
+            from += 64;
+        }
+    }
+}
+
+/** A tile 128 x BN of C by 256 threads. Grid as in gemm.cuh; dynamic shared memory: STAGES * (128 + BN) * DEEP elements. */
+template <class T, int BN, bool A_BY_K, bool B_BY_K, int STAGES>
+DEV void gemm_hopper(T* shared, const T* a, const T* b, T* c, const T* bias, const T* a2, const T* b2, float* partial, const Product& p, float alpha,
+                     float beta) {
+    const int BM = 128, STAGE = (BM + BN) * DEEP, AHEAD = STAGES - 2;
+    int tilesM = (int)((p.m + BM - 1) / BM), tilesN = (int)((p.n + BN - 1) / BN);
+    int tiles = tilesM * tilesN, tm, tn;
+    i64 batch = blockIdx.x / tiles;
+    tile_of((int)(blockIdx.x % tiles), tilesM, tilesN, tm, tn);
+    i64 outer = batch / p.inner, inner = batch % p.inner;
+    a += outer * p.aBatch0 + inner * p.aBatch1;
+    b += outer * p.bBatch0 + inner * p.bBatch1;
+    int m0 = tm * BM, n0 = tn * BN, group = shfl((int)threadIdx.x >> 7, 0);
+    int first = (int)((p.k + DEEP - 1) / DEEP), all = first + (int)((p.k2 + DEEP - 1) / DEEP);
+    int split = (int)blockIdx.y, splits = (int)p.splits;
+    int begin = (int)((i64)all * split / splits), end = (int)((i64)all * (split + 1) / splits);
+
+    auto load = [&](int t, int slot) {
+        T* to = shared + slot * STAGE;
+        bool more = t >= first;
+        int k0 = (more ? t - first : t) * DEEP, k = (int)(more ? p.k2 : p.k);
+        load_lines<T, BM, A_BY_K>(to, more ? a2 : a, more ? p.a2Outer : p.aOuter, m0, k0, (int)p.m, k);
+        load_lines<T, BN, B_BY_K>(to + BM * DEEP, more ? b2 : b, more ? p.b2Outer : p.bOuter, n0, k0, (int)p.n, k);
+    };
+
+    float acc[1][BN / 8][4];
+    float(&d)[BN / 2] = *reinterpret_cast<float(*)[BN / 2]>(&acc);
+#pragma unroll
+    for (int i = 0; i < BN / 2; i++) d[i] = 0.f;
+#pragma unroll 1
+    for (int s = 0; s < AHEAD; s++) {
+        if (begin + s < end) load(begin + s, s);
+        cp_async_commit();
+    }
+    wgmma_fence(d);
+    int now = 0, next = AHEAD;   // slots
+#pragma unroll 1
+    for (int t = begin; t < end; t++) {
+        cp_async_wait<AHEAD - 1>();
+        fence_proxy_async();
+        __syncthreads();
+        const T* tile = shared + now * STAGE;
+        int left = t < first ? (int)p.k - t * DEEP : (int)p.k2 - (t - first) * DEEP;
+        u64 ofA = Operand<A_BY_K>::of(tile + group * (int)(BLOCK_BYTES / sizeof(T)), BLOCK_BYTES);
+        u64 ofB = Operand<B_BY_K>::of(tile + BM * DEEP, BLOCK_BYTES);
+        auto step = [&](int k) {
+            Wgmma<T, BN>::template shared<!A_BY_K, !B_BY_K>(d, ofA + Operand<A_BY_K>::products(k), ofB + Operand<B_BY_K>::products(k), 1);
+        };
+        if (left > DEEP - 16) {
+            wgmma_fence();
+#pragma unroll
+            for (int k = 0; k < DEEP; k += 16) step(k);
+            wgmma_commit();
+        } else {   // a tail
+#pragma unroll 1
+            for (int k = 0; k < left; k += 16) {
+                wgmma_fence();
+                step(k);
+            }
+            wgmma_commit();
+        }
+        if (t + AHEAD < end) load(t + AHEAD, next);
+        cp_async_commit();
+        wgmma_wait<1>();
+        now = now + 1 == STAGES ? 0 : now + 1;
+        next = next + 1 == STAGES ? 0 : next + 1;
+    }
+    wgmma_wait<0>(d);
+    int row = m0 + group * 64 + ((int)threadIdx.x >> 5 & 3) * 16;
+    store_fragments<T, 1, BN / 8>(acc, row, n0, c, partial, bias, p, batch, split, alpha, beta);
+}
+
+#define GEMM_HOPPER_ONE(T, type, BN, suffix, AK, BK, STAGES)                                                \
+    KERNEL_BOUNDS(gemm_hopper_##BN##_##suffix##_##type, 256, 1)(GEMM_PARAMETERS(T)) {                       \
+        DYN_SHARED(T, shared);                                                                              \
+        gemm_hopper<T, BN, AK, BK, STAGES>(shared, a, b, c, bias, a2, b2, partial, p, alpha, beta);         \
+    }                                                                                                       \
+    EMU_EXPORT(gemm_hopper_##BN##_##suffix##_##type)
+#define GEMM_HOPPER_SHAPE(T, type, BN, STAGES)               \
+    GEMM_HOPPER_ONE(T, type, BN, kk, true, true, STAGES)     \
+    GEMM_HOPPER_ONE(T, type, BN, kr, true, false, STAGES)    \
+    GEMM_HOPPER_ONE(T, type, BN, rk, false, true, STAGES)    \
+    GEMM_HOPPER_ONE(T, type, BN, rr, false, false, STAGES)
+#define GEMM_HOPPER_FAMILY(T, type)            \
+    GEMM_HOPPER_SHAPE(T, type, 128, 6)         \
+    GEMM_HOPPER_SHAPE(T, type, 256, 4)
+
+#endif

@@ -1,0 +1,85 @@
+// SPDX-License-Identifier: Apache-2.0
+package io.sfumato.cuda.launch;
+
+import io.sfumato.cuda.driver.Gpu;
+import java.lang.System.Logger;
+import java.lang.System.Logger.Level;
+import org.jspecify.annotations.Nullable;
+
+/**
+ * Whether this library's kernels may use Hopper's own matrix unit (wgmma). They may not unless
+ * someone said so, as these kernels have not been measured on a device yet. Where they may, they
+ * take low-rank layers whose two products are summed in one pass, and the products that no library
+ * of NVIDIA takes.
+ */
+public final class Wgmma {
+  /** The system property that allows it from the start: {@code on} or {@code off}. */
+  public static final String PROPERTY = "sfumato.cuda.wgmma";
+
+  private static final int CAPABILITY = 90;
+  private static final int LEAST_DRIVER = 12010; // the first that reads their PTX
+
+  private static final Logger LOG = System.getLogger(Wgmma.class.getName());
+  private static volatile @Nullable Boolean allowed;
+  private static volatile boolean said;
+
+  private Wgmma() {}
+
+  static boolean read(String value) {
+    return switch (value) {
+      case "on" -> true;
+      case "off" -> false;
+      default ->
+          throw new IllegalArgumentException(PROPERTY + " is on or off, not \"" + value + "\"");
+    };
+  }
+
+  /**
+   * Whether it is allowed.
+   *
+   * @throws IllegalArgumentException if the system property is neither on nor off
+   */
+  public static boolean allowed() {
+    Boolean known = allowed;
+    if (known == null) {
+      known = read(System.getProperty(PROPERTY, "off"));
+      allowed = known;
+    }
+    return known;
+  }
+
+  /** Allows it or not, from the next launch on. */
+  public static void allow(boolean value) {
+    allowed = value;
+  }
+
+  /** Whether a device has it and it is allowed; says so once, or why not. */
+  static boolean isOn(Gpu gpu) {
+    if (!allowed()) {
+      return false;
+    }
+    boolean able = gpu.capability() == CAPABILITY && Gpu.driverVersion() >= LEAST_DRIVER;
+    if (!said) {
+      say(gpu, able);
+    }
+    return able;
+  }
+
+  private static synchronized void say(Gpu gpu, boolean able) {
+    if (said) {
+      return;
+    }
+    said = true;
+    LOG.log(
+        Level.INFO,
+        able
+            ? "cuda: own products of 16-bit matrices use wgmma, because " + PROPERTY + " is on"
+            : "cuda: wgmma is not used: it needs compute capability 9.0 and a driver for CUDA 12.1;"
+                + " here are "
+                + gpu.capability() / 10.0
+                + " and "
+                + Gpu.driverVersion() / 1000
+                + "."
+                + Gpu.driverVersion() % 1000 / 10);
+  }
+}
