@@ -54,11 +54,16 @@ public final class AttentionLaunch {
 
     @Override
     public void launch(Attention op, Tensor[] in, Tensor[] out) {
+      run(op, in, out, null);
+    }
+
+    /** The same with a tile of the caller's choice unless it is null. */
+    static void run(Attention op, Tensor[] in, Tensor[] out, @Nullable AttentionTile wanted) {
       Gpu gpu = Gpu.of(in[0]);
       try (Staging staging = new Staging(gpu)) {
         Matrix[] m = matrices(staging, in[0], in[1], in[2], out[0]);
         int aligned = aligned(m, 3);
-        AttentionTile tile = AttentionTile.forward(gpu, op, in, aligned);
+        AttentionTile tile = wanted == null ? AttentionTile.forward(gpu, op, in, aligned) : wanted;
         gpu.kernel(tile.family(), tile.name())
             .grid(heads(in[0]) * blocks(in[0].dim(2), tile.rows()))
             .block(tile.threads())

@@ -8,12 +8,14 @@ import io.sfumato.tensor.Tensor;
 import io.sfumato.tensor.ops.Attention;
 import java.util.Arrays;
 import java.util.List;
+import org.jspecify.annotations.Nullable;
 
 /**
  * Which kernel of attention takes a case, and its sizes. There are kernels for exact head sizes,
  * without mask, and for any case kernels of the next larger of four sizes. Some exact sizes have a
  * second kernel of smaller tiles, slower by itself, for grids that would leave multiprocessors
- * idle; where there is none, those for any case do that.
+ * idle; where there is none, those for any case do that. Kernels for Hopper take exact sizes where
+ * {@link Wgmma} is on.
  *
  * @param family the kernel's file
  * @param name its name
@@ -32,6 +34,12 @@ record AttentionTile(
   static AttentionTile forward(Gpu gpu, Attention op, Tensor[] in, int aligned) {
     boolean f32 = in[0].dtype() == DType.F32;
     int width = padded(in);
+    if (Wgmma.isOn(gpu) && !f32 && isExact(op, in, aligned)) {
+      AttentionTile tile = hopperForward(in);
+      if (tile != null && tile.sharedBytes <= gpu.sharedPerBlock()) {
+        return tile;
+      }
+    }
     if (isExact(op, in, aligned)) {
       int d = in[0].dim(3);
       int rows = d == 256 || f32 && d != 64 ? 64 : 128;
@@ -64,6 +72,52 @@ record AttentionTile(
     return anyForward(in, width);
   }
 
+  /** The tile of the kernel for Hopper, or null if there is none for this head size. */
+  private static @Nullable AttentionTile hopperForward(Tensor[] in) {
+    int d = in[0].dim(3);
+    if (d == 32) {
+      return null;
+    }
+    String suffix = "_" + Types.suffix(in[0].dtype());
+    String family = "attention_hopper_forward";
+    return hopperForward(
+        family + suffix, family + "_" + d + suffix, d, d <= 128 ? 128 : 64, d <= 64 ? 3 : 2);
+  }
+
+  /**
+   * A tile of {@code attention_hopper_forward.cuh}.
+   *
+   * @param keys of a step
+   * @param groups warpgroups that compute, of 64 queries each
+   */
+  static AttentionTile hopperForward(String family, String name, int d, int keys, int groups) {
+    int panels = (d + 63) / 64; // of 64 columns
+    int bytes = (groups * 64 + 4 * keys) * panels * 128 + 128; // q; two steps of k, v; barriers
+    return new AttentionTile(family, name, 128 * (groups + 1), 64 * groups, d, 1, bytes);
+  }
+
+  /** The tile of the gradients' kernel for Hopper, or null if there is none for this head size. */
+  private static @Nullable AttentionTile hopperBackward(Tensor[] in) {
+    int d = in[0].dim(3);
+    if (d == 32 || d > 128) {
+      return null;
+    }
+    int keys = 128;
+    int queries = 64; // of a step
+    int columns = (d + 63) / 64 * 64;
+    int tiles = (2 * keys + 4 * queries) * 2 * columns; // k, v; two steps of q, do
+    int bytes = tiles + 2 * keys * 2 * queries + 2 * queries * 8 + 64; // dS twice; rows; barriers
+    String suffix = "_" + Types.suffix(in[0].dtype());
+    return new AttentionTile(
+        "attention_hopper_backward" + suffix,
+        "attention_hopper_backward_" + d + suffix,
+        384,
+        keys,
+        d,
+        1,
+        bytes);
+  }
+
   /** Whether heads are padded to this width by the kernels for any width. */
   private static boolean isPadded(int width) {
     return Arrays.stream(ANY).anyMatch(any -> any == width);
@@ -85,6 +139,12 @@ record AttentionTile(
   static AttentionTile backward(Gpu gpu, Attention op, Tensor[] in, int aligned) {
     boolean f32 = in[0].dtype() == DType.F32;
     int width = padded(in);
+    if (Wgmma.isOn(gpu) && !f32 && isExact(op, in, aligned)) {
+      AttentionTile tile = hopperBackward(in);
+      if (tile != null && tile.sharedBytes <= gpu.sharedPerBlock()) {
+        return tile;
+      }
+    }
     if (isExact(op, in, aligned)) {
       int d = in[0].dim(3);
       int rows = f32 ? 64 : d == 40 || d >= 96 ? 128 : 256;

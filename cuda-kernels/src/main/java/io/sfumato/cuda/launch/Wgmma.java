@@ -9,8 +9,8 @@ import org.jspecify.annotations.Nullable;
 /**
  * Whether this library's kernels may use Hopper's own matrix unit (wgmma). They may not unless
  * someone said so, as these kernels have not been measured on a device yet. Where they may, they
- * take low-rank layers whose two products are summed in one pass, and the products that no library
- * of NVIDIA takes.
+ * take attention of 16-bit types without a mask, low-rank layers whose two products are summed in
+ * one pass, and the products that no library of NVIDIA takes.
  */
 public final class Wgmma {
   /** The system property that allows it from the start: {@code on} or {@code off}. */
@@ -73,7 +73,9 @@ public final class Wgmma {
     LOG.log(
         Level.INFO,
         able
-            ? "cuda: own products of 16-bit matrices use wgmma, because " + PROPERTY + " is on"
+            ? "cuda: attention and own products of 16-bit types use wgmma, because "
+                + PROPERTY
+                + " is on"
             : "cuda: wgmma is not used: it needs compute capability 9.0 and a driver for CUDA 12.1;"
                 + " here are "
                 + gpu.capability() / 10.0

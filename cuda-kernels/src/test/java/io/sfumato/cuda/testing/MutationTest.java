@@ -49,7 +49,8 @@ class MutationTest {
     TESTS.put("hadamard", List.of("HadamardKernelsTest"));
     TESTS.put("inverse", List.of("InverseKernelsTest"));
     TESTS.put("gated|gatedunit", List.of("CudaOpCasesTest"));
-    TESTS.put("attention.*", List.of("AttentionKernelsTest"));
+    TESTS.put("attention_(forward|backward).*", List.of("AttentionKernelsTest"));
+    TESTS.put("attention_hopper.*", List.of("launch.AttentionHopperTest"));
     TESTS.put("choice|elementwise.*|random", List.of("ElementwiseKernelsTest"));
     TESTS.put("copy|shaping", List.of("MoveKernelsTest"));
     TESTS.put("sample", List.of("testing.SampleKernelsTest"));

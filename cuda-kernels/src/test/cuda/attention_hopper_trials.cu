@@ -1,0 +1,14 @@
+// SPDX-License-Identifier: Apache-2.0
+//
+// Other sizes of attention_hopper_forward.cuh, for AttentionTimings: attention_trial_COLUMNS_KEYS_WARPGROUPS, and without turns attention_trial_free_...
+//
+// arch: 90a only
+#include "attention_hopper_forward.cuh"
+
+ATTENTION_HOPPER_FORWARD(attention_trial_free_64_128_3, bf16, 64, 128, 3, false)
+ATTENTION_HOPPER_FORWARD(attention_trial_64_128_2, bf16, 64, 128, 2, true)
+ATTENTION_HOPPER_FORWARD(attention_trial_64_192_2, bf16, 64, 192, 2, true)
+ATTENTION_HOPPER_FORWARD(attention_trial_free_72_128_2, bf16, 72, 128, 2, false)
+ATTENTION_HOPPER_FORWARD(attention_trial_free_128_128_2, bf16, 128, 128, 2, false)
+ATTENTION_HOPPER_FORWARD(attention_trial_128_160_2, bf16, 128, 160, 2, true)
+ATTENTION_HOPPER_FORWARD(attention_trial_128_176_2, bf16, 128, 176, 2, true)

@@ -1,0 +1,242 @@
+// SPDX-License-Identifier: Apache-2.0
+package io.sfumato.cuda.launch;
+
+import static org.junit.jupiter.api.Assertions.assertEquals;
+import static org.junit.jupiter.api.Assertions.assertFalse;
+import static org.junit.jupiter.api.Assertions.assertTrue;
+import static org.junit.jupiter.api.Assumptions.assumeTrue;
+
+import io.sfumato.cuda.driver.Gpu;
+import io.sfumato.cuda.testing.EmulatorControl;
+import io.sfumato.tensor.DType;
+import io.sfumato.tensor.Device;
+import io.sfumato.tensor.Scope;
+import io.sfumato.tensor.Tensor;
+import io.sfumato.tensor.exec.Dense;
+import io.sfumato.tensor.exec.Eager;
+import io.sfumato.tensor.ops.Attention;
+import io.sfumato.tensor.ops.Attention.Mask;
+import io.sfumato.tensor.ops.AttentionBackward;
+import java.util.ArrayList;
+import java.util.Arrays;
+import java.util.List;
+import java.util.SplittableRandom;
+import org.junit.jupiter.api.AfterEach;
+import org.junit.jupiter.api.BeforeEach;
+import org.junit.jupiter.api.Test;
+import org.junit.jupiter.params.ParameterizedTest;
+import org.junit.jupiter.params.provider.MethodSource;
+
+/** Attention by Hopper's kernels against the reference, in the emulator or on a Hopper GPU. */
+class AttentionHopperTest {
+  private static final Device DEVICE = new Device("cuda", 0);
+
+  private final SplittableRandom random = new SplittableRandom(11);
+  private boolean before;
+
+  /**
+   * One attention.
+   *
+   * @param slack elements between rows, so that strides are not those of whole tensors
+   */
+  record Case(DType dtype, int heads, int queries, int keys, int width, boolean causal, int slack) {
+    Attention op() {
+      return new Attention(1 / Math.sqrt(width), causal, Mask.NONE);
+    }
+  }
+
+  static List<Case> cases() {
+    List<Case> c = new ArrayList<>();
+    for (int d : new int[] {40, 64, 72, 80, 96, 128, 160, 256}) {
+      DType first = d % 16 == 0 ? DType.BF16 : DType.F16;
+      DType second = first == DType.BF16 ? DType.F16 : DType.BF16;
+      c.add(new Case(first, 2, 133, 301, d, false, 0)); // tails of queries and keys
+      c.add(new Case(second, 1, 261, 261, d, true, 8));
+    }
+    c.add(new Case(DType.BF16, 2, 200, 77, 40, false, 16)); // one block of keys
+    c.add(new Case(DType.BF16, 2, 200, 77, 64, false, 16));
+    c.add(new Case(DType.F16, 1, 1, 1, 64, false, 0));
+    c.add(new Case(DType.BF16, 1, 70, 650, 64, true, 0)); // most keys are after all queries
+    c.add(new Case(DType.BF16, 1, 400, 130, 128, true, 24)); // most queries see all keys
+    c.add(new Case(DType.BF16, 1, 64, 640, 128, false, 0)); // slots are used again and again
+    c.add(new Case(DType.F16, 1, 192, 512, 64, true, 8));
+    c.add(new Case(DType.BF16, 1, 1100, 77, 128, false, 0)); // gradients: blocks share the queries
+    c.add(new Case(DType.F16, 1, 700, 150, 64, true, 8));
+    return c;
+  }
+
+  @BeforeEach
+  void on() {
+    assumeTrue(Gpu.of(0).capability() == 90, "the kernels are for Hopper");
+    before = Wgmma.allowed();
+    Wgmma.allow(true);
+  }
+
+  @AfterEach
+  void asBefore() {
+    Wgmma.allow(before);
+  }
+
+  @ParameterizedTest
+  @MethodSource("cases")
+  void agreesWithTheReferenceInEachOrderOfThreads(Case c) throws Throwable {
+    try (Scope scope = Scope.open()) {
+      Tensor[] in = {operand(c, c.queries), operand(c, c.keys), operand(c, c.keys)};
+      String suffix = c.width + "_" + Types.suffix(c.dtype);
+      assertEquals(
+          "attention_hopper_forward_" + suffix,
+          AttentionTile.forward(Gpu.of(0), c.op(), in, 3).name());
+      boolean backward = c.width <= 128;
+      if (backward) {
+        assertEquals(
+            "attention_hopper_backward_" + suffix,
+            AttentionTile.backward(Gpu.of(0), c.op(), in, 3).name());
+      }
+      Problem p = new Problem(c, in, backward ? operand(c, c.queries) : null);
+      EmulatorControl.inAllOrders(p::check);
+    }
+  }
+
+  /** Where runs repeat to the bit, a kernel of its own gives the gradient of q. */
+  @Test
+  void gradientsWithoutAtomics() throws Throwable {
+    Case c = new Case(DType.BF16, 1, 100, 300, 128, true, 0);
+    System.setProperty("sfumato.deterministic", "true");
+    try (Scope scope = Scope.open()) {
+      Tensor[] in = {operand(c, c.queries), operand(c, c.keys), operand(c, c.keys)};
+      Problem p = new Problem(c, in, operand(c, c.queries));
+      EmulatorControl.inAllOrders(p::check);
+    } finally {
+      System.clearProperty("sfumato.deterministic");
+    }
+  }
+
+  /** Scores from -80 to 80: the maximum is raised many times, and some sums are tiny at first. */
+  @Test
+  void scoresOfAllSizes() throws Throwable {
+    Case c = new Case(DType.BF16, 1, 66, 700, 64, false, 0);
+    try (Scope scope = Scope.open()) {
+      double[] q = new double[c.queries * c.width];
+      double[] k = new double[c.keys * c.width];
+      for (int i = 0; i < c.queries; i++) {
+        q[i * c.width + i % c.width] = 8;
+      }
+      for (int i = 0; i < k.length; i++) {
+        // Blocks of keys are walked from the last: scores grow on the way.
+        k[i] = Math.rint(20 * random.nextGaussian() * (1 - i / (double) k.length));
+      }
+      Tensor[] in = {
+        Tensor.of(q, c.dtype, DEVICE, 1, 1, c.queries, c.width),
+        Tensor.of(k, c.dtype, DEVICE, 1, 1, c.keys, c.width),
+        operand(c, c.keys)
+      };
+      EmulatorControl.inAllOrders(new Problem(c, in, null)::check);
+    }
+  }
+
+  @Test
+  void masksAndOtherSizesStayWithTheOtherKernels() {
+    try (Scope scope = Scope.open()) {
+      Case c = new Case(DType.BF16, 1, 64, 64, 64, false, 0);
+      Tensor[] in = {operand(c, 64), operand(c, 64), operand(c, 64), operand(c, 64)};
+      Attention masked = new Attention(0.125, false, Mask.ADD);
+      Attention negative = new Attention(-0.125, false, Mask.NONE);
+      for (boolean forward : new boolean[] {true, false}) {
+        assertFalse(isHopper(forward, masked, in, 3));
+        assertFalse(isHopper(forward, negative, in, 3));
+        assertFalse(isHopper(forward, c.op(), in, 2), "rows that do not start at 16 bytes");
+        assertTrue(isHopper(forward, c.op(), in, 3));
+        Wgmma.allow(false);
+        assertFalse(isHopper(forward, c.op(), in, 3));
+        Wgmma.allow(true);
+      }
+    }
+  }
+
+  private static boolean isHopper(boolean forward, Attention op, Tensor[] in, int aligned) {
+    Gpu gpu = Gpu.of(0);
+    AttentionTile tile =
+        forward
+            ? AttentionTile.forward(gpu, op, in, aligned)
+            : AttentionTile.backward(gpu, op, in, aligned);
+    return tile.name().contains("hopper");
+  }
+
+  /** [1, H, L, D], in memory [L, H, D + slack]. */
+  private Tensor operand(Case c, int length) {
+    double[] values = new double[length * c.heads * (c.width + c.slack)];
+    for (int i = 0; i < values.length; i++) {
+      values[i] = random.nextGaussian();
+    }
+    return Tensor.of(values, c.dtype, DEVICE, 1, length, c.heads, c.width + c.slack)
+        .slice(3, 0, c.width)
+        .transpose(1, 2);
+  }
+
+  /** Inputs on the device, and what must come out; without a gradient of o the forward alone. */
+  private static final class Problem {
+    private final Case c;
+    private final Tensor[] in;
+    private final Tensor gradient;
+    private final Dense[] out;
+    private final Dense[] gradients;
+
+    Problem(Case c, Tensor[] in, Tensor gradient) {
+      this.c = c;
+      this.in = in;
+      this.gradient = gradient;
+      Dense[] x = new Dense[6];
+      for (int i = 0; i < 3; i++) {
+        x[i] = dense(in[i]);
+      }
+      out =
+          c.op().infer(Arrays.stream(in).map(Tensor::spec).toList()).stream()
+              .map(s -> Dense.zeros(s.shape(), s.dtype()))
+              .toArray(Dense[]::new);
+      c.op().reference(Arrays.copyOf(x, 3), out);
+      gradients =
+          Arrays.stream(in).map(t -> Dense.zeros(t.shape(), t.dtype())).toArray(Dense[]::new);
+      if (gradient != null) {
+        x[3] = out[0];
+        x[4] = out[1];
+        x[5] = dense(gradient);
+        new AttentionBackward(c.op()).reference(x, gradients);
+      }
+    }
+
+    private static Dense dense(Tensor t) {
+      return new Dense(t.shape(), t.dtype(), t.toDoubleArray());
+    }
+
+    void check() {
+      try (Scope scope = Scope.open()) {
+        Tensor[] y = Eager.INSTANCE.execute(c.op(), in);
+        compare("o", out[0], y[0]);
+        compare("lse", out[1], y[1]);
+        if (gradient == null) {
+          return;
+        }
+        Tensor[] dx =
+            Eager.INSTANCE.execute(
+                new AttentionBackward(c.op()), in[0], in[1], in[2], y[0], y[1], gradient);
+        compare("dq", gradients[0], dx[0]);
+        compare("dk", gradients[1], dx[1]);
+        compare("dv", gradients[2], dx[2]);
+      }
+    }
+
+    /** As for the other kernels: weights and the scores' gradients are rounded to the type. */
+    private void compare(String what, Dense expected, Tensor got) {
+      double rounding = c.dtype == DType.BF16 ? 0x1p-7 : 0x1p-10;
+      double tolerance = 5e-6 + (got.dtype() == DType.F32 ? 0 : rounding);
+      double most =
+          Arrays.stream(expected.data()).filter(Double::isFinite).map(Math::abs).max().orElse(0);
+      double[] values = got.toDoubleArray();
+      assertEquals(expected.data().length, values.length);
+      for (int i = 0; i < values.length; i++) {
+        assertEquals(
+            expected.data()[i], values[i], tolerance * Math.max(most, 1e-3), what + " " + i);
+      }
+    }
+  }
+}

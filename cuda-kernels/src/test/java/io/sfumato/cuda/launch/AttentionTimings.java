@@ -1,0 +1,195 @@
+// SPDX-License-Identifier: Apache-2.0
+package io.sfumato.cuda.launch;
+
+import io.sfumato.cuda.driver.Gpu;
+import io.sfumato.tensor.DType;
+import io.sfumato.tensor.Device;
+import io.sfumato.tensor.DeviceException;
+import io.sfumato.tensor.Rng;
+import io.sfumato.tensor.Scope;
+import io.sfumato.tensor.Tensor;
+import io.sfumato.tensor.exec.Eager;
+import io.sfumato.tensor.ops.Attention;
+import io.sfumato.tensor.ops.AttentionBackward;
+import java.util.List;
+import java.util.Locale;
+
+/**
+ * Times attention on a GPU: the kernels that run everywhere and those for Hopper, side by side,
+ * with what their results differ by, and other tiles of the latter. A program to be run by hand;
+ * its arguments are how long each takes, in milliseconds, a divisor of batches and lengths to try
+ * it out, and the head sizes (all).
+ */
+public final class AttentionTimings {
+  private static final Device DEVICE = new Device("cuda", 0);
+  private static final int TOKENS = 16384;
+  private static final int COLUMNS = 2048;
+
+  /** Other tiles, of {@code attention_hopper_trials.cu}. */
+  private record Trial(String name, int width, int keys, int groups) {}
+
+  private static final List<Trial> TRIALS =
+      List.of(
+          new Trial("attention_trial_free_64_128_3", 64, 128, 3),
+          new Trial("attention_trial_64_128_2", 64, 128, 2),
+          new Trial("attention_trial_64_192_2", 64, 192, 2),
+          new Trial("attention_trial_free_72_128_2", 72, 128, 2),
+          new Trial("attention_trial_free_128_128_2", 128, 128, 2),
+          new Trial("attention_trial_128_160_2", 128, 160, 2),
+          new Trial("attention_trial_128_176_2", 128, 176, 2));
+
+  private final Gpu gpu = Gpu.of(0);
+  private final double budget;
+  private final int divisor;
+  private final List<Integer> widths;
+
+  private AttentionTimings(double milliseconds, int divisor, List<Integer> widths) {
+    budget = milliseconds * 1e6;
+    this.divisor = divisor;
+    this.widths = widths;
+  }
+
+  /** Prints lines of each case. */
+  public static void main(String[] arguments) {
+    List<String> given = List.of(arguments);
+    double budget = given.isEmpty() ? 30 : Double.parseDouble(given.getFirst());
+    int divisor = given.size() < 2 ? 1 : Integer.parseInt(given.get(1));
+    List<Integer> widths =
+        given.size() < 3
+            ? List.of(40, 64, 72, 80, 96, 128, 160, 256)
+            : given.stream().skip(2).map(Integer::valueOf).toList();
+    Scope.run(() -> new AttentionTimings(budget, divisor, widths).run());
+  }
+
+  private void run() {
+    System.out.println(gpu.name() + ", " + gpu.multiprocessors() + " multiprocessors");
+    Tensor f32 = Rng.seed(1).normal(TOKENS * COLUMNS / divisor + (1 << 16)).to(DEVICE);
+    Tensor pool = f32.to(DType.BF16);
+    int tokens = TOKENS / divisor;
+    for (int d : widths) {
+      int heads = COLUMNS / d;
+      for (int n : new int[] {1024, 4096, 16384}) {
+        int length = n / divisor;
+        Scope.run(() -> time(pool, tokens / length, heads, length, length, d, false));
+      }
+      int length = 4096 / divisor;
+      Scope.run(() -> time(pool, tokens / length, heads, length, length, d, true));
+      Scope.run(() -> time(pool, tokens / length, heads, length, 77, d, false));
+    }
+    Scope.run(() -> time(pool, 32, 16 / divisor + 1, 256, 256, 72, false)); // DiT-XL/2, 256 pixels
+    Scope.run(() -> time(pool, 8, 16 / divisor + 1, 1024, 1024, 72, false)); // 512 pixels
+  }
+
+  private void time(Tensor pool, int b, int h, int lq, int lk, int d, boolean causal) {
+    Attention op = new Attention(1 / Math.sqrt(d), causal, Attention.Mask.NONE);
+    Tensor[] in = {
+      rows(pool, b, lq, h, d, 1), rows(pool, b, lk, h, d, 2), rows(pool, b, lk, h, d, 3)
+    };
+    Tensor dy = rows(pool, b, lq, h, d, 4);
+    Wgmma.allow(false);
+    Tensor[] y = Eager.INSTANCE.execute(op, in);
+    Tensor[] full = {in[0], in[1], in[2], y[0], y[1], dy};
+    AttentionBackward gradients = new AttentionBackward(op);
+    Tensor[] dx = Eager.INSTANCE.execute(gradients, full);
+    double forward = each(() -> Eager.INSTANCE.execute(op, in));
+    double backward = each(() -> Eager.INSTANCE.execute(gradients, full));
+    double work = 4.0 * b * h * lq * lk * d * (causal ? 0.5 : 1);
+    String what =
+        String.format(
+            Locale.ROOT, "%d x %d heads %d x %d x %d%s", b, h, lq, lk, d, causal ? " causal" : "");
+    System.out.println(
+        what + ": forward " + text(forward, work) + ", backward " + text(backward, 2.5 * work));
+    Wgmma.allow(true);
+    try {
+      if (AttentionTile.forward(gpu, op, in, 3).name().contains("hopper")) {
+        hopper(op, in, y, full, dx, work);
+      }
+      for (Trial t : TRIALS) {
+        if (t.width == d && gpu.capability() == 90) {
+          trial(t, op, in, y, work);
+        }
+      }
+    } finally {
+      Wgmma.allow(false);
+    }
+  }
+
+  private void hopper(
+      Attention op, Tensor[] in, Tensor[] y, Tensor[] full, Tensor[] dx, double work) {
+    Tensor[] got = Eager.INSTANCE.execute(op, in);
+    double forward = each(() -> Eager.INSTANCE.execute(op, in));
+    String line =
+        "  wgmma: forward " + text(forward, work) + ", o off by " + difference(y[0], got[0]);
+    if (AttentionTile.backward(gpu, op, in, 3).name().contains("hopper")) {
+      AttentionBackward gradients = new AttentionBackward(op);
+      Tensor[] back = Eager.INSTANCE.execute(gradients, full);
+      double backward = each(() -> Eager.INSTANCE.execute(gradients, full));
+      line += ", backward " + text(backward, 2.5 * work) + ", off by";
+      for (int i = 0; i < 3; i++) {
+        line += " " + difference(dx[i], back[i]);
+      }
+    }
+    System.out.println(line);
+  }
+
+  private void trial(Trial t, Attention op, Tensor[] in, Tensor[] y, double work) {
+    AttentionTile tile =
+        AttentionTile.hopperForward("attention_hopper_trials", t.name, t.width, t.keys, t.groups);
+    try {
+      Tensor[] got = {Tensor.empty(y[0].spec()), Tensor.empty(y[1].spec())};
+      AttentionLaunch.Forward.run(op, in, got, tile);
+      double forward = each(() -> AttentionLaunch.Forward.run(op, in, got, tile));
+      System.out.println(
+          "  " + t.name + ": " + text(forward, work) + ", o off by " + difference(y[0], got[0]));
+    } catch (DeviceException e) {
+      System.out.println("  " + t.name + ": " + e.getMessage());
+    }
+  }
+
+  /** The largest difference in the first head, relative to the largest value. */
+  private static String difference(Tensor expected, Tensor got) {
+    float[] x = first(expected);
+    float[] y = first(got);
+    double most = 0;
+    double off = 0;
+    for (int i = 0; i < x.length; i++) {
+      most = Math.max(most, Math.abs(x[i]));
+      double difference = Math.abs(x[i] - y[i]);
+      off = difference <= off ? off : difference; // NaN stays
+    }
+    return String.format(Locale.ROOT, "%.1e", off / most);
+  }
+
+  private static float[] first(Tensor t) {
+    return t.slice(0, 0, 1).slice(1, 0, 1).to(DType.F32).toFloatArray();
+  }
+
+  private static String text(double nanoseconds, double work) {
+    return String.format(
+        Locale.ROOT, "%.1f us (%.0f TFLOP/s)", nanoseconds * 1e-3, work / nanoseconds * 1e-3);
+  }
+
+  /** [B, H, L, D], in memory [B, L, H, D]: a piece of the pool that begins elsewhere each time. */
+  private static Tensor rows(Tensor pool, int b, int l, int h, int d, int piece) {
+    int start = piece * 8000;
+    return pool.slice(0, start, start + b * l * h * d).reshape(b, l, h, d).transpose(1, 2);
+  }
+
+  /** Nanoseconds of a call, launched many times in a row. */
+  private double each(Runnable call) {
+    row(call, 2);
+    double once = row(call, 2);
+    int count = (int) Math.max(3, Math.min(2000, budget / 2 / once));
+    return Math.min(row(call, count), row(call, count));
+  }
+
+  private double row(Runnable call, int count) {
+    gpu.synchronize();
+    long start = System.nanoTime();
+    for (int i = 0; i < count; i++) {
+      Scope.run(call);
+    }
+    gpu.synchronize();
+    return (System.nanoTime() - start) / (double) count;
+  }
+}
