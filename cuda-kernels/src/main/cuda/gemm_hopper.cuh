@@ -13,20 +13,22 @@
 static const int DEEP = LINE;                        // products in a tile
 static const u32 BLOCK_BYTES = DEEP * LINE_BYTES;    // of 64 rows of an operand, in both orders
 
-/** Starts the copy of a tile: R rows from row0, DEEP products from k0; zeros at `rows` and `k` and after. */
-template <class T, int R, bool BY_K>
+/** Starts the copy of a tile by the first THREADS threads: R rows from row0, DEEP products from k0; zeros at `rows` and `k` and after. */
+template <class T, int R, bool BY_K, int THREADS>
 DEV void load_lines(T* tile, const T* base, i64 outer, int row0, int k0, int rows, int k) {
     int line = (int)threadIdx.x >> 3, chunk = (int)threadIdx.x & 7;
-    T* to = tile + chunk_at(line, chunk);   // 32 lines further on the swizzle is the same
+    const int STEP = THREADS / 8;           // lines from copy to copy, a multiple of 8: the swizzle is the same
+    static_assert(64 % STEP == 0 && STEP % 8 == 0, "whole blocks of lines");
+    T* to = tile + chunk_at(line, chunk);
     auto most = [](int left) { return left < 0 ? 0 : left < 8 ? left * 2 : 16; };
     if (BY_K) {
         int bytes = most(k - k0 - chunk * 8);
         const T* from = base + (row0 + line) * outer + k0 + chunk * 8;
 #pragma unroll
-        for (int i = 0; i < R / 32; i++) {
-            int valid = row0 + line + 32 * i < rows ? bytes : 0;
-            cp_async16_zfill(to + 32 * LINE * i, valid ? from : base, valid);
-            from += 32 * outer;
+        for (int i = 0; i < R / STEP; i++) {
+            int valid = row0 + line + STEP * i < rows ? bytes : 0;
+            cp_async16_zfill(to + STEP * LINE * i, valid ? from : base, valid);
+            from += STEP * outer;
         }
     } else {
         const T* from = base + (k0 + line) * outer + row0 + chunk * 8;
@@ -34,12 +36,33 @@ DEV void load_lines(T* tile, const T* base, i64 outer, int row0, int k0, int row
         for (int i = 0; i < R / 64; i++) {
             int bytes = most(rows - row0 - i * 64 - chunk * 8);
 #pragma unroll
-            for (int half = 0; half < 2; half++) {
-                int valid = k0 + line + 32 * half < k ? bytes : 0;
-                cp_async16_zfill(to + (2 * i + half) * 32 * LINE, valid ? from + half * 32 * outer : base, valid);
+            for (int l = 0; l < 64; l += STEP) {
+                int valid = k0 + line + l < k ? bytes : 0;
+                cp_async16_zfill(to + (64 * i + l) * LINE, valid ? from + l * outer : base, valid);
             }
             from += 64;
         }
+    }
+}
+
+/** Issues the products of 64 rows of A and BN columns of B, `left` of them before the end of the sum, as a group. */
+template <class T, int BN, bool A_BY_K, bool B_BY_K> DEV void multiply_tile(float (&d)[BN / 2], const T* a, const T* b, int left) {
+    u64 ofA = Operand<A_BY_K>::of(a, BLOCK_BYTES), ofB = Operand<B_BY_K>::of(b, BLOCK_BYTES);
+    auto step = [&](int k) {
+        Wgmma<T, BN>::template shared<!A_BY_K, !B_BY_K>(d, ofA + Operand<A_BY_K>::products(k), ofB + Operand<B_BY_K>::products(k), 1);
+    };
+    if (left > DEEP - 16) {
+        wgmma_fence();
+#pragma unroll
+        for (int k = 0; k < DEEP; k += 16) step(k);
+        wgmma_commit();
+    } else {   // no more steps than the tail needs
+#pragma unroll 1
+        for (int k = 0; k < left; k += 16) {
+            wgmma_fence();
+            step(k);
+        }
+        wgmma_commit();
     }
 }
 
@@ -64,8 +87,8 @@ DEV void gemm_hopper(T* shared, const T* a, const T* b, T* c, const T* bias, con
         T* to = shared + slot * STAGE;
         bool more = t >= first;
         int k0 = (more ? t - first : t) * DEEP, k = (int)(more ? p.k2 : p.k);
-        load_lines<T, BM, A_BY_K>(to, more ? a2 : a, more ? p.a2Outer : p.aOuter, m0, k0, (int)p.m, k);
-        load_lines<T, BN, B_BY_K>(to + BM * DEEP, more ? b2 : b, more ? p.b2Outer : p.bOuter, n0, k0, (int)p.n, k);
+        load_lines<T, BM, A_BY_K, 256>(to, more ? a2 : a, more ? p.a2Outer : p.aOuter, m0, k0, (int)p.m, k);
+        load_lines<T, BN, B_BY_K, 256>(to + BM * DEEP, more ? b2 : b, more ? p.b2Outer : p.bOuter, n0, k0, (int)p.n, k);
     };
 
     float acc[1][BN / 8][4];
@@ -86,24 +109,7 @@ DEV void gemm_hopper(T* shared, const T* a, const T* b, T* c, const T* bias, con
         __syncthreads();
         const T* tile = shared + now * STAGE;
         int left = t < first ? (int)p.k - t * DEEP : (int)p.k2 - (t - first) * DEEP;
-        u64 ofA = Operand<A_BY_K>::of(tile + group * (int)(BLOCK_BYTES / sizeof(T)), BLOCK_BYTES);
-        u64 ofB = Operand<B_BY_K>::of(tile + BM * DEEP, BLOCK_BYTES);
-        auto step = [&](int k) {
-            Wgmma<T, BN>::template shared<!A_BY_K, !B_BY_K>(d, ofA + Operand<A_BY_K>::products(k), ofB + Operand<B_BY_K>::products(k), 1);
-        };
-        if (left > DEEP - 16) {
-            wgmma_fence();
-#pragma unroll
-            for (int k = 0; k < DEEP; k += 16) step(k);
-            wgmma_commit();
-        } else {   // a tail
-#pragma unroll 1
-            for (int k = 0; k < left; k += 16) {
-                wgmma_fence();
-                step(k);
-            }
-            wgmma_commit();
-        }
+        multiply_tile<T, BN, A_BY_K, B_BY_K>(d, tile + group * 64 * DEEP, tile + BM * DEEP, left);
         if (t + AHEAD < end) load(t + AHEAD, next);
         cp_async_commit();
         wgmma_wait<1>();

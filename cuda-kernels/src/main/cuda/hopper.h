@@ -54,7 +54,13 @@
 // store_operand(to, x)              stores 16 bytes of an operand
 // mbarrier_init(b, count)           by one thread, before a __syncthreads; b lies in dynamic shared memory and counts arrivals
 // mbarrier_arrive(b)                what this thread did before is visible to those that wait
+// mbarrier_expect(b, bytes)         arrives, and lets the phase wait for so many bytes of bulk_load, too
 // mbarrier_wait(b, parity)          until the phase of this parity is over: phases are 0, 1, 0, ... and end with the count's last arrival
+// TensorMap, bulk_load(to, map, b, column, row)   starts the copy of a box of a matrix to shared memory (TMA); by one thread. The map is a parameter of the
+//                                   kernel, `const __grid_constant__ TensorMap m`; the host makes it (TensorMaps.java) for 16-bit values and boxes of 64
+//                                   columns, which lie as the lines above say: `to` is aligned to 1024 bytes. Outside of the matrix there are zeros, which
+//                                   count as bytes. Copies belong to the async proxy: no fence_proxy_async between them and wgmma, but one after
+//                                   mbarrier_init, by the thread that called it and before the __syncthreads.
 // registers_take<N>(), registers_give<N>()   by all warps of a warpgroup: N registers per thread from now on, more or fewer than before
 #ifdef __CUDACC__
 #include "hopper_ptx.h"

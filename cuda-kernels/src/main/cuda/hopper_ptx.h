@@ -40,6 +40,19 @@ DEV void mbarrier_init(u64* barrier, int count) {
 DEV void mbarrier_arrive(u64* barrier) {
     asm volatile("mbarrier.arrive.shared::cta.b64 _, [%0];" ::"r"(shared_address(barrier)) : "memory");
 }
+/** A map of a matrix in global memory, as cuTensorMapEncodeTiled writes it. */
+struct __align__(64) TensorMap {
+    u64 words[16];
+};
+
+DEV void mbarrier_expect(u64* barrier, int bytes) {
+    asm volatile("mbarrier.arrive.expect_tx.shared::cta.b64 _, [%0], %1;" ::"r"(shared_address(barrier)), "r"(bytes) : "memory");
+}
+DEV void bulk_load(void* to, const TensorMap& map, u64* barrier, int column, int row) {
+    asm volatile("cp.async.bulk.tensor.2d.shared::cluster.global.mbarrier::complete_tx::bytes [%0], [%1, {%3, %4}], [%2];" ::"r"(shared_address(to)),
+                 "l"(&map), "r"(shared_address(barrier)), "r"(column), "r"(row)
+                 : "memory");
+}
 DEV void mbarrier_wait(u64* barrier, int parity) {
     int over;
     do {

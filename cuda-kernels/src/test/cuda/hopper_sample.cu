@@ -91,6 +91,25 @@ PRODUCT(bf16, bf16, 40, bad_4, true, true, false, 4)
 PRODUCT(bf16, bf16, 40, bad_5, true, true, false, 5)
 #endif
 
+/** out[64][64] = a box of a matrix by its map, from (column, row) on; zeros outside. */
+template <class T> DEV void box(const TensorMap& map, T* out, int column, int row) {
+    DYN_SHARED(T, shared);
+    u64* barrier = (u64*)(shared + 64 * LINE);
+    if (threadIdx.x == 0) {
+        mbarrier_init(barrier, 1);
+        fence_proxy_async();
+    }
+    __syncthreads();
+    if (threadIdx.x == 0) {
+        mbarrier_expect(barrier, 64 * LINE_BYTES);
+        bulk_load(shared, map, barrier, column, row);
+    }
+    mbarrier_wait(barrier, 0);
+    for (int i = threadIdx.x; i < 64 * 64; i += 128) out[i] = shared[chunk_at(i / 64, i / 8 % 8) + i % 8];
+}
+KERNEL_BOUNDS(hopper_sample_box, 128, 1)(const __grid_constant__ TensorMap map, f16* out, int column, int row) { box(map, out, column, row); }
+EMU_EXPORT(hopper_sample_box)
+
 /**
  * y[i] = 2 x[i] in blocks of 128 values that are turned round, n a multiple of 128: 128 threads write to a ring of two buffers and 128 read from it, with
  * barriers in shared memory. bad: 1 does not wait for a free buffer.

@@ -19,4 +19,13 @@ struct EmuKernel {
                   size_t message_size);
 };
 
+/** What the emulated cuTensorMapEncodeTiled writes into the 128 bytes of a map. */
+struct EmuTensorMap {
+    static const unsigned long long MAGIC = 0x70616d726f736e65ull;
+    unsigned long long magic, address, dims[2], stride;   // stride: bytes from row to row
+    unsigned box[2], element, swizzle;
+    unsigned long long unused[9];
+};
+static_assert(sizeof(EmuTensorMap) == 128, "as CUtensorMap");
+
 #endif

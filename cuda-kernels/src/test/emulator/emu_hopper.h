@@ -9,6 +9,8 @@
 #ifndef SFUMATO_EMU_HOPPER_H
 #define SFUMATO_EMU_HOPPER_H
 
+#define __grid_constant__
+
 #include <deque>
 #include <map>
 #include <memory>
@@ -53,6 +55,14 @@ struct WarpMatrices {
     size_t issued = 0;
 };
 
+/** A copy by a tensor map that is on its way. */
+struct BulkCopy {
+    char* to;
+    EmuTensorMap map;
+    uint64_t* barrier;
+    int column, row;
+};
+
 struct MbarrierWaiter {
     const uint64_t* barrier;
     unsigned parity;
@@ -66,6 +76,7 @@ struct Hopper {
     std::vector<unsigned short> writer;               // by 16 bytes of dynamic shared memory: 1 + the thread whose write no fence follows
     std::vector<std::vector<unsigned>> written;       // by thread
     std::vector<MbarrierWaiter> waiters;
+    std::vector<BulkCopy> copies;
 };
 
 static inline Hopper& hopper() {
@@ -278,6 +289,37 @@ static inline void mbarrier_changed(uint64_t* p, Mbarrier b) {
         }
     }
 }
+
+// ---- Copies by tensor maps ---------------------------------------------------------------------------------------------------------------------------
+
+static inline void land(const BulkCopy& c) {
+    Hopper& h = hopper();
+    const EmuTensorMap& m = c.map;
+    for (unsigned y = 0; y < m.box[1]; y++)
+        for (unsigned x = 0; x < m.box[0]; x++) {
+            long long column = (long long)c.column + x, row = (long long)c.row + y;
+            bool inside = column >= 0 && row >= 0 && (uint64_t)column < m.dims[0] && (uint64_t)row < m.dims[1];
+            unsigned at = shared_window(c.to) + y * 128 + x * 2;
+            at ^= (at >> 7 & 7) << 4;
+            at -= SHARED_START;
+            if (at + 2 > st.blk->dynamic_bytes) die("bulk_load: writes outside of dynamic shared memory");
+            unsigned short value = 0;
+            if (inside) memcpy(&value, (const char*)m.address + (uint64_t)row * m.stride + (uint64_t)column * 2, 2);
+            memcpy(st.blk->dynamic + at, &value, 2);
+            h.writer[at / 16] = 0;
+        }
+    Mbarrier b = mbarrier(c.barrier);
+    b.bytes -= (int64_t)(m.box[0] * m.box[1] * 2);
+    mbarrier_changed(c.barrier, b);
+}
+
+/** The copies that a barrier counts land now. */
+static inline void land_all(const uint64_t* barrier) {
+    std::vector<BulkCopy> now, later;
+    for (BulkCopy& c : hopper().copies) (c.barrier == barrier ? now : later).push_back(c);
+    hopper().copies = later;
+    for (BulkCopy& c : now) land(c);
+}
 }  // namespace emu
 
 // ---- The primitives ----------------------------------------------------------------------------------------------------------------------------------
@@ -341,7 +383,33 @@ DEV void mbarrier_arrive(u64* barrier) {
     b.missing--;
     emu::mbarrier_changed((uint64_t*)barrier, b);
 }
+struct TensorMap {
+    u64 words[16];
+};
+
+DEV void mbarrier_expect(u64* barrier, int bytes) {
+    emu::Mbarrier b = emu::mbarrier((uint64_t*)barrier);
+    if (!b.missing) emu::die("mbarrier: more arrivals than it expects");
+    b.missing--;
+    b.bytes += bytes;
+    emu::mbarrier_changed((uint64_t*)barrier, b);
+}
+/** Lands at once in order -1, else when someone waits for it. */
+DEV void bulk_load(void* to, const TensorMap& map, u64* barrier, int column, int row) {
+    emu::BulkCopy c{(char*)to, {}, (uint64_t*)barrier, column, row};
+    memcpy(&c.map, &map, sizeof c.map);
+    if (c.map.magic != EmuTensorMap::MAGIC) emu::die("bulk_load: not a tensor map");
+    if (emu::shared_window(to) % 1024) emu::die("bulk_load: boxes begin at multiples of 1024 bytes");
+    auto& h = emu::hopper();
+    bool early = emu::st.blk->order < 0;
+    for (auto& w : h.waiters) early |= w.barrier == c.barrier;
+    if (early)
+        emu::land(c);
+    else
+        h.copies.push_back(c);
+}
 DEV void mbarrier_wait(u64* barrier, int parity) {
+    if (emu::mbarrier((uint64_t*)barrier).phase == (uint64_t)parity) emu::land_all((uint64_t*)barrier);
     if (emu::mbarrier((uint64_t*)barrier).phase != (uint64_t)parity) return;
     emu::hopper().waiters.push_back({(uint64_t*)barrier, (unsigned)parity, emu::st.cur});
     emu::block();

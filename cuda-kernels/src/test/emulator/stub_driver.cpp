@@ -361,6 +361,7 @@ static int fill(Work& w, Function* f, unsigned gx, unsigned gy, unsigned gz, uns
 
 #include "stub_memory.h"
 #include "stub_streams.h"
+#include "stub_maps.h"
 
 using namespace stub;
 

@@ -3,6 +3,7 @@ package io.sfumato.cuda.launch;
 
 import io.sfumato.cuda.driver.Gpu;
 import io.sfumato.cuda.driver.Launch;
+import io.sfumato.cuda.driver.TensorMap;
 import io.sfumato.cuda.memory.Scratch;
 import io.sfumato.tensor.DType;
 import org.jspecify.annotations.Nullable;
@@ -28,7 +29,11 @@ final class OwnGemms implements Gemms {
     WIDE("wide", 32, 128, 128),
     ANY("any", 64, 64, 128),
     HOPPER_128("hopper_128", 128, 128, 256),
-    HOPPER_256("hopper_256", 128, 256, 256);
+    HOPPER_256("hopper_256", 128, 256, 256),
+    FLOW_128("hopper_flow_128", 128, 128, 384),
+    FLOW_256("hopper_flow_256", 128, 256, 384),
+    BULK_128("hopper_bulk_128", 128, 128, 384),
+    BULK_256("hopper_bulk_256", 128, 256, 384);
 
     private final String text;
     private final int m;
@@ -44,7 +49,22 @@ final class OwnGemms implements Gemms {
 
     /** Whether its kernels use wgmma; they are a family of their own. */
     boolean isHopper() {
-      return this == HOPPER_128 || this == HOPPER_256;
+      return compareTo(HOPPER_128) >= 0;
+    }
+
+    /** Whether its blocks go on to further tiles, so that there are as many as fit the device. */
+    boolean staysOn() {
+      return compareTo(FLOW_128) >= 0;
+    }
+
+    /** Whether its kernels copy by tensor maps. */
+    boolean hasMaps() {
+      return this == BULK_128 || this == BULK_256;
+    }
+
+    /** The same tile without. */
+    Tile withoutMaps() {
+      return n == 256 ? FLOW_256 : FLOW_128;
     }
 
     long tiles(Product p) {
@@ -197,7 +217,8 @@ final class OwnGemms implements Gemms {
       fast = isFast(left, p) && isFast(right, p);
       tf32 = fast && p.dtype() == DType.F32 && Tf32.allowed();
       boolean sixteen = p.dtype().bytes() == 2;
-      tile = !fast ? Tile.ANY : wanted == null ? tile(gpu, p, sixteen) : wanted;
+      Tile best = !fast ? Tile.ANY : wanted == null ? tile(gpu, p, sixteen) : wanted;
+      tile = best.hasMaps() && p.batches() > 1 ? best.withoutMaps() : best;
       tiles = tile.tiles(p);
       splits = parts > 0 ? parts : splits(gpu, p, tile, tiles);
       sums = sixteen ? "gemm_" + Types.suffix(p.dtype()) : "gemm_f32";
@@ -222,18 +243,40 @@ final class OwnGemms implements Gemms {
               + (tf32 ? "tf32" : Types.suffix(p.dtype()));
       Launch launch =
           gpu.kernel(family(), name)
-              .grid(tiles, splits)
+              .grid(tile.staysOn() ? Math.min(tiles, gpu.multiprocessors()) : tiles, splits)
               .block(sixteen || tf32 ? tile.threads : 256)
-              .shared(sixteen ? shared(tile) : tf32 ? sharedTf32(tile, left, right) : 0)
-              .pointer(left.first.address())
-              .pointer(right.first.address())
-              .pointer(p.c().address())
-              .pointer(p.bias())
-              .pointer(left.second.address())
-              .pointer(right.second.address())
-              .pointer(partial)
-              .longs(shape(p, left, right, splits));
+              .shared(sixteen ? shared(tile) : tf32 ? sharedTf32(tile, left, right) : 0);
+      int k2 = p.more() == null ? 0 : p.more().k();
+      operand(launch, left.first, left.order, p.m(), p.k(), tile.m);
+      operand(launch, right.first, right.order, p.n(), p.k(), tile.n);
+      launch.pointer(p.c().address()).pointer(p.bias());
+      if (k2 == 0 && tile.hasMaps()) { // any maps
+        operand(launch, left.first, left.order, p.m(), p.k(), tile.m);
+        operand(launch, right.first, right.order, p.n(), p.k(), tile.n);
+      } else {
+        operand(launch, left.second, left.secondOrder, p.m(), k2, tile.m);
+        operand(launch, right.second, right.secondOrder, p.n(), k2, tile.n);
+      }
+      launch.pointer(partial).longs(shape(p, left, right, splits));
       factors(launch, p).run();
+    }
+
+    /** The address of an operand, or its map; {@code lines} are rows of C that a tile has. */
+    private void operand(Launch launch, Matrices x, Order order, int rows, int k, int lines) {
+      if (!tile.hasMaps()) {
+        launch.pointer(x.address());
+        return;
+      }
+      int contiguous = order.byK ? k : rows;
+      long stride = order.outer == 0 ? (contiguous + 7L) / 8 * 8 : order.outer; // 0: of one row
+      launch.longs(
+          TensorMap.of(
+              p.dtype(),
+              x.address(),
+              contiguous,
+              order.byK ? rows : k,
+              stride,
+              order.byK ? lines : TensorMap.BOX));
     }
   }
 
@@ -320,9 +363,9 @@ final class OwnGemms implements Gemms {
 
   /** The tile with which the last round of blocks leaves the least undone, or the larger one. */
   private static Tile hopper(Gpu gpu, Product p) {
-    long wide = Blocks.ceil(Tile.HOPPER_256.tiles(p), gpu.multiprocessors()) * 2;
-    long narrow = Blocks.ceil(Tile.HOPPER_128.tiles(p), gpu.multiprocessors());
-    return narrow < wide ? Tile.HOPPER_128 : Tile.HOPPER_256;
+    long wide = Blocks.ceil(Tile.BULK_256.tiles(p), gpu.multiprocessors()) * 2;
+    long narrow = Blocks.ceil(Tile.BULK_128.tiles(p), gpu.multiprocessors());
+    return narrow < wide ? Tile.BULK_128 : Tile.BULK_256;
   }
 
   /** Whether a product, with its second pair, goes by wgmma in one pass. */
@@ -357,8 +400,9 @@ final class OwnGemms implements Gemms {
 
   private static int shared(Tile tile) {
     if (tile.isHopper()) {
-      int stages = tile == Tile.HOPPER_256 ? 4 : 6; // as in gemm_hopper.cuh
-      return stages * (tile.m + tile.n) * DEEP_HOPPER * 2;
+      int stages = tile.n == 256 ? 4 : 6; // as in gemm_hopper.cuh
+      int barriers = tile.staysOn() ? 2 * Long.BYTES : 0;
+      return stages * ((tile.m + tile.n) * DEEP_HOPPER * 2 + barriers);
     }
     int stages = tile == Tile.ANY ? 2 : STAGES;
     return stages * (tile.m + tile.n) * DEEP * 2;

@@ -73,9 +73,11 @@ class GemmKernelsTest {
     "F32, ANY, 70, 77",
     "F64, ANY, 70, 77",
     "BF16, HOPPER_128, 130, 141",
-    "BF16, HOPPER_256, 129, 280",
-    "F16, HOPPER_128, 67, 136",
-    "F16, HOPPER_256, 70, 77"
+    "F16, HOPPER_256, 70, 77",
+    "F16, FLOW_128, 67, 136",
+    "BF16, FLOW_256, 129, 77",
+    "F16, BULK_128, 130, 141",
+    "BF16, BULK_256, 67, 264"
   })
   void agrees(DType dtype, Tile tile, int m, int n) throws Throwable {
     assumeTrue(!tile.isHopper() || Gpu.of(0).capability() == 90, "wgmma needs Hopper");
@@ -134,17 +136,18 @@ class GemmKernelsTest {
       DType dtype, Tile tile, int m, int n, boolean aByRows, boolean bByRows) {
     boolean fast = tile != Tile.ANY;
     int k = 100;
-    Operand a = operand(dtype, 2, m, k, aByRows, fast);
-    Operand b = operand(dtype, 2, k, n, bByRows, fast);
-    double[] before = new double[2 * m * n + 8];
+    int batches = tile.hasMaps() ? 1 : 2;
+    Operand a = operand(dtype, batches, m, k, aByRows, fast);
+    Operand b = operand(dtype, batches, k, n, bByRows, fast);
+    double[] before = new double[batches * m * n + 8];
     java.util.Arrays.fill(before, GUARD);
     Tensor t = Tensor.of(before, dtype, GPU, before.length);
     Operand c = new Operand(before, t, new Matrices(t.address(), n, 1, 0, (long) m * n));
-    Product p = Product.of(dtype, m, n, k, a.m, b.m, c.m).batches(1, 2).scaled(0.25, 0);
+    Product p = Product.of(dtype, m, n, k, a.m, b.m, c.m).batches(1, batches).scaled(0.25, 0);
     OwnGemms.run(Gpu.of(0), p, tile, 3);
     check(p, a, b, null, null, null, c);
     double[] after = t.toDoubleArray();
-    for (int i = 2 * m * n; i < after.length; i++) {
+    for (int i = batches * m * n; i < after.length; i++) {
       assertEquals(GUARD, after[i], "what lies behind C");
     }
   }

@@ -13,6 +13,7 @@ import io.sfumato.tensor.exec.Eager;
 import io.sfumato.tensor.ops.Linear;
 import io.sfumato.tensor.ops.LowRank;
 import io.sfumato.tensor.ops.LowRankGradients;
+import java.util.Locale;
 import org.jspecify.annotations.Nullable;
 
 /**
@@ -70,34 +71,24 @@ public final class GemmTimings {
       @Nullable NvidiaGemms nvidia, DType dtype, int m, int n, int k, boolean aByK, boolean bByK) {
     Product p = product(dtype, m, n, k, aByK, bByK);
     double own = time(() -> new OwnGemms().run(gpu, p));
-    double narrow = hopper(p, OwnGemms.Tile.HOPPER_128);
-    double wide = hopper(p, OwnGemms.Tile.HOPPER_256);
     double other = nvidia == null ? Double.NaN : time(() -> nvidia.run(gpu, p));
     double flop = 2.0 * m * n * k;
-    System.out.printf(
-        "%s %d x %d x %d, A by %s, B by %s: own %.1f us (%.0f TFLOP/s), wgmma"
-            + " 128 x 128 %.1f us (%.0f), 128 x 256 %.1f us (%.0f), NVIDIA's %.1f us (%.0f)%n",
-        dtype,
-        m,
-        n,
-        k,
-        aByK ? "k" : "rows",
-        bByK ? "k" : "rows",
-        own / 1e3,
-        flop / own / 1e3,
-        narrow / 1e3,
-        flop / narrow / 1e3,
-        wide / 1e3,
-        flop / wide / 1e3,
-        other / 1e3,
-        flop / other / 1e3);
+    StringBuilder line = new StringBuilder();
+    line.append(String.format("%s %d x %d x %d, ", dtype, m, n, k));
+    line.append("A by ").append(aByK ? "k" : "rows").append(", B by ").append(bByK ? "k" : "rows");
+    line.append(figure(": NVIDIA's", other, flop)).append(figure(", own", own, flop));
+    for (OwnGemms.Tile tile : OwnGemms.Tile.values()) {
+      if (tile.isHopper() && m > 64 && n > 64 && dtype.bytes() == 2 && gpu.capability() == 90) {
+        double time = time(() -> OwnGemms.run(gpu, p, tile, 0));
+        line.append(figure(", " + tile.name().toLowerCase(Locale.ROOT), time, flop));
+      }
+    }
+    System.out.println(line);
   }
 
-  /** Nanoseconds by wgmma; NaN where there is none. */
-  private double hopper(Product p, OwnGemms.Tile tile) {
-    return p.dtype().bytes() == 2 && gpu.capability() == 90
-        ? time(() -> OwnGemms.run(gpu, p, tile, 0))
-        : Double.NaN;
+  private static String figure(String name, double nanoseconds, double flop) {
+    return String.format(
+        "%s %.1f us (%.0f TFLOP/s)", name, nanoseconds / 1e3, flop / nanoseconds / 1e3);
   }
 
   private void lowRank(int tokens, int width, int rank) {

@@ -4,10 +4,14 @@ package io.sfumato.cuda.testing;
 import static io.sfumato.cuda.testing.EmulatorControl.inAllOrders;
 import static org.junit.jupiter.api.Assertions.assertArrayEquals;
 import static org.junit.jupiter.api.Assertions.assertEquals;
+import static org.junit.jupiter.api.Assertions.assertThrows;
 import static org.junit.jupiter.api.Assertions.assertTrue;
 import static org.junit.jupiter.api.Assumptions.assumeTrue;
 
+import io.sfumato.cuda.driver.CudaException;
 import io.sfumato.cuda.driver.Gpu;
+import io.sfumato.cuda.driver.TensorMap;
+import io.sfumato.tensor.DType;
 import io.sfumato.tensor.DeviceException;
 import java.lang.foreign.MemorySegment;
 import java.util.Map;
@@ -135,6 +139,49 @@ class HopperKernelsTest {
       }
     } catch (DeviceException e) {
       System.out.println(e.getMessage());
+    }
+  }
+
+  /** Boxes inside, over the edges, and outside of a matrix of 70 lines of 100 values. */
+  @ParameterizedTest
+  @CsvSource({"0, 0", "32, 6", "64, 32", "96, 65", "128, 0", "0, 70"})
+  void boxesHaveZerosOutside(int column, int row) throws Throwable {
+    int pitch = 104;
+    short[] x = new short[70 * pitch];
+    for (int i = 0; i < x.length; i++) {
+      x[i] = (short) (i + 1);
+    }
+    inAllOrders(
+        () -> {
+          try (DeviceArray in = DeviceArray.of(MemorySegment.ofArray(x));
+              DeviceArray out = new DeviceArray(2 * 64 * 64)) {
+            Gpu.of(0)
+                .kernel(FAMILY, FAMILY + "_box")
+                .block(128)
+                .shared(128 * 64 + 8)
+                .longs(TensorMap.of(DType.F16, in.address(), 100, 70, pitch, 64))
+                .pointer(out.address())
+                .i32(column)
+                .i32(row)
+                .run();
+            short[] got = out.shorts();
+            for (int i = 0; i < got.length; i++) {
+              int line = row + i / 64;
+              int place = column + i % 64;
+              int want = line < 70 && place < 100 ? x[line * pitch + place] : 0;
+              assertEquals(want, got[i], "line " + line + ", value " + place);
+            }
+          }
+        });
+  }
+
+  @Test
+  void mapsThatTheUnitCannotReadAreRefused() {
+    try (DeviceArray in = new DeviceArray(1 << 16)) {
+      long at = in.address();
+      assertThrows(CudaException.class, () -> TensorMap.of(DType.F16, at + 2, 64, 64, 64, 64));
+      assertThrows(CudaException.class, () -> TensorMap.of(DType.F16, at, 64, 64, 65, 64));
+      assertThrows(CudaException.class, () -> TensorMap.of(DType.F16, at, 64, 64, 64, 257));
     }
   }
 
