@@ -4,7 +4,7 @@
 // A block computes 128 x BN of C; each of its two warpgroups 64 rows. Tiles of 64 products come by cp.async into a ring of STAGES buffers, as lines of 128
 // bytes that are swizzled as wgmma reads them (hopper.h): by k a line is a row, by r 64 rows of one product. One group of wgmmas is always in flight while
 // the next one is issued, so a buffer is filled again two tiles after its own: STAGES - 2 tiles are on their way.
-// The second pair of operands goes on in the same accumulators, with as few steps of 16 products as it needs.
+// The second pair of operands goes on in the same accumulators; the last tile takes as few steps of 16 products as it needs.
 #ifndef SFUMATO_GEMM_HOPPER_CUH
 #define SFUMATO_GEMM_HOPPER_CUH
 #include "gemm.cuh"
@@ -45,24 +45,31 @@ DEV void load_lines(T* tile, const T* base, i64 outer, int row0, int k0, int row
     }
 }
 
-/** Issues the products of 64 rows of A and BN columns of B, `left` of them before the end of the sum, as a group. */
-template <class T, int BN, bool A_BY_K, bool B_BY_K> DEV void multiply_tile(float (&d)[BN / 2], const T* a, const T* b, int left) {
-    u64 ofA = Operand<A_BY_K>::of(a, BLOCK_BYTES), ofB = Operand<B_BY_K>::of(b, BLOCK_BYTES);
-    auto step = [&](int k) {
-        Wgmma<T, BN>::template shared<!A_BY_K, !B_BY_K>(d, ofA + Operand<A_BY_K>::products(k), ofB + Operand<B_BY_K>::products(k), 1);
-    };
-    if (left > DEEP - 16) {
-        wgmma_fence();
+/** How many tiles of a sum, from `begin` to `end`, are done whole: all but the last one if that has few products. */
+DEV int whole_tiles(int begin, int end, int lastProducts) { return begin < end && lastProducts <= DEEP - 16 ? end - 1 : end; }
+
+template <class T, int BN, bool A_BY_K, bool B_BY_K> DEV void multiply16(float (&d)[BN / 2], const T* a, const T* b, int k, int accumulate) {
+    u64 ofA = Operand<A_BY_K>::of(a, BLOCK_BYTES) + Operand<A_BY_K>::products(k);
+    u64 ofB = Operand<B_BY_K>::of(b, BLOCK_BYTES) + Operand<B_BY_K>::products(k);
+    Wgmma<T, BN>::template shared<!A_BY_K, !B_BY_K>(d, ofA, ofB, accumulate);
+}
+
+/** Issues the products of 64 rows of A and BN columns of B in a tile, as a group. */
+template <class T, int BN, bool A_BY_K, bool B_BY_K> DEV void multiply_tile(float (&d)[BN / 2], const T* a, const T* b, int accumulate) {
+    wgmma_fence();
 #pragma unroll
-        for (int k = 0; k < DEEP; k += 16) step(k);
-        wgmma_commit();
-    } else {   // no more steps than the tail needs
+    for (int k = 0; k < DEEP; k += 16) multiply16<T, BN, A_BY_K, B_BY_K>(d, a, b, k, k == 0 ? accumulate : 1);
+    wgmma_commit();
+}
+
+/** Adds the first `products` of a tile, in as few steps as they need, one by one. */
+template <class T, int BN, bool A_BY_K, bool B_BY_K> DEV void multiply_tail(float (&d)[BN / 2], const T* a, const T* b, int products) {
 #pragma unroll 1
-        for (int k = 0; k < left; k += 16) {
-            wgmma_fence();
-            step(k);
-        }
+    for (int k = 0; k < products; k += 16) {
+        wgmma_fence(d);
+        multiply16<T, BN, A_BY_K, B_BY_K>(d, a, b, k, 1);
         wgmma_commit();
+        wgmma_wait<0>(d);
     }
 }
 
@@ -93,30 +100,46 @@ DEV void gemm_hopper(T* shared, const T* a, const T* b, T* c, const T* bias, con
 
     float acc[1][BN / 8][4];
     float(&d)[BN / 2] = *reinterpret_cast<float(*)[BN / 2]>(&acc);
-#pragma unroll
-    for (int i = 0; i < BN / 2; i++) d[i] = 0.f;
 #pragma unroll 1
     for (int s = 0; s < AHEAD; s++) {
         if (begin + s < end) load(begin + s, s);
         cp_async_commit();
     }
-    wgmma_fence(d);
     int now = 0, next = AHEAD;   // slots
-#pragma unroll 1
-    for (int t = begin; t < end; t++) {
+    auto arrived = [&] {
         cp_async_wait<AHEAD - 1>();
         fence_proxy_async();
         __syncthreads();
         const T* tile = shared + now * STAGE;
-        int left = t < first ? (int)p.k - t * DEEP : (int)p.k2 - (t - first) * DEEP;
-        multiply_tile<T, BN, A_BY_K, B_BY_K>(d, tile + group * 64 * DEEP, tile + BM * DEEP, left);
+        now = now + 1 == STAGES ? 0 : now + 1;
+        return tile;
+    };
+    auto turn = [&](int t, int accumulate) {
+        const T* tile = arrived();
+        multiply_tile<T, BN, A_BY_K, B_BY_K>(d, tile + group * 64 * DEEP, tile + BM * DEEP, accumulate);
         if (t + AHEAD < end) load(t + AHEAD, next);
         cp_async_commit();
-        wgmma_wait<1>();
-        now = now + 1 == STAGES ? 0 : now + 1;
         next = next + 1 == STAGES ? 0 : next + 1;
+    };
+    int products = end > first ? (int)p.k2 - (end - 1 - first) * DEEP : (int)p.k - (end - 1) * DEEP;   // of the last tile
+    int whole = whole_tiles(begin, end, products);
+    if (begin < whole) {
+        // The first one stands by itself: with accumulators that were set to zero before the loop ptxas 12.0 lets wgmmas wait for each other.
+        turn(begin, 0);
+#pragma unroll 1
+        for (int t = begin + 1; t < whole; t++) {
+            turn(t, 1);
+            wgmma_wait<1>();
+        }
+        wgmma_wait<0>(d);
+    } else {
+#pragma unroll
+        for (int i = 0; i < BN / 2; i++) d[i] = 0.f;
     }
-    wgmma_wait<0>(d);
+    if (whole < end) {
+        const T* tile = arrived();
+        multiply_tail<T, BN, A_BY_K, B_BY_K>(d, tile + group * 64 * DEEP, tile + BM * DEEP, products);
+    }
     int row = m0 + group * 64 + ((int)threadIdx.x >> 5 & 3) * 16;
     store_fragments<T, 1, BN / 8>(acc, row, n0, c, partial, bias, p, batch, split, alpha, beta);
 }

@@ -83,23 +83,42 @@ DEV void empty_ring(const T* shared, u64* full, u64* empty, T* c, float* partial
         Job j = Job::of<BN>(p, id);
         float acc[1][BN / 8][4];
         float(&d)[BN / 2] = *reinterpret_cast<float(*)[BN / 2]>(&acc);
-#pragma unroll
-        for (int i = 0; i < BN / 2; i++) d[i] = 0.f;
-        wgmma_fence(d);
-        int before = -1;   // the slot of the tile before
-#pragma unroll 1
-        for (int t = j.begin; t < j.end; t++) {
+        const T* tile;
+        auto arrived = [&] {
             mbarrier_wait(full + now.slot, now.round);
-            const T* tile = shared + now.slot * STAGE;
-            int left = t < j.first ? (int)p.k - t * DEEP : (int)p.k2 - (t - j.first) * DEEP;
-            multiply_tile<T, BN, A_BY_K, B_BY_K>(d, tile + group * 64 * DEEP, tile + 128 * DEEP, left);
-            wgmma_wait<1>();
-            if (before >= 0 && lane() == 0) mbarrier_arrive(empty + before);
-            before = now.slot;
+            tile = shared + now.slot * STAGE;
+        };
+        auto release = [&](int slot) {
+            if (lane() == 0) mbarrier_arrive(empty + slot);
+        };
+        int products = j.end > j.first ? (int)p.k2 - (j.end - 1 - j.first) * DEEP : (int)p.k - (j.end - 1) * DEEP;   // of the last tile
+        int whole = whole_tiles(j.begin, j.end, products);
+        if (j.begin < whole) {
+            arrived();
+            multiply_tile<T, BN, A_BY_K, B_BY_K>(d, tile + group * 64 * DEEP, tile + 128 * DEEP, 0);
+            int before = now.slot;   // of the tile before
+            now.step();
+#pragma unroll 1
+            for (int t = j.begin + 1; t < whole; t++) {
+                arrived();
+                multiply_tile<T, BN, A_BY_K, B_BY_K>(d, tile + group * 64 * DEEP, tile + 128 * DEEP, 1);
+                wgmma_wait<1>();
+                release(before);
+                before = now.slot;
+                now.step();
+            }
+            wgmma_wait<0>(d);
+            release(before);
+        } else {
+#pragma unroll
+            for (int i = 0; i < BN / 2; i++) d[i] = 0.f;
+        }
+        if (whole < j.end) {
+            arrived();
+            multiply_tail<T, BN, A_BY_K, B_BY_K>(d, tile + group * 64 * DEEP, tile + 128 * DEEP, products);
+            release(now.slot);
             now.step();
         }
-        wgmma_wait<0>(d);
-        if (before >= 0 && lane() == 0) mbarrier_arrive(empty + before);
         int row = j.m0 + group * 64 + ((int)threadIdx.x >> 5 & 3) * 16;
         store_fragments<T, 1, BN / 8>(acc, row, j.n0, c, partial, bias, p, j.batch, (int)blockIdx.y, alpha, beta);
     }
