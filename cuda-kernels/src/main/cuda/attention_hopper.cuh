@@ -40,10 +40,11 @@ template <class T, int D, int ROWS, int COUNT> DEV void clear_beyond(T* tile, in
  */
 template <class T, int D, int ROWS, int COUNT> DEV void load_panels(T* tile, int first, const T* p, i64 stride, int rows) {
     const int CHUNKS = D / 8, ACROSS = CHUNKS == 20 ? 4 : CHUNKS, STEP = 32 / ACROSS;
-    int r0 = lane() / ACROSS, c0 = lane() % ACROSS;
+    int r0 = lane() / ACROSS;
     if (r0 >= STEP) return;
 #pragma unroll 1
-    for (int c = c0; c < CHUNKS; c += ACROSS) {
+    for (int turn = 0; turn < CHUNKS / ACROSS; turn++) {
+        int c = lane() % ACROSS + turn * ACROSS;
         const T* from = p + r0 * stride + c * 8;
         if (rows < COUNT) {
 #pragma unroll 1
@@ -55,7 +56,7 @@ template <class T, int D, int ROWS, int COUNT> DEV void load_panels(T* tile, int
             T* to[8 / STEP];
 #pragma unroll
             for (int u = 0; u < 8 / STEP; u++) to[u] = tile + panel_at<ROWS>(first + r0 + u * STEP, c);
-#pragma unroll 4
+#pragma unroll 1
             for (int i = 0; i < COUNT; i += 8) {
 #pragma unroll
                 for (int u = 0; u < 8 / STEP; u++) {

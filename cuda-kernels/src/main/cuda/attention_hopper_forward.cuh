@@ -8,6 +8,8 @@
 //
 // Shared memory: q [WG][64 rows], four slots of BN rows (k and v of even blocks of keys, k and v of odd ones), the barriers. Each of the four loading warps
 // has a slot. Blocks of keys go from the last to the first, so that those at the diagonal and at the end, which need a test per element, come first.
+// A tile is 64 WG queries of one head. The blocks of the grid, one for each multiprocessor, share the tiles; the loading warps go on with the keys of the
+// next tile while the others finish one.
 //
 // The maximum that the exponentials are relative to is raised only when a score exceeds it by 2^8, as in attention_forward.cuh.
 #include "attention_hopper.cuh"
@@ -101,6 +103,12 @@ template <class T, int D, int BN> struct HopperRows {
         }
     }
 
+    /**
+     * 0, which the compiler does not know: what depends on it comes after the exponentials. ptxas otherwise moves them behind the wait for the products with
+     * v, and the matrix units idle.
+     */
+    DEVM int after_exponentials() const { return sum[0] + sum[1] < 0.f ? 1 : 0; }
+
     /** Rounds the exponentials, and makes what was summed before relative to a raised maximum. */
     DEVM void round() {
         if (raised) o.scale(alpha);
@@ -109,84 +117,144 @@ template <class T, int D, int BN> struct HopperRows {
     }
 };
 
-/** Warpgroup `wg` of those that compute: 64 queries of one head, the first of them `first`, which may lie beyond the last. */
+/** What a block does: tiles of 64 WG queries of one head each, from its own index on, one in gridDim.x of them. */
+template <int BN, int WG> struct HopperWork {
+    int tiles;
+    int tile;           // at hand
+    int head, h, b;     // its head, counted over all, in its batch, and that
+    int q0;             // its first query
+    int blocks;         // of keys that it needs
+    int done;           // blocks of keys of the tiles before
+
+    DEVM explicit HopperWork(int all) {
+        tiles = all;
+        tile = (int)blockIdx.x - (int)gridDim.x;
+        done = blocks = 0;
+    }
+
+    /** Goes to the next tile, if there is one. */
+    DEVM bool next(const AttentionSizes& n) {
+        tile += (int)gridDim.x;
+        if (tile >= tiles) return false;
+        done += blocks;
+        int q_blocks = div_up(n.queries, 64 * WG);
+        head = tile / q_blocks;
+        b = head / n.heads;
+        h = head - b * n.heads;
+        q0 = (q_blocks - 1 - (tile - head * q_blocks)) * 64 * WG;  // causal: the longest first
+        blocks = div_up(n.causal ? min_int(n.keys, q0 + 64 * WG) : n.keys, BN);
+        return true;
+    }
+};
+
+/** A warp that loads: warp 0 brings k of even blocks of keys, 1 v of even, 2 k of odd, 3 v of odd ones, counted over all tiles. */
+template <class T, int D, int BN, int WG>
+DEV void load_keys(T* slot, u64* full, const T* x, const i64 (&stride)[3], const AttentionSizes& n, int tiles, int odd) {
+    clear_beyond<T, D, BN, BN>(slot, 0);
+    HopperWork<BN, WG> work(tiles);
+    while (work.next(n)) {
+        const T* p = head_of(x, stride, work.b, work.h);
+#pragma unroll 1
+        for (int i = (work.done & 1) ^ odd; i < work.blocks; i += 2) {
+            int j = work.blocks - 1 - i, round = (work.done + i) >> 1;
+            if (round > 0) mbarrier_wait(full + 4, (round - 1) & 1);
+            load_panels<T, D, BN, BN>(slot, 0, p + (i64)j * BN * stride[2], stride[2], n.keys - j * BN);
+            finish_load();
+            mbarrier_arrive(full);
+        }
+    }
+}
+
+/** Warpgroup `wg` of those that compute: 64 queries of each tile. */
 template <class T, int D, int BN, int WG, bool TURNS>
-DEV void attend(T* tiles, u64* barriers, const T* q, T* o, float* lse, i64 q_stride, i64 o_stride, const AttentionSizes& n, float factor, int wg, int first, int blocks) {
+DEV void attend(T* tiles, u64* barriers, const T* q, T* o, float* lse, const AttentionStrides& stride, const AttentionSizes& n, float factor, int wg, int all) {
     typedef HopperTile<D, BN, WG> Tile;
     T* qs = tiles + wg * Tile::Q;
     const T* slots = tiles + WG * Tile::Q;
     u64 *full = barriers + Tile::FULL, *empty = barriers + Tile::EMPTY, *turn = barriers + Tile::TURN;
-    int own = ((int)threadIdx.x >> 5 & 3) * 16, g = lane() >> 2, t = lane() & 3;
-    clear_beyond<T, D, 64, 16>(qs, own);
-    load_panels<T, D, 64, 16>(qs, own, q + (i64)min_int(first + own, n.queries - 1) * q_stride, q_stride, n.queries - first - own);
-    finish_load();
-    bar_sync(1 + wg, 128);
-
+    int own = ((int)threadIdx.x >> 5 & 3) * 16;
     u64 q_tile = wgmma_descriptor(qs, 16, 1024);
     u64 k_tile = wgmma_descriptor(slots, 16, 1024), v_tile = wgmma_descriptor(slots, BN * LINE_BYTES, 1024);
     const int SLOT = descriptor_step(Tile::SLOT * 2);
     HopperRows<T, D, BN> x;
-    x.clear();
-    int query = first + own + g;
-    int plain = (n.causal ? min_int(n.keys, first + 1) : n.keys) / BN;  // blocks of keys that every query sees in full
+    clear_beyond<T, D, 64, 16>(qs, own);
+    if (TURNS && wg == WG - 1 && lane() == 0) mbarrier_arrive(turn);
+    int turns = 0;  // taken
+    HopperWork<BN, WG> work(all);
+    while (work.next(n)) {
+        int first = work.q0 + wg * 64 + own;  // this warp's first query, which may lie beyond the last
+        const T* from = head_of(q, stride.q, work.b, work.h) + (i64)min_int(first, n.queries - 1) * stride.q[2];
+        load_panels<T, D, 64, 16>(qs, own, from, stride.q[2], n.queries - first);
+        finish_load();
+        bar_sync(1 + wg, 128);
 
-    // Block of keys i, counted from the end, has slots 2 (i % 2) and 2 (i % 2) + 1.
-    mbarrier_wait(full, 0);
-    x.start_scores(q_tile, k_tile);
-    wgmma_wait<0>(x.s);
-    release_slot(empty);
-    if (blocks - 1 >= plain) x.hide(query, (blocks - 1) * BN + 2 * t, n.keys, n.causal);
-    x.exponentials(factor);
-    x.round();
-    if (TURNS && wg == WG - 1 && lane() == 0 && blocks > 1) mbarrier_arrive(turn);
-    if (blocks > 1) mbarrier_wait(full + 2, 0);
-    for (int i = 1; i < blocks; i++) {
-        int now = (i & 1) * 2, before = 3 - now;  // slots of k, and of v of the block before
-        if (TURNS) mbarrier_wait(turn + wg, (i - 1) & 1);
-        x.start_scores(q_tile, k_tile + now * SLOT);
-        mbarrier_wait(full + before, (i - 1) >> 1 & 1);
-        x.start_values(v_tile + before * SLOT);
-        if (TURNS && lane() == 0 && !(wg == WG - 1 && i == blocks - 1)) mbarrier_arrive(turn + (wg + 1) % WG);
-        wgmma_wait<1>(x.s);
-        release_slot(empty + now);
-        int j = blocks - 1 - i;
-        if (j >= plain) x.hide(query, j * BN + 2 * t, n.keys, n.causal);
+        x.clear();
+        int query = first + (lane() >> 2), column = 2 * (lane() & 3);
+        int plain = (n.causal ? min_int(n.keys, work.q0 + wg * 64 + 1) : n.keys) / BN;  // blocks of keys that every query sees in full
+        int j = work.blocks - 1;
+
+        // Block of keys c, counted over all tiles, has slots 2 (c % 2) for k and one more for v.
+        int c = work.done;
+        mbarrier_wait(full + (c & 1) * 2, c >> 1 & 1);
+        x.start_scores(q_tile, k_tile + (c & 1) * 2 * SLOT);
+        wgmma_wait<0>(x.s);
+        release_slot(empty + (c & 1) * 2);
+        if (j >= plain) x.hide(query, j * BN + column, n.keys, n.causal);
         x.exponentials(factor);
-        if (i + 1 < blocks) mbarrier_wait(full + 2 - now, (i + 1) >> 1 & 1);
-        x.wait_values();
-        release_slot(empty + before);
         x.round();
-    }
-    int last = ((blocks - 1) & 1) * 2 + 1;
-    mbarrier_wait(full + last, (blocks - 1) >> 1 & 1);
-    x.start_values(v_tile + last * SLOT);
-    x.wait_values();
+        if (j > 0) mbarrier_wait(full + (~c & 1) * 2, (c + 1) >> 1 & 1);
+        while (--j >= 0) {
+            int before = (c & 1) * 2 + 1;  // the slot of the last block's v
+            int of_before = c >> 1 & 1;
+            c++;
+            int now = (c & 1) * 2;  // that of this block's k
+            if (TURNS) mbarrier_wait(turn + wg, turns++ & 1);
+            x.start_scores(q_tile, k_tile + now * SLOT);
+            mbarrier_wait(full + before, of_before);
+            x.start_values(v_tile + before * SLOT);
+            if (TURNS && lane() == 0) mbarrier_arrive(turn + (wg + 1) % WG);
+            wgmma_wait<1>(x.s);
+            release_slot(empty + now);
+            if (j >= plain) x.hide(query, j * BN + column, n.keys, n.causal);
+            x.exponentials(factor);
+            bool more = j > 0;  // then the next block's k is wanted next, else this block's v
+            mbarrier_wait(full + (more ? 2 - now : now + 1), ((more ? c + 1 : c) >> 1 & 1) + x.after_exponentials());
+            x.wait_values();
+            release_slot(empty + before);
+            x.round();
+        }
+        int last = (c & 1) * 2 + 1;
+        mbarrier_wait(full + last, c >> 1 & 1);
+        x.start_values(v_tile + last * SLOT);
+        x.wait_values();
+        release_slot(empty + last);
 
-    bar_sync(1 + wg, 128);  // no warp reads q any more
+        bar_sync(1 + wg, 128);  // no warp reads q any more
 #pragma unroll
-    for (int r = 0; r < 2; r++) {
-        float total = warp_sum<4>(x.sum[r]);
-        float inverse = total == 0.f ? 0.f : 1.f / total;
-        int i = query + r * 8;
-        if (t == 0 && i < n.queries) lse[i] = total == 0.f ? negative_infinity() : x.top[r] * ATTENTION_LN2 + logf(total);
+        for (int r = 0; r < 2; r++) {
+            float total = warp_sum<4>(x.sum[r]);
+            float inverse = total == 0.f ? 0.f : 1.f / total;
+            int i = query + r * 8;
+            if (column == 0 && i < n.queries) {
+                lse[(i64)work.head * n.queries + i] = total == 0.f ? negative_infinity() : x.top[r] * ATTENTION_LN2 + logf(total);
+            }
+            int row = own + r * 8 + (lane() >> 2);
 #pragma unroll
-        for (int c = 0; c < D / 8; c++) store_pair<T, 64>(qs, own + r * 8 + g, c, x.o.at(c, r, 0) * inverse, x.o.at(c, r, 1) * inverse);
+            for (int e = 0; e < D / 8; e++) store_pair<T, 64>(qs, row, e, x.o.at(e, r, 0) * inverse, x.o.at(e, r, 1) * inverse);
+        }
+        __syncwarp();
+        store_panels<T, D, 64>(head_of(o, stride.o, work.b, work.h) + (i64)first * stride.o[2], stride.o[2], qs, own, n.queries - first);
+        __syncwarp();  // the next tile's rows of q go there
     }
-    __syncwarp();
-    store_panels<T, D, 64>(o + (i64)(first + own) * o_stride, o_stride, qs, own, n.queries - first - own);
 }
 
 template <class T, int D, int BN, int WG, bool TURNS>
-DEV void attention_hopper_forward(const T* q, const T* k, const T* v, T* o, float* lse, const AttentionStrides& stride, const AttentionSizes& n, float scale) {
+DEV void attention_hopper_forward(
+    const T* q, const T* k, const T* v, T* o, float* lse, const AttentionStrides& stride, const AttentionSizes& n, float scale, int all) {
     typedef HopperTile<D, BN, WG> Tile;
     DYN_SHARED(T, tiles);
     T* slots = tiles + WG * Tile::Q;
     u64* barriers = (u64*)(slots + 4 * Tile::SLOT);
-    const int BM = 64 * WG;
-    int q_blocks = div_up(n.queries, BM);
-    int head = (int)blockIdx.x / q_blocks, h = head % n.heads, b = head / n.heads;
-    int q0 = (q_blocks - 1 - (int)blockIdx.x % q_blocks) * BM;  // causal: the longest first
-    int blocks = div_up(n.causal ? min_int(n.keys, q0 + BM) : n.keys, BN);
     if (threadIdx.x == 0) {
         for (int i = 0; i < 4; i++) {
             mbarrier_init(barriers + Tile::FULL + i, 32);       // the lanes of the loading warp
@@ -197,33 +265,25 @@ DEV void attention_hopper_forward(const T* q, const T* k, const T* v, T* o, floa
     __syncthreads();
     int warp = (int)threadIdx.x >> 5;
     if (warp < 4) {
-        registers_give<WG == 2 ? 40 : 32>();
-        bool is_v = (warp & 1) != 0;
-        const T* p = is_v ? head_of(v, stride.v, b, h) : head_of(k, stride.k, b, h);
-        i64 row = is_v ? stride.v[2] : stride.k[2];
+        registers_give<WG == 2 ? 56 : 32>();
         T* slot = slots + warp * Tile::SLOT;
-        clear_beyond<T, D, BN, BN>(slot, 0);
-        int first = warp >> 1;
-        for (int i = first; i < blocks; i += 2) {
-            int j = blocks - 1 - i;
-            if (i > first) mbarrier_wait(barriers + Tile::EMPTY + warp, ((i >> 1) - 1) & 1);
-            load_panels<T, D, BN, BN>(slot, 0, p + (i64)j * BN * row, row, n.keys - j * BN);
-            finish_load();
-            mbarrier_arrive(barriers + Tile::FULL + warp);
+        u64* full = barriers + Tile::FULL + warp;
+        if (warp & 1) {
+            load_keys<T, D, BN, WG>(slot, full, v, stride.v, n, all, warp >> 1);
+        } else {
+            load_keys<T, D, BN, WG>(slot, full, k, stride.k, n, all, warp >> 1);
         }
     } else {
-        registers_take<WG == 2 ? 232 : 160>();
-        int wg = (warp >> 2) - 1;
-        attend<T, D, BN, WG, TURNS>(tiles, barriers, head_of(q, stride.q, b, h), head_of(o, stride.o, b, h), lse + (i64)head * n.queries, stride.q[2], stride.o[2], n,
-            scale * ATTENTION_LOG2E, wg, q0 + wg * 64, blocks);
+        registers_take<WG == 2 ? 224 : 160>();
+        attend<T, D, BN, WG, TURNS>(tiles, barriers, q, o, lse, stride, n, scale * ATTENTION_LOG2E, (warp >> 2) - 1, all);
     }
 }
 
 // q [B, H, Lq, D], k, v [B, H, Lk, D], o [B, H, Lq, D], lse [B, H, Lq] contiguous; every row starts at a multiple of 16 bytes; scale > 0; no mask.
-// Grid: B H ceil(Lq / (64 WG)); 128 (WG + 1) threads.
-#define ATTENTION_HOPPER_FORWARD(name, T, D, BN, WG, TURNS)                                                                                               \
+// tiles: B H ceil(Lq / (64 WG)), which any number of blocks share; 128 (WG + 1) threads.
+#define ATTENTION_HOPPER_FORWARD(name, T, D, BN, WG, TURNS)                                                                                      \
     KERNEL_BOUNDS(name, 128 * (WG + 1), 1)                                                                                                       \
-    (const T* q, const T* k, const T* v, const void* mask, T* o, float* lse, AttentionStrides stride, AttentionSizes n, float scale) {          \
-        attention_hopper_forward<T, D, BN, WG, TURNS>(q, k, v, o, lse, stride, n, scale);                                                                 \
+    (const T* q, const T* k, const T* v, T* o, float* lse, AttentionStrides stride, AttentionSizes n, float scale, int tiles) {                 \
+        attention_hopper_forward<T, D, BN, WG, TURNS>(q, k, v, o, lse, stride, n, scale, tiles);                                                 \
     }                                                                                                                                            \
     EMU_EXPORT(name)

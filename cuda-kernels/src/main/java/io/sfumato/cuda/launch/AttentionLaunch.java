@@ -64,20 +64,25 @@ public final class AttentionLaunch {
         Matrix[] m = matrices(staging, in[0], in[1], in[2], out[0]);
         int aligned = aligned(m, 3);
         AttentionTile tile = wanted == null ? AttentionTile.forward(gpu, op, in, aligned) : wanted;
-        gpu.kernel(tile.family(), tile.name())
-            .grid(heads(in[0]) * blocks(in[0].dim(2), tile.rows()))
-            .block(tile.threads())
-            .shared(tile.sharedBytes())
-            .pointer(m[0].address)
-            .pointer(m[1].address)
-            .pointer(m[2].address)
-            .pointer(op.mask() == Attention.Mask.NONE ? 0 : in[3].address())
+        long tiles = heads(in[0]) * blocks(in[0].dim(2), tile.rows());
+        Launch launch =
+            gpu.kernel(tile.family(), tile.name())
+                .grid(tile.hopper() ? Math.min(tiles, gpu.multiprocessors()) : tiles)
+                .block(tile.threads())
+                .shared(tile.sharedBytes())
+                .pointer(m[0].address)
+                .pointer(m[1].address)
+                .pointer(m[2].address);
+        if (!tile.hopper()) {
+          launch.pointer(op.mask() == Attention.Mask.NONE ? 0 : in[3].address());
+        }
+        launch
             .pointer(m[3].address)
             .pointer(out[1])
             .longs(strides(op, in, m))
             .ints(sizes(op, in, aligned))
-            .f32(op.scale())
-            .run();
+            .f32(op.scale());
+        (tile.hopper() ? launch.i32(tiles) : launch).run();
       }
     }
   }

@@ -24,9 +24,18 @@ import org.jspecify.annotations.Nullable;
  * @param width columns that heads are padded to
  * @param parts blocks that share the columns of one block of rows
  * @param sharedBytes dynamic shared memory of a block
+ * @param hopper whether the kernel is for Hopper; any number of blocks share the tiles of its
+ *     forward
  */
 record AttentionTile(
-    String family, String name, int threads, int rows, int width, int parts, int sharedBytes) {
+    String family,
+    String name,
+    int threads,
+    int rows,
+    int width,
+    int parts,
+    int sharedBytes,
+    boolean hopper) {
   private static final int[] ANY = {32, 64, 128, 256};
   private static final int CHUNK = 16; // bytes
 
@@ -93,7 +102,7 @@ record AttentionTile(
   static AttentionTile hopperForward(String family, String name, int d, int keys, int groups) {
     int panels = (d + 63) / 64; // of 64 columns
     int bytes = (groups * 64 + 4 * keys) * panels * 128 + 128; // q; two steps of k, v; barriers
-    return new AttentionTile(family, name, 128 * (groups + 1), 64 * groups, d, 1, bytes);
+    return new AttentionTile(family, name, 128 * (groups + 1), 64 * groups, d, 1, bytes, true);
   }
 
   /** The tile of the gradients' kernel for Hopper, or null if there is none for this head size. */
@@ -115,7 +124,8 @@ record AttentionTile(
         keys,
         d,
         1,
-        bytes);
+        bytes,
+        true);
   }
 
   /** Whether heads are padded to this width by the kernels for any width. */
@@ -125,7 +135,7 @@ record AttentionTile(
 
   private static AttentionTile of(Variant v, int bytes) {
     return new AttentionTile(
-        v.name(), v.name(), v.threads(), v.rows(), v.width(), v.parts(), bytes);
+        v.name(), v.name(), v.threads(), v.rows(), v.width(), v.parts(), bytes, false);
   }
 
   /** Whether a variant is better than padding, and can be had. */
@@ -220,7 +230,7 @@ record AttentionTile(
     String suffix = "_" + Types.suffix(in[0].dtype());
     String family = "attention_" + pass + suffix;
     return new AttentionTile(
-        family, "attention_" + kernel + suffix, threads, rows, width, parts, n);
+        family, "attention_" + kernel + suffix, threads, rows, width, parts, n, false);
   }
 
   /** Bytes from one row of a tile to the next: an odd number of chunks. */

@@ -101,7 +101,7 @@ public final class AttentionTimings {
         what + ": forward " + text(forward, work) + ", backward " + text(backward, 2.5 * work));
     Wgmma.allow(true);
     try {
-      if (AttentionTile.forward(gpu, op, in, 3).name().contains("hopper")) {
+      if (AttentionTile.forward(gpu, op, in, 3).hopper()) {
         hopper(op, in, y, full, dx, work);
       }
       for (Trial t : TRIALS) {
@@ -120,7 +120,7 @@ public final class AttentionTimings {
     double forward = each(() -> Eager.INSTANCE.execute(op, in));
     String line =
         "  wgmma: forward " + text(forward, work) + ", o off by " + difference(y[0], got[0]);
-    if (AttentionTile.backward(gpu, op, in, 3).name().contains("hopper")) {
+    if (AttentionTile.backward(gpu, op, in, 3).hopper()) {
       AttentionBackward gradients = new AttentionBackward(op);
       Tensor[] back = Eager.INSTANCE.execute(gradients, full);
       double backward = each(() -> Eager.INSTANCE.execute(gradients, full));
