@@ -223,21 +223,8 @@ final class Mpi implements Transport {
     arena.close();
   }
 
-  /** A call of the library. */
-  @FunctionalInterface
-  private interface Call {
-    int run() throws Throwable;
-  }
-
-  private void call(String function, Call call) {
-    int status;
-    try {
-      status = call.run();
-    } catch (RuntimeException | Error e) {
-      throw e;
-    } catch (Throwable e) {
-      throw new IllegalStateException(function, e);
-    }
+  private void call(String function, NativeCall<Integer> call) {
+    int status = NativeCall.result(function, call);
     if (status != 0) {
       throw new CollectiveException(function + ": " + text(status));
     }
@@ -247,12 +234,10 @@ final class Mpi implements Transport {
     try (Arena own = Arena.ofConfined()) {
       MemorySegment message = own.allocate(8192);
       MemorySegment length = own.allocate(ValueLayout.JAVA_INT);
-      int failed = (int) errorString.invokeExact(status, message, length);
+      int failed =
+          NativeCall.result(
+              "MPI_Error_string", () -> (int) errorString.invokeExact(status, message, length));
       return failed == 0 ? message.getString(0, StandardCharsets.UTF_8) : "error " + status;
-    } catch (RuntimeException | Error e) {
-      throw e;
-    } catch (Throwable e) {
-      throw new IllegalStateException("MPI_Error_string", e);
     }
   }
 }

@@ -86,17 +86,14 @@ final class Nccl implements AutoCloseable {
 
   /** What all ranks of a communicator must know; one of them makes it. */
   static byte[] newId(NcclLibrary library) {
+    MethodHandle make = library.function("ncclGetUniqueId", POINTER);
     try (Arena arena = Arena.ofConfined()) {
       MemorySegment id = arena.allocate(ID);
-      int status = (int) library.function("ncclGetUniqueId", POINTER).invokeExact(id);
+      int status = NativeCall.result("ncclGetUniqueId", () -> (int) make.invokeExact(id));
       if (status != 0) {
         throw new CollectiveException("NCCL: ncclGetUniqueId on rank 0: error " + status);
       }
       return id.toArray(ValueLayout.JAVA_BYTE);
-    } catch (RuntimeException | Error e) {
-      throw e;
-    } catch (Throwable e) {
-      throw new IllegalStateException("ncclGetUniqueId", e);
     }
   }
 
@@ -263,21 +260,8 @@ final class Nccl implements AutoCloseable {
     }
   }
 
-  /** A call of the library. */
-  @FunctionalInterface
-  private interface Call {
-    int run() throws Throwable;
-  }
-
-  private void call(String function, Call call) {
-    int status;
-    try {
-      status = call.run();
-    } catch (RuntimeException | Error e) {
-      throw e;
-    } catch (Throwable e) {
-      throw new IllegalStateException(function, e);
-    }
+  private void call(String function, NativeCall<Integer> call) {
+    int status = NativeCall.result(function, call);
     if (status != 0) {
       throw failure(function, status);
     }
@@ -292,14 +276,10 @@ final class Nccl implements AutoCloseable {
   }
 
   private String text(int status) {
-    try {
-      MemorySegment message = (MemorySegment) errorString.invokeExact(status);
-      return message.address() == 0 ? "error " + status : message.getString(0);
-    } catch (RuntimeException | Error e) {
-      throw e;
-    } catch (Throwable e) {
-      throw new IllegalStateException("ncclGetErrorString", e);
-    }
+    MemorySegment message =
+        NativeCall.result(
+            "ncclGetErrorString", () -> (MemorySegment) errorString.invokeExact(status));
+    return message.address() == 0 ? "error " + status : message.getString(0);
   }
 
   /** What NCCL 2.13 and later say of the last failure in this process. */
@@ -307,14 +287,10 @@ final class Nccl implements AutoCloseable {
     if (!library.has("ncclGetLastError")) {
       return "";
     }
-    try {
-      MemorySegment message =
-          (MemorySegment) library.text("ncclGetLastError", POINTER).invokeExact(MemorySegment.NULL);
-      return message.address() == 0 ? "" : message.getString(0).strip();
-    } catch (RuntimeException | Error e) {
-      throw e;
-    } catch (Throwable e) {
-      throw new IllegalStateException("ncclGetLastError", e);
-    }
+    MethodHandle last = library.text("ncclGetLastError", POINTER);
+    MemorySegment none = MemorySegment.NULL;
+    MemorySegment message =
+        NativeCall.result("ncclGetLastError", () -> (MemorySegment) last.invokeExact(none));
+    return message.address() == 0 ? "" : message.getString(0).strip();
   }
 }

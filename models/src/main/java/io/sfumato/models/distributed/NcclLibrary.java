@@ -89,17 +89,14 @@ final class NcclLibrary {
   }
 
   private int readVersion() {
+    MethodHandle ask = function("ncclGetVersion", ValueLayout.ADDRESS);
     try (Arena arena = Arena.ofConfined()) {
       MemorySegment number = arena.allocate(ValueLayout.JAVA_INT);
-      int status = (int) function("ncclGetVersion", ValueLayout.ADDRESS).invokeExact(number);
+      int status = NativeCall.result("ncclGetVersion", () -> (int) ask.invokeExact(number));
       if (status != 0) {
         throw new CollectiveException("NCCL: ncclGetVersion of " + name + ": error " + status);
       }
       return number.get(ValueLayout.JAVA_INT, 0);
-    } catch (RuntimeException | Error e) {
-      throw e;
-    } catch (Throwable e) {
-      throw new IllegalStateException("ncclGetVersion", e);
     }
   }
 
