@@ -19,6 +19,7 @@ import io.sfumato.tensor.exec.Backend;
 import io.sfumato.tensor.exec.Backends;
 import io.sfumato.tensor.exec.Recording;
 import io.sfumato.tensor.exec.Varying;
+import io.sfumato.tensor.ops.ConvOptions;
 import io.sfumato.tensor.ops.NN;
 import io.sfumato.tensor.ops.Num;
 import io.sfumato.tensor.ops.Updates;
@@ -55,6 +56,28 @@ final class CudaGraphTest {
             Updates.copy(x, y);
             expected = NN.softmax(NN.softmax(y, -1), -1).toFloatArray();
             assertArrayEquals(expected, graph.replay()[0].toFloatArray());
+          }
+        });
+  }
+
+  /** The copy of weights in another order that was kept before is not read by a replay. */
+  @Test
+  void weightsInAnotherOrderAreThoseOfTheMoment() {
+    Scope.run(
+        () -> {
+          Tensor x = random(1, 2, 16, 9, 7);
+          Tensor w = random(2, 24, 16, 3, 3);
+          ConvOptions options = ConvOptions.of().padding(1);
+          for (int i = 0; i < 3; i++) {
+            Tensor unused = NN.conv2d(x, w, null, options);
+          }
+          try (Recording graph =
+              backend().record(() -> new Tensor[] {NN.conv2d(x, w, null, options)})) {
+            for (int seed = 3; seed < 6; seed++) {
+              Updates.copy(w, random(seed, 24, 16, 3, 3));
+              float[] expected = NN.conv2d(x, w, null, options).toFloatArray();
+              assertArrayEquals(expected, graph.replay()[0].toFloatArray(), 1e-4f);
+            }
           }
         });
   }

@@ -79,9 +79,6 @@ final class GraphedGradients implements AutoCloseable {
 
   /** Runs freely, or while it is recorded. */
   private Tensor[] compute(Update.RepeatedLoss loss) {
-    // Copies of weights in other layouts must be made within the recording, not be taken from one
-    // that was made before: weights change between replays.
-    parameters.forEach(p -> p.value().storage().changed());
     List<Tensor> inputs = slots.stream().map(Parameter::value).toList();
     Autograd.Result now = gradients.apply(() -> loss.of(inputs));
     result = now;

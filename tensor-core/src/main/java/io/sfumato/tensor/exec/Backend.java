@@ -67,8 +67,8 @@ public interface Backend {
    * wanted. Before that nothing of it is done: on a device that can record (CUDA) the body runs
    * once, now, and its results have no values yet; on others it runs at every replay.
    *
-   * <p>Run the body before, for what is made at the first time (states of optimisers, packed
-   * weights) must not be made again at every replay.
+   * <p>Run the body before, for what is made at the first time (states of optimisers, choices of
+   * libraries) must not be made again at every replay.
    *
    * @param body the work; returns what is wanted of its results
    * @throws IllegalStateException if the body reads values back, or needs the host for an op
