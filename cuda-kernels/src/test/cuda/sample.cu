@@ -184,6 +184,38 @@ KERNEL(sample_mma_tf32)(const float* a, const float* b, float* c) {
     for (int i = 0; i < 4; i++) c[(g + (i >> 1) * 8) * 8 + 2 * t + (i & 1)] = r[i];
 }
 
+/** One warp and one instruction: C[16][8] += A[16][16] B[16][8], all row major. */
+template <class T> DEV void accumulate(const T* a, const T* b, float* c) {
+    int g = lane() >> 2, t = lane() & 3;
+    unsigned fa[4], fb[2];
+    for (int i = 0; i < 4; i++) {
+        const T* p = a + (g + (i & 1) * 8) * 16 + 2 * t + (i >> 1) * 8;
+        fa[i] = p[0].bits | (unsigned)p[1].bits << 16;
+    }
+    for (int i = 0; i < 2; i++) {
+        const T* p = b + (2 * t + i * 8) * 8 + g;
+        fb[i] = p[0].bits | (unsigned)p[8].bits << 16;
+    }
+    float* to = c + g * 8 + 2 * t;
+    float r[4] = {to[0], to[1], to[64], to[65]};
+    Mma<T>::k16(r, fa, fb);
+    for (int i = 0; i < 4; i++) to[(i >> 1) * 64 + (i & 1)] = r[i];
+}
+KERNEL(sample_accumulate_bf16)(const bf16* a, const bf16* b, float* c) { accumulate(a, b, c); }
+KERNEL(sample_accumulate_f16)(const f16* a, const f16* b, float* c) { accumulate(a, b, c); }
+
+/** The same over 8 columns and rows in tf32. */
+KERNEL(sample_accumulate_tf32)(const float* a, const float* b, float* c) {
+    int g = lane() >> 2, t = lane() & 3;
+    unsigned fa[4], fb[2];
+    for (int i = 0; i < 4; i++) fa[i] = __float_as_uint(a[(g + (i & 1) * 8) * 8 + t + (i >> 1) * 4]);
+    for (int i = 0; i < 2; i++) fb[i] = __float_as_uint(b[(t + i * 4) * 8 + g]);
+    float* to = c + g * 8 + 2 * t;
+    float r[4] = {to[0], to[1], to[64], to[65]};
+    mma_tf32_1688(r, fa, fb);
+    for (int i = 0; i < 4; i++) to[(i >> 1) * 64 + (i & 1)] = r[i];
+}
+
 /** y[i] = x[n - 1 - i] through dynamic shared memory of n floats; bad = 1 leaves out the barrier, 2 diverges at it, 3 writes past the end, 4 traps. */
 KERNEL_BOUNDS(sample_dynamic, 1024, 1)(const float* x, float* y, int n, int bad) {
     DYN_SHARED(float, s);
@@ -201,4 +233,5 @@ EMU_EXPORT(sample_shuffle_f32) EMU_EXPORT(sample_shuffle_f64) EMU_EXPORT(sample_
 EMU_EXPORT(sample_convert_bf16) EMU_EXPORT(sample_convert_f16) EMU_EXPORT(sample_math) EMU_EXPORT(sample_product) EMU_EXPORT(sample_atomics)
 EMU_EXPORT(sample_barriers) EMU_EXPORT(sample_copy_16) EMU_EXPORT(sample_copy_8) EMU_EXPORT(sample_copy_4) EMU_EXPORT(sample_twice_bf16)
 EMU_EXPORT(sample_twice_f16) EMU_EXPORT(sample_mma_bf16) EMU_EXPORT(sample_mma_bf16_bt) EMU_EXPORT(sample_mma_f16) EMU_EXPORT(sample_mma_bf16_k8)
-EMU_EXPORT(sample_mma_f16_k8) EMU_EXPORT(sample_mma_tf32) EMU_EXPORT(sample_dynamic)
+EMU_EXPORT(sample_mma_f16_k8) EMU_EXPORT(sample_mma_tf32) EMU_EXPORT(sample_accumulate_bf16) EMU_EXPORT(sample_accumulate_f16) EMU_EXPORT(sample_accumulate_tf32)
+EMU_EXPORT(sample_dynamic)

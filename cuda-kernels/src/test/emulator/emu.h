@@ -91,7 +91,7 @@ struct Block {
     size_t dynamic_bytes = 0;
     std::shared_ptr<void> more;   // what emu_hopper.h keeps
     unsigned threads = 0, warps = 0, alive = 0, at_barrier = 0, votes[3] = {0, 0, 0}, vote_round = 0;
-    int order = 1;
+    int order = 1, capability = 90;
     Warp* warp = nullptr;
     char* dynamic = nullptr;
     void* main_sp = nullptr;
@@ -395,8 +395,8 @@ static inline void poison_shared() {
 // ---- Launch ------------------------------------------------------------------------------------------------------------------------------------------
 
 
-static inline int launch(const EmuKernel* k, const unsigned* grid, const unsigned* bdim, size_t shared, void** args, int threads, int order, char* message,
-                         size_t message_size) {
+static inline int launch(const EmuKernel* k, const unsigned* grid, const unsigned* bdim, size_t shared, void** args, int threads, int order, int capability,
+                         char* message, size_t message_size) {
     Dim g{grid[0], grid[1], grid[2]}, b{bdim[0], bdim[1], bdim[2]};
     std::atomic<uint64_t> next{0};
     std::atomic<bool> failed{false};
@@ -412,6 +412,7 @@ static inline int launch(const EmuKernel* k, const unsigned* grid, const unsigne
             block.fn = [](void** a) { ((const EmuKernel*)a[0])->thunk(((const EmuKernel*)a[0])->function, (void**)a[1]); };
             block.args = packed;
             block.order = order;
+            block.capability = capability;
             block.bdim = b;
             block.gdim = g;
             block.bid = {unsigned(n % g.x), unsigned(n / g.x % g.y), unsigned(n / ((uint64_t)g.x * g.y))};

@@ -266,6 +266,8 @@ template <int N> DEV void cp_async_wait() {
 
 // ---- Matrices ----------------------------------------------------------------------------------------------------------------------------------------
 
+#include "emu_tensor.h"
+
 namespace emu {
 struct LdMatrix {
     const char* row;
@@ -293,11 +295,21 @@ struct MmaArgs {
 };
 template <class T> static inline float half_of(unsigned u, int e) { return to_float(T{(unsigned short)(u >> 16 * e)}); }
 
+/** Where the accumulators of a lane lie in C: value i is row g + i / 2 * 8, column 2 t + i % 2. */
+static inline void gather(float (&c)[16][8], void** lanes) {
+    for (int l = 0; l < 32; l++)
+        for (int i = 0; i < 4; i++) c[l / 4 + (i >> 1) * 8][l % 4 * 2 + (i & 1)] = ((MmaArgs*)lanes[l])->c[i];
+}
+static inline void scatter(const float (&c)[16][8], void** lanes) {
+    for (int l = 0; l < 32; l++)
+        for (int i = 0; i < 4; i++) ((MmaArgs*)lanes[l])->c[i] = c[l / 4 + (i >> 1) * 8][l % 4 * 2 + (i & 1)];
+}
+
 /** C += A B for 16-bit values, K of 8 or 16. */
 template <class T, int K> static inline void mma(float* c, const unsigned* a, const unsigned* b) {
     MmaArgs s{c, a, b};
     collective(~0u, &s, [](void** x, unsigned) {
-        float A[16][K], B[8][K];
+        float A[16][K], B[8][K], C[16][8];
         for (int l = 0; l < 32; l++) {
             auto* m = (MmaArgs*)x[l];
             int g = l / 4, t = l % 4;
@@ -306,16 +318,9 @@ template <class T, int K> static inline void mma(float* c, const unsigned* a, co
             for (int i = 0; i < K / 8; i++)
                 for (int e = 0; e < 2; e++) B[g][t * 2 + e + i * 8] = half_of<T>(m->b[i], e);
         }
-        for (int l = 0; l < 32; l++) {
-            auto* m = (MmaArgs*)x[l];
-            int g = l / 4, t = l % 4;
-            for (int i = 0; i < 4; i++) {
-                const float *p = A[g + (i >> 1) * 8], *q = B[t * 2 + (i & 1)];
-                float v = 0;
-                for (int k = 0; k < K; k++) v += p[k] * q[k];
-                m->c[i] += v;
-            }
-        }
+        gather(C, x);
+        tensor_core<K>(C, A, B, std::is_same_v<T, f16> ? 113 : 1, 16);
+        scatter(C, x);
     });
 }
 
@@ -323,26 +328,20 @@ template <class T, int K> static inline void mma(float* c, const unsigned* a, co
 static inline void mma_tf32(float* c, const unsigned* a, const unsigned* b) {
     MmaArgs s{c, a, b};
     collective(~0u, &s, [](void** x, unsigned) {
-        float A[16][8], B[8][8];
+        float A[16][8], B[8][8], C[16][8];
         for (int l = 0; l < 32; l++) {
             auto* m = (MmaArgs*)x[l];
             int g = l / 4, t = l % 4;
             for (int i = 0; i < 4; i++) A[g + (i & 1) * 8][t + (i >> 1) * 4] = __uint_as_float(m->a[i] & 0xffffe000u);
             for (int i = 0; i < 2; i++) B[g][t + i * 4] = __uint_as_float(m->b[i] & 0xffffe000u);
         }
-        for (int l = 0; l < 32; l++) {
-            auto* m = (MmaArgs*)x[l];
-            int g = l / 4, t = l % 4;
-            for (int i = 0; i < 4; i++) {
-                const float *p = A[g + (i >> 1) * 8], *q = B[t * 2 + (i & 1)];
-                float v = 0;
-                for (int k = 0; k < 8; k++) v += p[k] * q[k];
-                m->c[i] += v;
-            }
-        }
+        gather(C, x);
+        tensor_core<8>(C, A, B, 1, 32);
+        scatter(C, x);
     });
 }
 }  // namespace emu
+
 DEV void ldmatrix_x1(unsigned& r, const void* p) { emu::ldmatrix<1, false>(&r, p); }
 DEV void ldmatrix_x2(unsigned (&r)[2], const void* p) { emu::ldmatrix<2, false>(r, p); }
 DEV void ldmatrix_x4(unsigned (&r)[4], const void* p) { emu::ldmatrix<4, false>(r, p); }

@@ -224,8 +224,8 @@ static int execute(Work& w) {
     if (w.run) return w.run();
     if (!w.function) return 0;
     char text[500] = "";
-    if (w.function->kernel->launch(w.function->kernel, w.grid, w.block, w.shared, w.pointers.data(), (int)setting("threads"), (int)setting("order"), text,
-                                   sizeof text))
+    if (w.function->kernel->launch(w.function->kernel, w.grid, w.block, w.shared, w.pointers.data(), (int)setting("threads"), (int)setting("order"),
+                                   (int)setting("capability"), text, sizeof text))
         return fail(LAUNCH_FAILED, w.function->name + ": " + text);
     return 0;
 }

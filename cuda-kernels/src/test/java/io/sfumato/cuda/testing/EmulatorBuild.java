@@ -244,7 +244,10 @@ public final class EmulatorBuild {
             "-x",
             "c++",
             source.toString());
-    return make(family + ".so", command, sha(headers + command + text(KernelImages.parts(source))));
+    return make(
+        family + ".so",
+        command,
+        sha(headers + command + text(KernelImages.parts(source, sources))));
   }
 
   private String stub(String headers) throws IOException {
@@ -317,7 +320,7 @@ public final class EmulatorBuild {
   private String headers() throws IOException {
     return run0(List.of("g++", "--version"))
         + text(emulatorFiles("emu"))
-        + text(KernelImages.parts(sources.resolve("dev.h")));
+        + text(KernelImages.parts(sources.resolve("dev.h"), sources));
   }
 
   private List<Path> emulatorFiles(String start) throws IOException {

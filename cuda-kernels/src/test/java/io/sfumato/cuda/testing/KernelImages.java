@@ -126,13 +126,13 @@ public final class KernelImages {
     return all;
   }
 
-  /** A source and all headers beside it that it includes, directly or not. */
-  static List<Path> parts(Path source) throws IOException {
+  /** A source and all headers of a folder that it includes, directly or not. */
+  static List<Path> parts(Path source, Path headers) throws IOException {
     List<Path> all = new ArrayList<>(List.of(source));
     for (int i = 0; i < all.size(); i++) {
       Matcher include = INCLUDE.matcher(Files.readString(all.get(i)));
       while (include.find()) {
-        Path header = source.resolveSibling(include.group(1));
+        Path header = headers.resolve(include.group(1));
         if (Files.exists(header) && !all.contains(header)) {
           all.add(header);
         }
@@ -145,7 +145,7 @@ public final class KernelImages {
   public String mark(Path source) throws IOException {
     try {
       MessageDigest sha = MessageDigest.getInstance("SHA-256");
-      for (Path file : parts(source)) {
+      for (Path file : parts(source, sources())) {
         sha.update(Files.readAllBytes(file));
       }
       return MARK + HexFormat.of().formatHex(sha.digest());
