@@ -10,7 +10,9 @@
 // rows g + 8. In tf32 one C tile is the A operand over its 8 columns, if the columns are taken in the order 0, 2, 4, 6, 1, 3, 5, 7, and so B's rows.
 //
 // A product of f32 values x y is computed in tf32 as x1 y1 + x1 y2 + x2 y1, where x1 is x rounded to tf32 and x2 the rest cut off to tf32: what is lost is
-// at most about 2^-20 of |x y|, not larger than what sums in f32 lose.
+// at most about 2^-20 of |x y|, not larger than what sums in f32 lose. Tensor cores cut their sums off where others round, so hundreds of them into one
+// accumulator would err towards zero together. So sums of f32 go part by part, some columns or the rows of a tile long, and the parts are added by additions
+// that round (as Ootomo and Yokota 2022 do).
 #ifndef SFUMATO_ATTENTION_CUH
 #define SFUMATO_ATTENTION_CUH
 
@@ -183,6 +185,22 @@ template <int M, int N> DEV void clear(float (&c)[M][N][4]) {
     }
 }
 
+template <int M, int N> DEV void add(float (&c)[M][N][4], const float (&part)[M][N][4]) {
+#pragma unroll
+    for (int i = 0; i < M; i++) {
+#pragma unroll
+        for (int j = 0; j < N; j++) {
+#pragma unroll
+            for (int e = 0; e < 4; e++) c[i][j][e] += part[i][j][e];
+        }
+    }
+}
+
+/** Columns that one sum of f32 goes over on tensor cores: more of wide heads, whose registers are scarce. */
+template <int D> struct Part {
+    static const int N = D > 80 ? 64 : 32;
+};
+
 /**
  * c += a b^T over D columns: a [16 MI][D] and b [8 NT][D] are tiles, a with the offset of lane_rows_first, b of lane_columns_first added; a_tail and
  * b_tail (with lane_rows_only added) are read where D is an odd number of chunks of a 16-bit type. With AHEAD the fragments of each step are read during
@@ -191,6 +209,9 @@ template <int M, int N> DEV void clear(float (&c)[M][N][4]) {
 template <class T, int D, bool AHEAD, int MI, int NT>
 DEV void multiply_rows(float (&c)[MI][NT][4], const T* a, const T* b, const T* a_tail, const T* b_tail) {
     const int P = Pitch<T, D>::N, STEP = Chunk<T>::STEP;
+    const int PART = Part<D>::N / STEP;
+    const bool PARTS = sizeof(T) == 4 && D > Part<D>::N;
+    float part[MI][NT][4];
     unsigned xa[2][MI][4], xb[2][NT / 2][4];  // of even and of odd steps
     auto read_a = [&](int k) {
 #pragma unroll
@@ -214,6 +235,8 @@ DEV void multiply_rows(float (&c)[MI][NT][4], const T* a, const T* b, const T* a
         OperandA<T> fa[MI];
 #pragma unroll
         for (int i = 0; i < MI; i++) set_a(fa[i], xa[k & 1][i][0], xa[k & 1][i][1], xa[k & 1][i][2], xa[k & 1][i][3]);
+        if (PARTS && k % PART == 0) clear(part);
+        float(&sum)[MI][NT][4] = PARTS ? part : c;
 #pragma unroll
         for (int j = 0; j < NT / 2; j++) {
             if (!AHEAD) read_b(k, j);
@@ -223,10 +246,11 @@ DEV void multiply_rows(float (&c)[MI][NT][4], const T* a, const T* b, const T* a
             set_b(b1, x[2], x[3]);
 #pragma unroll
             for (int i = 0; i < MI; i++) {
-                multiply(c[i][2 * j], fa[i], b0);
-                multiply(c[i][2 * j + 1], fa[i], b1);
+                multiply(sum[i][2 * j], fa[i], b0);
+                multiply(sum[i][2 * j + 1], fa[i], b1);
             }
         }
+        if (PARTS && ((k + 1) % PART == 0 || k + 1 == D / STEP)) add(c, part);
     }
     if constexpr (D % STEP != 0) {
         static_assert(sizeof(T) == 2 && NT % 4 == 0, "the tail reads four tiles of b at once");
@@ -265,33 +289,55 @@ template <int P, bool PAIR> DEV void load_summed(OperandB<float> (&f)[2], const 
     if (PAIR) set_b(f[1], __float_as_uint(b[8]), __float_as_uint(b[P + 8]));
 }
 
-/** c += a b for one step of rows of b: a in registers, b with the offset of lane_summed_rows added, its pitch P, N columns of 8. */
-template <class T, int P, int MI, int N> DEV void multiply_step(float (&c)[MI][N][4], const OperandA<T> (&a)[MI], const T* b) {
+/** c += a b for one step of rows of b and columns 8 j to 8 j + 15, of N times 8: a in registers, b with the offset of lane_summed_rows added, its pitch P. */
+template <int P, int N, class T, int MI, int C> DEV void multiply_pair(float (&c)[MI][C][4], int at, const OperandA<T> (&a)[MI], const T* b, int j) {
+    OperandB<T> f[2];
+    if (j + 1 < N) {
+        load_summed<P, true>(f, b + j * 8);
+    } else {
+        load_summed<P, false>(f, b + j * 8);
+    }
 #pragma unroll
-    for (int j = 0; j < N; j += 2) {
-        OperandB<T> f[2];
-        if (j + 1 < N) {
-            load_summed<P, true>(f, b + j * 8);
-        } else {
-            load_summed<P, false>(f, b + j * 8);
-        }
-#pragma unroll
-        for (int i = 0; i < MI; i++) {
-            multiply(c[i][j], a[i], f[0]);
-            if (j + 1 < N) multiply(c[i][j + 1 < N ? j + 1 : j], a[i], f[1]);
-        }
+    for (int i = 0; i < MI; i++) {
+        multiply(c[i][at], a[i], f[0]);
+        if (j + 1 < N) multiply(c[i][at + 1 < C ? at + 1 : at], a[i], f[1]);
     }
 }
 
 /** c += a b over 8 NT rows of b [8 NT][.]; a, f32 accumulators of 8 NT columns, is rounded to T. */
 template <class T, int P, int MI, int NT, int N> DEV void multiply_accumulator(float (&c)[MI][N][4], const float (&a)[MI][NT][4], const T* b) {
-    const int STEP = Chunk<T>::STEP;
+    const int STEP = Chunk<T>::STEP, STEPS = 8 * NT / STEP;
+    if constexpr (sizeof(T) == 2) {
 #pragma unroll
-    for (int k = 0; k < 8 * NT / STEP; k++) {
-        OperandA<T> fa[MI];
+        for (int k = 0; k < STEPS; k++) {
+            OperandA<T> fa[MI];
 #pragma unroll
-        for (int i = 0; i < MI; i++) accumulator_a(fa[i], a[i], k);
-        multiply_step<T, P>(c, fa, b + k * STEP * P);
+            for (int i = 0; i < MI; i++) accumulator_a(fa[i], a[i], k);
+#pragma unroll
+            for (int j = 0; j < N; j += 2) multiply_pair<P, N>(c, j, fa, b + k * STEP * P, j);
+        }
+    } else {
+        OperandA<T> fa[STEPS][MI];
+#pragma unroll
+        for (int k = 0; k < STEPS; k++) {
+#pragma unroll
+            for (int i = 0; i < MI; i++) accumulator_a(fa[k][i], a[i], k);
+        }
+#pragma unroll
+        for (int j = 0; j < N; j += 2) {
+            float part[MI][2][4];
+            clear(part);
+#pragma unroll
+            for (int k = 0; k < STEPS; k++) multiply_pair<P, N>(part, 0, fa[k], b + k * STEP * P, j);
+#pragma unroll
+            for (int i = 0; i < MI; i++) {
+#pragma unroll
+                for (int e = 0; e < 4; e++) {
+                    c[i][j][e] += part[i][0][e];
+                    if (j + 1 < N) c[i][j + 1 < N ? j + 1 : j][e] += part[i][1][e];
+                }
+            }
+        }
     }
 }
 

@@ -167,6 +167,23 @@ DEV void tile_of(int id, int tilesM, int tilesN, int& tm, int& tn) {
     tn = within / height;
 }
 
+/** Starts a product: zeros in the accumulators, and the copies of the first STAGES - 1 of the tiles begin .. end - 1 by load(tile), a group each. */
+template <int STAGES, int FM, int FN, class Load> DEV void start_product(float (&acc)[FM][FN][4], int begin, int end, const Load& load) {
+#pragma unroll
+    for (int i = 0; i < FM; i++) {
+#pragma unroll
+        for (int j = 0; j < FN; j++) {
+#pragma unroll
+            for (int e = 0; e < 4; e++) acc[i][j][e] = 0.f;
+        }
+    }
+#pragma unroll
+    for (int s = 0; s < STAGES - 1; s++) {
+        if (begin + s < end) load(begin + s);
+        cp_async_commit();
+    }
+}
+
 /**
  * A tile BM x BN of C per block, WM x WN per warp. Grid: x = batches * tiles of C, y = splits of k; dynamic shared memory STAGES * (BM + BN) * KT
  * elements.
@@ -201,19 +218,7 @@ DEV void gemm(T* shared, const T* a, const T* b, T* c, const T* bias, const T* a
     };
 
     float acc[FM][FN][4];
-#pragma unroll
-    for (int i = 0; i < FM; i++) {
-#pragma unroll
-        for (int j = 0; j < FN; j++) {
-#pragma unroll
-            for (int e = 0; e < 4; e++) acc[i][j][e] = 0.f;
-        }
-    }
-#pragma unroll
-    for (int s = 0; s < STAGES - 1; s++) {
-        if (begin + s < end) load(begin + s);
-        cp_async_commit();
-    }
+    start_product<STAGES>(acc, begin, end, load);
     for (int t = begin; t < end; t++) {
         cp_async_wait<STAGES - 2>();
         __syncthreads();

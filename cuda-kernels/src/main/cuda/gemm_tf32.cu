@@ -53,19 +53,7 @@ DEV void gemm_tf32(float* shared, const float* a, const float* b, float* c, cons
         TileB::template load<THREADS>(to + TileA::SIZE, base ? b : b2, base ? p.bOuter : p.b2Outer, n0, k0, (int)p.n, ks);
     };
     float acc[FM][FN][4];
-#pragma unroll
-    for (int i = 0; i < FM; i++) {
-#pragma unroll
-        for (int j = 0; j < FN; j++) {
-#pragma unroll
-            for (int e = 0; e < 4; e++) acc[i][j][e] = 0.f;
-        }
-    }
-#pragma unroll
-    for (int s = 0; s < STAGES - 1; s++) {
-        if (begin + s < end) load(begin + s);
-        cp_async_commit();
-    }
+    start_product<STAGES>(acc, begin, end, load);
     for (int t = begin; t < end; t++) {
         cp_async_wait<STAGES - 2>();
         __syncthreads();

@@ -77,11 +77,13 @@ template <class W, int ROWS, int COLS, int THREADS> struct Share {
     static const int PER_ROW = COLS / 8, N = ROWS * PER_ROW / THREADS;
     typename ChunkOf<W>::type chunks[N];
 
-    /** Reads it from row0 and column0 on of a weight [rows][length]; zeros outside. */
+    /** Reads it from row0 and column0 on of a weight [rows][length]; zeros outside. Places are derived anew each time, for want of registers. */
     DEVM void read(const W& w, int row0, int column0, int rows, int length) {
+        unsigned thread = threadIdx.x;
+        opaque(thread);
 #pragma unroll
         for (int i = 0; i < N; i++) {
-            int id = (int)threadIdx.x + i * THREADS, r = row0 + id / PER_ROW, c = column0 + id % PER_ROW * 8;
+            int id = (int)thread + i * THREADS, r = row0 + id / PER_ROW, c = column0 + id % PER_ROW * 8;
             if (r < rows && c < length) {
                 read_chunk(chunks[i], w, r * length + c, r);
             } else {
@@ -142,19 +144,7 @@ DEV void coded_product(T* shared, const W& w, const T* a, T* c, const T* bias, f
     };
 
     float acc[FM][FN][4];
-#pragma unroll
-    for (int i = 0; i < FM; i++) {
-#pragma unroll
-        for (int j = 0; j < FN; j++) {
-#pragma unroll
-            for (int e = 0; e < 4; e++) acc[i][j][e] = 0.f;
-        }
-    }
-#pragma unroll
-    for (int s = 0; s < STAGES - 1; s++) {
-        if (begin + s < end) load(begin + s);
-        cp_async_commit();
-    }
+    start_product<STAGES>(acc, begin, end, load);
     if (begin < end) read(begin);
     load_table(table, w);
     for (int t = begin; t < end; t++) {

@@ -105,6 +105,8 @@ class AttentionKernelsTest {
     }
     c.add(plain(DType.F32, 1, 1100, 60, 64, false, Lie.FUSED)); // blocks share the queries
     c.add(plain(DType.F32, 4, 133, 70, 64, true, Lie.FUSED)); // many blocks: large tiles
+    c.add(plain(DType.F32, 1, 64, 1024, 64, false, Lie.FUSED)); // long sums
+    c.add(plain(DType.F32, 1, 1024, 64, 64, false, Lie.FUSED));
     return c;
   }
 

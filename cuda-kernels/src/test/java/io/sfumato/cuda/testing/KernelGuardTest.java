@@ -40,7 +40,6 @@ class KernelGuardTest {
           new Allowed("gemm_large_kr_tf32", 4, "an address, one of 600 instructions of a round"),
           new Allowed("conv_weight_eight_tf32", 12, "addresses, read once per block of the sum"),
           new Allowed("group_norm_fused_last_k16_.*", 12, "three indices, once per block"),
-          new Allowed("quantized_adjoint_large_8_.*", 8, "an address, read once per tile"),
           new Allowed("radix_scatter_64", 12, "three indices, once per block"),
           new Allowed("arg_columns_u8", 4, "one index, once per block"),
           new Allowed("gated_norm_backward_block_k2_bf16", 8, "one address, once per block"),
