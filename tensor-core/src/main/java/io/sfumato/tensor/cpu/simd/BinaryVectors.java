@@ -66,93 +66,93 @@ final class BinaryVectors {
 
   private static void add(long a, long b, long y, int n) {
     for (int i = 0; i < n; i += N) {
-      store(load(a + i * 4L).add(load(b + i * 4L)), y + i * 4L);
+      store(load(a, i * 4L).add(load(b, i * 4L)), y, i * 4L);
     }
   }
 
   private static void sub(long a, long b, long y, int n) {
     for (int i = 0; i < n; i += N) {
-      store(load(a + i * 4L).sub(load(b + i * 4L)), y + i * 4L);
+      store(load(a, i * 4L).sub(load(b, i * 4L)), y, i * 4L);
     }
   }
 
   private static void mul(long a, long b, long y, int n) {
     for (int i = 0; i < n; i += N) {
-      store(load(a + i * 4L).mul(load(b + i * 4L)), y + i * 4L);
+      store(load(a, i * 4L).mul(load(b, i * 4L)), y, i * 4L);
     }
   }
 
   private static void div(long a, long b, long y, int n) {
     for (int i = 0; i < n; i += N) {
-      store(load(a + i * 4L).div(load(b + i * 4L)), y + i * 4L);
+      store(load(a, i * 4L).div(load(b, i * 4L)), y, i * 4L);
     }
   }
 
   private static void max(long a, long b, long y, int n) {
     for (int i = 0; i < n; i += N) {
-      store(load(a + i * 4L).max(load(b + i * 4L)), y + i * 4L);
+      store(load(a, i * 4L).max(load(b, i * 4L)), y, i * 4L);
     }
   }
 
   private static void min(long a, long b, long y, int n) {
     for (int i = 0; i < n; i += N) {
-      store(load(a + i * 4L).min(load(b + i * 4L)), y + i * 4L);
+      store(load(a, i * 4L).min(load(b, i * 4L)), y, i * 4L);
     }
   }
 
   private static void addRight(long a, float s, long y, int n) {
     FloatVector right = all(s);
     for (int i = 0; i < n; i += N) {
-      store(load(a + i * 4L).add(right), y + i * 4L);
+      store(load(a, i * 4L).add(right), y, i * 4L);
     }
   }
 
   private static void subRight(long a, float s, long y, int n) {
     FloatVector right = all(s);
     for (int i = 0; i < n; i += N) {
-      store(load(a + i * 4L).sub(right), y + i * 4L);
+      store(load(a, i * 4L).sub(right), y, i * 4L);
     }
   }
 
   private static void mulRight(long a, float s, long y, int n) {
     FloatVector right = all(s);
     for (int i = 0; i < n; i += N) {
-      store(load(a + i * 4L).mul(right), y + i * 4L);
+      store(load(a, i * 4L).mul(right), y, i * 4L);
     }
   }
 
   private static void divRight(long a, float s, long y, int n) {
     FloatVector right = all(s);
     for (int i = 0; i < n; i += N) {
-      store(load(a + i * 4L).div(right), y + i * 4L);
+      store(load(a, i * 4L).div(right), y, i * 4L);
     }
   }
 
   private static void maxRight(long a, float s, long y, int n) {
     FloatVector right = all(s);
     for (int i = 0; i < n; i += N) {
-      store(load(a + i * 4L).max(right), y + i * 4L);
+      store(load(a, i * 4L).max(right), y, i * 4L);
     }
   }
 
   private static void minRight(long a, float s, long y, int n) {
     FloatVector right = all(s);
     for (int i = 0; i < n; i += N) {
-      store(load(a + i * 4L).min(right), y + i * 4L);
+      store(load(a, i * 4L).min(right), y, i * 4L);
     }
   }
 
   private static void subLeft(float s, long a, long y, int n) {
     FloatVector left = all(s);
     for (int i = 0; i < n; i += N) {
-      store(left.sub(load(a + i * 4L)), y + i * 4L);
+      store(left.sub(load(a, i * 4L)), y, i * 4L);
     }
   }
 
   private static void divLeft(float s, long a, long y, int n) {
     FloatVector left = all(s);
     for (int i = 0; i < n; i += N) {
-      store(left.div(load(a + i * 4L)), y + i * 4L);
+      store(left.div(load(a, i * 4L)), y, i * 4L);
     }
   }
 }

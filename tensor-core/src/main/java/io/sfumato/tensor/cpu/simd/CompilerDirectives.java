@@ -3,12 +3,14 @@ package io.sfumato.tensor.cpu.simd;
 
 import java.io.IOException;
 import java.lang.System.Logger.Level;
+import java.lang.invoke.MethodType;
 import java.lang.management.ManagementFactory;
 import java.lang.reflect.Method;
 import java.nio.file.Files;
 import java.nio.file.Path;
-import java.util.Arrays;
 import java.util.List;
+import java.util.Set;
+import java.util.TreeSet;
 import java.util.stream.Collectors;
 import java.util.stream.Stream;
 import javax.management.JMException;
@@ -20,7 +22,8 @@ import org.jspecify.annotations.Nullable;
  * Asks the JIT compiler to compile the innermost loops on their own. Left alone it inlines a loop
  * into its caller if it comes to the caller first; together they are too much for its budget, and
  * vectors become objects: group norm with SiLU was ten times slower in one process out of five that
- * ran it first.
+ * ran it first. The same goes for loops of one caller: of a gradient's loop and the sums behind it,
+ * inlined together, the sums boxed each value.
  *
  * <p>The request is a compiler directive, as {@code jcmd Compiler.directives_add} sends it. It
  * speaks of calls inside {@code io.sfumato.tensor.cpu} only. It is sent by a thread of its own, for
@@ -41,7 +44,7 @@ final class CompilerDirectives {
    * @param setting the value of the property, or null
    * @throws IllegalArgumentException if it is neither on nor off
    */
-  static void send(List<?> loops, @Nullable String setting) {
+  static void send(List<Class<?>> loops, @Nullable String setting) {
     if (setting != null && !setting.equals("on") && !setting.equals("off")) {
       throw new IllegalArgumentException(
           "system property " + PROPERTY + " must be on or off; got " + setting);
@@ -65,7 +68,7 @@ final class CompilerDirectives {
   }
 
   /** Sends the request; why that failed, or null. */
-  static @Nullable String add(List<?> loops) {
+  static @Nullable String add(List<Class<?>> loops) {
     try {
       Path file = Files.createTempFile("sfumato-directives", ".json");
       try {
@@ -90,24 +93,34 @@ final class CompilerDirectives {
     return text.endsWith("directives added") ? null : text;
   }
 
-  /** The request: no public loop is inlined. */
-  static String text(List<?> loops) {
+  /** The request: no loop is inlined. */
+  static String text(List<Class<?>> loops) {
     String kept =
         loops.stream()
-            .map(Object::getClass)
             .flatMap(CompilerDirectives::entries)
-            .distinct()
             .sorted()
             .map(name -> "\"-" + name + "\"")
             .collect(Collectors.joining(",\n  "));
     return "[{match: \"io/sfumato/tensor/cpu/*.*\", c2: {inline: [\n  " + kept + "]}}]\n";
   }
 
+  /**
+   * The methods of a class but those with vectors for arguments or result, which must be inlined.
+   */
   private static Stream<String> entries(Class<?> loops) {
     String name = loops.getName().replace('.', '/');
-    return Arrays.stream(loops.getInterfaces())
-        .flatMap(type -> Arrays.stream(type.getMethods()))
-        .map(Method::getName)
-        .map(method -> name + "." + method);
+    Set<String> names = new TreeSet<>();
+    Set<String> helpers = new TreeSet<>();
+    for (Method method : loops.getDeclaredMethods()) {
+      if (!method.isSynthetic()) {
+        boolean helper =
+            MethodType.methodType(method.getReturnType(), method.getParameterTypes())
+                .toString()
+                .contains("Vector");
+        (helper ? helpers : names).add(method.getName());
+      }
+    }
+    names.removeAll(helpers); // directives go by name
+    return names.stream().map(method -> name + "." + method);
   }
 }

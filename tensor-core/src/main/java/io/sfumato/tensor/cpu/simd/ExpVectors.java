@@ -8,6 +8,7 @@ import static io.sfumato.tensor.cpu.simd.Lanes.all;
 import static io.sfumato.tensor.cpu.simd.Lanes.load;
 import static io.sfumato.tensor.cpu.simd.Lanes.store;
 
+import io.sfumato.tensor.cpu.Memory;
 import jdk.incubator.vector.FloatVector;
 import jdk.incubator.vector.IntVector;
 import jdk.incubator.vector.VectorMask;
@@ -147,7 +148,7 @@ final class ExpVectors {
    */
   static void exp(long x, long y, int n) {
     for (int i = 0; i < n; i += N) {
-      FloatVector v = load(x + i * 4L);
+      FloatVector v = load(x, i * 4L);
       v = v.blend(89f, v.compare(VectorOperators.GT, 89f));
       v = v.blend(-104f, v.compare(VectorOperators.LT, -104f));
       FloatVector z = v.fma(all(LOG2_E), all(ROUNDER));
@@ -160,7 +161,7 @@ final class ExpVectors {
       IntVector rest = k.sub(half);
       FloatVector a = half.add(127).lanewise(VectorOperators.LSHL, 23).reinterpretAsFloats();
       FloatVector b = rest.add(127).lanewise(VectorOperators.LSHL, 23).reinterpretAsFloats();
-      store(p.mul(a).mul(b), y + i * 4L);
+      store(p.mul(a).mul(b), y, i * 4L);
     }
   }
 
@@ -171,18 +172,18 @@ final class ExpVectors {
   static void shiftedRow(long x, float shift, long t, int n) {
     int whole = Lanes.whole(n);
     for (int i = 0; i < whole; i += N) {
-      FloatVector v = load(x + i * 4L).sub(shift);
+      FloatVector v = load(x, i * 4L).sub(shift);
       FloatVector z = rounded(v);
       FloatVector r = remainder(z, v);
       FloatVector e = vanishing(scaled(lower(upper(r), r), z), v);
-      store(exploding(e, v), t + i * 4L);
+      store(exploding(e, v), t, i * 4L);
     }
     if (whole < n) {
       long pad = Lanes.lastPad();
       VectorMask<Float> m = Lanes.first(n - whole);
-      store(load(x + whole * 4L, m), pad);
+      store(load(x, whole * 4L, m), pad);
       shiftedRow(pad, shift, pad, N);
-      store(load(pad), t + whole * 4L, m);
+      store(load(pad), t, whole * 4L, m);
     }
   }
 
@@ -232,7 +233,7 @@ final class ExpVectors {
     FloatVector sum = FloatVector.fromArray(Lanes.F, out, 0);
     for (int i = 0; i < n; i += N) {
       long at = i * 4L;
-      FloatVector v = FloatVector.fromMemorySegment(Lanes.F, ALL, x + at, ORDER);
+      FloatVector v = FloatVector.fromMemorySegment(Lanes.F, ALL, Memory.at(x, at), ORDER);
       v = v.sub(shifts);
       FloatVector z = v.fma(log2e, rounder);
       FloatVector r = z.sub(rounder).fma(ln2, v);
@@ -243,7 +244,7 @@ final class ExpVectors {
       VectorMask<Float> vanishing = v.compare(VectorOperators.LT, lowest);
       e = e.blend(zero, vanishing);
       sum = sum.add(e);
-      e.intoMemorySegment(ALL, t + at, ORDER);
+      e.intoMemorySegment(ALL, Memory.at(t, at), ORDER);
     }
     sum.intoArray(out, 0);
   }
@@ -251,7 +252,7 @@ final class ExpVectors {
   /** {@code t = e^(-|x|)}. */
   static void negatedAbs(long x, long t, int n) {
     for (int i = 0; i < n; i += N) {
-      store(load(x + i * 4L).abs().neg(), t + i * 4L);
+      store(load(x, i * 4L).abs().neg(), t, i * 4L);
     }
     exp(t, t, n);
   }
@@ -259,11 +260,11 @@ final class ExpVectors {
   /** {@code t = e^(factor x²)}, {@code factor} being negative. */
   static void square(long x, float factor, long t, int n) {
     for (int i = 0; i < n; i += N) {
-      FloatVector w = load(x + i * 4L);
+      FloatVector w = load(x, i * 4L);
       FloatVector v = w.mul(w).mul(factor);
       FloatVector z = rounded(v);
       FloatVector r = remainder(z, v);
-      store(vanishing(scaled(lower(upper(r), r), z), v), t + i * 4L);
+      store(vanishing(scaled(lower(upper(r), r), z), v), t, i * 4L);
     }
   }
 }

@@ -67,27 +67,27 @@ final class GradientVectors {
   private static void silu(long kept, long dy, long dx, int n) {
     FloatVector one = all(1f);
     for (int i = 0; i < n; i += N) {
-      FloatVector w = load(kept + i * 4L);
+      FloatVector w = load(kept, i * 4L);
       FloatVector v = limited(w.neg());
       FloatVector z = rounded(v);
       FloatVector r = remainder(z, v);
       FloatVector e = exploding(raised(lower(upper(r), r), z), v);
       FloatVector s = one.div(e.add(1f));
-      store(one.sub(s).fma(w, one).mul(s).mul(load(dy + i * 4L)), dx + i * 4L);
+      store(one.sub(s).fma(w, one).mul(s).mul(load(dy, i * 4L)), dx, i * 4L);
     }
   }
 
   private static void gelu(long kept, long dy, long dx, long e, int n) {
     FloatVector one = all(1f);
     for (int i = 0; i < n; i += N) {
-      FloatVector v = load(kept + i * 4L);
+      FloatVector v = load(kept, i * 4L);
       FloatVector k = one.div(v.abs().fma(all(HALF_SQRT_HALF), one));
       FloatVector p = k.fma(all(C8), all(C7)).fma(k, all(C6)).fma(k, all(C5)).fma(k, all(C4));
       p = p.fma(k, all(C3)).fma(k, all(C2)).fma(k, all(C1)).fma(k, all(C0)).mul(k);
-      FloatVector g = load(e + i * 4L);
+      FloatVector g = load(e, i * 4L);
       FloatVector tail = p.mul(g).mul(0.5f);
       FloatVector cdf = one.sub(tail).blend(tail, v.compare(VectorOperators.LT, 0f));
-      store(v.mul(g).fma(all(INV_SQRT_2PI), cdf).mul(load(dy + i * 4L)), dx + i * 4L);
+      store(v.mul(g).fma(all(INV_SQRT_2PI), cdf).mul(load(dy, i * 4L)), dx, i * 4L);
     }
   }
 
@@ -95,7 +95,7 @@ final class GradientVectors {
   private static void geluTanh(long kept, long dy, long dx, int n) {
     FloatVector one = all(1f);
     for (int i = 0; i < n; i += N) {
-      FloatVector x = load(kept + i * 4L);
+      FloatVector x = load(kept, i * 4L);
       FloatVector w = x.mul(x);
       FloatVector v = limited(w.fma(all(-2f * C * CUBIC), all(-2f * C)).mul(x));
       FloatVector z = rounded(v);
@@ -103,42 +103,42 @@ final class GradientVectors {
       FloatVector e = exploding(raised(lower(upper(r), r), z), v);
       FloatVector s = one.div(e.add(1f));
       FloatVector slope = w.fma(all(6f * C * CUBIC), all(2f * C)).mul(x);
-      store(one.sub(s).fma(slope, one).mul(s).mul(load(dy + i * 4L)), dx + i * 4L);
+      store(one.sub(s).fma(slope, one).mul(s).mul(load(dy, i * 4L)), dx, i * 4L);
     }
   }
 
   private static void relu(long kept, long dy, long dx, int n) {
     FloatVector zero = all(0f);
     for (int i = 0; i < n; i += N) {
-      FloatVector v = load(kept + i * 4L);
+      FloatVector v = load(kept, i * 4L);
       VectorMask<Float> on = v.compare(VectorOperators.GT, 0f);
-      store(zero.blend(load(dy + i * 4L), on), dx + i * 4L);
+      store(zero.blend(load(dy, i * 4L), on), dx, i * 4L);
     }
   }
 
   private static void sigmoid(long kept, long dy, long dx, int n) {
     FloatVector one = all(1f);
     for (int i = 0; i < n; i += N) {
-      FloatVector v = load(kept + i * 4L);
-      store(one.sub(v).mul(v).mul(load(dy + i * 4L)), dx + i * 4L);
+      FloatVector v = load(kept, i * 4L);
+      store(one.sub(v).mul(v).mul(load(dy, i * 4L)), dx, i * 4L);
     }
   }
 
   private static void tanh(long kept, long dy, long dx, int n) {
     FloatVector one = all(1f);
     for (int i = 0; i < n; i += N) {
-      FloatVector v = load(kept + i * 4L);
-      store(one.sub(v.mul(v)).mul(load(dy + i * 4L)), dx + i * 4L);
+      FloatVector v = load(kept, i * 4L);
+      store(one.sub(v.mul(v)).mul(load(dy, i * 4L)), dx, i * 4L);
     }
   }
 
   private static void softplus(long kept, long dy, long dx, int n) {
     for (int i = 0; i < n; i += N) {
-      FloatVector v = load(kept + i * 4L).neg();
+      FloatVector v = load(kept, i * 4L).neg();
       FloatVector z = rounded(v);
       FloatVector r = remainder(z, v);
       FloatVector e = vanishing(scaled(lower(upper(r), r), z), v);
-      store(load(dy + i * 4L).div(exploding(e, v).add(1f)), dx + i * 4L);
+      store(load(dy, i * 4L).div(exploding(e, v).add(1f)), dx, i * 4L);
     }
   }
 }

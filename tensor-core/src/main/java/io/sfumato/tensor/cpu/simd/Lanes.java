@@ -2,6 +2,7 @@
 package io.sfumato.tensor.cpu.simd;
 
 import static io.sfumato.tensor.cpu.Memory.ALL;
+import static io.sfumato.tensor.cpu.Memory.at;
 
 import io.sfumato.tensor.cpu.Memory;
 import java.lang.foreign.Arena;
@@ -47,16 +48,38 @@ final class Lanes {
     return FloatVector.fromMemorySegment(F, ALL, address, ORDER);
   }
 
-  static void store(FloatVector v, long address) {
-    v.intoMemorySegment(ALL, address, ORDER);
+  /**
+   * The vector {@code offset} bytes behind {@code base}. In a loop, what does not change belongs
+   * into the base: the compiler then takes it out of the loop, and reads at {@code base + offset}
+   * without a check.
+   */
+  static FloatVector load(long base, long offset) {
+    return FloatVector.fromMemorySegment(F, ALL, at(base, offset), ORDER);
   }
 
   static FloatVector load(long address, VectorMask<Float> m) {
     return FloatVector.fromMemorySegment(F, ALL, address, ORDER, m);
   }
 
+  static FloatVector load(long base, long offset, VectorMask<Float> m) {
+    return FloatVector.fromMemorySegment(F, ALL, at(base, offset), ORDER, m);
+  }
+
+  static void store(FloatVector v, long address) {
+    v.intoMemorySegment(ALL, address, ORDER);
+  }
+
+  /** Stores at {@code base + offset}, as {@link #load(long, long)} reads. */
+  static void store(FloatVector v, long base, long offset) {
+    v.intoMemorySegment(ALL, at(base, offset), ORDER);
+  }
+
   static void store(FloatVector v, long address, VectorMask<Float> m) {
     v.intoMemorySegment(ALL, address, ORDER, m);
+  }
+
+  static void store(FloatVector v, long base, long offset, VectorMask<Float> m) {
+    v.intoMemorySegment(ALL, at(base, offset), ORDER, m);
   }
 
   static FloatVector all(float value) {

@@ -71,7 +71,7 @@ final class LogVectors {
     IntVector least = IntVector.broadcast(Lanes.I, Integer.MAX_VALUE);
     IntVector largest = IntVector.zero(Lanes.I);
     for (int i = 0; i < n; i += N) {
-      IntVector b = load(x + i * 4L).reinterpretAsInts();
+      IntVector b = load(x, i * 4L).reinterpretAsInts();
       least = least.min(b);
       largest = largest.max(b);
       b = b.add(ONE_BITS - SQRT_HALF_BITS);
@@ -81,7 +81,7 @@ final class LogVectors {
       FloatVector p = f.fma(all(L7), all(L6)).fma(f, all(L5)).fma(f, all(L4)).fma(f, all(L3));
       p = p.fma(f, all(L2)).fma(f, all(L1)).fma(f, all(L0)).fma(f, all(-0.5f));
       p = p.fma(f.mul(f), k.mul(LN2_LOW));
-      store(k.fma(all(LN2_HIGH), f.add(p)), y + i * 4L);
+      store(k.fma(all(LN2_HIGH), f.add(p)), y, i * 4L);
     }
     return least.reduceLanes(VectorOperators.MIN) >= MIN_NORMAL_BITS
         && largest.reduceLanes(VectorOperators.MAX) < INFINITY_BITS;
@@ -90,7 +90,7 @@ final class LogVectors {
   /** As {@link #normal} for any numbers; subnormal ones are scaled first. */
   private static void any(long x, long y, int n) {
     for (int i = 0; i < n; i += N) {
-      FloatVector v = load(x + i * 4L);
+      FloatVector v = load(x, i * 4L);
       VectorMask<Float> tiny = v.compare(VectorOperators.LT, Float.MIN_NORMAL);
       IntVector b = v.blend(v.mul(TWO_23), tiny).reinterpretAsInts();
       b = b.add(ONE_BITS - SQRT_HALF_BITS);
@@ -103,7 +103,7 @@ final class LogVectors {
       p = k.fma(all(LN2_HIGH), f.add(p));
       p = v.blend(p, v.compare(VectorOperators.LT, Float.POSITIVE_INFINITY));
       p = p.blend(Float.NEGATIVE_INFINITY, v.compare(VectorOperators.EQ, 0f));
-      store(p.blend(Float.NaN, v.compare(VectorOperators.LT, 0f)), y + i * 4L);
+      store(p.blend(Float.NaN, v.compare(VectorOperators.LT, 0f)), y, i * 4L);
     }
   }
 
@@ -113,13 +113,13 @@ final class LogVectors {
    */
   static void softplus(long x, long y, long e, int n) {
     for (int i = 0; i < n; i += N) {
-      FloatVector t = load(e + i * 4L);
+      FloatVector t = load(e, i * 4L);
       VectorMask<Float> large = t.compare(VectorOperators.GT, SQRT_2_LESS_1);
       FloatVector f = t.blend(t.sub(1f).mul(0.5f), large);
       FloatVector p = f.fma(all(L7), all(L6)).fma(f, all(L5)).fma(f, all(L4)).fma(f, all(L3));
       p = p.fma(f, all(L2)).fma(f, all(L1)).fma(f, all(L0)).fma(f, all(-0.5f));
       p = p.fma(f.mul(f), f).add(all(0f).blend(LN2, large));
-      store(p.add(load(x + i * 4L).max(0f)), y + i * 4L);
+      store(p.add(load(x, i * 4L).max(0f)), y, i * 4L);
     }
   }
 }

@@ -8,6 +8,7 @@ import static io.sfumato.tensor.cpu.simd.Lanes.ORDER;
 import static io.sfumato.tensor.cpu.simd.Lanes.load;
 import static io.sfumato.tensor.cpu.simd.Lanes.store;
 
+import io.sfumato.tensor.cpu.Memory;
 import jdk.incubator.vector.DoubleVector;
 import jdk.incubator.vector.FloatVector;
 import jdk.incubator.vector.IntVector;
@@ -95,7 +96,7 @@ final class PowVectors {
   private static int signs(long a, int n) {
     IntVector all = IntVector.zero(Lanes.I);
     for (int i = 0; i < n; i += N) {
-      IntVector bits = load(a + i * 4L).reinterpretAsInts();
+      IntVector bits = load(a, i * 4L).reinterpretAsInts();
       all = all.or(bits).or(bits.sub(1)).or(bits.neg().add(INFINITY_BITS - 1));
     }
     return all.reduceLanes(VectorOperators.OR);
@@ -110,8 +111,10 @@ final class PowVectors {
     DoubleVector l3 = DoubleVector.broadcast(D, L3);
     DoubleVector l4 = DoubleVector.broadcast(D, L4);
     for (int i = 0; i < n; i += H) {
-      FloatVector left = FloatVector.fromMemorySegment(HALF, ALL, a + i * 4L * stepA, ORDER);
-      FloatVector right = FloatVector.fromMemorySegment(HALF, ALL, b + i * 4L * stepB, ORDER);
+      FloatVector left =
+          FloatVector.fromMemorySegment(HALF, ALL, Memory.at(a, i * 4L * stepA), ORDER);
+      FloatVector right =
+          FloatVector.fromMemorySegment(HALF, ALL, Memory.at(b, i * 4L * stepB), ORDER);
       DoubleVector x = (DoubleVector) left.abs().convertShape(VectorOperators.F2D, D, 0);
       LongVector bits = x.reinterpretAsLongs().add(ONE_BITS - SQRT_HALF_BITS);
       DoubleVector k =
@@ -121,7 +124,7 @@ final class PowVectors {
       DoubleVector q = s.mul(s);
       DoubleVector p = q.fma(l4, l3).fma(q, l2).fma(q, l1).fma(q, l0).fma(s, k);
       DoubleVector exponent = (DoubleVector) right.convertShape(VectorOperators.F2D, D, 0);
-      p.mul(exponent).intoMemorySegment(ALL, t + i * 8L, ORDER);
+      p.mul(exponent).intoMemorySegment(ALL, Memory.at(t, i * 8L), ORDER);
     }
   }
 
@@ -138,7 +141,7 @@ final class PowVectors {
     DoubleVector highest = DoubleVector.broadcast(D, FAR);
     DoubleVector lowest = DoubleVector.broadcast(D, -FAR);
     for (int i = 0; i < n; i += H) {
-      DoubleVector e = DoubleVector.fromMemorySegment(D, ALL, t + i * 8L, ORDER);
+      DoubleVector e = DoubleVector.fromMemorySegment(D, ALL, Memory.at(t, i * 8L), ORDER);
       e = e.blend(highest, e.compare(VectorOperators.GT, highest));
       e = e.blend(lowest, e.compare(VectorOperators.LT, lowest));
       DoubleVector z = e.add(rounder);
@@ -147,7 +150,7 @@ final class PowVectors {
       LongVector power = z.reinterpretAsLongs().lanewise(VectorOperators.LSHL, 52);
       p = p.mul(power.add(ONE_BITS).reinterpretAsDoubles());
       FloatVector result = (FloatVector) p.convertShape(VectorOperators.D2F, HALF, 0);
-      result.intoMemorySegment(ALL, y + i * 4L, ORDER);
+      result.intoMemorySegment(ALL, Memory.at(y, i * 4L), ORDER);
     }
   }
 
@@ -161,8 +164,10 @@ final class PowVectors {
     FloatVector one = FloatVector.broadcast(Lanes.F, 1f);
     FloatVector rounder = FloatVector.broadcast(Lanes.F, TWO_23);
     for (int i = 0; i < n; i += N) {
-      FloatVector x = FloatVector.fromMemorySegment(Lanes.F, ALL, a + i * 4L * stepA, ORDER);
-      FloatVector w = FloatVector.fromMemorySegment(Lanes.F, ALL, b + i * 4L * stepB, ORDER);
+      FloatVector x =
+          FloatVector.fromMemorySegment(Lanes.F, ALL, Memory.at(a, i * 4L * stepA), ORDER);
+      FloatVector w =
+          FloatVector.fromMemorySegment(Lanes.F, ALL, Memory.at(b, i * 4L * stepB), ORDER);
       FloatVector e = w.abs();
       FloatVector half = e.mul(0.5f);
       VectorMask<Float> small = e.compare(VectorOperators.LT, rounder);
@@ -176,13 +181,13 @@ final class PowVectors {
       below = below.and(x.compare(VectorOperators.GT, Float.NEGATIVE_INFINITY)).and(fraction);
       VectorMask<Float> unknown = x.compare(VectorOperators.NE, x);
       unknown = unknown.and(e.compare(VectorOperators.NE, zero));
-      FloatVector v = FloatVector.fromMemorySegment(Lanes.F, ALL, p + i * 4L, ORDER);
+      FloatVector v = FloatVector.fromMemorySegment(Lanes.F, ALL, Memory.at(p, i * 4L), ORDER);
       FloatVector inverse = one.div(x.abs());
       VectorMask<Float> edge = x.mul(inverse).compare(VectorOperators.NE, x.mul(inverse));
       v = v.blend(x.abs(), edge.and(w.compare(VectorOperators.GT, zero)));
       v = v.blend(inverse, edge.and(w.compare(VectorOperators.LT, zero)));
       v = v.blend(v.neg(), minus.cast(Lanes.F).and(odd));
-      store(v.blend(Float.NaN, below.or(unknown)), y + i * 4L);
+      store(v.blend(Float.NaN, below.or(unknown)), y, i * 4L);
     }
   }
 }

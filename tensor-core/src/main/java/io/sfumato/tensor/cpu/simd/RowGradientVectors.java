@@ -85,13 +85,13 @@ final class RowGradientVectors {
     int whole = whole(n);
     for (int i = 0; i < whole; i += N) {
       long at = i * 4L;
-      FloatVector w = load(weight + at);
-      FloatVector h0 = load(x + at + 0 * stride).sub(m0).mul(r0);
-      FloatVector h1 = load(x + at + 1 * stride).sub(m1).mul(r1);
-      FloatVector d0 = load(dy + at + 0 * stride);
-      FloatVector d1 = load(dy + at + 1 * stride);
-      store(h1.fma(d1, h0.fma(d0, load(gain + at))), gain + at);
-      store(load(shift + at).add(d0).add(d1), shift + at);
+      FloatVector w = load(weight, at);
+      FloatVector h0 = load(x + 0 * stride, at).sub(m0).mul(r0);
+      FloatVector h1 = load(x + 1 * stride, at).sub(m1).mul(r1);
+      FloatVector d0 = load(dy + 0 * stride, at);
+      FloatVector d1 = load(dy + 1 * stride, at);
+      store(h1.fma(d1, h0.fma(d0, load(gain, at))), gain, at);
+      store(load(shift, at).add(d0).add(d1), shift, at);
       d0 = d0.mul(w);
       d1 = d1.mul(w);
       s0 = s0.add(d0);
@@ -129,11 +129,11 @@ final class RowGradientVectors {
     int whole = whole(n);
     for (int i = 0; i < whole; i += N) {
       long at = i * 4L;
-      FloatVector h = load(x + at).sub(mean).mul(rstd);
-      FloatVector d = load(dy + at);
-      store(h.fma(d, load(gain + at)), gain + at);
-      store(load(shift + at).add(d), shift + at);
-      d = d.mul(load(weight + at));
+      FloatVector h = load(x, at).sub(mean).mul(rstd);
+      FloatVector d = load(dy, at);
+      store(h.fma(d, load(gain, at)), gain, at);
+      store(load(shift, at).add(d), shift, at);
+      d = d.mul(load(weight, at));
       s = s.add(d);
       q = h.fma(d, q);
     }
@@ -194,11 +194,11 @@ final class RowGradientVectors {
     int whole = whole(n);
     for (int i = 0; i < whole; i += N) {
       long at = i * 4L;
-      FloatVector w = load(weight + at);
-      FloatVector v0 = load(x + at).sub(m0).fma(s0, c0);
-      FloatVector v1 = load(x + at + stride).sub(m1).fma(s1, c1);
-      store(load(dy + at).mul(w).fma(r0, v0), dx + at);
-      store(load(dy + at + stride).mul(w).fma(r1, v1), dx + at + stride);
+      FloatVector w = load(weight, at);
+      FloatVector v0 = load(x, at).sub(m0).fma(s0, c0);
+      FloatVector v1 = load(x + stride, at).sub(m1).fma(s1, c1);
+      store(load(dy, at).mul(w).fma(r0, v0), dx, at);
+      store(load(dy + stride, at).mul(w).fma(r1, v1), dx + stride, at);
     }
     for (int r = 0; whole < n && r < 2; r++) {
       long c = whole * 4L;
@@ -226,14 +226,14 @@ final class RowGradientVectors {
     int whole = whole(n);
     for (int i = 0; i < whole; i += N) {
       long at = i * 4L;
-      FloatVector v = load(x + at).sub(mean).fma(vs, vc);
-      store(load(dy + at).mul(load(weight + at)).fma(vr, v), dx + at);
+      FloatVector v = load(x, at).sub(mean).fma(vs, vc);
+      store(load(dy, at).mul(load(weight, at)).fma(vr, v), dx, at);
     }
     if (whole < n) {
       VectorMask<Float> m = first(n - whole);
       long at = whole * 4L;
-      FloatVector v = load(x + at, m).sub(mean).fma(vs, vc);
-      store(load(dy + at, m).mul(load(weight + at, m)).fma(vr, v), dx + at, m);
+      FloatVector v = load(x, at, m).sub(mean).fma(vs, vc);
+      store(load(dy, at, m).mul(load(weight, at, m)).fma(vr, v), dx, at, m);
     }
   }
 }

@@ -102,11 +102,11 @@ final class RowVectors {
     FloatVector q3 = all(0f);
     int whole = whole(n);
     for (int i = 0; i < whole; i += N) {
-      long at = x + i * 4L;
-      FloatVector d0 = load(at + 0 * stride).sub(m0);
-      FloatVector d1 = load(at + 1 * stride).sub(m1);
-      FloatVector d2 = load(at + 2 * stride).sub(m2);
-      FloatVector d3 = load(at + 3 * stride).sub(m3);
+      long at = i * 4L;
+      FloatVector d0 = load(x + 0 * stride, at).sub(m0);
+      FloatVector d1 = load(x + 1 * stride, at).sub(m1);
+      FloatVector d2 = load(x + 2 * stride, at).sub(m2);
+      FloatVector d3 = load(x + 3 * stride, at).sub(m3);
       s0 = s0.add(d0);
       s1 = s1.add(d1);
       s2 = s2.add(d2);
@@ -150,7 +150,7 @@ final class RowVectors {
     FloatVector q = all(0f);
     int whole = whole(n);
     for (int i = 0; i < whole; i += N) {
-      FloatVector d = load(x + i * 4L).sub(mean);
+      FloatVector d = load(x, i * 4L).sub(mean);
       s = s.add(d);
       q = d.fma(d, q);
     }
@@ -190,12 +190,12 @@ final class RowVectors {
     int whole = whole(n);
     for (int i = 0; i < whole; i += N) {
       long at = i * 4L;
-      FloatVector w = load(weight + at);
-      FloatVector b = load(bias + at);
-      store(load(x + at + 0 * stride).sub(m0).mul(r0).fma(w, b), y + at + 0 * stride);
-      store(load(x + at + 1 * stride).sub(m1).mul(r1).fma(w, b), y + at + 1 * stride);
-      store(load(x + at + 2 * stride).sub(m2).mul(r2).fma(w, b), y + at + 2 * stride);
-      store(load(x + at + 3 * stride).sub(m3).mul(r3).fma(w, b), y + at + 3 * stride);
+      FloatVector w = load(weight, at);
+      FloatVector b = load(bias, at);
+      store(load(x + 0 * stride, at).sub(m0).mul(r0).fma(w, b), y + 0 * stride, at);
+      store(load(x + 1 * stride, at).sub(m1).mul(r1).fma(w, b), y + 1 * stride, at);
+      store(load(x + 2 * stride, at).sub(m2).mul(r2).fma(w, b), y + 2 * stride, at);
+      store(load(x + 3 * stride, at).sub(m3).mul(r3).fma(w, b), y + 3 * stride, at);
     }
     for (int r = 0; whole < n && r < RowLoops.GROUP; r++) {
       long at = r * stride + whole * 4L;
@@ -209,26 +209,26 @@ final class RowVectors {
     int whole = whole(n);
     for (int i = 0; i < whole; i += N) {
       long at = i * 4L;
-      FloatVector v = load(x + at).sub(mean).mul(rstd);
-      store(v.fma(load(weight + at), load(bias + at)), y + at);
+      FloatVector v = load(x, at).sub(mean).mul(rstd);
+      store(v.fma(load(weight, at), load(bias, at)), y, at);
     }
     if (whole < n) {
       VectorMask<Float> m = first(n - whole);
       long at = whole * 4L;
-      FloatVector v = load(x + at, m).sub(mean).mul(rstd);
-      store(v.fma(load(weight + at, m), load(bias + at, m)), y + at, m);
+      FloatVector v = load(x, at, m).sub(mean).mul(rstd);
+      store(v.fma(load(weight, at, m), load(bias, at, m)), y, at, m);
     }
   }
 
   private static void plain(long x, long y, int n, float mean, float rstd) {
     int whole = whole(n);
     for (int i = 0; i < whole; i += N) {
-      store(load(x + i * 4L).sub(mean).mul(rstd), y + i * 4L);
+      store(load(x, i * 4L).sub(mean).mul(rstd), y, i * 4L);
     }
     if (whole < n) {
       VectorMask<Float> m = first(n - whole);
       long at = whole * 4L;
-      store(load(x + at, m).sub(mean).mul(rstd), y + at, m);
+      store(load(x, at, m).sub(mean).mul(rstd), y, at, m);
     }
   }
 }

@@ -29,12 +29,12 @@ final class SiluVectors {
   static void mapRow(long x, long y, int n, long mean, long scale, long bias) {
     for (int i = 0; i < n; i += N) {
       long at = i * 4L;
-      FloatVector w = load(x + at).sub(load(mean + at)).fma(load(scale + at), load(bias + at));
+      FloatVector w = load(x, at).sub(load(mean, at)).fma(load(scale, at), load(bias, at));
       FloatVector v = limited(w.neg());
       FloatVector z = rounded(v);
       FloatVector r = remainder(z, v);
       FloatVector e = exploding(raised(lower(upper(r), r), z), v);
-      store(w.div(e.add(1f)), y + at);
+      store(w.div(e.add(1f)), y, at);
     }
   }
 
@@ -53,12 +53,12 @@ final class SiluVectors {
     FloatVector factor = all(scale);
     FloatVector constant = all(bias);
     for (int i = 0; i < n; i += N) {
-      FloatVector w = load(x + i * 4L).sub(mean).fma(factor, constant);
+      FloatVector w = load(x, i * 4L).sub(mean).fma(factor, constant);
       FloatVector v = limited(w.neg());
       FloatVector z = rounded(v);
       FloatVector r = remainder(z, v);
       FloatVector e = exploding(raised(lower(upper(r), r), z), v);
-      store(w.div(e.add(1f)), y + i * 4L);
+      store(w.div(e.add(1f)), y, i * 4L);
     }
   }
 
@@ -66,13 +66,13 @@ final class SiluVectors {
     FloatVector one = all(1f);
     for (int i = 0; i < n; i += N) {
       long at = i * 4L;
-      FloatVector w = load(x + at).sub(load(mean + at)).fma(load(scale + at), load(bias + at));
+      FloatVector w = load(x, at).sub(load(mean, at)).fma(load(scale, at), load(bias, at));
       FloatVector v = limited(w.neg());
       FloatVector z = rounded(v);
       FloatVector r = remainder(z, v);
       FloatVector e = exploding(raised(lower(upper(r), r), z), v);
       FloatVector s = one.div(e.add(1f));
-      store(one.sub(s).fma(w, one).mul(s).mul(load(dy + at)), dz + at);
+      store(one.sub(s).fma(w, one).mul(s).mul(load(dy, at)), dz, at);
     }
   }
 
@@ -95,13 +95,13 @@ final class SiluVectors {
     FloatVector constant = all(bias);
     for (int i = 0; i < n; i += N) {
       long at = i * 4L;
-      FloatVector w = load(x + at).sub(mean).fma(factor, constant);
+      FloatVector w = load(x, at).sub(mean).fma(factor, constant);
       FloatVector v = limited(w.neg());
       FloatVector z = rounded(v);
       FloatVector r = remainder(z, v);
       FloatVector e = exploding(raised(lower(upper(r), r), z), v);
       FloatVector s = one.div(e.add(1f));
-      store(one.sub(s).fma(w, one).mul(s).mul(load(dy + at)), dz + at);
+      store(one.sub(s).fma(w, one).mul(s).mul(load(dy, at)), dz, at);
     }
   }
 }

@@ -76,7 +76,7 @@ final class SineVectors {
   private static int nearSin(long x, long y, int n) {
     IntVector largest = IntVector.zero(Lanes.I);
     for (int i = 0; i < n; i += N) {
-      FloatVector v = load(x + i * 4L);
+      FloatVector v = load(x, i * 4L);
       IntVector a = v.reinterpretAsInts().and(MAGNITUDE);
       largest = largest.max(a);
       FloatVector z = v.fma(all(INV_PI), all(ROUNDER));
@@ -89,7 +89,7 @@ final class SineVectors {
       IntVector turn = z.reinterpretAsInts().lanewise(VectorOperators.LSHL, 31);
       p = p.reinterpretAsInts().lanewise(VectorOperators.XOR, turn).reinterpretAsFloats();
       VectorMask<Integer> near = a.sub(1).compare(VectorOperators.ULT, FAR_BITS);
-      store(v.blend(p, near.cast(Lanes.F)), y + i * 4L);
+      store(v.blend(p, near.cast(Lanes.F)), y, i * 4L);
     }
     return largest.reduceLanes(VectorOperators.MAX);
   }
@@ -98,7 +98,7 @@ final class SineVectors {
   private static int nearCos(long x, long y, int n) {
     IntVector largest = IntVector.zero(Lanes.I);
     for (int i = 0; i < n; i += N) {
-      FloatVector v = load(x + i * 4L);
+      FloatVector v = load(x, i * 4L);
       IntVector a = v.reinterpretAsInts().and(MAGNITUDE);
       largest = largest.max(a);
       FloatVector z = v.fma(all(INV_PI), all(0.5f)).add(ROUNDER);
@@ -111,7 +111,7 @@ final class SineVectors {
       IntVector turn = z.reinterpretAsInts().lanewise(VectorOperators.LSHL, 31);
       p = p.reinterpretAsInts().lanewise(VectorOperators.XOR, turn).reinterpretAsFloats();
       VectorMask<Integer> near = a.compare(VectorOperators.LE, FAR_BITS);
-      store(v.blend(p, near.cast(Lanes.F)), y + i * 4L);
+      store(v.blend(p, near.cast(Lanes.F)), y, i * 4L);
     }
     return largest.reduceLanes(VectorOperators.MAX);
   }

@@ -48,7 +48,7 @@ final class TanhVectors {
   static void tanh(long x, long y, int n) {
     FloatVector one = all(1f);
     for (int i = 0; i < n; i += N) {
-      FloatVector v = load(x + i * 4L);
+      FloatVector v = load(x, i * 4L);
       FloatVector w = v.abs();
       w = w.blend(FAR, w.compare(VectorOperators.GT, FAR));
       w = w.add(w);
@@ -67,7 +67,7 @@ final class TanhVectors {
       FloatVector rest = q.fma(lost.neg(), q.neg().fma(d, t));
       q = rest.fma(inverse, q);
       IntVector sign = v.reinterpretAsInts().and(SIGN_BIT);
-      store(q.reinterpretAsInts().or(sign).reinterpretAsFloats(), y + i * 4L);
+      store(q.reinterpretAsInts().or(sign).reinterpretAsFloats(), y, i * 4L);
     }
   }
 }

@@ -98,127 +98,127 @@ final class UnaryVectors {
 
   private static void negate(long x, long y, int n) {
     for (int i = 0; i < n; i += N) {
-      store(load(x + i * 4L).neg(), y + i * 4L);
+      store(load(x, i * 4L).neg(), y, i * 4L);
     }
   }
 
   private static void abs(long x, long y, int n) {
     for (int i = 0; i < n; i += N) {
-      store(load(x + i * 4L).abs(), y + i * 4L);
+      store(load(x, i * 4L).abs(), y, i * 4L);
     }
   }
 
   private static void sqrt(long x, long y, int n) {
     for (int i = 0; i < n; i += N) {
-      store(load(x + i * 4L).sqrt(), y + i * 4L);
+      store(load(x, i * 4L).sqrt(), y, i * 4L);
     }
   }
 
   private static void rsqrt(long x, long y, int n) {
     FloatVector one = all(1f);
     for (int i = 0; i < n; i += N) {
-      store(one.div(load(x + i * 4L).sqrt()), y + i * 4L);
+      store(one.div(load(x, i * 4L).sqrt()), y, i * 4L);
     }
   }
 
   private static void reciprocal(long x, long y, int n) {
     FloatVector one = all(1f);
     for (int i = 0; i < n; i += N) {
-      store(one.div(load(x + i * 4L)), y + i * 4L);
+      store(one.div(load(x, i * 4L)), y, i * 4L);
     }
   }
 
   private static void square(long x, long y, int n) {
     for (int i = 0; i < n; i += N) {
-      FloatVector v = load(x + i * 4L);
-      store(v.mul(v), y + i * 4L);
+      FloatVector v = load(x, i * 4L);
+      store(v.mul(v), y, i * 4L);
     }
   }
 
   private static void erf(long x, long y, long e, int n) {
     FloatVector one = all(1f);
     for (int i = 0; i < n; i += N) {
-      FloatVector v = load(x + i * 4L);
+      FloatVector v = load(x, i * 4L);
       FloatVector t = v.abs();
       FloatVector k = one.div(t.fma(all(0.5f), one));
       FloatVector p = k.fma(all(C8), all(C7)).fma(k, all(C6)).fma(k, all(C5)).fma(k, all(C4));
       p = p.fma(k, all(C3)).fma(k, all(C2)).fma(k, all(C1)).fma(k, all(C0)).mul(k);
-      FloatVector far = one.sub(p.mul(load(e + i * 4L)));
+      FloatVector far = one.sub(p.mul(load(e, i * 4L)));
       far = far.lanewise(VectorOperators.NEG, v.compare(VectorOperators.LT, 0f));
       FloatVector s = v.mul(v);
       FloatVector q = s.fma(all(E5), all(E4)).fma(s, all(E3)).fma(s, all(E2));
       q = q.fma(s, all(E1)).fma(s, all(E0)).fma(v, v);
-      store(far.blend(q, t.compare(VectorOperators.LT, 0.9f)), y + i * 4L);
+      store(far.blend(q, t.compare(VectorOperators.LT, 0.9f)), y, i * 4L);
     }
   }
 
   private static void sigmoid(long x, long y, int n) {
     FloatVector one = all(1f);
     for (int i = 0; i < n; i += N) {
-      FloatVector v = load(x + i * 4L).neg();
+      FloatVector v = load(x, i * 4L).neg();
       FloatVector z = rounded(v);
       FloatVector r = remainder(z, v);
       FloatVector e = vanishing(scaled(lower(upper(r), r), z), v);
-      store(one.div(exploding(e, v).add(1f)), y + i * 4L);
+      store(one.div(exploding(e, v).add(1f)), y, i * 4L);
     }
   }
 
   private static void silu(long x, long y, int n) {
     for (int i = 0; i < n; i += N) {
-      FloatVector w = load(x + i * 4L);
+      FloatVector w = load(x, i * 4L);
       FloatVector v = limited(w.neg());
       FloatVector z = rounded(v);
       FloatVector r = remainder(z, v);
       FloatVector e = exploding(raised(lower(upper(r), r), z), v);
-      store(w.div(e.add(1f)), y + i * 4L);
+      store(w.div(e.add(1f)), y, i * 4L);
     }
   }
 
   private static void gelu(long x, long y, long e, int n) {
     FloatVector one = all(1f);
     for (int i = 0; i < n; i += N) {
-      FloatVector v = load(x + i * 4L);
+      FloatVector v = load(x, i * 4L);
       FloatVector k = one.div(v.abs().fma(all(HALF_SQRT_HALF), one));
       FloatVector p = k.fma(all(C8), all(C7)).fma(k, all(C6)).fma(k, all(C5)).fma(k, all(C4));
       p = p.fma(k, all(C3)).fma(k, all(C2)).fma(k, all(C1)).fma(k, all(C0)).mul(k);
-      FloatVector g = load(e + i * 4L);
+      FloatVector g = load(e, i * 4L);
       FloatVector tail = p.mul(g).mul(0.5f);
       FloatVector cdf = one.sub(tail).blend(tail, v.compare(VectorOperators.LT, 0f));
-      store(v.mul(cdf), y + i * 4L);
+      store(v.mul(cdf), y, i * 4L);
     }
   }
 
   /** {@code x / (1 + e^(-2u))}, u the argument of the tanh form. */
   private static void geluTanh(long x, long y, int n) {
     for (int i = 0; i < n; i += N) {
-      FloatVector w = load(x + i * 4L);
+      FloatVector w = load(x, i * 4L);
       FloatVector v = limited(w.mul(w).fma(all(-2f * C * CUBIC), all(-2f * C)).mul(w));
       FloatVector z = rounded(v);
       FloatVector r = remainder(z, v);
       FloatVector e = exploding(raised(lower(upper(r), r), z), v);
-      store(w.div(e.add(1f)), y + i * 4L);
+      store(w.div(e.add(1f)), y, i * 4L);
     }
   }
 
   private static void relu(long x, long y, int n) {
     for (int i = 0; i < n; i += N) {
-      store(load(x + i * 4L).max(0f), y + i * 4L);
+      store(load(x, i * 4L).max(0f), y, i * 4L);
     }
   }
 
   private static void sign(long x, long y, int n) {
     FloatVector one = all(1f);
     for (int i = 0; i < n; i += N) {
-      FloatVector v = load(x + i * 4L);
+      FloatVector v = load(x, i * 4L);
       FloatVector s = one.blend(-1f, v.compare(VectorOperators.LT, 0f));
       VectorMask<Float> sign = v.abs().compare(VectorOperators.GT, 0f);
-      store(v.blend(s, sign), y + i * 4L);
+      store(v.blend(s, sign), y, i * 4L);
     }
   }
 
   private static void floor(long x, long y, int n) {
     for (int i = 0; i < n; i += N) {
-      FloatVector v = load(x + i * 4L);
+      FloatVector v = load(x, i * 4L);
       FloatVector a = v.abs();
       FloatVector r = a.add(TWO_23).sub(TWO_23);
       r =
@@ -226,13 +226,13 @@ final class UnaryVectors {
               .lanewise(VectorOperators.OR, v.reinterpretAsInts().and(SIGN_BIT))
               .reinterpretAsFloats();
       r = r.sub(1f, r.compare(VectorOperators.GT, v));
-      store(v.blend(r, a.compare(VectorOperators.LT, TWO_23)), y + i * 4L);
+      store(v.blend(r, a.compare(VectorOperators.LT, TWO_23)), y, i * 4L);
     }
   }
 
   private static void ceil(long x, long y, int n) {
     for (int i = 0; i < n; i += N) {
-      FloatVector v = load(x + i * 4L);
+      FloatVector v = load(x, i * 4L);
       FloatVector a = v.abs();
       FloatVector r = a.add(TWO_23).sub(TWO_23);
       r =
@@ -244,20 +244,20 @@ final class UnaryVectors {
           r.reinterpretAsInts()
               .lanewise(VectorOperators.OR, v.reinterpretAsInts().and(SIGN_BIT))
               .reinterpretAsFloats();
-      store(v.blend(r, a.compare(VectorOperators.LT, TWO_23)), y + i * 4L);
+      store(v.blend(r, a.compare(VectorOperators.LT, TWO_23)), y, i * 4L);
     }
   }
 
   private static void round(long x, long y, int n) {
     for (int i = 0; i < n; i += N) {
-      FloatVector v = load(x + i * 4L);
+      FloatVector v = load(x, i * 4L);
       FloatVector a = v.abs();
       FloatVector r = a.add(TWO_23).sub(TWO_23);
       r =
           r.reinterpretAsInts()
               .lanewise(VectorOperators.OR, v.reinterpretAsInts().and(SIGN_BIT))
               .reinterpretAsFloats();
-      store(v.blend(r, a.compare(VectorOperators.LT, TWO_23)), y + i * 4L);
+      store(v.blend(r, a.compare(VectorOperators.LT, TWO_23)), y, i * 4L);
     }
   }
 }

@@ -28,12 +28,12 @@ final class VectorAttentionLoops implements AttentionLoops {
   public void addMask(long s, long mask, int n) {
     int whole = whole(n);
     for (int i = 0; i < whole; i += N) {
-      store(load(s + i * 4L).add(load(mask + i * 4L)), s + i * 4L);
+      store(load(s, i * 4L).add(load(mask, i * 4L)), s, i * 4L);
     }
     if (whole < n) {
       VectorMask<Float> m = first(n - whole);
       long at = whole * 4L;
-      store(load(s + at, m).add(load(mask + at, m)), s + at, m);
+      store(load(s, at, m).add(load(mask, at, m)), s, at, m);
     }
   }
 
@@ -46,13 +46,13 @@ final class VectorAttentionLoops implements AttentionLoops {
     FloatVector m1 = m0;
     int i = 0;
     for (; i <= n - 2 * N; i += 2 * N) {
-      FloatVector a = load(s + i * 4L);
-      FloatVector b = load(s + i * 4L + B);
+      FloatVector a = load(s, i * 4L);
+      FloatVector b = load(s, i * 4L + B);
       m0 = m0.blend(a, a.compare(VectorOperators.GT, m0));
       m1 = m1.blend(b, b.compare(VectorOperators.GT, m1));
     }
     for (; i < n; i += N) { // some twice rather than some masked: beside masks m0 and m1 are boxed
-      FloatVector a = load(s + Math.min(i, n - N) * 4L);
+      FloatVector a = load(s, Math.min(i, n - N) * 4L);
       m0 = m0.blend(a, a.compare(VectorOperators.GT, m0));
     }
     return m0.blend(m1, m1.compare(VectorOperators.GT, m0)).reduceLanes(VectorOperators.MAX);
@@ -76,11 +76,11 @@ final class VectorAttentionLoops implements AttentionLoops {
   public void scale(long from, long to, int n, float factor) {
     int whole = whole(n);
     for (int i = 0; i < whole; i += N) {
-      store(load(from + i * 4L).mul(factor), to + i * 4L);
+      store(load(from, i * 4L).mul(factor), to, i * 4L);
     }
     if (whole < n) {
       VectorMask<Float> m = first(n - whole);
-      store(load(from + whole * 4L, m).mul(factor), to + whole * 4L, m);
+      store(load(from, whole * 4L, m).mul(factor), to, whole * 4L, m);
     }
   }
 
@@ -115,16 +115,16 @@ final class VectorAttentionLoops implements AttentionLoops {
     FloatVector lowest = FloatVector.broadcast(F, ExpVectors.LOWEST);
     for (int i = 0; i < n; i += N) {
       long at = i * 4L;
-      FloatVector v = FloatVector.fromMemorySegment(F, ALL, s + at, ORDER).sub(lse);
+      FloatVector v = FloatVector.fromMemorySegment(F, ALL, Memory.at(s, at), ORDER).sub(lse);
       FloatVector z = v.fma(log2e, rounder);
       FloatVector r = z.sub(rounder).fma(ln2, v);
       FloatVector e = r.fma(s3, s2).fma(r, s1).fma(r, s0).fma(r, one).fma(r, one);
       IntVector power = z.reinterpretAsInts().lanewise(VectorOperators.LSHL, 23);
       e = e.mul(power.add(ExpVectors.ONE_BITS).reinterpretAsFloats());
       e = e.blend(zero, v.compare(VectorOperators.LT, lowest));
-      e.intoMemorySegment(ALL, s + at, ORDER);
-      FloatVector d = FloatVector.fromMemorySegment(F, ALL, dp + at, ORDER).sub(delta);
-      d.mul(e).mul(scale).intoMemorySegment(ALL, dp + at, ORDER);
+      e.intoMemorySegment(ALL, Memory.at(s, at), ORDER);
+      FloatVector d = FloatVector.fromMemorySegment(F, ALL, Memory.at(dp, at), ORDER).sub(delta);
+      d.mul(e).mul(scale).intoMemorySegment(ALL, Memory.at(dp, at), ORDER);
     }
   }
 }

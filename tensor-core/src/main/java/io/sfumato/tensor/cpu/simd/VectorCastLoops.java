@@ -84,22 +84,22 @@ final class VectorCastLoops implements CastLoops {
   /** Adds half of the last kept place, less one unless that place is odd, and cuts. */
   private static void narrowBfloat16(long from, long to, int n) {
     for (int i = 0; i < n; i += N) {
-      FloatVector x = load(from + i * 4L);
+      FloatVector x = load(from, i * 4L);
       IntVector bits = x.reinterpretAsInts();
       IntVector odd = bits.lanewise(VectorOperators.LSHR, 16).and(1);
       IntVector rounded = bits.add(odd).add(0x7fff).lanewise(VectorOperators.LSHR, 16);
       IntVector nan = bits.lanewise(VectorOperators.LSHR, 16).or(0x40);
       VectorMask<Integer> isNan = bits.and(0x7fffffff).compare(VectorOperators.GT, INFINITY);
       ((ShortVector) rounded.blend(nan, isNan).convertShape(VectorOperators.I2S, H, 0))
-          .intoMemorySegment(ALL, to + i * 2L, ORDER);
+          .intoMemorySegment(ALL, Memory.at(to, i * 2L), ORDER);
     }
   }
 
   private static void widenBfloat16(long from, long to, int n) {
     for (int i = 0; i < n; i += N) {
-      ShortVector h = ShortVector.fromMemorySegment(H, ALL, from + i * 2L, ORDER);
+      ShortVector h = ShortVector.fromMemorySegment(H, ALL, Memory.at(from, i * 2L), ORDER);
       IntVector bits = (IntVector) h.convertShape(VectorOperators.ZERO_EXTEND_S2I, I, 0);
-      store(bits.lanewise(VectorOperators.LSHL, 16).reinterpretAsFloats(), to + i * 4L);
+      store(bits.lanewise(VectorOperators.LSHL, 16).reinterpretAsFloats(), to, i * 4L);
     }
   }
 
@@ -109,7 +109,7 @@ final class VectorCastLoops implements CastLoops {
    */
   private static void narrowFloat16(long from, long to, int n) {
     for (int i = 0; i < n; i += N) {
-      IntVector bits = load(from + i * 4L).reinterpretAsInts();
+      IntVector bits = load(from, i * 4L).reinterpretAsInts();
       IntVector a = bits.and(0x7fffffff);
       IntVector odd = a.lanewise(VectorOperators.LSHR, 13).and(1);
       IntVector h = a.add(odd).add(0xfff - (112 << 23)).lanewise(VectorOperators.LSHR, 13);
@@ -120,19 +120,19 @@ final class VectorCastLoops implements CastLoops {
       h = h.blend(nan, a.compare(VectorOperators.GT, INFINITY));
       h = h.or(bits.lanewise(VectorOperators.LSHR, 16).and(0x8000));
       ((ShortVector) h.convertShape(VectorOperators.I2S, H, 0))
-          .intoMemorySegment(ALL, to + i * 2L, ORDER);
+          .intoMemorySegment(ALL, Memory.at(to, i * 2L), ORDER);
     }
   }
 
   private static void widenFloat16(long from, long to, int n) {
     for (int i = 0; i < n; i += N) {
-      ShortVector s = ShortVector.fromMemorySegment(H, ALL, from + i * 2L, ORDER);
+      ShortVector s = ShortVector.fromMemorySegment(H, ALL, Memory.at(from, i * 2L), ORDER);
       IntVector h = (IntVector) s.convertShape(VectorOperators.ZERO_EXTEND_S2I, I, 0);
       IntVector a = h.and(0x7fff).lanewise(VectorOperators.LSHL, 13);
       IntVector bits = a.reinterpretAsFloats().mul(0x1p112f).reinterpretAsInts();
       bits = bits.blend(a.or(INFINITY), a.compare(VectorOperators.GE, 0x7c00 << 13));
       bits = bits.or(h.and(0x8000).lanewise(VectorOperators.LSHL, 16));
-      store(bits.reinterpretAsFloats(), to + i * 4L);
+      store(bits.reinterpretAsFloats(), to, i * 4L);
     }
   }
 }

@@ -32,28 +32,28 @@ final class VectorChannelLoops implements ChannelLoops {
       FloatVector s1 = s0;
       FloatVector s2 = s0;
       FloatVector s3 = s0;
-      long at = x + j * 4L;
+      long at = j * 4L;
       for (int r = 0; r < rows; r++) {
-        s0 = s0.add(load(at));
-        s1 = s1.add(load(at + B));
-        s2 = s2.add(load(at + 2 * B));
-        s3 = s3.add(load(at + 3 * B));
+        s0 = s0.add(load(x, at));
+        s1 = s1.add(load(x, at + B));
+        s2 = s2.add(load(x, at + 2 * B));
+        s3 = s3.add(load(x, at + 3 * B));
         at += stride;
       }
       long out = sum + j * 4L;
       store(s0, out);
-      store(s1, out + B);
-      store(s2, out + 2 * B);
-      store(s3, out + 3 * B);
+      store(s1, out, B);
+      store(s2, out, 2 * B);
+      store(s3, out, 3 * B);
     }
     for (; j < width; j += N) {
       FloatVector s = all(0f);
-      long at = x + j * 4L;
+      long at = j * 4L;
       for (int r = 0; r < rows; r++) {
-        s = s.add(load(at));
+        s = s.add(load(x, at));
         at += stride;
       }
-      store(s, sum + j * 4L);
+      store(s, sum, j * 4L);
     }
   }
 
@@ -62,40 +62,40 @@ final class VectorChannelLoops implements ChannelLoops {
     long stride = width * 4L;
     int j = 0;
     for (; j <= width - 2 * N; j += 2 * N) {
-      FloatVector c0 = load(shift + j * 4L);
-      FloatVector c1 = load(shift + j * 4L + B);
+      FloatVector c0 = load(shift, j * 4L);
+      FloatVector c1 = load(shift, j * 4L + B);
       FloatVector s0 = all(0f);
       FloatVector s1 = s0;
       FloatVector q0 = s0;
       FloatVector q1 = s0;
-      long at = x + j * 4L;
+      long at = j * 4L;
       for (int r = 0; r < rows; r++) {
-        FloatVector a = load(at).sub(c0);
-        FloatVector b = load(at + B).sub(c1);
+        FloatVector a = load(x, at).sub(c0);
+        FloatVector b = load(x, at + B).sub(c1);
         s0 = s0.add(a);
         s1 = s1.add(b);
         q0 = a.fma(a, q0);
         q1 = b.fma(b, q1);
         at += stride;
       }
-      store(s0, d1 + j * 4L);
-      store(s1, d1 + j * 4L + B);
-      store(q0, d2 + j * 4L);
-      store(q1, d2 + j * 4L + B);
+      store(s0, d1, j * 4L);
+      store(s1, d1, j * 4L + B);
+      store(q0, d2, j * 4L);
+      store(q1, d2, j * 4L + B);
     }
     for (; j < width; j += N) {
-      FloatVector c = load(shift + j * 4L);
+      FloatVector c = load(shift, j * 4L);
       FloatVector s = all(0f);
       FloatVector q = s;
-      long at = x + j * 4L;
+      long at = j * 4L;
       for (int r = 0; r < rows; r++) {
-        FloatVector a = load(at).sub(c);
+        FloatVector a = load(x, at).sub(c);
         s = s.add(a);
         q = a.fma(a, q);
         at += stride;
       }
-      store(s, d1 + j * 4L);
-      store(q, d2 + j * 4L);
+      store(s, d1, j * 4L);
+      store(q, d2, j * 4L);
     }
   }
 
@@ -115,8 +115,8 @@ final class VectorChannelLoops implements ChannelLoops {
   private static void mapRow(long x, long y, int n, long mean, long scale, long bias) {
     for (int j = 0; j < n; j += N) {
       long at = j * 4L;
-      FloatVector v = load(x + at).sub(load(mean + at));
-      store(v.fma(load(scale + at), load(bias + at)), y + at);
+      FloatVector v = load(x, at).sub(load(mean, at));
+      store(v.fma(load(scale, at), load(bias, at)), y, at);
     }
   }
 
@@ -135,40 +135,40 @@ final class VectorChannelLoops implements ChannelLoops {
     long stride = width * 4L;
     int j = 0;
     for (; j <= width - 2 * N; j += 2 * N) {
-      FloatVector m0 = load(mean + j * 4L);
-      FloatVector m1 = load(mean + j * 4L + B);
+      FloatVector m0 = load(mean, j * 4L);
+      FloatVector m1 = load(mean, j * 4L + B);
       FloatVector a0 = all(0f);
       FloatVector a1 = a0;
       FloatVector q0 = a0;
       FloatVector q1 = a0;
       long at = j * 4L;
       for (int r = 0; r < rows; r++) {
-        FloatVector g0 = load(from + at);
-        FloatVector g1 = load(from + at + B);
+        FloatVector g0 = load(from, at);
+        FloatVector g1 = load(from, at + B);
         a0 = a0.add(g0);
         a1 = a1.add(g1);
-        q0 = load(x + at).sub(m0).fma(g0, q0);
-        q1 = load(x + at + B).sub(m1).fma(g1, q1);
+        q0 = load(x, at).sub(m0).fma(g0, q0);
+        q1 = load(x, at + B).sub(m1).fma(g1, q1);
         at += stride;
       }
-      store(a0, s1 + j * 4L);
-      store(a1, s1 + j * 4L + B);
-      store(q0, s2 + j * 4L);
-      store(q1, s2 + j * 4L + B);
+      store(a0, s1, j * 4L);
+      store(a1, s1, j * 4L + B);
+      store(q0, s2, j * 4L);
+      store(q1, s2, j * 4L + B);
     }
     for (; j < width; j += N) {
-      FloatVector m = load(mean + j * 4L);
+      FloatVector m = load(mean, j * 4L);
       FloatVector a = all(0f);
       FloatVector q = a;
       long at = j * 4L;
       for (int r = 0; r < rows; r++) {
-        FloatVector g = load(from + at);
+        FloatVector g = load(from, at);
         a = a.add(g);
-        q = load(x + at).sub(m).fma(g, q);
+        q = load(x, at).sub(m).fma(g, q);
         at += stride;
       }
-      store(a, s1 + j * 4L);
-      store(q, s2 + j * 4L);
+      store(a, s1, j * 4L);
+      store(q, s2, j * 4L);
     }
   }
 
@@ -185,8 +185,8 @@ final class VectorChannelLoops implements ChannelLoops {
       long x, long dz, long dx, int n, long mean, long a, long b, long c) {
     for (int j = 0; j < n; j += N) {
       long at = j * 4L;
-      FloatVector v = load(x + at).sub(load(mean + at)).fma(load(b + at), load(c + at));
-      store(load(dz + at).fma(load(a + at), v), dx + at);
+      FloatVector v = load(x, at).sub(load(mean, at)).fma(load(b, at), load(c, at));
+      store(load(dz, at).fma(load(a, at), v), dx, at);
     }
   }
 
@@ -210,11 +210,11 @@ final class VectorChannelLoops implements ChannelLoops {
     FloatVector q3 = s0;
     int i = 0;
     for (; i <= n - 4 * N; i += 4 * N) {
-      long at = x + i * 4L;
-      FloatVector d0 = load(at).sub(c);
-      FloatVector d1 = load(at + B).sub(c);
-      FloatVector d2 = load(at + 2 * B).sub(c);
-      FloatVector d3 = load(at + 3 * B).sub(c);
+      long at = i * 4L;
+      FloatVector d0 = load(x, at).sub(c);
+      FloatVector d1 = load(x, at + B).sub(c);
+      FloatVector d2 = load(x, at + 2 * B).sub(c);
+      FloatVector d3 = load(x, at + 3 * B).sub(c);
       s0 = s0.add(d0);
       s1 = s1.add(d1);
       s2 = s2.add(d2);
@@ -228,7 +228,7 @@ final class VectorChannelLoops implements ChannelLoops {
     q0 = q0.add(q1).add(q2.add(q3));
     for (; i < n; i += N) {
       VectorMask<Float> m = first(Math.min(N, n - i));
-      FloatVector a = all(0f).blend(load(x + i * 4L, m).sub(c), m);
+      FloatVector a = all(0f).blend(load(x, i * 4L, m).sub(c), m);
       s0 = s0.add(a);
       q0 = a.fma(a, q0);
     }
@@ -251,11 +251,11 @@ final class VectorChannelLoops implements ChannelLoops {
     FloatVector factor = all(scale);
     FloatVector constant = all(bias);
     for (int i = 0; i < whole; i += N) {
-      store(load(x + i * 4L).sub(mean).fma(factor, constant), y + i * 4L);
+      store(load(x, i * 4L).sub(mean).fma(factor, constant), y, i * 4L);
     }
     if (whole < n) {
       VectorMask<Float> m = first(n - whole);
-      store(load(x + whole * 4L, m).sub(mean).fma(factor, constant), y + whole * 4L, m);
+      store(load(x, whole * 4L, m).sub(mean).fma(factor, constant), y, whole * 4L, m);
     }
   }
 
@@ -290,23 +290,29 @@ final class VectorChannelLoops implements ChannelLoops {
     int i = 0;
     for (; i <= n - 2 * N; i += 2 * N) {
       long at = i * 4L;
-      FloatVector g0 = load(dz + at);
-      FloatVector g1 = load(dz + at + B);
+      FloatVector g0 = load(dz, at);
+      FloatVector g1 = load(dz, at + B);
       a0 = a0.add(g0);
       a1 = a1.add(g1);
-      q0 = load(x + at).sub(c).fma(g0, q0);
-      q1 = load(x + at + B).sub(c).fma(g1, q1);
+      q0 = load(x, at).sub(c).fma(g0, q0);
+      q1 = load(x, at + B).sub(c).fma(g1, q1);
     }
-    a0 = a0.add(a1);
-    q0 = q0.add(q1);
+    a0.add(a1).intoArray(out, 0);
+    q0.add(q1).intoArray(out, Lanes.SLOT);
     for (; i < n; i += N) {
-      VectorMask<Float> m = first(Math.min(N, n - i));
-      FloatVector g = load(dz + i * 4L, m);
-      a0 = a0.add(g);
-      q0 = load(x + i * 4L, m).sub(c).fma(g, q0);
+      gradientRest(x + i * 4L, dz + i * 4L, Math.min(N, n - i), mean, out);
     }
-    a0.intoArray(out, 0);
-    q0.intoArray(out, Lanes.SLOT);
+  }
+
+  /**
+   * Adds the sums of at most a vector; apart from the loop, for beside masks its sums are boxed.
+   */
+  private static void gradientRest(long x, long dz, int n, float mean, float[] out) {
+    VectorMask<Float> m = first(n);
+    FloatVector g = load(dz, m);
+    FloatVector.fromArray(Lanes.F, out, 0).add(g).intoArray(out, 0);
+    FloatVector q = FloatVector.fromArray(Lanes.F, out, Lanes.SLOT);
+    load(x, m).sub(mean).fma(g, q).intoArray(out, Lanes.SLOT);
   }
 
   @Override
@@ -317,14 +323,14 @@ final class VectorChannelLoops implements ChannelLoops {
     FloatVector vb = all(b);
     FloatVector vc = all(c);
     for (int i = 0; i < whole; i += N) {
-      FloatVector v = load(x + i * 4L).sub(mean).fma(vb, vc);
-      store(load(dz + i * 4L).fma(va, v), dx + i * 4L);
+      FloatVector v = load(x, i * 4L).sub(mean).fma(vb, vc);
+      store(load(dz, i * 4L).fma(va, v), dx, i * 4L);
     }
     if (whole < n) {
       VectorMask<Float> m = first(n - whole);
       long at = whole * 4L;
-      FloatVector v = load(x + at, m).sub(mean).fma(vb, vc);
-      store(load(dz + at, m).fma(va, v), dx + at, m);
+      FloatVector v = load(x, at, m).sub(mean).fma(vb, vc);
+      store(load(dz, at, m).fma(va, v), dx, at, m);
     }
   }
 }

@@ -105,16 +105,16 @@ final class VectorElementwiseLoops implements ElementwiseLoops {
   public void leakyReluGradient(float slope, long x, long dy, long dx, int n) {
     int whole = whole(n);
     for (int i = 0; i < whole; i += N) {
-      VectorMask<Float> on = load(x + i * 4L).compare(VectorOperators.GT, 0f);
-      FloatVector g = load(dy + i * 4L);
-      store(g.mul(slope).blend(g, on), dx + i * 4L);
+      VectorMask<Float> on = load(x, i * 4L).compare(VectorOperators.GT, 0f);
+      FloatVector g = load(dy, i * 4L);
+      store(g.mul(slope).blend(g, on), dx, i * 4L);
     }
     if (whole < n) {
       VectorMask<Float> m = first(n - whole);
       long at = whole * 4L;
-      VectorMask<Float> on = load(x + at, m).compare(VectorOperators.GT, 0f);
-      FloatVector g = load(dy + at, m);
-      store(g.mul(slope).blend(g, on), dx + at, m);
+      VectorMask<Float> on = load(x, at, m).compare(VectorOperators.GT, 0f);
+      FloatVector g = load(dy, at, m);
+      store(g.mul(slope).blend(g, on), dx, at, m);
     }
   }
 
@@ -123,12 +123,12 @@ final class VectorElementwiseLoops implements ElementwiseLoops {
     int whole = whole(n);
     for (int i = 0; i < whole; i += N) {
       long at = i * 4L;
-      store(load(b + at).fma(load(c + at), load(a + at)), y + at);
+      store(load(b, at).fma(load(c, at), load(a, at)), y, at);
     }
     if (whole < n) {
       VectorMask<Float> m = first(n - whole);
       long at = whole * 4L;
-      store(load(b + at, m).fma(load(c + at, m), load(a + at, m)), y + at, m);
+      store(load(b, at, m).fma(load(c, at, m), load(a, at, m)), y, at, m);
     }
   }
 
@@ -138,12 +138,12 @@ final class VectorElementwiseLoops implements ElementwiseLoops {
     FloatVector factor = all(alpha);
     for (int i = 0; i < whole; i += N) {
       long at = i * 4L;
-      store(load(a + at).fma(factor, load(b + at).mul(beta)), y + at);
+      store(load(a, at).fma(factor, load(b, at).mul(beta)), y, at);
     }
     if (whole < n) {
       VectorMask<Float> m = first(n - whole);
       long at = whole * 4L;
-      store(load(a + at, m).fma(factor, load(b + at, m).mul(beta)), y + at, m);
+      store(load(a, at, m).fma(factor, load(b, at, m).mul(beta)), y, at, m);
     }
   }
 
@@ -152,15 +152,15 @@ final class VectorElementwiseLoops implements ElementwiseLoops {
     int whole = whole(n);
     for (int i = 0; i < whole; i += N) {
       long at = i * 4L;
-      FloatVector s = load(a + at).add(load(b + at)).add(load(c + at).add(load(d + at)));
-      store(s.mul(scale), y + at);
+      FloatVector s = load(a, at).add(load(b, at)).add(load(c, at).add(load(d, at)));
+      store(s.mul(scale), y, at);
     }
     if (whole < n) {
       VectorMask<Float> m = first(n - whole);
       long at = whole * 4L;
-      FloatVector s = load(a + at, m).add(load(b + at, m));
-      s = s.add(load(c + at, m).add(load(d + at, m)));
-      store(s.mul(scale), y + at, m);
+      FloatVector s = load(a, at, m).add(load(b, at, m));
+      s = s.add(load(c, at, m).add(load(d, at, m)));
+      store(s.mul(scale), y, at, m);
     }
   }
 
@@ -169,10 +169,10 @@ final class VectorElementwiseLoops implements ElementwiseLoops {
     int whole = whole(n);
     FloatVector v = all(value);
     for (int i = 0; i < whole; i += N) {
-      store(v, y + i * 4L);
+      store(v, y, i * 4L);
     }
     if (whole < n) {
-      store(v, y + whole * 4L, first(n - whole));
+      store(v, y, whole * 4L, first(n - whole));
     }
   }
 

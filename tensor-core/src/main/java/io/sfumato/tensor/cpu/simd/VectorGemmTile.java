@@ -132,8 +132,8 @@ final class VectorGemmTile implements GemmTile {
     long end = 4L * n;
     for (int r = 0; r < rows; r++) {
       for (long i = 0; i < whole; i += BYTES) {
-        FloatVector.fromMemorySegment(SPECIES, ALL, from + i, ORDER)
-            .intoMemorySegment(ALL, to + i, ORDER);
+        FloatVector.fromMemorySegment(SPECIES, ALL, Memory.at(from, i), ORDER)
+            .intoMemorySegment(ALL, Memory.at(to, i), ORDER);
       }
       for (long i = whole; i < end; i += 4) {
         Memory.putFloat(to + i, Memory.getFloat(from + i));
@@ -149,9 +149,9 @@ final class VectorGemmTile implements GemmTile {
     long end = 4L * n;
     for (int r = 0; r < rows; r++) {
       for (long i = 0; i < whole; i += BYTES) {
-        FloatVector.fromMemorySegment(SPECIES, ALL, to + i, ORDER)
-            .add(FloatVector.fromMemorySegment(SPECIES, ALL, from + i, ORDER))
-            .intoMemorySegment(ALL, to + i, ORDER);
+        FloatVector.fromMemorySegment(SPECIES, ALL, Memory.at(to, i), ORDER)
+            .add(FloatVector.fromMemorySegment(SPECIES, ALL, Memory.at(from, i), ORDER))
+            .intoMemorySegment(ALL, Memory.at(to, i), ORDER);
       }
       for (long i = whole; i < end; i += 4) {
         Memory.putFloat(to + i, Memory.getFloat(to + i) + Memory.getFloat(from + i));

@@ -49,15 +49,15 @@ final class VectorOptimizerLoops implements OptimizerLoops {
     float rate = (float) (s.learningRate() / s.biasCorrection1());
     for (int i = 0; i < n; i += N) {
       long at = i * 4L;
-      FloatVector parameter = load(p + at);
-      FloatVector gradient = load(g + at).mul(gradientScale);
+      FloatVector parameter = load(p, at);
+      FloatVector gradient = load(g, at).mul(gradientScale);
       gradient = parameter.fma(l2, gradient);
-      FloatVector first = load(m + at).fma(beta1, gradient.mul(rest1));
-      FloatVector second = load(v + at).fma(beta2, gradient.mul(gradient).mul(rest2));
-      store(first, m + at);
-      store(second, v + at);
+      FloatVector first = load(m, at).fma(beta1, gradient.mul(rest1));
+      FloatVector second = load(v, at).fma(beta2, gradient.mul(gradient).mul(rest2));
+      store(first, m, at);
+      store(second, v, at);
       FloatVector update = first.mul(rate).div(second.sqrt().fma(root, epsilon));
-      store(parameter.mul(keep).sub(update), p + at);
+      store(parameter.mul(keep).sub(update), p, at);
     }
   }
 
@@ -70,7 +70,7 @@ final class VectorOptimizerLoops implements OptimizerLoops {
     if (rest > 0) {
       long at = whole * 4L;
       adam(p + at, g + at, m + at, v + at, rest, step);
-      averageRest(average + at, p + at, rest, all(rate));
+      averageRest(average + at, p + at, rest, rate);
     }
   }
 
@@ -90,18 +90,18 @@ final class VectorOptimizerLoops implements OptimizerLoops {
     FloatVector averageStep = all(averageRate);
     for (int i = 0; i < n; i += N) {
       long at = i * 4L;
-      FloatVector parameter = load(p + at);
-      FloatVector gradient = load(g + at).mul(gradientScale);
+      FloatVector parameter = load(p, at);
+      FloatVector gradient = load(g, at).mul(gradientScale);
       gradient = parameter.fma(l2, gradient);
-      FloatVector first = load(m + at).fma(beta1, gradient.mul(rest1));
-      FloatVector second = load(v + at).fma(beta2, gradient.mul(gradient).mul(rest2));
-      store(first, m + at);
-      store(second, v + at);
+      FloatVector first = load(m, at).fma(beta1, gradient.mul(rest1));
+      FloatVector second = load(v, at).fma(beta2, gradient.mul(gradient).mul(rest2));
+      store(first, m, at);
+      store(second, v, at);
       FloatVector update = first.mul(rate).div(second.sqrt().fma(root, epsilon));
       parameter = parameter.mul(keep).sub(update);
-      store(parameter, p + at);
-      FloatVector a = load(average + at);
-      store(parameter.sub(a).fma(averageStep, a), average + at);
+      store(parameter, p, at);
+      FloatVector a = load(average, at);
+      store(parameter.sub(a).fma(averageStep, a), average, at);
     }
   }
 
@@ -111,12 +111,12 @@ final class VectorOptimizerLoops implements OptimizerLoops {
     FloatVector keep = all((float) (1 - s.learningRate() * s.weightDecay()));
     float rate = (float) (s.learningRate() * s.gradientScale());
     for (int i = 0; i < whole; i += N) {
-      store(load(p + i * 4L).mul(keep).sub(load(g + i * 4L).mul(rate)), p + i * 4L);
+      store(load(p, i * 4L).mul(keep).sub(load(g, i * 4L).mul(rate)), p, i * 4L);
     }
     if (whole < n) {
       VectorMask<Float> m = first(n - whole);
       long at = whole * 4L;
-      store(load(p + at, m).mul(keep).sub(load(g + at, m).mul(rate)), p + at, m);
+      store(load(p, at, m).mul(keep).sub(load(g, at, m).mul(rate)), p, at, m);
     }
   }
 
@@ -147,31 +147,32 @@ final class VectorOptimizerLoops implements OptimizerLoops {
     float rate = (float) s.learningRate();
     for (int i = 0; i < n; i += N) {
       long at = i * 4L;
-      FloatVector parameter = load(p + at);
-      FloatVector gradient = parameter.fma(decay, load(g + at).mul(gradientScale));
-      FloatVector velocity = load(v + at).fma(momentum, gradient.mul(enter));
-      store(velocity, v + at);
+      FloatVector parameter = load(p, at);
+      FloatVector gradient = parameter.fma(decay, load(g, at).mul(gradientScale));
+      FloatVector velocity = load(v, at).fma(momentum, gradient.mul(enter));
+      store(velocity, v, at);
       FloatVector update = gradient.fma(fromGradient, velocity.mul(fromVelocity));
-      store(parameter.sub(update.mul(rate)), p + at);
+      store(parameter.sub(update.mul(rate)), p, at);
     }
   }
 
   @Override
   public void ema(long average, long p, int n, float decay) {
     int whole = whole(n);
-    FloatVector step = all(1 - decay);
+    float rate = 1 - decay;
+    FloatVector step = all(rate);
     for (int i = 0; i < whole; i += N) {
-      FloatVector a = load(average + i * 4L);
-      store(load(p + i * 4L).sub(a).fma(step, a), average + i * 4L);
+      FloatVector a = load(average, i * 4L);
+      store(load(p, i * 4L).sub(a).fma(step, a), average, i * 4L);
     }
     if (whole < n) {
-      averageRest(average + whole * 4L, p + whole * 4L, n - whole, step);
+      averageRest(average + whole * 4L, p + whole * 4L, n - whole, rate);
     }
   }
 
-  private static void averageRest(long average, long p, int rest, FloatVector step) {
+  private static void averageRest(long average, long p, int rest, float rate) {
     VectorMask<Float> m = first(rest);
     FloatVector a = load(average, m);
-    store(load(p, m).sub(a).fma(step, a), average, m);
+    store(load(p, m).sub(a).fma(all(rate), a), average, m);
   }
 }

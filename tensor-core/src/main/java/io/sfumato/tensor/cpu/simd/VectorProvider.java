@@ -34,21 +34,31 @@ public final class VectorProvider implements SimdProvider {
       throw new UnsupportedOperationException(
           "vectors of at most " + LONGEST + " bits are served; this JVM prefers " + bits);
     }
-    CompilerDirectives.send(
-        separate(loops, winograd), System.getProperty(CompilerDirectives.PROPERTY));
+    CompilerDirectives.send(separate(), System.getProperty(CompilerDirectives.PROPERTY));
   }
 
-  /** The loops to be compiled apart from their callers. */
-  static List<Object> separate(LeafLoops loops, WinogradLoops winograd) {
+  /** The classes whose loops are to be compiled apart from their callers. */
+  static List<Class<?>> separate() {
     return List.of(
-        loops.elementwise(),
-        loops.reduce(),
-        loops.casts(),
-        loops.rows(),
-        loops.channels(),
-        loops.attention(),
-        loops.optimizer(),
-        winograd);
+        BinaryVectors.class,
+        ExpVectors.class,
+        GradientVectors.class,
+        LogVectors.class,
+        PowVectors.class,
+        RowGradientVectors.class,
+        RowVectors.class,
+        SiluVectors.class,
+        SineVectors.class,
+        TanhVectors.class,
+        UnaryVectors.class,
+        VectorAttentionLoops.class,
+        VectorCastLoops.class,
+        VectorChannelLoops.class,
+        VectorElementwiseLoops.class,
+        VectorOptimizerLoops.class,
+        VectorReduceLoops.class,
+        VectorRowLoops.class,
+        VectorWinogradLoops.class);
   }
 
   @Override

@@ -27,17 +27,17 @@ final class VectorReduceLoops implements ReduceLoops {
     FloatVector s3 = s0;
     int i = 0;
     for (; i <= n - 4 * N; i += 4 * N) {
-      long at = x + i * 4L;
-      s0 = s0.add(load(at));
-      s1 = s1.add(load(at + B));
-      s2 = s2.add(load(at + 2 * B));
-      s3 = s3.add(load(at + 3 * B));
+      long at = i * 4L;
+      s0 = s0.add(load(x, at));
+      s1 = s1.add(load(x, at + B));
+      s2 = s2.add(load(x, at + 2 * B));
+      s3 = s3.add(load(x, at + 3 * B));
     }
     for (; i < whole(n); i += N) {
-      s0 = s0.add(load(x + i * 4L));
+      s0 = s0.add(load(x, i * 4L));
     }
     if (i < n) {
-      s1 = s1.add(load(x + i * 4L, first(n - i)));
+      s1 = s1.add(load(x, i * 4L, first(n - i)));
     }
     return Lanes.sum(s0.add(s1).add(s2.add(s3)));
   }
@@ -55,19 +55,18 @@ final class VectorReduceLoops implements ReduceLoops {
     FloatVector s3 = s0;
     int i = 0;
     for (; i <= n - 4 * N; i += 4 * N) {
-      long p = a + i * 4L;
-      long q = b + i * 4L;
-      s0 = load(p).fma(load(q), s0);
-      s1 = load(p + B).fma(load(q + B), s1);
-      s2 = load(p + 2 * B).fma(load(q + 2 * B), s2);
-      s3 = load(p + 3 * B).fma(load(q + 3 * B), s3);
+      long at = i * 4L;
+      s0 = load(a, at).fma(load(b, at), s0);
+      s1 = load(a, at + B).fma(load(b, at + B), s1);
+      s2 = load(a, at + 2 * B).fma(load(b, at + 2 * B), s2);
+      s3 = load(a, at + 3 * B).fma(load(b, at + 3 * B), s3);
     }
     for (; i < whole(n); i += N) {
-      s0 = load(a + i * 4L).fma(load(b + i * 4L), s0);
+      s0 = load(a, i * 4L).fma(load(b, i * 4L), s0);
     }
     if (i < n) {
       VectorMask<Float> m = first(n - i);
-      s1 = load(a + i * 4L, m).fma(load(b + i * 4L, m), s1);
+      s1 = load(a, i * 4L, m).fma(load(b, i * 4L, m), s1);
     }
     return Lanes.sum(s0.add(s1).add(s2.add(s3)));
   }
@@ -78,15 +77,15 @@ final class VectorReduceLoops implements ReduceLoops {
     FloatVector m1 = m0;
     int i = 0;
     for (; i <= n - 2 * N; i += 2 * N) {
-      m0 = m0.max(load(x + i * 4L));
-      m1 = m1.max(load(x + i * 4L + B));
+      m0 = m0.max(load(x, i * 4L));
+      m1 = m1.max(load(x, i * 4L + B));
     }
     for (; i < whole(n); i += N) {
-      m0 = m0.max(load(x + i * 4L));
+      m0 = m0.max(load(x, i * 4L));
     }
     if (i < n) {
       VectorMask<Float> m = first(n - i);
-      m1 = m1.max(all(Float.NEGATIVE_INFINITY).blend(load(x + i * 4L, m), m));
+      m1 = m1.max(all(Float.NEGATIVE_INFINITY).blend(load(x, i * 4L, m), m));
     }
     return m0.max(m1).reduceLanes(VectorOperators.MAX);
   }
@@ -96,7 +95,7 @@ final class VectorReduceLoops implements ReduceLoops {
     FloatVector least = all(bound);
     int i = from;
     for (; i <= n - N; i += N) {
-      VectorMask<Float> m = load(x + i * 4L).compare(VectorOperators.GE, least);
+      VectorMask<Float> m = load(x, i * 4L).compare(VectorOperators.GE, least);
       if (m.anyTrue()) {
         return i + m.firstTrue();
       }
@@ -115,30 +114,30 @@ final class VectorReduceLoops implements ReduceLoops {
     }
     for (; j < n; j += N) {
       VectorMask<Float> m = first(Math.min(N, n - j));
-      FloatVector s = load(out + j * 4L, m);
+      FloatVector s = load(out, j * 4L, m);
       for (int r = 0; r < rows; r++) {
-        s = s.add(load(x + ((long) r * n + j) * 4, m));
+        s = s.add(load(x, ((long) r * n + j) * 4, m));
       }
-      store(s, out + j * 4L, m);
+      store(s, out, j * 4L, m);
     }
   }
 
   private static void addFourColumns(long x, long out, int rows, int n) {
     FloatVector s0 = load(out);
-    FloatVector s1 = load(out + B);
-    FloatVector s2 = load(out + 2 * B);
-    FloatVector s3 = load(out + 3 * B);
+    FloatVector s1 = load(out, B);
+    FloatVector s2 = load(out, 2 * B);
+    FloatVector s3 = load(out, 3 * B);
     for (int r = 0; r < rows; r++) {
-      long at = x + (long) r * n * 4;
-      s0 = s0.add(load(at));
-      s1 = s1.add(load(at + B));
-      s2 = s2.add(load(at + 2 * B));
-      s3 = s3.add(load(at + 3 * B));
+      long at = (long) r * n * 4;
+      s0 = s0.add(load(x, at));
+      s1 = s1.add(load(x, at + B));
+      s2 = s2.add(load(x, at + 2 * B));
+      s3 = s3.add(load(x, at + 3 * B));
     }
     store(s0, out);
-    store(s1, out + B);
-    store(s2, out + 2 * B);
-    store(s3, out + 3 * B);
+    store(s1, out, B);
+    store(s2, out, 2 * B);
+    store(s3, out, 3 * B);
   }
 
   @Override
@@ -157,7 +156,7 @@ final class VectorReduceLoops implements ReduceLoops {
     DoubleVector s0 = DoubleVector.zero(Lanes.D);
     DoubleVector s1 = s0;
     for (int r = 0; r < rows; r++) {
-      FloatVector v = load(x + r * stride);
+      FloatVector v = load(x, r * stride);
       s0 = s0.add(v.convertShape(VectorOperators.F2D, Lanes.D, 0));
       s1 = s1.add(v.convertShape(VectorOperators.F2D, Lanes.D, 1));
     }

@@ -34,11 +34,11 @@ final class VectorRowLoops implements RowLoops {
   private static void scale(long y, int n, float factor) {
     int whole = whole(n);
     for (int i = 0; i < whole; i += N) {
-      store(load(y + i * 4L).mul(factor), y + i * 4L);
+      store(load(y, i * 4L).mul(factor), y, i * 4L);
     }
     if (whole < n) {
       VectorMask<Float> m = first(n - whole);
-      store(load(y + whole * 4L, m).mul(factor), y + whole * 4L, m);
+      store(load(y, whole * 4L, m).mul(factor), y, whole * 4L, m);
     }
   }
 
@@ -50,18 +50,18 @@ final class VectorRowLoops implements RowLoops {
     IntVector m3 = m0;
     int i = 0;
     for (; i <= n - 4 * N; i += 4 * N) {
-      long at = x + i * 4L;
-      m0 = m0.max(ordered(load(at)));
-      m1 = m1.max(ordered(load(at + B)));
-      m2 = m2.max(ordered(load(at + 2 * B)));
-      m3 = m3.max(ordered(load(at + 3 * B)));
+      long at = i * 4L;
+      m0 = m0.max(ordered(load(x, at)));
+      m1 = m1.max(ordered(load(x, at + B)));
+      m2 = m2.max(ordered(load(x, at + 2 * B)));
+      m3 = m3.max(ordered(load(x, at + 3 * B)));
     }
     for (; i < whole(n); i += N) {
-      m0 = m0.max(ordered(load(x + i * 4L)));
+      m0 = m0.max(ordered(load(x, i * 4L)));
     }
     if (i < n) {
       VectorMask<Float> m = first(n - i);
-      m1 = m1.max(ordered(all(Float.NEGATIVE_INFINITY).blend(load(x + i * 4L, m), m)));
+      m1 = m1.max(ordered(all(Float.NEGATIVE_INFINITY).blend(load(x, i * 4L, m), m)));
     }
     int max = m0.max(m1).max(m2.max(m3)).reduceLanes(VectorOperators.MAX);
     return Float.intBitsToFloat(max ^ (max >> 31 & Integer.MAX_VALUE));
@@ -85,12 +85,12 @@ final class VectorRowLoops implements RowLoops {
     float dot = (float) reduce.dot(y, dy, n);
     int whole = whole(n);
     for (int i = 0; i < whole; i += N) {
-      store(load(dy + i * 4L).sub(dot).mul(load(y + i * 4L)), dx + i * 4L);
+      store(load(dy, i * 4L).sub(dot).mul(load(y, i * 4L)), dx, i * 4L);
     }
     if (whole < n) {
       VectorMask<Float> m = first(n - whole);
       long at = whole * 4L;
-      store(load(dy + at, m).sub(dot).mul(load(y + at, m)), dx + at, m);
+      store(load(dy, at, m).sub(dot).mul(load(y, at, m)), dx, at, m);
     }
   }
 
@@ -109,12 +109,17 @@ final class VectorRowLoops implements RowLoops {
     float log = (float) Math.log(expSum(x, n, max));
     int whole = whole(n);
     for (int i = 0; i < whole; i += N) {
-      store(load(x + i * 4L).sub(max).sub(log), y + i * 4L);
+      store(load(x, i * 4L).sub(max).sub(log), y, i * 4L);
     }
     if (whole < n) {
-      VectorMask<Float> m = first(n - whole);
-      store(load(x + whole * 4L, m).sub(max).sub(log), y + whole * 4L, m);
+      logSoftmaxRest(x + whole * 4L, y + whole * 4L, n - whole, max, log);
     }
+  }
+
+  /** At most a vector; apart from the loop, whose vectors are boxed beside masks. */
+  private static void logSoftmaxRest(long x, long y, int n, float max, float log) {
+    VectorMask<Float> m = first(n);
+    store(load(x, m).sub(max).sub(log), y, m);
   }
 
   private static double expSum(long x, int n, float max) {
@@ -142,13 +147,17 @@ final class VectorRowLoops implements RowLoops {
     int whole = whole(n);
     FloatVector factor = all(-sum);
     for (int i = 0; i < whole; i += N) {
-      store(load(p + i * 4L).fma(factor, load(dy + i * 4L)), dx + i * 4L);
+      store(load(p, i * 4L).fma(factor, load(dy, i * 4L)), dx, i * 4L);
     }
     if (whole < n) {
-      VectorMask<Float> m = first(n - whole);
-      long at = whole * 4L;
-      store(load(p + at, m).fma(factor, load(dy + at, m)), dx + at, m);
+      subtractRest(dy + whole * 4L, p + whole * 4L, sum, dx + whole * 4L, n - whole);
     }
+  }
+
+  /** As {@link #logSoftmaxRest}. */
+  private static void subtractRest(long dy, long p, float sum, long dx, int n) {
+    VectorMask<Float> m = first(n);
+    store(load(p, m).fma(all(-sum), load(dy, m)), dx, m);
   }
 
   @Override
@@ -164,8 +173,8 @@ final class VectorRowLoops implements RowLoops {
     FloatVector q1 = s0;
     int i = 0;
     for (; i <= n - 2 * N; i += 2 * N) {
-      FloatVector a = load(x + i * 4L).sub(mean);
-      FloatVector b = load(x + i * 4L + B).sub(mean);
+      FloatVector a = load(x, i * 4L).sub(mean);
+      FloatVector b = load(x, i * 4L + B).sub(mean);
       s0 = s0.add(a);
       s1 = s1.add(b);
       q0 = a.fma(a, q0);
@@ -173,7 +182,7 @@ final class VectorRowLoops implements RowLoops {
     }
     for (; i < n; i += N) {
       VectorMask<Float> m = first(Math.min(N, n - i));
-      FloatVector a = all(0f).blend(load(x + i * 4L, m).sub(mean), m);
+      FloatVector a = all(0f).blend(load(x, i * 4L, m).sub(mean), m);
       s0 = s0.add(a);
       q0 = a.fma(a, q0);
     }

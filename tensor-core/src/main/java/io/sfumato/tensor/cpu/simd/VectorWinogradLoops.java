@@ -86,12 +86,12 @@ final class VectorWinogradLoops implements WinogradLoops {
     long steps2 = 2 * step;
     long steps3 = 3 * step;
     for (int v = 0; v < vectors; v++) {
-      FloatVector t1 = load(t + pixel);
-      FloatVector t2 = load(t + pixels2);
+      FloatVector t1 = load(t, pixel);
+      FloatVector t2 = load(t, pixels2);
       store(load(t).sub(t2), to);
-      store(t1.add(t2), to + step);
-      store(t2.sub(t1), to + steps2);
-      store(load(t + pixels3).sub(t1), to + steps3);
+      store(t1.add(t2), to, step);
+      store(t2.sub(t1), to, steps2);
+      store(load(t, pixels3).sub(t1), to, steps3);
       t += B;
       to += B;
     }
@@ -113,11 +113,11 @@ final class VectorWinogradLoops implements WinogradLoops {
     long steps3 = 3 * step;
     for (int v = 0; v < vectors; v++) {
       FloatVector t0 = load(t);
-      FloatVector t1 = load(t + pixel);
+      FloatVector t1 = load(t, pixel);
       store(t0, to);
-      store(t0.add(t1), to + step);
-      store(t0.sub(t1), to + steps2);
-      store(t1, to + steps3);
+      store(t0.add(t1), to, step);
+      store(t0.sub(t1), to, steps2);
+      store(t1, to, steps3);
       t += B;
       to += B;
     }
@@ -129,10 +129,10 @@ final class VectorWinogradLoops implements WinogradLoops {
     long steps2 = 8 * step;
     long steps3 = 12 * step;
     for (int v = 0; v < n; v += N) {
-      FloatVector m1 = load(m + steps1);
-      FloatVector m2 = load(m + steps2);
+      FloatVector m1 = load(m, steps1);
+      FloatVector m2 = load(m, steps2);
       store(load(m).add(m1).add(m2), u0);
-      store(m1.sub(m2).add(load(m + steps3)), u1);
+      store(m1.sub(m2).add(load(m, steps3)), u1);
       m += B;
       u0 += B;
       u1 += B;
@@ -173,10 +173,10 @@ final class VectorWinogradLoops implements WinogradLoops {
     long steps3 = 3 * step;
     for (int v = 0; v < vectors; v++) {
       FloatVector b = load(bias);
-      FloatVector u1 = load(u + step);
-      FloatVector u2 = load(u + steps2);
+      FloatVector u1 = load(u, step);
+      FloatVector u2 = load(u, steps2);
       store(load(u).add(b).add(u1).add(u2), y0);
-      store(u1.add(b).sub(u2).add(load(u + steps3)), y1);
+      store(u1.add(b).sub(u2).add(load(u, steps3)), y1);
       u += B;
       bias += B;
       y0 += B;
@@ -200,14 +200,14 @@ final class VectorWinogradLoops implements WinogradLoops {
   private static void copiedWeights(long from, long tap, int n, long to, long step) {
     FloatVector half = Lanes.all(0.5f);
     for (long i = 0; i < 4L * n; i += 4L * N) {
-      FloatVector t0 = load(from + i);
-      FloatVector t2 = load(from + 2 * tap + i);
-      FloatVector odd = load(from + tap + i).mul(half);
+      FloatVector t0 = load(from, i);
+      FloatVector t2 = load(from, 2 * tap + i);
+      FloatVector odd = load(from, tap + i).mul(half);
       FloatVector even = t0.add(t2).mul(half);
-      store(t0, to + i);
-      store(even.add(odd), to + step + i);
-      store(even.sub(odd), to + 2 * step + i);
-      store(t2, to + 3 * step + i);
+      store(t0, to, i);
+      store(even.add(odd), to, step + i);
+      store(even.sub(odd), to, 2 * step + i);
+      store(t2, to, 3 * step + i);
     }
   }
 
@@ -217,23 +217,23 @@ final class VectorWinogradLoops implements WinogradLoops {
     long row1 = from + 3 * tap;
     long row2 = from + 6 * tap;
     for (long i = 0; i < 4L * n; i += 4L * N) {
-      FloatVector t0 = load(from + i).add(load(row2 + i)).mul(half).add(load(row1 + i).mul(signed));
+      FloatVector t0 = load(from, i).add(load(row2, i)).mul(half).add(load(row1, i).mul(signed));
       FloatVector t1 =
-          load(from + tap + i)
-              .add(load(row2 + tap + i))
+          load(from, tap + i)
+              .add(load(row2, tap + i))
               .mul(half)
-              .add(load(row1 + tap + i).mul(signed));
+              .add(load(row1, tap + i).mul(signed));
       FloatVector t2 =
-          load(from + 2 * tap + i)
-              .add(load(row2 + 2 * tap + i))
+          load(from, 2 * tap + i)
+              .add(load(row2, 2 * tap + i))
               .mul(half)
-              .add(load(row1 + 2 * tap + i).mul(signed));
+              .add(load(row1, 2 * tap + i).mul(signed));
       FloatVector odd = t1.mul(half);
       FloatVector even = t0.add(t2).mul(half);
-      store(t0, to + i);
-      store(even.add(odd), to + step + i);
-      store(even.sub(odd), to + 2 * step + i);
-      store(t2, to + 3 * step + i);
+      store(t0, to, i);
+      store(even.add(odd), to, step + i);
+      store(even.sub(odd), to, 2 * step + i);
+      store(t2, to, 3 * step + i);
     }
   }
 
@@ -249,17 +249,17 @@ final class VectorWinogradLoops implements WinogradLoops {
   private static void outerTaps(long m, long p, long q, long step, int n, long taps, long tap) {
     FloatVector half = Lanes.all(0.5f);
     for (long i = 0; i < 4L * n; i += 4L * N) {
-      FloatVector t0 = load(p + i).add(load(q + i)).mul(half).add(load(m + i));
+      FloatVector t0 = load(p, i).add(load(q, i)).mul(half).add(load(m, i));
       long j = i + step;
-      FloatVector t1 = load(p + j).add(load(q + j)).mul(half).add(load(m + j));
+      FloatVector t1 = load(p, j).add(load(q, j)).mul(half).add(load(m, j));
       j += step;
-      FloatVector t2 = load(p + j).add(load(q + j)).mul(half).add(load(m + j));
+      FloatVector t2 = load(p, j).add(load(q, j)).mul(half).add(load(m, j));
       j += step;
-      FloatVector t3 = load(p + j).add(load(q + j)).mul(half).add(load(m + j));
+      FloatVector t3 = load(p, j).add(load(q, j)).mul(half).add(load(m, j));
       FloatVector mean = t1.add(t2).mul(half);
-      store(t0.add(mean), taps + i);
-      store(t1.sub(t2).mul(half), taps + tap + i);
-      store(t3.add(mean), taps + 2 * tap + i);
+      store(t0.add(mean), taps, i);
+      store(t1.sub(t2).mul(half), taps, tap + i);
+      store(t3.add(mean), taps, 2 * tap + i);
     }
   }
 
@@ -267,17 +267,17 @@ final class VectorWinogradLoops implements WinogradLoops {
   private static void middleTaps(long p, long q, long step, int n, long taps, long tap) {
     FloatVector half = Lanes.all(0.5f);
     for (long i = 0; i < 4L * n; i += 4L * N) {
-      FloatVector t0 = load(p + i).sub(load(q + i)).mul(half);
+      FloatVector t0 = load(p, i).sub(load(q, i)).mul(half);
       long j = i + step;
-      FloatVector t1 = load(p + j).sub(load(q + j)).mul(half);
+      FloatVector t1 = load(p, j).sub(load(q, j)).mul(half);
       j += step;
-      FloatVector t2 = load(p + j).sub(load(q + j)).mul(half);
+      FloatVector t2 = load(p, j).sub(load(q, j)).mul(half);
       j += step;
-      FloatVector t3 = load(p + j).sub(load(q + j)).mul(half);
+      FloatVector t3 = load(p, j).sub(load(q, j)).mul(half);
       FloatVector mean = t1.add(t2).mul(half);
-      store(t0.add(mean), taps + i);
-      store(t1.sub(t2).mul(half), taps + tap + i);
-      store(t3.add(mean), taps + 2 * tap + i);
+      store(t0.add(mean), taps, i);
+      store(t1.sub(t2).mul(half), taps, tap + i);
+      store(t3.add(mean), taps, 2 * tap + i);
     }
   }
 }
