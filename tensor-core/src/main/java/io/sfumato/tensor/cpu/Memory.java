@@ -17,9 +17,10 @@ public final class Memory {
 
   /**
    * The bits that the address of a tensor can have, and more than any system uses. The compiler
-   * sees that {@code (base) + offset} lies within {@link #ALL} for as far as it knows the offset,
-   * and leaves the check out. With its check an access is some fifty nodes to the compiler, a loop
-   * is split in two that begin with twenty instructions for each operand, and neither is unrolled.
+   * sees that {@code (base & BASE) + offset} lies within {@link #ALL} for as far as it knows the
+   * offset, and leaves the check out. With its check an access is some fifty nodes to the compiler,
+   * a loop is split in two that begin with twenty instructions for each operand, and neither is
+   * unrolled.
    */
   private static final long BASE = (1L << 60) - 1;
 

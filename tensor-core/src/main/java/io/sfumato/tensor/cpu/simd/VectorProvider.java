@@ -34,7 +34,9 @@ public final class VectorProvider implements SimdProvider {
       throw new UnsupportedOperationException(
           "vectors of at most " + LONGEST + " bits are served; this JVM prefers " + bits);
     }
-    CompilerDirectives.send(separate(), System.getProperty(CompilerDirectives.PROPERTY));
+    if (obstacle() == null) {
+      CompilerDirectives.send(separate(), System.getProperty(CompilerDirectives.PROPERTY));
+    }
   }
 
   /** The classes whose loops are to be compiled apart from their callers. */
