@@ -38,6 +38,10 @@ final class BoxedVectors {
     convolution(kernels, ConvGeometry.of(2, 40, 31, 31, 24, 3, 1, 1));
     groupNorm(kernels, 64);
     groupNorm(kernels, 40);
+    rows(kernels, 384);
+    rows(kernels, 250); // no multiple of a vector
+    elementwise(kernels, 1 << 18);
+    elementwise(kernels, (1 << 18) - 9);
     kernels.keySet().removeIf(name -> args.length > 0 && !name.contains(args[0]));
     boolean failed = false;
     for (Map.Entry<String, Runnable> kernel : kernels.entrySet()) {
@@ -113,6 +117,49 @@ final class BoxedVectors {
     kernels.put(
         p + ", gradient",
         () -> GroupNormKernel.backwardChannelsLast(x, y, weight, bias, mean, rstd, dx, dw, db, p));
+    kernels.put(
+        p + ", planes",
+        () -> GroupNormKernel.forwardChannelsFirst(x, y, weight, bias, mean, rstd, p, 1e-5));
+    kernels.put(
+        p + ", planes, gradient",
+        () -> GroupNormKernel.backwardChannelsFirst(x, y, weight, bias, mean, rstd, dx, dw, db, p));
+  }
+
+  private static void rows(Map<String, Runnable> kernels, int n) {
+    int rows = 1024;
+    long x = random(rows * n);
+    long y = random(rows * n);
+    long dx = random(rows * n);
+    long weight = random(n);
+    long bias = random(n);
+    long mean = random(rows);
+    long rstd = random(rows);
+    var affine = LayerNormKernel.Affine.of(rows, n, weight, bias);
+    var out = new LayerNormKernel.Gradients(dx, random(n), random(n), 0, 0, 0);
+    String of = " of " + n;
+    kernels.put("layer norm" + of, () -> LayerNormKernel.forward(x, y, mean, rstd, affine, 1e-5));
+    kernels.put(
+        "layer norm" + of + ", gradient",
+        () -> LayerNormKernel.backward(x, y, mean, rstd, affine, out));
+    kernels.put("softmax" + of, () -> Softmax.forward(x, dx, rows, n));
+    kernels.put("softmax" + of + ", gradient", () -> Softmax.backward(x, y, dx, rows, n));
+    kernels.put("log softmax" + of, () -> Softmax.logForward(x, dx, rows, n));
+    kernels.put("log softmax" + of + ", gradient", () -> Softmax.logBackward(x, y, dx, rows, n));
+  }
+
+  private static void elementwise(Map<String, Runnable> kernels, int n) {
+    long x = random(n);
+    long y = random(n);
+    long out = random(n);
+    for (UnaryOp op : UnaryOp.values()) {
+      kernels.put(op + " of " + n, () -> Elementwise.unary(op, x, out, n));
+    }
+    for (UnaryGradient op : UnaryGradient.values()) {
+      kernels.put(op + " of " + n + ", gradient", () -> Elementwise.gradient(op, x, y, out, n));
+    }
+    for (BinaryOp op : BinaryOp.values()) {
+      kernels.put(op + " of " + n, () -> Elementwise.binary(op, x, y, out, n));
+    }
   }
 
   private static Matrix matrix(int size, int heads, int length, int dim) {
