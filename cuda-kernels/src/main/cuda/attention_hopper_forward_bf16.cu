@@ -11,5 +11,5 @@ ATTENTION_HOPPER_FORWARD(attention_hopper_forward_72_bf16, bf16, 72, 128, 2, tru
 ATTENTION_HOPPER_FORWARD(attention_hopper_forward_80_bf16, bf16, 80, 128, 2, true)
 ATTENTION_HOPPER_FORWARD(attention_hopper_forward_96_bf16, bf16, 96, 128, 2, true)
 ATTENTION_HOPPER_FORWARD(attention_hopper_forward_128_bf16, bf16, 128, 128, 2, true)
-ATTENTION_HOPPER_FORWARD(attention_hopper_forward_160_bf16, bf16, 160, 64, 2, true)
-ATTENTION_HOPPER_FORWARD(attention_hopper_forward_256_bf16, bf16, 256, 64, 2, true)
+ATTENTION_HOPPER_FORWARD(attention_hopper_forward_160_bf16, bf16, 160, 96, 2, true)
+ATTENTION_HOPPER_FORWARD(attention_hopper_forward_256_bf16, bf16, 256, 80, 2, true)

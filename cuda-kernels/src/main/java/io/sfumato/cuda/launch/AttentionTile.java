@@ -89,8 +89,8 @@ record AttentionTile(
     }
     String suffix = "_" + Types.suffix(in[0].dtype());
     String family = "attention_hopper_forward";
-    return hopperForward(
-        family + suffix, family + "_" + d + suffix, d, d <= 128 ? 128 : 64, d <= 64 ? 3 : 2);
+    int keys = d <= 128 ? 128 : d == 160 ? 96 : 80;
+    return hopperForward(family + suffix, family + "_" + d + suffix, d, keys, d <= 64 ? 3 : 2);
   }
 
   /**

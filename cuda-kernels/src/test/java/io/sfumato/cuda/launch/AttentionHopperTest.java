@@ -101,6 +101,23 @@ class AttentionHopperTest {
     }
   }
 
+  static List<AttentionTimings.Trial> trials() {
+    return AttentionTimings.TRIALS;
+  }
+
+  /** Tiles that only measurements use; on a GPU they need machine code of the tests' kernels. */
+  @ParameterizedTest
+  @MethodSource("trials")
+  void otherTilesAgreeWithTheReference(AttentionTimings.Trial t) throws Throwable {
+    assumeTrue(EmulatorControl.isEmulated());
+    Case c = new Case(DType.BF16, 5, 133, 261, t.width(), true, 0);
+    try (Scope scope = Scope.open()) {
+      Tensor[] in = {operand(c, c.queries), operand(c, c.keys), operand(c, c.keys)};
+      Problem p = new Problem(c, in, null);
+      EmulatorControl.inAllOrders(() -> p.check(t.tile()));
+    }
+  }
+
   /** Where runs repeat to the bit, a kernel of its own gives the gradient of q. */
   @Test
   void gradientsWithoutAtomics() throws Throwable {
@@ -210,6 +227,19 @@ class AttentionHopperTest {
 
     private static Dense dense(Tensor t) {
       return new Dense(t.shape(), t.dtype(), t.toDoubleArray());
+    }
+
+    /** The forward alone, by a tile. */
+    void check(AttentionTile tile) {
+      try (Scope scope = Scope.open()) {
+        Tensor[] y =
+            c.op().infer(Arrays.stream(in).map(Tensor::spec).toList()).stream()
+                .map(Tensor::empty)
+                .toArray(Tensor[]::new);
+        AttentionLaunch.Forward.run(c.op(), in, y, tile);
+        compare("o", out[0], y[0]);
+        compare("lse", out[1], y[1]);
+      }
     }
 
     void check() {

@@ -26,17 +26,26 @@ public final class AttentionTimings {
   private static final int COLUMNS = 2048;
 
   /** Other tiles, of {@code attention_hopper_trials.cu}. */
-  private record Trial(String name, int width, int keys, int groups) {}
+  record Trial(String name, int width, int keys, int groups) {
+    AttentionTile tile() {
+      return AttentionTile.hopperForward("attention_hopper_trials", name, width, keys, groups);
+    }
+  }
 
-  private static final List<Trial> TRIALS =
+  static final List<Trial> TRIALS =
       List.of(
           new Trial("attention_trial_free_64_128_3", 64, 128, 3),
           new Trial("attention_trial_64_128_2", 64, 128, 2),
           new Trial("attention_trial_64_192_2", 64, 192, 2),
           new Trial("attention_trial_free_72_128_2", 72, 128, 2),
+          new Trial("attention_trial_72_112_3", 72, 112, 3),
+          new Trial("attention_trial_80_112_3", 80, 112, 3),
           new Trial("attention_trial_free_128_128_2", 128, 128, 2),
+          new Trial("attention_trial_128_80_3", 128, 80, 3),
           new Trial("attention_trial_128_160_2", 128, 160, 2),
-          new Trial("attention_trial_128_176_2", 128, 176, 2));
+          new Trial("attention_trial_128_176_2", 128, 176, 2),
+          new Trial("attention_trial_160_64_2", 160, 64, 2),
+          new Trial("attention_trial_256_64_2", 256, 64, 2));
 
   private final Gpu gpu = Gpu.of(0);
   private final double budget;
@@ -133,8 +142,7 @@ public final class AttentionTimings {
   }
 
   private void trial(Trial t, Attention op, Tensor[] in, Tensor[] y, double work) {
-    AttentionTile tile =
-        AttentionTile.hopperForward("attention_hopper_trials", t.name, t.width, t.keys, t.groups);
+    AttentionTile tile = t.tile();
     try {
       Tensor[] got = {Tensor.empty(y[0].spec()), Tensor.empty(y[1].spec())};
       AttentionLaunch.Forward.run(op, in, got, tile);

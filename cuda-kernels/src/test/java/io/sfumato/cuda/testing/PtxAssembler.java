@@ -68,6 +68,10 @@ public interface PtxAssembler {
       threads.put(entry.group(1), bound.find() ? Integer.parseInt(bound.group(1)) : 0);
     }
     String log = assemble(ptx, arch);
+    if (log.contains("wgmma.mma_async instructions are serialized")) {
+      throw new IllegalStateException(
+          title + " has products that wait for each other on " + arch + ":\n" + log);
+    }
     Map<String, Needs> needs = new HashMap<>();
     Matcher kernel =
         Pattern.compile(
