@@ -73,6 +73,65 @@ template <class T, int BN, bool A_BY_K, bool B_BY_K> DEV void multiply_tail(floa
     }
 }
 
+/** Four registers of four neighbouring lanes: lane t has register t of lanes 0 to 3 afterwards, in their order. */
+DEV void transpose4(u32 (&v)[4]) {
+    bool odd = lane() & 1, upper = lane() & 2;
+#pragma unroll
+    for (int i = 0; i < 4; i += 2) {
+        u32 r = shfl_xor(odd ? v[i] : v[i + 1], 1);
+        if (odd)
+            v[i] = r;
+        else
+            v[i + 1] = r;
+    }
+#pragma unroll
+    for (int i = 0; i < 2; i++) {
+        u32 r = shfl_xor(upper ? v[i] : v[i + 2], 2);
+        if (upper)
+            v[i] = r;
+        else
+            v[i + 2] = r;
+    }
+}
+
+/** Stores a warp's 16 rows of BN columns by 16 bytes: a lane gets all 8 columns of one of four neighbouring fragments. */
+template <class T, int BN>
+DEV void store_chunks(const float (&d)[BN / 2], int row0, int column0, T* c, const T* bias, const Product& p, float alpha) {
+    int g = lane() >> 2, t = lane() & 3;
+#pragma unroll
+    for (int j = 0; j < BN / 8; j += 4) {
+        u32 v[2][4];   // rows g and g + 8
+#pragma unroll
+        for (int i = 0; i < 4; i++) {
+            int column = column0 + 8 * (j + i) + 2 * t;
+            u32 add = bias && column < p.n ? *(const u32*)(bias + column) : 0;
+            float b0 = unpack_low<T>(add), b1 = unpack_high<T>(add);
+            const float* f = d + 4 * (j + i);
+            v[0][i] = pack2<T>(f[0] * alpha + b0, f[1] * alpha + b1);
+            v[1][i] = pack2<T>(f[2] * alpha + b0, f[3] * alpha + b1);
+        }
+        int column = column0 + 8 * (j + t);
+#pragma unroll
+        for (int h = 0; h < 2; h++) {
+            transpose4(v[h]);
+            int row = row0 + g + 8 * h;
+            Vec<u32, 4> x = {{v[h][0], v[h][1], v[h][2], v[h][3]}};
+            if (row < p.m && column < p.n) store_vec<4>((u32*)(c + row * p.cRow + column), x);
+        }
+    }
+}
+
+/** Stores a warp's results, the first at row0 and column0: by 16 bytes where C and the bias allow it. */
+template <class T, int BN>
+DEV void store_warp(float (&acc)[1][BN / 8][4], int row0, int column0, T* c, float* partial, const T* bias, const Product& p, i64 batch, int split,
+                    float alpha, float beta) {
+    T* at = c + batch / p.inner * p.cBatch0 + batch % p.inner * p.cBatch1;
+    if (!partial && beta == 0 && ((p.n | p.cRow) & 7) == 0 && is_aligned(at, 16) && is_aligned(bias, 4))
+        store_chunks<T, BN>(*reinterpret_cast<float(*)[BN / 2]>(&acc), row0, column0, at, bias, p, alpha);
+    else
+        store_fragments<T, 1, BN / 8>(acc, row0, column0, c, partial, bias, p, batch, split, alpha, beta);
+}
+
 /** A tile 128 x BN of C by 256 threads. Grid as in gemm.cuh; dynamic shared memory: STAGES * (128 + BN) * DEEP elements. */
 template <class T, int BN, bool A_BY_K, bool B_BY_K, int STAGES>
 DEV void gemm_hopper(T* shared, const T* a, const T* b, T* c, const T* bias, const T* a2, const T* b2, float* partial, const Product& p, float alpha,
@@ -141,7 +200,7 @@ DEV void gemm_hopper(T* shared, const T* a, const T* b, T* c, const T* bias, con
         multiply_tail<T, BN, A_BY_K, B_BY_K>(d, tile + group * 64 * DEEP, tile + BM * DEEP, products);
     }
     int row = m0 + group * 64 + ((int)threadIdx.x >> 5 & 3) * 16;
-    store_fragments<T, 1, BN / 8>(acc, row, n0, c, partial, bias, p, batch, split, alpha, beta);
+    store_warp<T, BN>(acc, row, n0, c, partial, bias, p, batch, split, alpha, beta);
 }
 
 #define GEMM_HOPPER_ONE(T, type, BN, suffix, AK, BK, STAGES)                                                \

@@ -120,7 +120,7 @@ DEV void empty_ring(const T* shared, u64* full, u64* empty, T* c, float* partial
             now.step();
         }
         int row = j.m0 + group * 64 + ((int)threadIdx.x >> 5 & 3) * 16;
-        store_fragments<T, 1, BN / 8>(acc, row, j.n0, c, partial, bias, p, j.batch, (int)blockIdx.y, alpha, beta);
+        store_warp<T, BN>(acc, row, j.n0, c, partial, bias, p, j.batch, (int)blockIdx.y, alpha, beta);
     }
 }
 

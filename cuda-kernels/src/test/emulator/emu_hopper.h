@@ -5,7 +5,8 @@
 // A wgmma is done as late or as early as the ISA allows. In order 1 it reads shared memory when it is issued, while cp.async lands at its wait: an operand
 // that nobody waited for is NaN. In orders -1 and 2 it reads when it is waited for; in order -1 cp.async lands at once: an operand that is overwritten too
 // early is the wrong one. Until it is waited for, its accumulators hold NaN, and a kernel that writes to them, or to a fragment of A, ends with an error.
-// So does one that leaves out wgmma_fence, or fence_proxy_async between cp.async (or store_operand) and the wgmma that reads; other stores are not seen.
+// So does one that leaves out wgmma_fence, or fence_proxy_async between cp.async (or store_operand) and the wgmma that reads, or between mbarrier_init and
+// bulk_load; other stores are not seen. A bulk_load lands at once in order -1, else when someone waits for its barrier.
 #ifndef SFUMATO_EMU_HOPPER_H
 #define SFUMATO_EMU_HOPPER_H
 
@@ -376,6 +377,7 @@ DEV void mbarrier_init(u64* barrier, int count) {
     emu::Mbarrier b{};
     b.expected = b.missing = (uint64_t)count;
     memcpy(barrier, &b, 8);
+    emu::written(barrier, 8);
 }
 DEV void mbarrier_arrive(u64* barrier) {
     emu::Mbarrier b = emu::mbarrier((uint64_t*)barrier);
@@ -399,6 +401,7 @@ DEV void bulk_load(void* to, const TensorMap& map, u64* barrier, int column, int
     emu::BulkCopy c{(char*)to, {}, (uint64_t*)barrier, column, row};
     memcpy(&c.map, &map, sizeof c.map);
     if (c.map.magic != EmuTensorMap::MAGIC) emu::die("bulk_load: not a tensor map");
+    if (emu::hopper().writer[(emu::shared_window(barrier) - emu::SHARED_START) / 16]) emu::die("bulk_load: no fence_proxy_async after mbarrier_init");
     if (emu::shared_window(to) % 1024) emu::die("bulk_load: boxes begin at multiples of 1024 bytes");
     auto& h = emu::hopper();
     bool early = emu::st.blk->order < 0;
