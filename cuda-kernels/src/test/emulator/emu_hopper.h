@@ -147,8 +147,7 @@ static inline float operand(bool half, unsigned short bits) { return half ? (flo
 
 /** Computes the 16 rows of one warp. */
 static inline void multiply(Wgmma& w, Accumulators& sums, unsigned warp) {
-    typedef float Eight __attribute__((vector_size(32), aligned(4)));
-    float A[16][16], B[16][256];
+    float A[16][16], B[256][16];
     int row0 = (int)(warp % 4) * 16;
     for (int r = 0; r < 16; r++)
         for (int k = 0; k < 16; k++) {
@@ -162,16 +161,16 @@ static inline void multiply(Wgmma& w, Accumulators& sums, unsigned warp) {
             A[r][k] = operand(w.half, bits);
         }
     for (int n = 0; n < w.n; n++)
-        for (int k = 0; k < 16; k++) B[k][n] = operand(w.half, element(w.b, w.transposed_b, n, k));
-    for (int r = 0; r < 16; r++)
-        for (int n = 0; n < w.n; n += 8) {
-            Eight sum = {};
-            for (int k = 0; k < 16; k++) sum += A[r][k] * *(const Eight*)&B[k][n];
-            for (int e = 0; e < 8; e++) {
-                float& d = sums.value[(size_t)((r % 8 * 4 + e / 2) * (w.n / 2) + n / 2 + r / 8 * 2 + e % 2)];
-                d = w.accumulate ? d + sum[e] : sum[e];
-            }
-        }
+        for (int k = 0; k < 16; k++) B[n][k] = operand(w.half, element(w.b, w.transposed_b, n, k));
+    for (int n = 0; n < w.n; n += 8) {
+        float C[16][8];
+        auto at = [&](int r, int e) -> float& { return sums.value[(size_t)((r % 8 * 4 + e / 2) * (w.n / 2) + n / 2 + r / 8 * 2 + e % 2)]; };
+        for (int r = 0; r < 16; r++)
+            for (int e = 0; e < 8; e++) C[r][e] = w.accumulate ? at(r, e) : 0.f;
+        tensor_core<16>(C, A, *(const float(*)[8][16])B[n], w.half ? 113 : 1, 16);
+        for (int r = 0; r < 16; r++)
+            for (int e = 0; e < 8; e++) at(r, e) = C[r][e];
+    }
     w.done = true;
 }
 
