@@ -2,12 +2,12 @@
 package io.sfumato.cuda;
 
 import static org.junit.jupiter.api.Assertions.assertArrayEquals;
-import static org.junit.jupiter.api.Assertions.assertEquals;
 import static org.junit.jupiter.api.Assertions.assertNotNull;
 import static org.junit.jupiter.api.Assertions.assertNull;
 import static org.junit.jupiter.api.Assertions.assertTrue;
 
 import io.sfumato.cuda.launch.CudaKernels;
+import io.sfumato.cuda.testing.AttentionErrors;
 import io.sfumato.cuda.testing.EmulatorControl;
 import io.sfumato.tensor.DType;
 import io.sfumato.tensor.Device;
@@ -300,22 +300,8 @@ class AttentionKernelsTest {
       return y;
     }
 
-    /**
-     * Weights and the scores' gradients are rounded to the type: errors are relative to the
-     * largest.
-     */
     private double[] compare(String what, Dense expected, Tensor got) {
-      double rounding = c.dtype == DType.BF16 ? 0x1p-7 : c.dtype == DType.F16 ? 0x1p-10 : 0;
-      double tolerance = 5e-6 + (got.dtype() == DType.F32 ? 0 : rounding);
-      double most =
-          Arrays.stream(expected.data()).filter(Double::isFinite).map(Math::abs).max().orElse(0);
-      double[] values = got.toDoubleArray();
-      assertEquals(expected.data().length, values.length);
-      for (int i = 0; i < values.length; i++) {
-        assertEquals(
-            expected.data()[i], values[i], tolerance * Math.max(most, 1e-3), what + " " + i);
-      }
-      return values;
+      return AttentionErrors.compare(what, c.dtype, expected, got);
     }
   }
 }

