@@ -241,7 +241,6 @@ public final class LayerNormKernel {
         (begin, end, worker) -> {
           long row = Scratch.get(Scratch.Slot.ROW, 4 * stride);
           long weight = direct ? a.weight : row;
-          float[] stats = new float[2 * RowLoops.GROUP];
           int combined = -1;
           for (int item = begin; item < end; item++) {
             int i = work - 1 - item; // from the end: what came last is still in the cache
@@ -254,17 +253,19 @@ public final class LayerNormKernel {
             Memory.zero(gain, 2 * stride);
             int first = i % blocks * perBlock;
             int last = Math.min(a.rows, first + perBlock);
-            for (int r = first; r < last; r += RowLoops.GROUP) {
-              int k = Math.min(RowLoops.GROUP, last - r);
-              long from = (long) batch * a.rows + r;
-              for (int j = 0; j < k; j++) {
-                stats[2 * j] = mean == 0 ? 0f : Memory.getFloat(mean + (from + j) * 4);
-                stats[2 * j + 1] = Memory.getFloat(rstd + (from + j) * 4);
-              }
-              long at = from * stride;
-              loops.normalizeGradient(
-                  x + at, dy + at, dx + at, k, n, stats, weight, centred, gain, gain + stride);
-            }
+            long from = (long) batch * a.rows + first;
+            loops.normalizeGradient(
+                x + from * stride,
+                dy + from * stride,
+                dx + from * stride,
+                last - first,
+                n,
+                mean == 0 ? 0 : mean + from * 4,
+                rstd + from * 4,
+                weight,
+                centred,
+                gain,
+                gain + stride);
           }
         });
     if (!sums) {

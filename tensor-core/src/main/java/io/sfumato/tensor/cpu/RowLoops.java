@@ -2,32 +2,36 @@
 package io.sfumato.tensor.cpu;
 
 /**
- * Softmax and normalisation of one row of {@code n} consecutive floats. An address of 0 stands for
- * an absent optional operand.
+ * Softmax and normalisation of rows of {@code n} consecutive floats; {@code rows} of them follow
+ * each other, and the results of one do not depend on its neighbours. An address of 0 stands for an
+ * absent optional operand.
  */
 public interface RowLoops {
-  /** {@code y = e^(x - max) / Σ e^(x - max)}. */
-  void softmax(long x, long y, int n);
+  /** {@code y = e^(x - max) / Σ e^(x - max)} of each row. */
+  void softmax(long x, long y, int rows, int n);
 
-  /** {@code dx = y (dy - Σ y dy)}. */
-  void softmaxGradient(long y, long dy, long dx, int n);
+  /** {@code dx = y (dy - Σ y dy)} of each row. */
+  void softmaxGradient(long y, long dy, long dx, int rows, int n);
 
-  /** {@code y = x - max - log Σ e^(x - max)}. */
-  void logSoftmax(long x, long y, int n);
+  /** {@code y = x - max - log Σ e^(x - max)} of each row. */
+  void logSoftmax(long x, long y, int rows, int n);
 
-  /** {@code log Σ e^x}. */
+  /** {@code dx = dy - e^y Σ dy} of each row, y being the logarithms. */
+  void logSoftmaxGradient(long y, long dy, long dx, int rows, int n);
+
+  /** {@code log Σ e^x} of one row. */
   float logSumExp(long x, int n);
 
-  /** {@code dx = dy - e^y Σ dy}, y being the logarithms. */
-  void logSoftmaxGradient(long y, long dy, long dx, int n);
-
-  /** Mean of the row. */
+  /** Mean of one row. */
   double mean(long x, int n);
 
-  /** {@code Σ (x - mean)² - (Σ (x - mean))² / n}: the sum of squared deviations, corrected. */
+  /**
+   * Of one row, {@code Σ (x - mean)² - (Σ (x - mean))² / n}: the sum of squared deviations,
+   * corrected.
+   */
   double squaredDeviations(long x, int n, float mean);
 
-  /** The most rows that the loops below take at once. */
+  /** The most rows that {@link #moments} and {@link #normalize} take at once. */
   int GROUP = 4;
 
   /**
@@ -51,7 +55,9 @@ public interface RowLoops {
    * += dy}, and {@code dx = rstd (g - mean(g) - x̂ mean(g x̂))}, {@code g = dy weight}; without
    * {@code centred} the term {@code mean(g)} is left out (RMS norm).
    *
-   * @param stats mean and rstd of each of up to {@link #GROUP} rows
+   * @param rows any number of them
+   * @param mean means of the rows, or 0 if they are all 0
+   * @param rstd factors of the rows
    * @param weight weights
    * @param dx where dx goes
    * @param columnGain n running sums
@@ -63,7 +69,8 @@ public interface RowLoops {
       long dx,
       int rows,
       int n,
-      float[] stats,
+      long mean,
+      long rstd,
       long weight,
       boolean centred,
       long columnGain,

@@ -24,7 +24,13 @@ final class ScalarRowLoops implements RowLoops {
   }
 
   @Override
-  public void softmax(long x, long y, int n) {
+  public void softmax(long x, long y, int rows, int n) {
+    for (int r = 0; r < rows; r++) {
+      softmax(x + r * 4L * n, y + r * 4L * n, n);
+    }
+  }
+
+  private static void softmax(long x, long y, int n) {
     float max = max(x, n);
     double factor = 1 / expSum(x, n, max);
     for (int i = 0; i < n; i++) {
@@ -33,7 +39,14 @@ final class ScalarRowLoops implements RowLoops {
   }
 
   @Override
-  public void softmaxGradient(long y, long dy, long dx, int n) {
+  public void softmaxGradient(long y, long dy, long dx, int rows, int n) {
+    for (int r = 0; r < rows; r++) {
+      long at = r * 4L * n;
+      softmaxGradient(y + at, dy + at, dx + at, n);
+    }
+  }
+
+  private static void softmaxGradient(long y, long dy, long dx, int n) {
     double dot = 0;
     for (int i = 0; i < n; i++) {
       dot += (double) getFloat(y + i * 4L) * getFloat(dy + i * 4L);
@@ -44,7 +57,13 @@ final class ScalarRowLoops implements RowLoops {
   }
 
   @Override
-  public void logSoftmax(long x, long y, int n) {
+  public void logSoftmax(long x, long y, int rows, int n) {
+    for (int r = 0; r < rows; r++) {
+      logSoftmax(x + r * 4L * n, y + r * 4L * n, n);
+    }
+  }
+
+  private static void logSoftmax(long x, long y, int n) {
     float max = max(x, n);
     double log = Math.log(expSum(x, n, max));
     for (int i = 0; i < n; i++) {
@@ -65,7 +84,14 @@ final class ScalarRowLoops implements RowLoops {
   }
 
   @Override
-  public void logSoftmaxGradient(long y, long dy, long dx, int n) {
+  public void logSoftmaxGradient(long y, long dy, long dx, int rows, int n) {
+    for (int r = 0; r < rows; r++) {
+      long at = r * 4L * n;
+      logSoftmaxGradient(y + at, dy + at, dx + at, n);
+    }
+  }
+
+  private static void logSoftmaxGradient(long y, long dy, long dx, int n) {
     double sum = 0;
     for (int i = 0; i < n; i++) {
       sum += getFloat(dy + i * 4L);
@@ -133,20 +159,21 @@ final class ScalarRowLoops implements RowLoops {
       long dx,
       int rows,
       int n,
-      float[] stats,
+      long mean,
+      long rstd,
       long weight,
       boolean centred,
       long columnGain,
       long columnShift) {
     for (int r = 0; r < rows; r++) {
       long row = (long) r * n * 4;
-      double mean = stats[2 * r];
-      double rstd = stats[2 * r + 1];
+      double m = mean == 0 ? 0 : getFloat(mean + r * 4L);
+      double k = getFloat(rstd + r * 4L);
       double g = 0;
       double gx = 0;
       for (int i = 0; i < n; i++) {
         long at = i * 4L;
-        double v = (getFloat(x + row + at) - mean) * rstd;
+        double v = (getFloat(x + row + at) - m) * k;
         double d = getFloat(dy + row + at);
         putFloat(columnGain + at, (float) (getFloat(columnGain + at) + d * v));
         putFloat(columnShift + at, (float) (getFloat(columnShift + at) + d));
@@ -158,9 +185,9 @@ final class ScalarRowLoops implements RowLoops {
       gx /= n;
       for (int i = 0; i < n; i++) {
         long at = i * 4L;
-        double v = (getFloat(x + row + at) - mean) * rstd;
+        double v = (getFloat(x + row + at) - m) * k;
         double d = getFloat(dy + row + at) * (double) getFloat(weight + at);
-        putFloat(dx + row + at, (float) (rstd * (d - g - v * gx)));
+        putFloat(dx + row + at, (float) (k * (d - g - v * gx)));
       }
     }
   }

@@ -141,10 +141,11 @@ final class BoxedVectors {
     kernels.put(
         "layer norm" + of + ", gradient",
         () -> LayerNormKernel.backward(x, y, mean, rstd, affine, out));
-    kernels.put("softmax" + of, () -> Softmax.forward(x, dx, rows, n));
-    kernels.put("softmax" + of + ", gradient", () -> Softmax.backward(x, y, dx, rows, n));
-    kernels.put("log softmax" + of, () -> Softmax.logForward(x, dx, rows, n));
-    kernels.put("log softmax" + of + ", gradient", () -> Softmax.logBackward(x, y, dx, rows, n));
+    kernels.put("softmax" + of, () -> SoftmaxKernel.forward(x, dx, rows, n));
+    kernels.put("softmax" + of + ", gradient", () -> SoftmaxKernel.backward(x, y, dx, rows, n));
+    kernels.put("log softmax" + of, () -> SoftmaxKernel.logForward(x, dx, rows, n));
+    kernels.put(
+        "log softmax" + of + ", gradient", () -> SoftmaxKernel.logBackward(x, y, dx, rows, n));
   }
 
   private static void elementwise(Map<String, Runnable> kernels, int n) {

@@ -53,9 +53,9 @@ final class FunctionBits {
     repeat(times, () -> loops.shiftedExp(-1, 2, finite.address, y.address, COUNT));
     lines.add("shiftedExp " + hash(y));
     RowLoops rows = Simd.provider().loops().rows();
-    repeat(times, () -> rows.softmax(finite.address, y.address, COUNT));
+    repeat(times, () -> rows.softmax(finite.address, y.address, 1, COUNT));
     lines.add(ROW + "softmax " + hash(y));
-    repeat(times, () -> rows.logSoftmax(finite.address, y.address, COUNT));
+    repeat(times, () -> rows.logSoftmax(finite.address, y.address, 1, COUNT));
     lines.add(ROW + "logSoftmax " + hash(y));
     repeat(times, () -> y.set(0, rows.logSumExp(finite.address, COUNT)));
     lines.add(ROW + "logSumExp " + hash(y));

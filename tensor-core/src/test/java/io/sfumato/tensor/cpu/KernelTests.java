@@ -34,7 +34,7 @@ final class KernelTests {
                         AttentionKernelTest.class,
                         GroupNormKernelTest.class,
                         LayerNormKernelTest.class,
-                        SoftmaxTest.class)
+                        SoftmaxKernelTest.class)
                     .map(c -> selectClass(c))
                     .toList())
             .build();

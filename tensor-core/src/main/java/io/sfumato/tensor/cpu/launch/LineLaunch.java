@@ -9,6 +9,7 @@ import io.sfumato.tensor.cpu.Memory;
 import io.sfumato.tensor.cpu.Parallel;
 import io.sfumato.tensor.cpu.RowLoops;
 import io.sfumato.tensor.cpu.Simd;
+import io.sfumato.tensor.cpu.SoftmaxKernel;
 import io.sfumato.tensor.cpu.StridedCopy;
 import io.sfumato.tensor.exec.Kernel;
 import io.sfumato.tensor.exec.Op;
@@ -31,10 +32,10 @@ import org.jspecify.annotations.Nullable;
 public final class LineLaunch {
   private LineLaunch() {}
 
-  /** Sees one line, operands at equal offsets; 0 for an operand that is absent. */
+  /** Maps lines that lie one behind the other; 0 stands for an operand that is absent. */
   @FunctionalInterface
-  private interface Line {
-    void run(RowLoops loops, long a, long b, long y, int n);
+  private interface Lines {
+    void run(long a, long b, long y, int lines, int n);
   }
 
   /** Sees one line that gives one value. */
@@ -45,24 +46,26 @@ public final class LineLaunch {
 
   /** {@link Softmax}. */
   public static Kernel<Softmax> softmax() {
-    return new Mapped<>(op -> op.axis(), (loops, x, none, y, n) -> loops.softmax(x, y, n));
+    return new Mapped<>(
+        op -> op.axis(), (x, none, y, lines, n) -> SoftmaxKernel.forward(x, y, lines, n));
   }
 
   /** {@link SoftmaxBackward}. */
   public static Kernel<SoftmaxBackward> softmaxBackward() {
     return new Mapped<>(
-        op -> op.axis(), (loops, y, dy, dx, n) -> loops.softmaxGradient(y, dy, dx, n));
+        op -> op.axis(), (y, dy, dx, lines, n) -> SoftmaxKernel.backward(y, dy, dx, lines, n));
   }
 
   /** {@link LogSoftmax}. */
   public static Kernel<LogSoftmax> logSoftmax() {
-    return new Mapped<>(op -> op.axis(), (loops, x, none, y, n) -> loops.logSoftmax(x, y, n));
+    return new Mapped<>(
+        op -> op.axis(), (x, none, y, lines, n) -> SoftmaxKernel.logForward(x, y, lines, n));
   }
 
   /** {@link LogSoftmaxBackward}. */
   public static Kernel<LogSoftmaxBackward> logSoftmaxBackward() {
     return new Mapped<>(
-        op -> op.axis(), (loops, y, dy, dx, n) -> loops.logSoftmaxGradient(y, dy, dx, n));
+        op -> op.axis(), (y, dy, dx, lines, n) -> SoftmaxKernel.logBackward(y, dy, dx, lines, n));
   }
 
   /** {@link CumSum}. */
@@ -124,7 +127,7 @@ public final class LineLaunch {
   }
 
   /** Lines that become lines of equal length. */
-  private record Mapped<O extends Op>(AxisOf<O> axis, Line line) implements Kernel<O> {
+  private record Mapped<O extends Op>(AxisOf<O> axis, Lines map) implements Kernel<O> {
     @Override
     public @Nullable String refuse(O op, Tensor[] in, Tensor[] out) {
       return in[0].rank() == 0 ? "needs an axis" : Staging.refuse(in, out);
@@ -139,14 +142,7 @@ public final class LineLaunch {
         boolean direct = out[0].layout().sameStrides(layout);
         long y = direct ? out[0].address() : staging.allocate(out[0].spec().bytes());
         int n = in[0].dim(axis.of(op));
-        RowLoops loops = Simd.provider().loops().rows();
-        forRows(
-            in[0].numel() / n,
-            n,
-            row -> {
-              long at = 4 * row * n;
-              line.run(loops, a + at, b == 0 ? 0 : b + at, y + at, n);
-            });
+        map.run(a, b, y, Math.toIntExact(in[0].numel() / n), n);
         if (!direct) {
           StridedCopy.copy(4, y, layout, out[0].address(), out[0].layout());
         }

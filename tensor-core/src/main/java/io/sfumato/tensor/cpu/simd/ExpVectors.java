@@ -231,7 +231,8 @@ final class ExpVectors {
     FloatVector lowest = FloatVector.broadcast(Lanes.F, LOWEST);
     FloatVector shifts = FloatVector.broadcast(Lanes.F, shift);
     FloatVector sum = FloatVector.fromArray(Lanes.F, out, 0);
-    for (int i = 0; i < n; i += N) {
+    int step = Lanes.step();
+    for (int i = 0; i < n; i += step) {
       long at = i * 4L;
       FloatVector v = FloatVector.fromMemorySegment(Lanes.F, ALL, Memory.at(x, at), ORDER);
       v = v.sub(shifts);

@@ -42,7 +42,21 @@ final class Lanes {
   private static final ThreadLocal<float[]> SUMS =
       ThreadLocal.withInitial(() -> new float[(SUM_SLOTS + 1) * SLOT]);
 
+  /** Not final, so that the compiler does not know it. */
+  private static int step = N;
+
   private Lanes() {}
+
+  /**
+   * {@link #N}, for the step of a loop over a row that comes from memory. With a step that it knows
+   * the compiler unrolls the loop, and to do so cuts it into three: each of them reads a part of
+   * every row, and the processor, which fetches ahead along what one instruction reads, begins anew
+   * with each row. With this one the loop stays whole, and each of its loads goes through all rows
+   * at an even pace. A loop over what the cache holds is better unrolled.
+   */
+  static int step() {
+    return step;
+  }
 
   static FloatVector load(long address) {
     return FloatVector.fromMemorySegment(F, ALL, address, ORDER);

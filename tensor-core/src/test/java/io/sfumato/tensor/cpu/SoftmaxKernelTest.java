@@ -2,15 +2,14 @@
 package io.sfumato.tensor.cpu;
 
 import static org.junit.jupiter.api.Assertions.assertEquals;
-import static org.junit.jupiter.api.Assertions.assertThrows;
 import static org.junit.jupiter.api.Assertions.assertTrue;
 
 import org.junit.jupiter.api.AfterEach;
 import org.junit.jupiter.api.Test;
 
-/** Softmax, its logarithm and cross-entropy of both providers against double precision. */
-class SoftmaxTest {
-  private static final int[] SIZES = {1, 7, 15, 16, 17, 31, 33, 100, 1023};
+/** Softmax and its logarithm of both providers against double precision. */
+class SoftmaxKernelTest {
+  private static final int[] SIZES = {1, 7, 15, 16, 17, 31, 33, 100, 1023, 2055};
 
   @AfterEach
   void restore() {
@@ -63,17 +62,48 @@ class SoftmaxTest {
             log[i] = Math.log(p[i]);
           }
         }
-        Softmax.forward(x.address, y.address, rows, n);
+        SoftmaxKernel.forward(x.address, y.address, rows, n);
         y.check(p, 1e-6, 0, "softmax");
-        Softmax.backward(y.address, dy.address, dx.address, rows, n);
+        SoftmaxKernel.backward(y.address, dy.address, dx.address, rows, n);
         dx.check(gradient, 2e-6, 0.01, "softmax backward");
-        Softmax.logForward(x.address, y.address, rows, n);
+        SoftmaxKernel.logForward(x.address, y.address, rows, n);
         y.check(log, 1e-6, 1, "log-softmax");
-        Softmax.logBackward(y.address, dy.address, dx.address, rows, n);
+        SoftmaxKernel.logBackward(y.address, dy.address, dx.address, rows, n);
         dx.check(logGradient, 3e-6, 1, "log-softmax backward");
-        Softmax.forward(x.address, x.address, rows, n);
+        SoftmaxKernel.forward(x.address, x.address, rows, n);
         x.check(p, 1e-6, 0, "softmax in place");
       }
+    }
+  }
+
+  /** So that they do not depend on how many threads share the rows. */
+  @Test
+  void rowsDoNotDependOnTheirNeighbours() {
+    int rows = 4;
+    for (SimdProvider provider : NativeFloats.providers()) {
+      Loops.use(provider);
+      for (int n : SIZES) {
+        NativeFloats x = NativeFloats.random(rows * n, n, 0, 3);
+        NativeFloats y = new NativeFloats(rows * n);
+        NativeFloats alone = new NativeFloats(n);
+        for (boolean log : new boolean[] {false, true}) {
+          forward(log, x.address, y.address, rows, n);
+          for (int r = 0; r < rows; r++) {
+            forward(log, x.address + r * 4L * n, alone.address, 1, n);
+            for (int i = 0; i < n; i++) {
+              assertEquals(alone.get(i), y.get(r * n + i), "row " + r + " of " + n);
+            }
+          }
+        }
+      }
+    }
+  }
+
+  private static void forward(boolean log, long x, long y, int rows, int n) {
+    if (log) {
+      SoftmaxKernel.logForward(x, y, rows, n);
+    } else {
+      SoftmaxKernel.forward(x, y, rows, n);
     }
   }
 
@@ -84,7 +114,7 @@ class SoftmaxTest {
       Loops.use(provider);
       NativeFloats x = NativeFloats.of(0, -inf, 0, -inf, -inf, -inf, 1, Float.NaN, 2, 0, inf, 0);
       NativeFloats y = new NativeFloats(12);
-      Softmax.forward(x.address, y.address, 4, 3);
+      SoftmaxKernel.forward(x.address, y.address, 4, 3);
       assertEquals(0.5f, y.get(0));
       assertEquals(0f, y.get(1));
       for (int i = 3; i < 9; i++) {
@@ -97,56 +127,5 @@ class SoftmaxTest {
       assertTrue(Float.isNaN(loops.logSumExp(x.address + 24, 3)));
       assertEquals(inf, loops.logSumExp(x.address + 36, 3));
     }
-  }
-
-  @Test
-  void crossEntropyFollowsDoublePrecision() {
-    int rows = 6;
-    for (SimdProvider provider : NativeFloats.providers()) {
-      Loops.use(provider);
-      for (int n : SIZES) {
-        NativeFloats x = NativeFloats.random(rows * n, n, 0, 3);
-        NativeFloats targets = new NativeFloats(rows * 2);
-        for (int r = 0; r < rows; r++) {
-          Memory.putLong(targets.address + r * 8L, r == 2 ? -100 : (r * 31) % n);
-        }
-        NativeFloats loss = new NativeFloats(rows);
-        NativeFloats lse = new NativeFloats(rows);
-        NativeFloats dloss = NativeFloats.random(rows, 4);
-        NativeFloats dx = new NativeFloats(rows * n);
-        double[] p = probabilities(x, rows, n);
-        double[] expected = new double[rows];
-        double[] gradient = new double[rows * n];
-        for (int r = 0; r < rows; r++) {
-          if (r != 2) {
-            int t = (r * 31) % n;
-            expected[r] = -Math.log(p[r * n + t]);
-            for (int j = 0; j < n; j++) {
-              gradient[r * n + j] = dloss.get(r) * (p[r * n + j] - (j == t ? 1 : 0));
-            }
-          }
-        }
-        Softmax.crossEntropy(x.address, targets.address, -100, loss.address, lse.address, rows, n);
-        loss.check(expected, 1e-6, 5, "loss");
-        Softmax.crossEntropyBackward(
-            x.address, targets.address, -100, lse.address, dloss.address, dx.address, rows, n);
-        dx.check(gradient, 2e-6, 1, "loss backward");
-      }
-    }
-  }
-
-  @Test
-  void crossEntropyRejectsAnUnknownClass() {
-    NativeFloats x = NativeFloats.random(3, 1);
-    NativeFloats target = new NativeFloats(2);
-    Memory.putLong(target.address, 3);
-    NativeFloats out = new NativeFloats(2);
-    Throwable t =
-        assertThrows(
-            IndexOutOfBoundsException.class,
-            () ->
-                Softmax.crossEntropy(
-                    x.address, target.address, -100, out.address, out.address + 4, 1, 3));
-    assertTrue(t.getMessage().contains("[0, 3); got 3"), t.getMessage());
   }
 }
