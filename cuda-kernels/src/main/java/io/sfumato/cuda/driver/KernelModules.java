@@ -21,7 +21,8 @@ import org.jspecify.annotations.Nullable;
  * for exactly this device from the folder that the system property {@value #IMAGES} names, if there
  * is some, else as PTX from the jar, which the driver compiles once and keeps in its own cache.
  * Some families have PTX for Hopper beside that for all devices; a driver too old for it gets the
- * latter.
+ * latter, and one line of the log says so. Others have PTX for Hopper alone: who launches them has
+ * asked for the driver's version before.
  */
 final class KernelModules {
   /** The system property with a folder of kernel images. */
@@ -121,7 +122,8 @@ final class KernelModules {
       if (own != null) {
         return Driver.load(own, what);
       }
-      byte[] hopper = capability == 90 && !plain ? ptx(family + ".90a") : null;
+      boolean forAll = KernelModules.class.getResource(resource(family)) != null;
+      byte[] hopper = capability == 90 && !(plain && forAll) ? ptx(family + ".90a") : null;
       if (hopper != null) {
         try {
           return Driver.load(hopper, what);
@@ -129,8 +131,16 @@ final class KernelModules {
           if (!OLD_DRIVER.contains(e.code())) {
             throw e;
           }
-          plain = true; // its PTX is of a later version than that for all devices
           String said = e.getMessage();
+          if (!forAll) {
+            throw new DeviceException(
+                "the driver does not take the kernels "
+                    + family
+                    + ", which are for Hopper alone; update it to 530 or newer, or start Java with"
+                    + " -Dsfumato.cuda.wgmma=off. It said: "
+                    + said);
+          }
+          plain = true; // its PTX is of a later version than that for all devices
           LOG.log(Level.WARNING, "PTX for all devices is used instead of Hopper''s: {0}", said);
         }
       }
@@ -161,9 +171,12 @@ final class KernelModules {
     return null;
   }
 
+  private static String resource(String name) {
+    return "/io/sfumato/cuda/kernels/" + name + ".ptx.gz";
+  }
+
   private static byte @Nullable [] ptx(String name) throws IOException {
-    String resource = "/io/sfumato/cuda/kernels/" + name + ".ptx.gz";
-    try (InputStream in = KernelModules.class.getResourceAsStream(resource)) {
+    try (InputStream in = KernelModules.class.getResourceAsStream(resource(name))) {
       return in == null ? null : new GZIPInputStream(in).readAllBytes();
     }
   }

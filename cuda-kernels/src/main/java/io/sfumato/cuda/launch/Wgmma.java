@@ -4,6 +4,8 @@ package io.sfumato.cuda.launch;
 import io.sfumato.cuda.driver.Gpu;
 import java.lang.System.Logger;
 import java.lang.System.Logger.Level;
+import java.util.Map;
+import java.util.concurrent.ConcurrentHashMap;
 import org.jspecify.annotations.Nullable;
 
 /**
@@ -17,11 +19,13 @@ public final class Wgmma {
   public static final String PROPERTY = "sfumato.cuda.wgmma";
 
   private static final int CAPABILITY = 90;
-  private static final int LEAST_DRIVER = 12010; // the first that reads their PTX
+
+  /** The first driver that reads their PTX: of 12.1, which has version 8.1 of the language. */
+  static final int LEAST_DRIVER = 12010;
 
   private static final Logger LOG = System.getLogger(Wgmma.class.getName());
   private static volatile @Nullable Boolean allowed;
-  private static volatile boolean said;
+  private static final Map<Gpu, Boolean> SAID = new ConcurrentHashMap<>();
 
   private Wgmma() {}
 
@@ -53,30 +57,29 @@ public final class Wgmma {
     allowed = value;
   }
 
-  /** Whether a device has it and it is allowed; says so once, or why not. */
+  /** Whether a device has it and it is allowed; says so once for each device, or why not. */
   static boolean isOn(Gpu gpu) {
     if (!allowed()) {
       return false;
     }
     boolean able = gpu.capability() == CAPABILITY && Gpu.driverVersion() >= LEAST_DRIVER;
-    if (!said) {
+    Boolean before = SAID.put(gpu, able);
+    if (before == null || before != able) {
       say(gpu, able);
     }
     return able;
   }
 
-  private static synchronized void say(Gpu gpu, boolean able) {
-    if (said) {
-      return;
-    }
-    said = true;
+  private static void say(Gpu gpu, boolean able) {
     LOG.log(
         Level.INFO,
         able
-            ? "cuda: attention and own products of 16-bit types use wgmma, because "
+            ? gpu.device()
+                + ": attention and own products of 16-bit types use wgmma, because "
                 + PROPERTY
                 + " is on"
-            : "cuda: wgmma is not used: it needs compute capability 9.0 and a driver for CUDA 12.1;"
+            : gpu.device()
+                + ": wgmma is not used: it needs compute capability 9.0 and a driver for CUDA 12.1;"
                 + " here are "
                 + gpu.capability() / 10.0
                 + " and "

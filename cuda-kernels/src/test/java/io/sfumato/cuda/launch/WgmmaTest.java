@@ -9,12 +9,14 @@ import static org.junit.jupiter.api.Assumptions.assumeTrue;
 
 import io.sfumato.cuda.driver.Gpu;
 import io.sfumato.cuda.testing.EmulatorControl;
+import io.sfumato.cuda.testing.Logged;
 import io.sfumato.tensor.DType;
 import io.sfumato.tensor.Device;
 import io.sfumato.tensor.Scope;
 import io.sfumato.tensor.Tensor;
 import io.sfumato.tensor.exec.Eager;
 import io.sfumato.tensor.ops.LowRank;
+import java.util.List;
 import java.util.SplittableRandom;
 import org.junit.jupiter.api.AfterEach;
 import org.junit.jupiter.api.BeforeEach;
@@ -125,6 +127,33 @@ class WgmmaTest {
     assertFalse(OwnGemms.isHopper(gpu, product(DType.BF16, 4096, 1280, 1283)));
     Wgmma.allow(false);
     assertFalse(OwnGemms.isHopper(gpu, large));
+  }
+
+  @Test
+  void anOldDriverDoesWithoutItAndOneLineSaysWhy() {
+    assumeTrue(EmulatorControl.isEmulated(), "the version is that of the emulated driver");
+    Gpu gpu = Gpu.of(0);
+    long before = EmulatorControl.get("version");
+    Product large = product(DType.BF16, 4096, 1280, 1280);
+    try {
+      EmulatorControl.set("version", Wgmma.LEAST_DRIVER - 10);
+      List<String> log =
+          Logged.by(
+              Wgmma.class,
+              () -> {
+                assertFalse(OwnGemms.isHopper(gpu, large));
+                assertFalse(Wgmma.isOn(gpu));
+              });
+      assertEquals(
+          List.of(
+              "INFO cuda:0: wgmma is not used: it needs compute capability 9.0 and a driver for"
+                  + " CUDA 12.1; here are 9.0 and 12.0"),
+          log);
+      EmulatorControl.set("version", Wgmma.LEAST_DRIVER);
+      assertTrue(OwnGemms.isHopper(gpu, large));
+    } finally {
+      EmulatorControl.set("version", before);
+    }
   }
 
   private static Product product(DType dtype, int m, int n, int k) {

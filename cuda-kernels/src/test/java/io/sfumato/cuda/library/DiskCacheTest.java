@@ -6,6 +6,7 @@ import static org.junit.jupiter.api.Assertions.assertEquals;
 import static org.junit.jupiter.api.Assertions.assertNull;
 import static org.junit.jupiter.api.Assertions.assertTrue;
 
+import io.sfumato.cuda.testing.Logged;
 import java.io.IOException;
 import java.nio.file.Files;
 import java.nio.file.Path;
@@ -17,9 +18,6 @@ import java.util.List;
 import java.util.concurrent.ExecutorService;
 import java.util.concurrent.Executors;
 import java.util.concurrent.Future;
-import java.util.logging.Handler;
-import java.util.logging.LogRecord;
-import java.util.logging.Logger;
 import java.util.stream.Stream;
 import org.junit.jupiter.api.Test;
 import org.junit.jupiter.api.io.TempDir;
@@ -147,33 +145,7 @@ public class DiskCacheTest {
     assertEquals(1, files().size());
   }
 
-  /** The messages, of warnings and above, of the cache while something runs. */
   private static List<String> log(Runnable body) {
-    List<String> lines = new ArrayList<>();
-    Logger logger = Logger.getLogger(DiskCache.class.getName());
-    Handler handler =
-        new Handler() {
-          @Override
-          public void publish(LogRecord r) {
-            Object[] parameters = r.getParameters();
-            lines.add(
-                parameters == null
-                    ? r.getMessage()
-                    : java.text.MessageFormat.format(r.getMessage(), parameters));
-          }
-
-          @Override
-          public void flush() {}
-
-          @Override
-          public void close() {}
-        };
-    logger.addHandler(handler);
-    try {
-      body.run();
-    } finally {
-      logger.removeHandler(handler);
-    }
-    return lines;
+    return Logged.by(DiskCache.class, body);
   }
 }

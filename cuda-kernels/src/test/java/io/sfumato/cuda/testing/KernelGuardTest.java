@@ -2,6 +2,7 @@
 package io.sfumato.cuda.testing;
 
 import static org.junit.jupiter.api.Assertions.assertEquals;
+import static org.junit.jupiter.api.Assertions.assertFalse;
 import static org.junit.jupiter.api.Assumptions.assumeTrue;
 
 import java.io.IOException;
@@ -13,6 +14,7 @@ import java.util.Map;
 import java.util.concurrent.ExecutorService;
 import java.util.concurrent.Executors;
 import java.util.concurrent.Future;
+import java.util.function.Predicate;
 import java.util.stream.Stream;
 import org.junit.jupiter.api.Tag;
 import org.junit.jupiter.api.Test;
@@ -28,6 +30,9 @@ import org.junit.jupiter.params.provider.ValueSource;
 class KernelGuardTest {
   /** Registers that a block of 1024 threads can have; kernels without launch bounds stay below. */
   private static final int WITHOUT_BOUNDS = 64;
+
+  /** The version of PTX that all supported drivers read. */
+  private static final String OLDEST = "8.0";
 
   /** Kernels that may spill, by a pattern, with the bytes and the reason. */
   private record Allowed(String kernels, int bytes, String reason) {}
@@ -66,13 +71,14 @@ class KernelGuardTest {
         .anyMatch(d -> Files.isExecutable(Path.of(d, program)));
   }
 
-  private static void check(PtxAssembler assembler, String arch) throws Exception {
+  private static void check(PtxAssembler assembler, String arch, Predicate<KernelImages.Ptx> which)
+      throws Exception {
     List<String> faults = new ArrayList<>();
     ExecutorService pool = Executors.newFixedThreadPool(Runtime.getRuntime().availableProcessors());
     try {
       List<Future<List<String>>> jobs = new ArrayList<>();
       for (KernelImages.Ptx p : ptx()) {
-        if (p.arch().equals("80") || arch.equals("sm_" + p.arch())) {
+        if (which.test(p) && (p.arch().equals("80") || arch.equals("sm_" + p.arch()))) {
           jobs.add(pool.submit(() -> faults(assembler, p.file(), arch)));
         }
       }
@@ -109,11 +115,42 @@ class KernelGuardTest {
   @ValueSource(strings = {"sm_80", "sm_90a", "sm_100", "sm_120"})
   void theToolkitFindsRegistersEnough(String arch) throws Exception {
     assumeTrue(isThere("ptxas"));
-    check(PtxAssembler.ofToolkit(), arch);
+    check(PtxAssembler.ofToolkit(), arch, p -> true);
   }
 
   @Test
   void theOldestDriversAssemblerFindsRegistersEnough() throws Exception {
-    check(PtxAssembler.ofJcuda(), "sm_90a");
+    check(PtxAssembler.ofJcuda(), "sm_90a", p -> p.version().equals(OLDEST));
+  }
+
+  /**
+   * Drivers from 525 on have CUDA 12.0, which reads version 8.0 of PTX. It must refuse what is
+   * written in a later one by its version, since that is how the loader knows to take the PTX for
+   * all devices (KernelModulesTest). Families for Hopper alone are not loaded then (WgmmaTest):
+   * they must be of the version that the driver they wait for reads.
+   */
+  @Test
+  void theOldestDriversAssemblerRefusesLaterPtxByItsVersion() throws Exception {
+    List<KernelImages.Ptx> all = ptx();
+    List<KernelImages.Ptx> later = all.stream().filter(p -> !p.version().equals(OLDEST)).toList();
+    assertFalse(later.isEmpty());
+    List<String> faults = new ArrayList<>();
+    for (KernelImages.Ptx p : later) {
+      String file = p.file().getFileName().toString();
+      String said = PtxAssembler.ofJcuda().assemble(KernelImages.read(p.file()), "sm_90a");
+      if (!said.startsWith("error " + PtxAssembler.Jcuda.UNSUPPORTED_VERSION + "\n")) {
+        faults.add(file + ": " + said);
+      }
+      boolean alone =
+          all.stream().noneMatch(q -> q.source().equals(p.source()) && q.version().equals(OLDEST));
+      boolean waits = file.startsWith("attention_hopper") || file.startsWith("gemm_hopper");
+      if (alone != waits) {
+        faults.add(file + (alone ? " has no PTX for all devices" : " is not for Hopper alone"));
+      }
+      if (!p.version().equals("8.1")) {
+        faults.add(file + " has version " + p.version() + "; CUDA 12.1, which it waits for, 8.1");
+      }
+    }
+    assertEquals(List.of(), faults);
   }
 }

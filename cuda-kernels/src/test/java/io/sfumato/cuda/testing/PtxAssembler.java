@@ -139,6 +139,11 @@ public interface PtxAssembler {
 
   /** JNvPTXCompiler. */
   final class Jcuda implements PtxAssembler {
+    /**
+     * NVPTXCOMPILE_ERROR_UNSUPPORTED_PTX_VERSION, CUDA_ERROR_UNSUPPORTED_PTX_VERSION in a driver.
+     */
+    static final int UNSUPPORTED_VERSION = 7;
+
     private Jcuda() {}
 
     @Override
