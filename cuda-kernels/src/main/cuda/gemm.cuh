@@ -167,6 +167,41 @@ DEV void tile_of(int id, int tilesM, int tilesN, int& tm, int& tn) {
     tn = within / height;
 }
 
+/**
+ * What a block computes: a tile BM x BN of one of the products, and of its sum a part. The sum goes over tiles of DEPTH products, those of the first pair of
+ * operands and then those of the second.
+ */
+template <int BM, int BN, int DEPTH> struct Job {
+    u32 batch, outer, inner;  // which product, and where on the two batch axes
+    int m0, n0;               // first row and column
+    int first;                // tiles of the first pair
+    int split, begin, end;    // the part of the sum, and its tiles
+
+    /** Job `id` of all tiles of all products; blockIdx.y is the part of the sum. */
+    DEVM Job(const Product& p, u32 id) {
+        first = (int)((p.k + DEPTH - 1) / DEPTH);
+        int all = first + (int)((p.k2 + DEPTH - 1) / DEPTH), splits = (int)p.splits;
+        split = (int)blockIdx.y;
+        begin = (int)((i64)all * split / splits);
+        end = (int)((i64)all * (split + 1) / splits);
+        int tilesM = (int)((p.m + BM - 1) / BM), tilesN = (int)((p.n + BN - 1) / BN), tiles = tilesM * tilesN, tm, tn;
+        batch = id / tiles;
+        tile_of((int)(id % tiles), tilesM, tilesN, tm, tn);
+        outer = batch / (u32)p.inner;
+        inner = batch % (u32)p.inner;
+        m0 = tm * BM;
+        n0 = tn * BN;
+    }
+
+    /** How many there are, for each part of the sum. */
+    DEVM static u32 count(const Product& p) { return (u32)((p.m + BM - 1) / BM * ((p.n + BN - 1) / BN) * p.batches); }
+
+    /** Where A, B and C of this product begin; the second pair is the same for all. */
+    template <class T> DEVM const T* a_of(const T* a, const Product& p) const { return a + outer * p.aBatch0 + inner * p.aBatch1; }
+    template <class T> DEVM const T* b_of(const T* b, const Product& p) const { return b + outer * p.bBatch0 + inner * p.bBatch1; }
+    template <class T> DEVM T* c_of(T* c, const Product& p) const { return c + outer * p.cBatch0 + inner * p.cBatch1; }
+};
+
 /** Starts a product: zeros in the accumulators, and the copies of the first STAGES - 1 of the tiles begin .. end - 1 by load(tile), a group each. */
 template <int STAGES, int FM, int FN, class Load> DEV void start_product(float (&acc)[FM][FN][4], int begin, int end, const Load& load) {
 #pragma unroll
@@ -192,18 +227,12 @@ template <class T, int BM, int BN, int WM, int WN, bool A_BY_K, bool B_BY_K, boo
 DEV void gemm(T* shared, const T* a, const T* b, T* c, const T* bias, const T* a2, const T* b2, float* partial, const Product& p,
                             float alpha, float beta) {
     const int WARPS_M = BM / WM, THREADS = 32 * WARPS_M * (BN / WN), FM = WM / 16, FN = WN / 8, STAGE = (BM + BN) * KT;
-    int tilesM = (int)((p.m + BM - 1) / BM), tilesN = (int)((p.n + BN - 1) / BN);
-    int tiles = tilesM * tilesN, tm, tn;
-    i64 batch = blockIdx.x / tiles;
-    tile_of((int)(blockIdx.x % tiles), tilesM, tilesN, tm, tn);
-    i64 outer = batch / p.inner, inner = batch % p.inner;
-    a += outer * p.aBatch0 + inner * p.aBatch1;
-    b += outer * p.bBatch0 + inner * p.bBatch1;
-    int m0 = tm * BM, n0 = tn * BN, warp = (int)threadIdx.x / 32;
+    const Job<BM, BN, KT> job(p, blockIdx.x);
+    a = job.a_of(a, p);
+    b = job.b_of(b, p);
+    const int m0 = job.m0, n0 = job.n0, first = job.first, begin = job.begin, end = job.end;
+    int warp = (int)threadIdx.x / 32;
     int wm = warp % WARPS_M * WM, wn = warp / WARPS_M * WN;
-    int first = (int)((p.k + KT - 1) / KT), all = first + (int)((p.k2 + KT - 1) / KT);
-    int split = (int)blockIdx.y, splits = (int)p.splits;
-    int begin = (int)((i64)all * split / splits), end = (int)((i64)all * (split + 1) / splits);
 
     auto load = [&](int t) {
         T* to = shared + (t - begin) % STAGES * STAGE;
@@ -243,7 +272,7 @@ DEV void gemm(T* shared, const T* a, const T* b, T* c, const T* bias, const T* a
             }
         }
     }
-    store_fragments<T, FM, FN>(acc, m0 + wm, n0 + wn, c, partial, bias, p, batch, split, alpha, beta);
+    store_fragments<T, FM, FN>(acc, m0 + wm, n0 + wn, c, partial, bias, p, job.batch, job.split, alpha, beta);
 }
 
 /** C = alpha (sum of the splits' partial sums [splits][batches * m * n]) + beta C + bias, C [batches * m, n] without gaps. */

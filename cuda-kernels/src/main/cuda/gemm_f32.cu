@@ -62,17 +62,12 @@ DEV void gemm_simt(T* shared, const T* a, const T* b, T* c, const T* bias, const
     const int THREADS = (BM / TM) * (BN / TN), STAGE = DEPTH * (BM + BN + 8), PIECES_M = TM / 4, PIECES_N = TN / 4;
     typedef Fetch<T, BM, DEPTH, A_BY_K, THREADS, FAST> FetchA;
     typedef Fetch<T, BN, DEPTH, B_BY_K, THREADS, FAST> FetchB;
-    int tilesM = (int)((p.m + BM - 1) / BM), tilesN = (int)((p.n + BN - 1) / BN), tiles = tilesM * tilesN, tm, tn;
-    i64 batch = blockIdx.x / tiles;
-    tile_of((int)(blockIdx.x % tiles), tilesM, tilesN, tm, tn);
-    i64 outer = batch / p.inner, inner = batch % p.inner;
-    a += outer * p.aBatch0 + inner * p.aBatch1;
-    b += outer * p.bBatch0 + inner * p.bBatch1;
-    int m0 = tm * BM, n0 = tn * BN, m = (int)p.m, n = (int)p.n;
+    const Job<BM, BN, DEPTH> job(p, blockIdx.x);
+    a = job.a_of(a, p);
+    b = job.b_of(b, p);
+    const int m0 = job.m0, n0 = job.n0, first = job.first, begin = job.begin, end = job.end;
+    int m = (int)p.m, n = (int)p.n;
     int tx = (int)threadIdx.x % (BN / TN), ty = (int)threadIdx.x / (BN / TN);
-    int first = (int)((p.k + DEPTH - 1) / DEPTH), all = first + (int)((p.k2 + DEPTH - 1) / DEPTH);
-    int split = (int)blockIdx.y, splits = (int)p.splits;
-    int begin = (int)((i64)all * split / splits), end = (int)((i64)all * (split + 1) / splits);
 
     FetchA nextA;
     FetchB nextB;
@@ -132,7 +127,7 @@ DEV void gemm_simt(T* shared, const T* a, const T* b, T* c, const T* bias, const
         __syncthreads();
     }
 
-    T* to = partial ? partial + (split * p.batches + batch) * p.m * p.n : c + outer * p.cBatch0 + inner * p.cBatch1;
+    T* to = partial ? partial + (job.split * p.batches + job.batch) * p.m * p.n : job.c_of(c, p);
     i64 stride = partial ? p.n : p.cRow;
 #pragma unroll
     for (int i = 0; i < TM; i++) {

@@ -137,17 +137,11 @@ template <class T, int BN, bool A_BY_K, bool B_BY_K, int STAGES>
 DEV void gemm_hopper(T* shared, const T* a, const T* b, T* c, const T* bias, const T* a2, const T* b2, float* partial, const Product& p, float alpha,
                      float beta) {
     const int BM = 128, STAGE = (BM + BN) * DEEP, AHEAD = STAGES - 2;
-    int tilesM = (int)((p.m + BM - 1) / BM), tilesN = (int)((p.n + BN - 1) / BN);
-    int tiles = tilesM * tilesN, tm, tn;
-    i64 batch = blockIdx.x / tiles;
-    tile_of((int)(blockIdx.x % tiles), tilesM, tilesN, tm, tn);
-    i64 outer = batch / p.inner, inner = batch % p.inner;
-    a += outer * p.aBatch0 + inner * p.aBatch1;
-    b += outer * p.bBatch0 + inner * p.bBatch1;
-    int m0 = tm * BM, n0 = tn * BN, group = shfl((int)threadIdx.x >> 7, 0);
-    int first = (int)((p.k + DEEP - 1) / DEEP), all = first + (int)((p.k2 + DEEP - 1) / DEEP);
-    int split = (int)blockIdx.y, splits = (int)p.splits;
-    int begin = (int)((i64)all * split / splits), end = (int)((i64)all * (split + 1) / splits);
+    const Job<BM, BN, DEEP> job(p, blockIdx.x);
+    a = job.a_of(a, p);
+    b = job.b_of(b, p);
+    const int m0 = job.m0, n0 = job.n0, first = job.first, begin = job.begin, end = job.end;
+    int group = shfl((int)threadIdx.x >> 7, 0);
 
     auto load = [&](int t, int slot) {
         T* to = shared + slot * STAGE;
@@ -200,7 +194,7 @@ DEV void gemm_hopper(T* shared, const T* a, const T* b, T* c, const T* bias, con
         multiply_tail<T, BN, A_BY_K, B_BY_K>(d, tile + group * 64 * DEEP, tile + BM * DEEP, products);
     }
     int row = m0 + group * 64 + ((int)threadIdx.x >> 5 & 3) * 16;
-    store_warp<T, BN>(acc, row, n0, c, partial, bias, p, batch, split, alpha, beta);
+    store_warp<T, BN>(acc, row, n0, c, partial, bias, p, job.batch, job.split, alpha, beta);
 }
 
 #define GEMM_HOPPER_ONE(T, type, BN, suffix, AK, BK, STAGES)                                                \

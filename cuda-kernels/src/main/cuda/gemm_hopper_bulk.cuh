@@ -23,8 +23,8 @@ DEV void fill_ring(T* shared, u64* full, u64* empty, const TensorMap& a, const T
     Place<STAGES> next;
     bool again = false;
 #pragma unroll 1
-    for (i64 id = blockIdx.x; id < Job::count<BN>(p); id += gridDim.x) {
-        Job j = Job::of<BN>(p, id);
+    for (u32 id = blockIdx.x; id < FlowJob<BN>::count(p); id += gridDim.x) {
+        const FlowJob<BN> j(p, id);
 #pragma unroll 1
         for (int t = j.begin; t < j.end; t++) {
             if (again) mbarrier_wait(empty + next.slot, next.round ^ 1);

@@ -17,22 +17,7 @@ template <int STAGES> struct Place {
 };
 
 /** The tile of C, and the part of its sum, that a block computes next. */
-struct Job {
-    i64 batch;
-    int m0, n0, first, begin, end;
-    template <int BN> DEVM static Job of(const Product& p, i64 id) {
-        Job j;
-        int tilesM = (int)((p.m + 127) / 128), tilesN = (int)((p.n + BN - 1) / BN), tiles = tilesM * tilesN, tm, tn;
-        j.batch = id / tiles;
-        tile_of((int)(id % tiles), tilesM, tilesN, tm, tn);
-        j.m0 = tm * 128, j.n0 = tn * BN;
-        j.first = (int)((p.k + DEEP - 1) / DEEP);
-        int all = j.first + (int)((p.k2 + DEEP - 1) / DEEP);
-        j.begin = (int)((i64)all * blockIdx.y / p.splits), j.end = (int)((i64)all * (blockIdx.y + 1) / p.splits);
-        return j;
-    }
-    template <int BN> DEVM static i64 count(const Product& p) { return (p.m + 127) / 128 * ((p.n + BN - 1) / BN) * p.batches; }
-};
+template <int BN> using FlowJob = Job<128, BN, DEEP>;
 
 /** The copies, by threads 0 to 127. */
 template <class T, int BN, bool A_BY_K, bool B_BY_K, int STAGES>
@@ -41,11 +26,9 @@ DEV void fill_ring(T* shared, u64* full, u64* empty, const T* a, const T* b, con
     Place<STAGES> next, ready;
     int started = 0;
 #pragma unroll 1
-    for (i64 id = blockIdx.x; id < Job::count<BN>(p); id += gridDim.x) {
-        Job j = Job::of<BN>(p, id);
-        i64 outer = j.batch / p.inner, inner = j.batch % p.inner;
-        const T* left = a + outer * p.aBatch0 + inner * p.aBatch1;
-        const T* right = b + outer * p.bBatch0 + inner * p.bBatch1;
+    for (u32 id = blockIdx.x; id < FlowJob<BN>::count(p); id += gridDim.x) {
+        const FlowJob<BN> j(p, id);
+        const T *left = j.a_of(a, p), *right = j.b_of(b, p);
 #pragma unroll 1
         for (int t = j.begin; t < j.end; t++) {
             if (started >= STAGES) mbarrier_wait(empty + next.slot, next.round ^ 1);
@@ -79,8 +62,8 @@ DEV void empty_ring(const T* shared, u64* full, u64* empty, T* c, float* partial
     int group = shfl((int)threadIdx.x >> 7, 0) - 1;
     Place<STAGES> now;
 #pragma unroll 1
-    for (i64 id = blockIdx.x; id < Job::count<BN>(p); id += gridDim.x) {
-        Job j = Job::of<BN>(p, id);
+    for (u32 id = blockIdx.x; id < FlowJob<BN>::count(p); id += gridDim.x) {
+        const FlowJob<BN> j(p, id);
         float acc[1][BN / 8][4];
         float(&d)[BN / 2] = *reinterpret_cast<float(*)[BN / 2]>(&acc);
         const T* tile;
@@ -120,7 +103,7 @@ DEV void empty_ring(const T* shared, u64* full, u64* empty, T* c, float* partial
             now.step();
         }
         int row = j.m0 + group * 64 + ((int)threadIdx.x >> 5 & 3) * 16;
-        store_warp<T, BN>(acc, row, j.n0, c, partial, bias, p, j.batch, (int)blockIdx.y, alpha, beta);
+        store_warp<T, BN>(acc, row, j.n0, c, partial, bias, p, j.batch, j.split, alpha, beta);
     }
 }
 

@@ -33,17 +33,12 @@ DEV void gemm_tf32(float* shared, const float* a, const float* b, float* c, cons
     typedef Tile<BM, A_BY_K> TileA;
     typedef Tile<BN, B_BY_K> TileB;
     const int WARPS_M = BM / WM, THREADS = 32 * WARPS_M * (BN / WN), FM = WM / 16, FN = WN / 8, STAGE = TileA::SIZE + TileB::SIZE;
-    int tilesM = (int)((p.m + BM - 1) / BM), tilesN = (int)((p.n + BN - 1) / BN), tiles = tilesM * tilesN, tm, tn;
-    i64 batch = blockIdx.x / tiles;
-    tile_of((int)(blockIdx.x % tiles), tilesM, tilesN, tm, tn);
-    i64 outer = batch / p.inner, inner = batch % p.inner;
-    a += outer * p.aBatch0 + inner * p.aBatch1;
-    b += outer * p.bBatch0 + inner * p.bBatch1;
-    int m0 = tm * BM, n0 = tn * BN, warp = (int)threadIdx.x / 32, g = lane() >> 2, q = lane() & 3;
+    const Job<BM, BN, KT> job(p, blockIdx.x);
+    a = job.a_of(a, p);
+    b = job.b_of(b, p);
+    const int m0 = job.m0, n0 = job.n0, first = job.first, begin = job.begin, end = job.end;
+    int warp = (int)threadIdx.x / 32, g = lane() >> 2, q = lane() & 3;
     int wm = warp % WARPS_M * WM, wn = warp / WARPS_M * WN;
-    int first = (int)((p.k + KT - 1) / KT), all = first + (int)((p.k2 + KT - 1) / KT);
-    int split = (int)blockIdx.y, splits = (int)p.splits;
-    int begin = (int)((i64)all * split / splits), end = (int)((i64)all * (split + 1) / splits);
 
     auto load = [&](int t) {
         float* to = shared + (t - begin) % STAGES * STAGE;
@@ -79,7 +74,7 @@ DEV void gemm_tf32(float* shared, const float* a, const float* b, float* c, cons
             }
         }
     }
-    store_fragments<float, FM, FN>(acc, m0 + wm, n0 + wn, c, partial, bias, p, batch, split, alpha, beta);
+    store_fragments<float, FM, FN>(acc, m0 + wm, n0 + wn, c, partial, bias, p, job.batch, job.split, alpha, beta);
 }
 
 #define TF32_ONE(name, suffix, BM, BN, WM, WN, AK, BK)                                                                          \
