@@ -88,12 +88,13 @@ template <class F, bool MIXED, int V> DEV void put(const Chunk& c, int tensor, i
     }
 }
 
-/** Applies a step to a chunk: four elements at a time, the last ones singly. */
-template <class Step> DEV void run(const Step& step, const Table& t, int count) {
+/** Applies a step to a chunk: 16 bytes of F at a time, the last elements singly. */
+template <class F, class Step> DEV void run(const Step& step, const Table& t, int count) {
+    const int V = 16 / (int)sizeof(F);
     Chunk c = find_chunk(t, count);
-    i64 whole = c.aligned ? c.begin + (c.end - c.begin) / 4 * 4 : c.begin;
+    i64 whole = c.aligned ? c.begin + (c.end - c.begin) / V * V : c.begin;
 #pragma unroll 2
-    for (i64 i = c.begin + threadIdx.x * 4; i < whole; i += blockDim.x * 4) step.template at<4>(c, i);
+    for (i64 i = c.begin + threadIdx.x * V; i < whole; i += blockDim.x * V) step.template at<V>(c, i);
     for (i64 i = whole + threadIdx.x; i < c.end; i += blockDim.x) step.template at<1>(c, i);
 }
 
@@ -228,28 +229,28 @@ template <class F> DEV void norm_total(const F* partial, F* y, i64 n) {
                                           double decay, double kept, double inverse, double scale, double max, const void* squared_norm, int wide) {   \
         AdamW<F, MIXED, false> step = {(F)rate, (F)beta1, (F)rest1, (F)beta2, (F)rest2, (F)eps, (F)decay, (F)kept, (F)inverse,                         \
                                        limited((F)scale, squared_norm, wide, (F)max), 0};                                                              \
-        run(step, t, count);                                                                                                                           \
+        run<F>(step, t, count);                                                                                                                        \
     }                                                                                                                                                  \
     KERNEL_BOUNDS(adamw_averaged_##suffix, 256, 4)(Table t, int count, double rate, double beta1, double rest1, double beta2, double rest2, double eps,\
                                           double decay, double kept, double inverse, double scale, double max, const void* squared_norm, int wide, double follow) {\
         AdamW<F, MIXED, true> step = {(F)rate, (F)beta1, (F)rest1, (F)beta2, (F)rest2, (F)eps, (F)decay, (F)kept, (F)inverse,                          \
                                        limited((F)scale, squared_norm, wide, (F)max), (F)follow};                                                      \
-        run(step, t, count);                                                                                                                           \
+        run<F>(step, t, count);                                                                                                                        \
     }                                                                                                                                                  \
     KERNEL_BOUNDS(sgd_##suffix, 256, 4)(Table t, int count, double rate, double momentum, double decay, double scale, int nesterov) {                   \
         Sgd<F, MIXED> step = {(F)rate, (F)momentum, (F)decay, (F)scale, nesterov};                                                                      \
-        run(step, t, count);                                                                                                                           \
+        run<F>(step, t, count);                                                                                                                        \
     }                                                                                                                                                  \
     KERNEL_BOUNDS(lion_##suffix, 256, 4)(Table t, int count, double rate, double beta1, double rest1, double beta2, double rest2, double kept,          \
                                          double scale) {                                                                                               \
         Lion<F, MIXED> step = {(F)rate, (F)beta1, (F)rest1, (F)beta2, (F)rest2, (F)kept, (F)scale};                                                     \
-        run(step, t, count);                                                                                                                           \
+        run<F>(step, t, count);                                                                                                                        \
     }                                                                                                                                                  \
     KERNEL_BOUNDS(average_##suffix, 256, 4)(Table t, int count, double rate) {                                                                          \
         Average<F, MIXED> step = {(F)rate};                                                                                                            \
-        run(step, t, count);                                                                                                                           \
+        run<F>(step, t, count);                                                                                                                        \
     }                                                                                                                                                  \
-    KERNEL_BOUNDS(copy_all_##suffix, 256, 4)(Table t, int count) { run(Copy<F, MIXED>(), t, count); }                                                   \
+    KERNEL_BOUNDS(copy_all_##suffix, 256, 4)(Table t, int count) { run<F>(Copy<F, MIXED>(), t, count); }                                                \
     KERNEL_BOUNDS(squared_norm_##suffix, 256, 4)(Table t, int count, F* partial, i64 base) { squared_norm<F, MIXED>(t, count, partial, base); }
 
 STEPS(f32, float, false)
