@@ -81,6 +81,10 @@ DEV void finish_load() {
     fence_proxy_async();
 }
 
+/** What a mask makes of a score in log2 units: bytes hide, values of T are added. */
+template <class T> DEV float masked(float x, u8 m) { return m != 0 ? x : negative_infinity(); }
+template <class T> DEV float masked(float x, T m) { return x + to_float(m) * ATTENTION_LOG2E; }
+
 /** A warp that multiplies is done with a slot. */
 DEV void release_slot(u64* empty) {
     __syncwarp();

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 //
-// The backward of attention for 16-bit types on Hopper's matrix units; what attention_backward.cuh computes, for exact head sizes without mask. A block owns
+// The backward of attention for 16-bit types on Hopper's matrix units; what attention_backward.cuh computes, for exact head sizes. A block owns
 // 128 keys, two warpgroups 64 each, and walks over blocks of 64 queries that a third warpgroup loads. The scores are computed transposed, keys in rows, so
 // that P^T and dS^T are in registers the A operands of dv and dk. dS^T also goes through shared memory, a line of 64 queries for each key, as the A operand
 // of dq, which each warpgroup gives for a part of the columns and all keys of the block.
@@ -40,6 +40,28 @@ template <class T> DEV void round_operand(unsigned (&a)[4][4], const float (&s)[
     for (int i = 0; i < 16; i++) a[i / 4][i % 4] = pack2<T>(s[2 * i], s[2 * i + 1]);
 }
 
+/**
+ * Scores of 64 keys by 64 queries, times factor, with a mask: `mask` is what belongs to the lane's first key and query 0; `query` and `key` are the lane's
+ * first.
+ */
+template <class T, class M>
+DEV void mask_transposed(float (&s)[32], const M* mask, i64 query_step, i64 key_step, int query, int key, const AttentionSizes& n, float factor) {
+#pragma unroll
+    for (int j = 0; j < 8; j++) {
+#pragma unroll
+        for (int e = 0; e < 2; e++) {
+            int q = query + 8 * j + e;
+            const M* at = mask + min_int(q, n.queries - 1) * query_step;
+#pragma unroll
+            for (int r = 0; r < 2; r++) {
+                int k = key + 8 * r;
+                float& x = s[4 * j + 2 * r + e];
+                x = k < n.keys && !(n.causal && k > q) ? masked<T>(x * factor, at[8 * r * key_step]) : negative_infinity();
+            }
+        }
+    }
+}
+
 /** What a block computes. */
 template <class T> struct HopperBackward {
     const QueryRow* rows;  // of this head
@@ -48,13 +70,15 @@ template <class T> struct HopperBackward {
     i64 dq_stride, dk_stride, dv_stride;
     float scale;
     int k0, start, blocks;  // first key; blocks of queries from start to blocks
+    const void* mask;       // null without
+    i64 mask_head, mask_query, mask_key;  // where this head's begins, and its strides
     int mode;
     float* partial;         // of this block and split, or null; dv is `half` values after dk
     i64 half;
 };
 
 /** Warpgroup `wg` of the two that compute, which gives COLUMNS columns of dq from `column` on. */
-template <class T, int D, int COLUMNS>
+template <class T, int D, int COLUMNS, bool MASK>
 DEV void hopper_gradients(T* tiles, QueryRow* rs, u64* barriers, const HopperBackward<T>& x, const AttentionSizes& n, int wg, int column) {
     typedef HopperGradients<D> Tile;
     const int BN = Tile::BN, BM = Tile::BM;
@@ -69,7 +93,7 @@ DEV void hopper_gradients(T* tiles, QueryRow* rs, u64* barriers, const HopperBac
     u64 slot_rows = wgmma_descriptor(slots, 16, 1024), slot_sum = wgmma_descriptor(slots, BM * LINE_BYTES, 1024);
     u64 scores = wgmma_descriptor(ss, 64 * LINE_BYTES, 1024);
     const int SLOT = descriptor_step(Tile::SLOT * 2), SCORES = descriptor_step(Tile::SCORES * 2);
-    float factor = x.scale * ATTENTION_LOG2E;
+    float factor = MASK ? 1.f : x.scale * ATTENTION_LOG2E;  // scores with a mask are in log2 units at once
 
     float s[32], p[32], dq[COLUMNS / 2];
     unsigned of_p[4][4], of_s[4][4];
@@ -80,16 +104,32 @@ DEV void hopper_gradients(T* tiles, QueryRow* rs, u64* barriers, const HopperBac
         int slot = (step & 1) * 2, parity = step >> 1 & 1;
         mbarrier_wait(full + slot, parity);
         start_transposed<T, D>(s, k_rows, slot_rows + slot * SLOT);
-        mbarrier_wait(full + slot + 1, parity);
-        start_transposed<T, D>(p, v_rows, slot_rows + (slot + 1) * SLOT);
-        wgmma_wait<1>(s);
+        if (MASK) {
+            wgmma_wait<0>(s);
+        } else {
+            mbarrier_wait(full + slot + 1, parity);
+            start_transposed<T, D>(p, v_rows, slot_rows + (slot + 1) * SLOT);
+            wgmma_wait<1>(s);
+        }
         int key = x.k0 + own + g, query = i * BM + 2 * t;
-        if (x.k0 + BN > n.keys || (n.causal && i * BM < x.k0 + BN - 1)) {
+        if (MASK) {
+            i64 at = x.mask_head + key * x.mask_key;
+            float to_log2 = x.scale * ATTENTION_LOG2E;
+            if (n.mask == 1) {
+                mask_transposed<T>(s, (const u8*)x.mask + at, x.mask_query, x.mask_key, query, key, n, to_log2);
+            } else {
+                mask_transposed<T>(s, (const T*)x.mask + at, x.mask_query, x.mask_key, query, key, n, to_log2);
+            }
+        } else if (x.k0 + BN > n.keys || (n.causal && i * BM < x.k0 + BN - 1)) {
 #pragma unroll
             for (int e = 0; e < 32; e++) {
                 int row = key + e / 2 % 2 * 8;
                 if (row >= n.keys || (n.causal && row > query + e / 4 * 8 + e % 2)) s[e] = negative_infinity();
             }
+        }
+        if (MASK) {  // not before: the mask takes registers
+            mbarrier_wait(full + slot + 1, parity);
+            start_transposed<T, D>(p, v_rows, slot_rows + (slot + 1) * SLOT);
         }
         const Vec<float, 4>* row = (const Vec<float, 4>*)(rs + (step & 1) * BM) + t;
 #pragma unroll
@@ -187,8 +227,8 @@ DEV void hopper_gradients(T* tiles, QueryRow* rs, u64* barriers, const HopperBac
     store_panels<T, D, BN>(x.dv + (i64)first * x.dv_stride, x.dv_stride, vs, own, n.keys - first);
 }
 
-template <class T, int D>
-DEV void attention_hopper_backward(const T* q, const T* k, const T* v, const T* d_o, const QueryRow* rows, float* accumulator, T* dq, T* dk, T* dv,
+template <class T, int D, bool MASK>
+DEV void attention_hopper_backward(const T* q, const T* k, const T* v, const void* mask, const T* d_o, const QueryRow* rows, float* accumulator, T* dq, T* dk, T* dv,
     const AttentionStrides& stride, const AttentionGradStrides& gs, const AttentionSizes& n, float scale, int mode, int splits, float* partial) {
     typedef HopperGradients<D> Tile;
     const int BN = Tile::BN, BM = Tile::BM;
@@ -253,25 +293,29 @@ DEV void attention_hopper_backward(const T* q, const T* k, const T* v, const T* 
         x.k0 = k0;
         x.start = start;
         x.blocks = blocks;
+        x.mask = mask;
+        x.mask_head = b * stride.mask[0] + h * stride.mask[1];
+        x.mask_query = stride.mask[2];
+        x.mask_key = stride.mask[3];
         x.mode = mode;
         x.half = (i64)(gridDim.x / splits) * BN * D;
         x.partial = splits > 1 ? partial + 2 * split * x.half + (i64)index * BN * D : nullptr;
         const int FIRST = Tile::FIRST;
         int wg = (warp >> 2) - 1;
         if (FIRST == D - FIRST || wg == 0) {
-            hopper_gradients<T, D, FIRST>(tiles, rs, barriers, x, n, wg, wg * FIRST);
+            hopper_gradients<T, D, FIRST, MASK>(tiles, rs, barriers, x, n, wg, wg * FIRST);
         } else {
-            hopper_gradients<T, D, D - FIRST>(tiles, rs, barriers, x, n, wg, FIRST);
+            hopper_gradients<T, D, D - FIRST, MASK>(tiles, rs, barriers, x, n, wg, FIRST);
         }
     }
 }
 
-// Parameters as those of ATTENTION_BACKWARD, with D columns in all that is given; every row starts at a multiple of 16 bytes; scale > 0; no mask.
+// Parameters as those of ATTENTION_BACKWARD, with D columns in all that is given; every row of those starts at a multiple of 16 bytes; scale > 0.
 // Grid: B H ceil(Lk / 128) splits; 384 threads.
-#define ATTENTION_HOPPER_BACKWARD(name, T, D)                                                                                                          \
+#define ATTENTION_HOPPER_BACKWARD(name, T, D, MASK)                                                                                                    \
     KERNEL_BOUNDS(name, 384, 1)                                                                                                                        \
     (const T* q, const T* k, const T* v, const void* mask, const T* d_o, const QueryRow* rows, float* accumulator, T* dq, T* dk, T* dv,                \
         AttentionStrides stride, AttentionGradStrides gs, AttentionSizes n, float scale, int mode, int splits, float* partial) {                       \
-        attention_hopper_backward<T, D>(q, k, v, d_o, rows, accumulator, dq, dk, dv, stride, gs, n, scale, mode, splits, partial);                     \
+        attention_hopper_backward<T, D, MASK>(q, k, v, mask, d_o, rows, accumulator, dq, dk, dv, stride, gs, n, scale, mode, splits, partial);         \
     }                                                                                                                                                  \
     EMU_EXPORT(name)

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 //
-// Attention of 16-bit types on Hopper's matrix units: o = softmax(scale q k^T) v and the logarithm of each row's sum of exponentials, in the structure of
+// Attention of 16-bit types on Hopper's matrix units: o = softmax(scale q k^T + mask) v and the logarithm of each row's sum of exponentials, in the structure of
 // FlashAttention-3 (Shah et al. 2024). A block has one warpgroup that loads and two or three that compute, each for 64 queries. S = q k^T is a product of two
 // tiles in shared memory; P, rounded in registers, is the A operand of the product with v, which is summed over its rows as they lie. The product of the
 // next block of keys is started before the softmax of the one at hand, and the products with v run during it; with TURNS the warpgroups moreover take turns
@@ -62,6 +62,26 @@ template <class T, int D, int BN> struct HopperRows {
         for (int i = 0; i < BN / 2; i++) {
             int k = key + i / 4 * 8 + i % 2;
             if (k >= keys || (causal && k > query + i / 2 % 2 * 8)) s[i] = negative_infinity();
+        }
+    }
+
+    /**
+     * The scores times factor with a mask, of whose rows g and g + 8 `first` and `second` are what belongs to the lane's first column; keys lie `step` apart.
+     * Query and key are as for hide.
+     */
+    template <class M>
+    DEVM void mask(const M* first, const M* second, i64 step, int query, int key, const AttentionSizes& n, float factor) {
+#pragma unroll
+        for (int j = 0; j < BN / 8; j++) {
+#pragma unroll
+            for (int i = 0; i < 4; i++) {
+                int k = key + j * 8 + i % 2;
+                bool seen = k < n.keys && !(n.causal && k > query + i / 2 * 8);
+                float& x = s[4 * j + i];
+                x = seen ? masked<T>(x * factor, (i < 2 ? first : second)[i % 2 * step]) : negative_infinity();
+            }
+            first += 8 * step;
+            second += 8 * step;
         }
     }
 
@@ -166,8 +186,9 @@ DEV void load_keys(T* slot, u64* full, const T* x, const i64 (&stride)[3], const
 }
 
 /** Warpgroup `wg` of those that compute: 64 queries of each tile. */
-template <class T, int D, int BN, int WG, bool TURNS>
-DEV void attend(T* tiles, u64* barriers, const T* q, T* o, float* lse, const AttentionStrides& stride, const AttentionSizes& n, float factor, int wg, int all) {
+template <class T, int D, int BN, int WG, bool TURNS, bool MASK>
+DEV void attend(T* tiles, u64* barriers, const T* q, const void* mask, T* o, float* lse, const AttentionStrides& stride, const AttentionSizes& n, float scale,
+    int wg, int all) {
     typedef HopperTile<D, BN, WG> Tile;
     T* qs = tiles + wg * Tile::Q;
     const T* slots = tiles + WG * Tile::Q;
@@ -177,6 +198,7 @@ DEV void attend(T* tiles, u64* barriers, const T* q, T* o, float* lse, const Att
     u64 k_tile = wgmma_descriptor(slots, 16, 1024), v_tile = wgmma_descriptor(slots, BN * LINE_BYTES, 1024);
     const int SLOT = descriptor_step(Tile::SLOT * 2);
     HopperRows<T, D, BN> x;
+    float factor = MASK ? 1.f : scale * ATTENTION_LOG2E;  // scores with a mask are in log2 units at once
     clear_beyond<T, D, 64, 16>(qs, own);
     if (TURNS && wg == WG - 1 && lane() == 0) mbarrier_arrive(turn);
     int turns = 0;  // taken
@@ -190,8 +212,22 @@ DEV void attend(T* tiles, u64* barriers, const T* q, T* o, float* lse, const Att
 
         x.clear();
         int query = first + (lane() >> 2), column = 2 * (lane() & 3);
-        int plain = (n.causal ? min_int(n.keys, work.q0 + wg * 64 + 1) : n.keys) / BN;  // blocks of keys that every query sees in full
+        int plain = MASK ? 0 : (n.causal ? min_int(n.keys, work.q0 + wg * 64 + 1) : n.keys) / BN;  // blocks of keys that every query sees in full
         int j = work.blocks - 1;
+        auto hide = [&] {
+            int key = j * BN + column;
+            if (MASK) {
+                i64 step = stride.mask[3], first = mask_row(stride, n, work.b, work.h, query) + key * step;
+                i64 second = mask_row(stride, n, work.b, work.h, query + 8) + key * step;
+                if (n.mask == 1) {
+                    x.mask((const u8*)mask + first, (const u8*)mask + second, step, query, key, n, scale * ATTENTION_LOG2E);
+                } else {
+                    x.mask((const T*)mask + first, (const T*)mask + second, step, query, key, n, scale * ATTENTION_LOG2E);
+                }
+            } else {
+                x.hide(query, key, n.keys, n.causal);
+            }
+        };
 
         // Block of keys c, counted over all tiles, has slots 2 (c % 2) for k and one more for v.
         int c = work.done;
@@ -199,7 +235,7 @@ DEV void attend(T* tiles, u64* barriers, const T* q, T* o, float* lse, const Att
         x.start_scores(q_tile, k_tile + (c & 1) * 2 * SLOT);
         wgmma_wait<0>(x.s);
         release_slot(empty + (c & 1) * 2);
-        if (j >= plain) x.hide(query, j * BN + column, n.keys, n.causal);
+        if (j >= plain) hide();
         x.exponentials(factor);
         x.round();
         if (j > 0) mbarrier_wait(full + (~c & 1) * 2, (c + 1) >> 1 & 1);
@@ -215,7 +251,7 @@ DEV void attend(T* tiles, u64* barriers, const T* q, T* o, float* lse, const Att
             if (TURNS && lane() == 0) mbarrier_arrive(turn + (wg + 1) % WG);
             wgmma_wait<1>(x.s);
             release_slot(empty + now);
-            if (j >= plain) x.hide(query, j * BN + column, n.keys, n.causal);
+            if (j >= plain) hide();
             x.exponentials(factor);
             bool more = j > 0;  // then the next block's k is wanted next, else this block's v
             mbarrier_wait(full + (more ? 2 - now : now + 1), ((more ? c + 1 : c) >> 1 & 1) + x.after_exponentials());
@@ -248,9 +284,9 @@ DEV void attend(T* tiles, u64* barriers, const T* q, T* o, float* lse, const Att
     }
 }
 
-template <class T, int D, int BN, int WG, bool TURNS>
+template <class T, int D, int BN, int WG, bool TURNS, bool MASK>
 DEV void attention_hopper_forward(
-    const T* q, const T* k, const T* v, T* o, float* lse, const AttentionStrides& stride, const AttentionSizes& n, float scale, int all) {
+    const T* q, const T* k, const T* v, const void* mask, T* o, float* lse, const AttentionStrides& stride, const AttentionSizes& n, float scale, int all) {
     typedef HopperTile<D, BN, WG> Tile;
     DYN_SHARED(T, tiles);
     T* slots = tiles + WG * Tile::Q;
@@ -275,15 +311,16 @@ DEV void attention_hopper_forward(
         }
     } else {
         registers_take<WG == 2 ? 224 : 160>();
-        attend<T, D, BN, WG, TURNS>(tiles, barriers, q, o, lse, stride, n, scale * ATTENTION_LOG2E, (warp >> 2) - 1, all);
+        attend<T, D, BN, WG, TURNS, MASK>(tiles, barriers, q, mask, o, lse, stride, n, scale, (warp >> 2) - 1, all);
     }
 }
 
-// q [B, H, Lq, D], k, v [B, H, Lk, D], o [B, H, Lq, D], lse [B, H, Lq] contiguous; every row starts at a multiple of 16 bytes; scale > 0; no mask.
+// q [B, H, Lq, D], k, v [B, H, Lk, D], mask [B, H, Lq, Lk] or null, o [B, H, Lq, D], lse [B, H, Lq] contiguous; every row of q, k, v and o starts at a
+// multiple of 16 bytes; scale > 0.
 // tiles: B H ceil(Lq / (64 WG)), which any number of blocks share; 128 (WG + 1) threads.
-#define ATTENTION_HOPPER_FORWARD(name, T, D, BN, WG, TURNS)                                                                                      \
+#define ATTENTION_HOPPER_FORWARD(name, T, D, BN, WG, TURNS, MASK)                                                                                \
     KERNEL_BOUNDS(name, 128 * (WG + 1), 1)                                                                                                       \
-    (const T* q, const T* k, const T* v, T* o, float* lse, AttentionStrides stride, AttentionSizes n, float scale, int tiles) {                 \
-        attention_hopper_forward<T, D, BN, WG, TURNS>(q, k, v, o, lse, stride, n, scale, tiles);                                                 \
+    (const T* q, const T* k, const T* v, const void* mask, T* o, float* lse, AttentionStrides stride, AttentionSizes n, float scale, int tiles) { \
+        attention_hopper_forward<T, D, BN, WG, TURNS, MASK>(q, k, v, mask, o, lse, stride, n, scale, tiles);                                     \
     }                                                                                                                                            \
     EMU_EXPORT(name)

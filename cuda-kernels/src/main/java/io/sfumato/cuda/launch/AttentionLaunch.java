@@ -72,16 +72,13 @@ public final class AttentionLaunch {
                 .shared(tile.sharedBytes())
                 .pointer(m[0].address)
                 .pointer(m[1].address)
-                .pointer(m[2].address);
-        if (!tile.hopper()) {
-          launch.pointer(op.mask() == Attention.Mask.NONE ? 0 : in[3].address());
-        }
-        launch
-            .pointer(m[3].address)
-            .pointer(out[1])
-            .longs(strides(op, in, m))
-            .ints(sizes(op, in, aligned))
-            .f32(op.scale());
+                .pointer(m[2].address)
+                .pointer(op.mask() == Attention.Mask.NONE ? 0 : in[3].address())
+                .pointer(m[3].address)
+                .pointer(out[1])
+                .longs(strides(op, in, m))
+                .ints(sizes(op, in, aligned))
+                .f32(op.scale());
         (tile.hopper() ? launch.i32(tiles) : launch).run();
       }
     }

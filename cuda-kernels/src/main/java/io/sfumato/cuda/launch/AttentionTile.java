@@ -43,8 +43,8 @@ record AttentionTile(
   static AttentionTile forward(Gpu gpu, Attention op, Tensor[] in, int aligned) {
     boolean f32 = in[0].dtype() == DType.F32;
     int width = padded(in);
-    if (Wgmma.isOn(gpu) && !f32 && isExact(op, in, aligned)) {
-      AttentionTile tile = hopperForward(in);
+    if (Wgmma.isOn(gpu) && !f32 && isRegular(op, in, aligned)) {
+      AttentionTile tile = hopperForward(op, in);
       if (tile != null && tile.sharedBytes <= gpu.sharedPerBlock()) {
         return tile;
       }
@@ -82,15 +82,34 @@ record AttentionTile(
   }
 
   /** The tile of the kernel for Hopper, or null if there is none for this head size. */
-  private static @Nullable AttentionTile hopperForward(Tensor[] in) {
+  private static @Nullable AttentionTile hopperForward(Attention op, Tensor[] in) {
     int d = in[0].dim(3);
-    if (d == 32) {
+    boolean masked = op.mask() != Attention.Mask.NONE;
+    int keys =
+        switch (d) {
+          case 40, 64, 72, 80, 96 -> 128;
+          case 128 -> masked ? 112 : 128; // a mask takes registers
+          case 160 -> 96;
+          case 256 -> masked ? 64 : 80;
+          default -> 0;
+        };
+    if (keys == 0) {
       return null;
     }
-    String suffix = "_" + Types.suffix(in[0].dtype());
-    String family = "attention_hopper_forward";
-    int keys = d <= 128 ? 128 : d == 160 ? 96 : 80;
-    return hopperForward(family + suffix, family + "_" + d + suffix, d, keys, d <= 64 ? 3 : 2);
+    int groups = masked || d > 64 ? 2 : 3;
+    return hopperForward(family(op, in, "forward"), hopper(op, in, "forward"), d, keys, groups);
+  }
+
+  /** The file of a kernel for Hopper. */
+  private static String family(Attention op, Tensor[] in, String pass) {
+    String part = op.mask() == Attention.Mask.NONE ? pass : "masked";
+    return "attention_hopper_" + part + "_" + Types.suffix(in[0].dtype());
+  }
+
+  /** The name of a kernel for Hopper. */
+  private static String hopper(Attention op, Tensor[] in, String pass) {
+    String part = op.mask() == Attention.Mask.NONE ? pass : "masked_" + pass;
+    return "attention_hopper_" + part + "_" + in[0].dim(3) + "_" + Types.suffix(in[0].dtype());
   }
 
   /**
@@ -106,30 +125,25 @@ record AttentionTile(
   }
 
   /** The tile of the gradients' kernel for Hopper, or null if there is none for this head size. */
-  private static @Nullable AttentionTile hopperBackward(Tensor[] in) {
+  private static @Nullable AttentionTile hopperBackward(Attention op, Tensor[] in) {
     int d = in[0].dim(3);
-    if (d == 32 || d > 128) {
-      return null;
+    switch (d) {
+      case 40, 64, 72, 80, 96, 128 -> {}
+      default -> {
+        return null;
+      }
     }
     int keys = 128;
     int queries = 64; // of a step
     int columns = (d + 63) / 64 * 64;
     int tiles = (2 * keys + 4 * queries) * 2 * columns; // k, v; two steps of q, do
     int bytes = tiles + 2 * keys * 2 * queries + 2 * queries * 8 + 64; // dS twice; rows; barriers
-    String suffix = "_" + Types.suffix(in[0].dtype());
     return new AttentionTile(
-        "attention_hopper_backward" + suffix,
-        "attention_hopper_backward_" + d + suffix,
-        384,
-        keys,
-        d,
-        1,
-        bytes,
-        true);
+        family(op, in, "backward"), hopper(op, in, "backward"), 384, keys, d, 1, bytes, true);
   }
 
   /** Whether heads are padded to this width by the kernels for any width. */
-  private static boolean isPadded(int width) {
+  static boolean isPadded(int width) {
     return Arrays.stream(ANY).anyMatch(any -> any == width);
   }
 
@@ -149,8 +163,8 @@ record AttentionTile(
   static AttentionTile backward(Gpu gpu, Attention op, Tensor[] in, int aligned) {
     boolean f32 = in[0].dtype() == DType.F32;
     int width = padded(in);
-    if (Wgmma.isOn(gpu) && !f32 && isExact(op, in, aligned)) {
-      AttentionTile tile = hopperBackward(in);
+    if (Wgmma.isOn(gpu) && !f32 && isRegular(op, in, aligned)) {
+      AttentionTile tile = hopperBackward(op, in);
       if (tile != null && tile.sharedBytes <= gpu.sharedPerBlock()) {
         return tile;
       }
@@ -264,10 +278,12 @@ record AttentionTile(
 
   /** Whether kernels for exact sizes, whatever these are, take the rest of the case. */
   private static boolean isPlain(Attention op, Tensor[] in, int aligned) {
-    return aligned == 3
-        && op.mask() == Attention.Mask.NONE
-        && (float) op.scale() > 0
-        && in[0].dim(3) == in[2].dim(3);
+    return op.mask() == Attention.Mask.NONE && isRegular(op, in, aligned);
+  }
+
+  /** The same with any mask, as kernels for Hopper take it. */
+  private static boolean isRegular(Attention op, Tensor[] in, int aligned) {
+    return aligned == 3 && (float) op.scale() > 0 && in[0].dim(3) == in[2].dim(3);
   }
 
   private static int padded(Tensor[] in) {

@@ -40,9 +40,21 @@ class AttentionHopperTest {
    *
    * @param slack elements between rows, so that strides are not those of whole tensors
    */
-  record Case(DType dtype, int heads, int queries, int keys, int width, boolean causal, int slack) {
+  record Case(
+      DType dtype,
+      int heads,
+      int queries,
+      int keys,
+      int width,
+      boolean causal,
+      int slack,
+      Mask mask) {
+    Case(DType dtype, int heads, int queries, int keys, int width, boolean causal, int slack) {
+      this(dtype, heads, queries, keys, width, causal, slack, Mask.NONE);
+    }
+
     Attention op() {
-      return new Attention(1 / Math.sqrt(width), causal, Mask.NONE);
+      return new Attention(1 / Math.sqrt(width), causal, mask);
     }
   }
 
@@ -86,19 +98,57 @@ class AttentionHopperTest {
   @MethodSource("cases")
   void agreesWithTheReferenceInEachOrderOfThreads(Case c) throws Throwable {
     try (Scope scope = Scope.open()) {
-      Tensor[] in = {operand(c, c.queries), operand(c, c.keys), operand(c, c.keys)};
-      String suffix = c.width + "_" + Types.suffix(c.dtype);
+      Tensor[] in = operands(c);
+      String name = "attention_hopper_" + (c.mask == Mask.NONE ? "" : "masked_");
+      String suffix = "_" + c.width + "_" + Types.suffix(c.dtype);
       assertEquals(
-          "attention_hopper_forward_" + suffix,
-          AttentionTile.forward(Gpu.of(0), c.op(), in, 3).name());
+          name + "forward" + suffix, AttentionTile.forward(Gpu.of(0), c.op(), in, 3).name());
       boolean backward = c.width <= 128;
       if (backward) {
         assertEquals(
-            "attention_hopper_backward_" + suffix,
-            AttentionTile.backward(Gpu.of(0), c.op(), in, 3).name());
+            name + "backward" + suffix, AttentionTile.backward(Gpu.of(0), c.op(), in, 3).name());
       }
       Problem p = new Problem(c, in, backward ? operand(c, c.queries) : null);
       EmulatorControl.inAllOrders(p::check);
+    }
+  }
+
+  /**
+   * Masks of bytes that differ from query to query, some of whose queries see nothing, and masks to
+   * add that are the same for all queries or lie across.
+   */
+  static List<Case> masked() {
+    List<Case> c = new ArrayList<>();
+    for (int d : new int[] {40, 64, 72, 80, 96, 128, 160, 256}) {
+      DType first = d % 16 == 0 ? DType.BF16 : DType.F16;
+      DType second = first == DType.BF16 ? DType.F16 : DType.BF16;
+      c.add(new Case(first, 2, 133, 261, d, false, 0, Mask.KEEP));
+      c.add(new Case(second, 2, 150, 150, d, true, 8, Mask.ADD));
+    }
+    c.add(new Case(DType.BF16, 2, 200, 77, 40, false, 16, Mask.KEEP)); // text: one block of keys
+    c.add(new Case(DType.BF16, 3, 70, 300, 64, false, 0, Mask.ADD));
+    c.add(new Case(DType.F16, 1, 700, 150, 64, true, 8, Mask.KEEP)); // blocks share the queries
+    int many = EmulatorControl.isEmulated() ? 9 : 300; // each block has several tiles
+    c.add(new Case(DType.BF16, many, 133, 133, 128, false, 0, Mask.ADD));
+    return c;
+  }
+
+  @ParameterizedTest
+  @MethodSource("masked")
+  void agreesWithTheReferenceWithMasks(Case c) throws Throwable {
+    agreesWithTheReferenceInEachOrderOfThreads(c);
+  }
+
+  /** Gradients of q by the kernel of its own, which takes masks from the same launch. */
+  @Test
+  void gradientsWithAMaskAndWithoutAtomics() throws Throwable {
+    Case c = new Case(DType.BF16, 2, 100, 300, 64, false, 0, Mask.KEEP);
+    System.setProperty("sfumato.deterministic", "true");
+    try (Scope scope = Scope.open()) {
+      Problem p = new Problem(c, operands(c), operand(c, c.queries));
+      EmulatorControl.inAllOrders(p::check);
+    } finally {
+      System.clearProperty("sfumato.deterministic");
     }
   }
 
@@ -157,14 +207,17 @@ class AttentionHopperTest {
   }
 
   @Test
-  void masksAndOtherSizesStayWithTheOtherKernels() {
+  void otherSizesAndScalesStayWithTheOtherKernels() {
     try (Scope scope = Scope.open()) {
       Case c = new Case(DType.BF16, 1, 64, 64, 64, false, 0);
       Tensor[] in = {operand(c, 64), operand(c, 64), operand(c, 64), operand(c, 64)};
       Attention masked = new Attention(0.125, false, Mask.ADD);
+      Attention flipped = new Attention(-0.125, false, Mask.ADD);
       Attention negative = new Attention(-0.125, false, Mask.NONE);
       for (boolean forward : new boolean[] {true, false}) {
-        assertFalse(isHopper(forward, masked, in, 3));
+        assertTrue(isHopper(forward, masked, in, 3));
+        assertFalse(isHopper(forward, flipped, in, 3));
+        assertFalse(isHopper(forward, masked, in, 1), "results that do not start at 16 bytes");
         assertFalse(isHopper(forward, negative, in, 3));
         assertFalse(isHopper(forward, c.op(), in, 2), "rows that do not start at 16 bytes");
         assertTrue(isHopper(forward, c.op(), in, 3));
@@ -182,6 +235,40 @@ class AttentionHopperTest {
             ? AttentionTile.forward(gpu, op, in, aligned)
             : AttentionTile.backward(gpu, op, in, aligned);
     return tile.hopper();
+  }
+
+  /** q, k, v and the mask. */
+  private Tensor[] operands(Case c) {
+    Tensor q = operand(c, c.queries);
+    Tensor k = operand(c, c.keys);
+    Tensor v = operand(c, c.keys);
+    return switch (c.mask) {
+      case NONE -> new Tensor[] {q, k, v};
+      case KEEP -> new Tensor[] {q, k, v, keep(c)};
+      case ADD -> new Tensor[] {q, k, v, added(c)};
+    };
+  }
+
+  /** [1, 1, Lq, Lk]; query 5 sees no key, query 6 one. */
+  private Tensor keep(Case c) {
+    double[] values = new double[c.queries * c.keys];
+    for (int i = 0; i < values.length; i++) {
+      int query = i / c.keys;
+      values[i] =
+          query == 6 ? (i % c.keys == 3 ? 1 : 0) : query != 5 && random.nextInt(3) > 0 ? 1 : 0;
+    }
+    return Tensor.of(values, DType.BOOL, DEVICE, 1, 1, c.queries, c.keys);
+  }
+
+  /** [H, 1, Lk], or for causal attention [1, H, Lq, Lk] with keys in rows; some hide. */
+  private Tensor added(Case c) {
+    double[] values = new double[c.heads * c.keys * (c.causal ? c.queries : 1)];
+    for (int i = 0; i < values.length; i++) {
+      values[i] = random.nextInt(8) == 0 ? Double.NEGATIVE_INFINITY : 2 * random.nextGaussian();
+    }
+    return c.causal
+        ? Tensor.of(values, c.dtype, DEVICE, 1, c.heads, c.keys, c.queries).transpose(2, 3)
+        : Tensor.of(values, c.dtype, DEVICE, c.heads, 1, c.keys);
   }
 
   /** [1, H, L, D], in memory [L, H, D + slack]. */
@@ -207,21 +294,25 @@ class AttentionHopperTest {
       this.c = c;
       this.in = in;
       this.gradient = gradient;
-      Dense[] x = new Dense[6];
-      for (int i = 0; i < 3; i++) {
+      int n = in.length;
+      Dense[] x = new Dense[n + 3];
+      for (int i = 0; i < n; i++) {
         x[i] = dense(in[i]);
       }
       out =
           c.op().infer(Arrays.stream(in).map(Tensor::spec).toList()).stream()
               .map(s -> Dense.zeros(s.shape(), s.dtype()))
               .toArray(Dense[]::new);
-      c.op().reference(Arrays.copyOf(x, 3), out);
+      c.op().reference(Arrays.copyOf(x, n), out);
       gradients =
-          Arrays.stream(in).map(t -> Dense.zeros(t.shape(), t.dtype())).toArray(Dense[]::new);
+          Arrays.stream(in)
+              .limit(3)
+              .map(t -> Dense.zeros(t.shape(), t.dtype()))
+              .toArray(Dense[]::new);
       if (gradient != null) {
-        x[3] = out[0];
-        x[4] = out[1];
-        x[5] = dense(gradient);
+        x[n] = out[0];
+        x[n + 1] = out[1];
+        x[n + 2] = dense(gradient);
         new AttentionBackward(c.op()).reference(x, gradients);
       }
     }
@@ -251,9 +342,11 @@ class AttentionHopperTest {
         if (gradient == null) {
           return;
         }
-        Tensor[] dx =
-            Eager.INSTANCE.execute(
-                new AttentionBackward(c.op()), in[0], in[1], in[2], y[0], y[1], gradient);
+        Tensor[] all = Arrays.copyOf(in, in.length + 3);
+        all[in.length] = y[0];
+        all[in.length + 1] = y[1];
+        all[in.length + 2] = gradient;
+        Tensor[] dx = Eager.INSTANCE.execute(new AttentionBackward(c.op()), all);
         compare("dq", gradients[0], dx[0]);
         compare("dk", gradients[1], dx[1]);
         compare("dv", gradients[2], dx[2]);

@@ -1,0 +1,23 @@
+// SPDX-License-Identifier: Apache-2.0
+//
+// The kernels of attention_hopper_forward.cuh and attention_hopper_backward.cuh with a mask for bf16.
+//
+// arch: 90a only
+#include "attention_hopper_backward.cuh"
+#include "attention_hopper_forward.cuh"
+
+ATTENTION_HOPPER_FORWARD(attention_hopper_masked_forward_40_bf16, bf16, 40, 128, 2, true, true)
+ATTENTION_HOPPER_FORWARD(attention_hopper_masked_forward_64_bf16, bf16, 64, 128, 2, true, true)
+ATTENTION_HOPPER_FORWARD(attention_hopper_masked_forward_72_bf16, bf16, 72, 128, 2, true, true)
+ATTENTION_HOPPER_FORWARD(attention_hopper_masked_forward_80_bf16, bf16, 80, 128, 2, true, true)
+ATTENTION_HOPPER_FORWARD(attention_hopper_masked_forward_96_bf16, bf16, 96, 128, 2, true, true)
+ATTENTION_HOPPER_FORWARD(attention_hopper_masked_forward_128_bf16, bf16, 128, 112, 2, true, true)
+ATTENTION_HOPPER_FORWARD(attention_hopper_masked_forward_160_bf16, bf16, 160, 96, 2, true, true)
+ATTENTION_HOPPER_FORWARD(attention_hopper_masked_forward_256_bf16, bf16, 256, 64, 2, true, true)
+
+ATTENTION_HOPPER_BACKWARD(attention_hopper_masked_backward_40_bf16, bf16, 40, true)
+ATTENTION_HOPPER_BACKWARD(attention_hopper_masked_backward_64_bf16, bf16, 64, true)
+ATTENTION_HOPPER_BACKWARD(attention_hopper_masked_backward_72_bf16, bf16, 72, true)
+ATTENTION_HOPPER_BACKWARD(attention_hopper_masked_backward_80_bf16, bf16, 80, true)
+ATTENTION_HOPPER_BACKWARD(attention_hopper_masked_backward_96_bf16, bf16, 96, true)
+ATTENTION_HOPPER_BACKWARD(attention_hopper_masked_backward_128_bf16, bf16, 128, true)
