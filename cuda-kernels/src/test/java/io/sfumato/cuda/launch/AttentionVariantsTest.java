@@ -46,6 +46,7 @@ import java.util.Arrays;
 import java.util.List;
 import java.util.Map;
 import java.util.Objects;
+import java.util.stream.IntStream;
 import java.util.stream.Stream;
 import org.jspecify.annotations.Nullable;
 import org.junit.jupiter.api.AfterEach;
@@ -300,11 +301,25 @@ class AttentionVariantsTest {
   /** NVIDIA's compiler, where it is; in a process without the emulated driver. */
   @Test
   void theRealCompilerTakesTheVariants() {
+    compile(RealCompiler.FEW);
+  }
+
+  /** Minutes for each kind of device; {@code sfumato.cuda.test.archs} names them. */
+  @Tag("slow")
+  @Test
+  void theRealCompilerTakesEveryVariantThereIs() {
+    assertEquals(84, forward().size());
+    assertEquals(64, backward().size());
+    compile(RealCompiler.ALL);
+  }
+
+  private static void compile(String which) {
     List<String> arguments = new ArrayList<>();
     String folders = System.getProperty(LibrarySearch.PROPERTY);
     if (folders != null) {
       arguments.add("-D" + LibrarySearch.PROPERTY + "=" + folders);
     }
+    arguments.add(which);
     String archs = System.getProperty("sfumato.cuda.test.archs", "sm_80");
     arguments.addAll(List.of(archs.split(",", -1)));
     Subprocess.Result result =
@@ -313,7 +328,7 @@ class AttentionVariantsTest {
     assumeFalse(text.contains("no compiler: "), text);
     assertEquals(0, result.exit(), text);
     for (String arch : archs.split(",", -1)) {
-      for (Variant v : RealCompiler.variants()) {
+      for (Variant v : RealCompiler.variants(which)) {
         assertTrue(text.contains(v.name() + " for " + arch + ": true"), text);
       }
     }
@@ -321,16 +336,39 @@ class AttentionVariantsTest {
     assertTrue(text.contains("identifier \"x\" is undefined"), text);
   }
 
+  private static final List<DType> TYPES = List.of(DType.F32, DType.BF16, DType.F16);
+
+  /** All that can be asked for: heads that are padded to themselves have kernels in the jar. */
+  private static List<Variant> forward() {
+    return widths().flatMap(w -> TYPES.stream().map(t -> Variant.forward(t, w))).toList();
+  }
+
+  private static List<Variant> backward() {
+    return widths()
+        .flatMap(w -> TYPES.stream().map(t -> Variant.backward(t, w)))
+        .filter(Objects::nonNull)
+        .toList();
+  }
+
+  private static Stream<Integer> widths() {
+    return IntStream.range(1, 32).mapToObj(i -> 8 * i).filter(w -> !AttentionTile.isPadded(w));
+  }
+
   /**
    * The program. It touches no device: NVIDIA's compiler asks a driver in its process for functions
    * that the emulated one lacks.
    */
   static final class RealCompiler {
+    static final String ALL = "all";
+    static final String FEW = "few";
     private static final PrintStream OUT = System.out;
 
     private RealCompiler() {}
 
-    static List<Variant> variants() {
+    static List<Variant> variants(String which) {
+      if (which.equals(ALL)) {
+        return Stream.concat(forward().stream(), backward().stream()).toList();
+      }
       return Stream.of(
               Variant.forward(DType.BF16, 48),
               Variant.forward(DType.F16, 192),
@@ -342,7 +380,7 @@ class AttentionVariantsTest {
           .toList();
     }
 
-    public static void main(String[] archs) {
+    public static void main(String[] arguments) {
       Nvrtc real;
       try {
         real = Nvrtc.open(LibrarySearch.ofThisMachine(), true);
@@ -350,13 +388,16 @@ class AttentionVariantsTest {
         OUT.println("no compiler: " + e.getMessage());
         return;
       }
+      OUT.println(real.name());
       Map<String, String> headers = Direction.FORWARD.headers();
-      for (String arch : archs) {
-        for (Variant v : variants()) {
+      for (String arch : List.of(arguments).subList(1, arguments.length)) {
+        for (Variant v : variants(arguments[0])) {
+          long start = System.nanoTime();
           byte[] image = real.compile(v.name(), v.source(), v.direction().headers(), arch);
+          long millis = (System.nanoTime() - start) / 1_000_000;
           String text = new String(image, StandardCharsets.ISO_8859_1);
           boolean good = text.startsWith("\u007fELF") && text.contains(v.name());
-          OUT.println(v.name() + " for " + arch + ": " + good);
+          OUT.println(v.name() + " for " + arch + ": " + good + ", " + millis + " ms");
         }
       }
       try {
