@@ -2,8 +2,12 @@
 package io.sfumato.cuda.testing;
 
 import io.sfumato.cuda.CudaProvider;
+import io.sfumato.cuda.driver.Gpu;
 
-/** A program that says in one line why tests cannot use a GPU of this machine, and exits with 2. */
+/**
+ * A program that says in one line which GPU of this machine tests can use, or why they cannot, and
+ * then exits with 2.
+ */
 public final class GpuCheck {
   private GpuCheck() {}
 
@@ -14,5 +18,16 @@ public final class GpuCheck {
       System.err.println("no test is run on a GPU, because " + why);
       System.exit(2);
     }
+    Gpu gpu = Gpu.of(0);
+    System.out.println(
+        gpu.device()
+            + ": "
+            + gpu.name()
+            + ", compute capability "
+            + gpu.capability() / 10.0
+            + ", driver for CUDA "
+            + Gpu.driverVersion() / 1000
+            + "."
+            + Gpu.driverVersion() % 1000 / 10);
   }
 }
