@@ -3,7 +3,6 @@ package io.sfumato.tensor.cpu.simd;
 
 import java.io.IOException;
 import java.lang.System.Logger.Level;
-import java.lang.invoke.MethodType;
 import java.lang.management.ManagementFactory;
 import java.lang.reflect.Method;
 import java.nio.file.Files;
@@ -16,6 +15,7 @@ import java.util.stream.Stream;
 import javax.management.JMException;
 import javax.management.MBeanServer;
 import javax.management.ObjectName;
+import jdk.incubator.vector.Vector;
 import org.jspecify.annotations.Nullable;
 
 /**
@@ -113,14 +113,16 @@ final class CompilerDirectives {
     Set<String> helpers = new TreeSet<>();
     for (Method method : loops.getDeclaredMethods()) {
       if (!method.isSynthetic()) {
-        boolean helper =
-            MethodType.methodType(method.getReturnType(), method.getParameterTypes())
-                .toString()
-                .contains("Vector");
-        (helper ? helpers : names).add(method.getName());
+        (takesVectors(method) ? helpers : names).add(method.getName());
       }
     }
     names.removeAll(helpers); // directives go by name
     return names.stream().map(method -> name + "." + method);
+  }
+
+  /** Whether an argument or the result is a vector, a mask or anything else of the Vector API. */
+  private static boolean takesVectors(Method method) {
+    return Stream.concat(Stream.of(method.getReturnType()), Stream.of(method.getParameterTypes()))
+        .anyMatch(type -> type.getPackageName().equals(Vector.class.getPackageName()));
   }
 }
