@@ -43,37 +43,32 @@ record RowGradientVectors(
     float[] sums = Lanes.sums();
     float[] line = new float[4];
     long stride = n * 4L;
-    sums(x, dy, n, mean(0), rstd(0), weight, gain, shift, sums);
+    float m = mean == 0 ? 0f : Memory.getFloat(mean);
+    float k = Memory.getFloat(rstd);
+    sums(x, dy, n, m, k, weight, gain, shift, sums);
     for (int r = 0; r < rows; r++) {
       long at = r * stride;
-      line(r, sums, line);
+      line(m, k, sums, line);
       if (r == rows - 1) {
         gradient(x + at, dy + at, dx + at, n, line, weight);
       } else {
-        float m = mean(r + 1);
-        float k = rstd(r + 1);
+        long next = (r + 1) * 4L;
+        m = mean == 0 ? 0f : Memory.getFloat(mean + next);
+        k = Memory.getFloat(rstd + next);
         both(x + at, dy + at, dx + at, n, line, m, k, weight, gain, shift, sums);
       }
     }
   }
 
   /** The line of a row, from its sums of {@code g} and of {@code g x̂}. */
-  private void line(int row, float[] sums, float[] line) {
-    double k = rstd(row);
+  private void line(float m, float rstd, float[] sums, float[] line) {
+    double k = rstd;
     double g = Lanes.sum(sums, 0) / n;
     double gx = Lanes.sum(sums, SLOT) / n;
-    line[MEAN] = mean(row);
-    line[FACTOR] = (float) k;
+    line[MEAN] = m;
+    line[FACTOR] = rstd;
     line[SLOPE] = (float) -(gx * k * k);
     line[CONSTANT] = centred ? (float) -(g * k) : 0f;
-  }
-
-  private float mean(int row) {
-    return mean == 0 ? 0f : Memory.getFloat(mean + row * 4L);
-  }
-
-  private float rstd(int row) {
-    return Memory.getFloat(rstd + row * 4L);
   }
 
   /** Sums of g to the first slot, of {@code g x̂} to the second; adds to the columns' sums. */
