@@ -7,6 +7,7 @@ import static org.junit.jupiter.api.Assertions.assertThrows;
 import static org.junit.jupiter.api.Assertions.assertTrue;
 
 import java.util.Arrays;
+import java.util.concurrent.atomic.AtomicInteger;
 import java.util.concurrent.atomic.AtomicIntegerArray;
 import org.junit.jupiter.api.AfterEach;
 import org.junit.jupiter.api.Test;
@@ -41,6 +42,25 @@ class ParallelTest {
         }
       }
     }
+  }
+
+  /** The first chunk does not end before all others have: the second worker has to take them. */
+  @Test
+  void whatABusyWorkerHasNotBegunIsTakenByAnother() {
+    Parallel.setThreads(2);
+    AtomicInteger done = new AtomicInteger();
+    long limit = System.nanoTime() + 20_000_000_000L;
+    Parallel.forRange(
+        10,
+        1,
+        (begin, end, worker) -> {
+          while (begin == 0 && done.get() < 9 && System.nanoTime() < limit) {
+            Thread.onSpinWait();
+          }
+          assertTrue(begin != 0 || done.get() == 9);
+          done.incrementAndGet();
+        });
+    assertEquals(10, done.get());
   }
 
   @Test
