@@ -60,9 +60,11 @@ struct Copy {
     void* to;
     const void* from;
     int size, read;
+    bool landed;
 };
 
 struct Fiber;
+struct Races;
 
 struct Warp {
     unsigned alive = 0, ready = 0, arrived = 0, index = 0;
@@ -98,6 +100,7 @@ struct Block {
     void (*fn)(void**) = nullptr;
     void** args = nullptr;
     Named named[16];
+    Races* races = nullptr;
     bool failed = false;
     char message[400];
 };
@@ -161,7 +164,11 @@ __attribute__((naked, noinline)) static void switch_stack(void** save, void* to)
     switch_stack(&dead, b->main_sp);
     abort();
 }
+}  // namespace emu
 
+#include "emu_races.h"
+
+namespace emu {
 static inline Fiber* pick(bool leave) {
     Block* b = st.blk;
     Warp* w = st.cur->warp;
@@ -188,6 +195,7 @@ static inline void go(Fiber* next) {
 static inline void release_barrier() {
     Block* b = st.blk;
     b->at_barrier = 0;
+    race_barrier();
     for (unsigned i = 0; i < b->warps; i++) b->warp[i].ready = b->warp[i].alive;
     for (Named& n : b->named)
         for (Fiber* f : n.waiting) f->warp->ready &= ~(1u << f->lane);
@@ -214,6 +222,7 @@ static inline void named_barrier(int id, int threads) {
     if (n.waiting.empty()) n.count = (unsigned)threads;
     if (n.count != (unsigned)threads) die("named barrier: different thread counts");
     if (n.waiting.size() + 1 == n.count) {
+        race_named(n.waiting);
         for (Fiber* f : n.waiting) f->warp->ready |= 1u << f->lane;
         n.waiting.clear();
         return;
@@ -274,6 +283,7 @@ struct Worker {
     std::vector<char> dynamic;
     char* stacks = nullptr;
     size_t capacity = 0;
+    Races races;
 
     void reserve(unsigned n) {
         if (capacity >= n) return;
@@ -314,9 +324,11 @@ struct Worker {
             *x = (void*)entry;
             t.sp = x - 6;
         }
+        races.begin(b);
         st.blk = &b;
         st.cur = &fibers[b.order < 0 ? n - 1 : 0];
         switch_stack(&b.main_sp, st.cur->sp);
+        if (FINDS_RACES) st.blk = nullptr;
         if (b.failed) return;
         for (size_t i = 0; i < DYNAMIC_TAIL - 1; i++)
             if (b.dynamic[shared + i] != (char)0xff) {
@@ -391,6 +403,41 @@ static inline void poison_shared() {
     memset(start, 0xff, (size_t)t.before);
     memset((char*)(&st + 1), 0xff, t.size - (size_t)t.before - sizeof(State));
 }
+
+#ifdef SFUMATO_EMU_RACES
+void Races::begin(Block& b) {
+    bool small = b.dynamic_bytes > dynamic_room || !bytes;
+    if (small) dynamic_room = b.dynamic_bytes;
+    if (small || on_their_way) {
+        bytes = dynamic_room + tls().size;
+        auto clear = [&](auto*& p) {
+            free(p);
+            p = (std::remove_reference_t<decltype(p)>)calloc(bytes, sizeof *p);
+            if (!p) abort();
+        };
+        clear(write_time);
+        clear(writer);
+        clear(write_lane);
+        for (auto& p : read_lane) clear(p);
+        for (auto& p : read_time) clear(p);
+        for (auto& p : atomic_time) clear(p);
+        for (auto& p : operand_time) clear(p);
+        atomics = matrices = false;
+        on_their_way = 0;
+    }
+    dynamic = b.dynamic;
+    dynamic_bytes = b.dynamic_bytes;
+    statics = (const char*)&st - tls().before;
+    static_bytes = tls().size;
+    warp_count = b.warps;
+    now++;
+    for (auto& w : warps)
+        for (unsigned& t : w.at) t = now;
+    for (unsigned i = 0; i < warp_count; i++) meet(i);
+    barriers.clear();
+    b.races = this;
+}
+#endif
 
 // ---- Launch ------------------------------------------------------------------------------------------------------------------------------------------
 

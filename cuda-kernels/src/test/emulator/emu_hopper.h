@@ -49,7 +49,19 @@ struct Accumulators {
 };
 
 struct WarpMatrices {
-    bool fenced = false, fenced_a = false;
+    bool fenced_a = false;
+    unsigned fences = 0, named_all = 0;
+    std::map<const char*, std::pair<const char*, unsigned>> named;   // registers of the first lane by where they begin: where they end, the last fence
+    std::map<const float*, unsigned> waited;                         // accumulators: how many fences there were when they were waited for
+
+    /** Whether a fence has named these accumulators, or nothing in particular, since they were last waited for. */
+    bool fenced(const float* d) {
+        if (named_all > waited[d]) return true;
+        auto r = named.upper_bound((const char*)d);
+        if (r == named.begin()) return false;
+        --r;
+        return (const char*)d < r->second.first && r->second.second > waited[d];
+    }
     std::vector<Wgmma> open;
     std::deque<std::vector<Wgmma>> groups;
     std::map<float*, Accumulators> accumulators;   // by the first lane's
@@ -109,6 +121,9 @@ static inline void written(const void* to, size_t size) {
 
 static const bool tracks_proxies = [] {
     landed = [](const Copy& c) { written(c.to, (size_t)c.size); };
+#ifdef SFUMATO_EMU_RACES
+    stored = [](const void* to, size_t size) { written(to, size); };
+#endif
     return true;
 }();
 
@@ -120,8 +135,8 @@ static inline unsigned shared_window(const void* p) {
 
 // ---- Matrices in shared memory -----------------------------------------------------------------------------------------------------------------------
 
-/** The value (row, k) of an operand that a descriptor describes; row runs along M or N. */
-static inline unsigned short element(uint64_t descriptor, bool mn_major, int row, int k) {
+/** Where in dynamic shared memory the value (row, k) lies of an operand that a descriptor describes; row runs along M or N. */
+static inline unsigned element_at(uint64_t descriptor, bool mn_major, int row, int k) {
     unsigned start = (unsigned)(descriptor & 0x3fff) << 4, leading = (unsigned)(descriptor >> 16 & 0x3fff) << 4;
     unsigned stride = (unsigned)(descriptor >> 32 & 0x3fff) << 4, mode = (unsigned)(descriptor >> 62);
     if (descriptor >> 49 & 7) die("wgmma: patterns that do not begin at a multiple of their size are not emulated");
@@ -136,14 +151,24 @@ static inline unsigned short element(uint64_t descriptor, bool mn_major, int row
     }
     if (mode) at ^= (at >> 7 & (bytes / 16 - 1)) << 4;
     if (at < SHARED_START || at - SHARED_START + 2 > st.blk->dynamic_bytes) die("wgmma: an operand lies outside of dynamic shared memory");
-    at -= SHARED_START;
+    return at - SHARED_START;
+}
+
+EMU_UNSEEN static inline unsigned short element(uint64_t descriptor, bool mn_major, int row, int k) {
+    unsigned at = element_at(descriptor, mn_major, row, k);
     if (hopper().writer[at / 16]) die("wgmma: no fence_proxy_async between a write of shared memory and its reading");
-    unsigned short bits;
-    memcpy(&bits, st.blk->dynamic + at, 2);
-    return bits;
+    return *(const unsigned short*)(st.blk->dynamic + at);
 }
 
 static inline float operand(bool half, unsigned short bits) { return half ? (float)emu::bits<_Float16>(bits) : emu::bits<float>((unsigned)bits << 16); }
+
+/** Calls f with the place of each value that a warp reads of the operands in shared memory. */
+template <class F> static inline void operands(const Wgmma& w, unsigned warp, F f) {
+    for (int k = 0; k < 16; k++) {
+        for (int r = 0; r < 16 && !w.registers; r++) f(element_at(w.a, w.transposed_a, (int)(warp % 4) * 16 + r, k));
+        for (int n = 0; n < w.n; n++) f(element_at(w.b, w.transposed_b, n, k));
+    }
+}
 
 /** Computes the 16 rows of one warp. */
 static inline void multiply(Wgmma& w, Accumulators& sums, unsigned warp) {
@@ -213,7 +238,7 @@ static inline void wgmma(WgmmaArguments& mine) {
         if (w.registers && !m.fenced_a) die("wgmma: no wgmma_fence since fragments of A could be written");
         Accumulators& sums = m.accumulators[w.d[0]];
         if (!sums.pending) {
-            if (!m.fenced) die("wgmma: no wgmma_fence since accumulators could be written");
+            if (!m.fenced(w.d[0])) die("wgmma: no wgmma_fence of these accumulators since they could be written");
             sums.n = w.n;
             sums.value.resize((size_t)(16 * w.n));
             for (int l = 0; l < 32; l++) {
@@ -226,6 +251,7 @@ static inline void wgmma(WgmmaArguments& mine) {
             visible(sums, false);
         }
         sums.pending++;
+        if (FINDS_RACES) operands(w, warp, race_operand);
         if (st.blk->order == 1) multiply(w, sums, warp);
         m.open.push_back(w);
     });
@@ -237,19 +263,26 @@ static inline void wgmma_wait(int left) {
     collective(~0u, &mine, [](void** x, unsigned) {
         unsigned warp = st.cur->warp->index;
         WarpMatrices& m = hopper().warps[warp];
+        race_operands_over();
         while (m.groups.size() > (size_t) * (int*)x[0]) {
             for (Wgmma& w : m.groups.front()) {
                 Accumulators& sums = m.accumulators[w.d[0]];
                 if (!w.done) multiply(w, sums, warp);
+                if (FINDS_RACES) operands(w, warp, race_operand_free);
                 for (int l = 0; w.registers && l < 32; l++)
                     if (memcmp(w.fragment[l], w.source[l], 16)) die("wgmma: a fragment of A was written to before wgmma_wait");
                 if (--sums.pending) continue;
                 visible(sums, true);
                 m.accumulators.erase(w.d[0]);
+                m.waited[w.d[0]] = m.fences;
             }
             m.groups.pop_front();
-            m.fenced = false;
         }
+        for (auto& group : m.groups)
+            for (Wgmma& w : group)
+                if (FINDS_RACES) operands(w, warp, race_operand_kept);
+        for (Wgmma& w : m.open)
+            if (FINDS_RACES) operands(w, warp, race_operand_kept);
     });
 }
 
@@ -262,22 +295,23 @@ struct Mbarrier {
     uint64_t invalid : 1;
 };
 
-static inline Mbarrier mbarrier(const uint64_t* p) {
+EMU_UNSEEN static inline Mbarrier mbarrier(const uint64_t* p) {
     shared_window(p);
     check_aligned(p, 8);
     Mbarrier b;
-    memcpy(&b, p, 8);
+    *(uint64_t*)&b = *p;
     if (b.invalid) die("mbarrier: not initialised");
     return b;
 }
 
-static inline void mbarrier_changed(uint64_t* p, Mbarrier b) {
+EMU_UNSEEN static inline void mbarrier_changed(uint64_t* p, Mbarrier b) {
     bool over = b.missing == 0 && b.bytes == 0;
     if (over) {
+        race_over(p, b.phase);
         b.phase ^= 1;
         b.missing = b.expected;
     }
-    memcpy(p, &b, 8);
+    *p = *(uint64_t*)&b;
     if (!over) return;
     auto& waiters = hopper().waiters;
     for (size_t i = 0; i < waiters.size();) {
@@ -292,7 +326,7 @@ static inline void mbarrier_changed(uint64_t* p, Mbarrier b) {
 
 // ---- Copies by tensor maps ---------------------------------------------------------------------------------------------------------------------------
 
-static inline void land(const BulkCopy& c) {
+EMU_UNSEEN static inline void land(const BulkCopy& c) {
     Hopper& h = hopper();
     const EmuTensorMap& m = c.map;
     for (unsigned y = 0; y < m.box[1]; y++)
@@ -305,9 +339,10 @@ static inline void land(const BulkCopy& c) {
             if (at + 2 > st.blk->dynamic_bytes) die("bulk_load: writes outside of dynamic shared memory");
             unsigned short value = 0;
             if (inside) memcpy(&value, (const char*)m.address + (uint64_t)row * m.stride + (uint64_t)column * 2, 2);
-            memcpy(st.blk->dynamic + at, &value, 2);
+            *(unsigned short*)(st.blk->dynamic + at) = value;
             h.writer[at / 16] = 0;
         }
+    race_bulk_landed(c.barrier, c.to, m.box[0] * m.box[1] * 2);
     Mbarrier b = mbarrier(c.barrier);
     b.bytes -= (int64_t)(m.box[0] * m.box[1] * 2);
     mbarrier_changed(c.barrier, b);
@@ -343,10 +378,17 @@ template <class T, int N> struct Wgmma {
     }
 };
 
-template <class... D> DEV void wgmma_fence(D&...) {
-    emu::collective(~0u, nullptr, [](void**, unsigned) {
+template <class... D> DEV void wgmma_fence(D&... d) {
+    std::pair<const char*, const char*> registers[sizeof...(D) + 1] = {{(const char*)&d, (const char*)(&d + 1)}...};
+    emu::collective(~0u, registers, [](void** x, unsigned) {
         auto& m = emu::hopper().warps[emu::st.cur->warp->index];
-        m.fenced = m.fenced_a = true;
+        m.fences++;
+        if (sizeof...(D) == 0) m.named_all = m.fences;
+        for (unsigned i = 0; i < sizeof...(D); i++) {
+            auto& r = ((std::pair<const char*, const char*>*)x[0])[i];
+            m.named[r.first] = {r.second, m.fences};
+        }
+        m.fenced_a = true;
     });
 }
 DEV void wgmma_commit() {
@@ -371,16 +413,18 @@ DEV void store_operand(void* to, const Vec<u32, 4>& x) {
     emu::written(to, 16);
 }
 
-DEV void mbarrier_init(u64* barrier, int count) {
+EMU_UNSEEN DEV void mbarrier_init(u64* barrier, int count) {
     emu::shared_window(barrier);
     emu::Mbarrier b{};
     b.expected = b.missing = (uint64_t)count;
-    memcpy(barrier, &b, 8);
+    *(uint64_t*)barrier = *(uint64_t*)&b;
+    emu::race_init(barrier);
     emu::written(barrier, 8);
 }
 DEV void mbarrier_arrive(u64* barrier) {
     emu::Mbarrier b = emu::mbarrier((uint64_t*)barrier);
     if (!b.missing) emu::die("mbarrier: more arrivals than it expects");
+    emu::race_arrive(barrier);
     b.missing--;
     emu::mbarrier_changed((uint64_t*)barrier, b);
 }
@@ -391,6 +435,7 @@ struct TensorMap {
 DEV void mbarrier_expect(u64* barrier, int bytes) {
     emu::Mbarrier b = emu::mbarrier((uint64_t*)barrier);
     if (!b.missing) emu::die("mbarrier: more arrivals than it expects");
+    emu::race_arrive(barrier);
     b.missing--;
     b.bytes += bytes;
     emu::mbarrier_changed((uint64_t*)barrier, b);
@@ -402,6 +447,7 @@ DEV void bulk_load(void* to, const TensorMap& map, u64* barrier, int column, int
     if (c.map.magic != EmuTensorMap::MAGIC) emu::die("bulk_load: not a tensor map");
     if (emu::hopper().writer[(emu::shared_window(barrier) - emu::SHARED_START) / 16]) emu::die("bulk_load: no fence_proxy_async after mbarrier_init");
     if (emu::shared_window(to) % 1024) emu::die("bulk_load: boxes begin at multiples of 1024 bytes");
+    emu::race_copy(to, c.map.box[0] * c.map.box[1] * 2);
     auto& h = emu::hopper();
     bool early = emu::st.blk->order < 0;
     for (auto& w : h.waiters) early |= w.barrier == c.barrier;
@@ -412,9 +458,11 @@ DEV void bulk_load(void* to, const TensorMap& map, u64* barrier, int column, int
 }
 DEV void mbarrier_wait(u64* barrier, int parity) {
     if (emu::mbarrier((uint64_t*)barrier).phase == (uint64_t)parity) emu::land_all((uint64_t*)barrier);
-    if (emu::mbarrier((uint64_t*)barrier).phase != (uint64_t)parity) return;
-    emu::hopper().waiters.push_back({(uint64_t*)barrier, (unsigned)parity, emu::st.cur});
-    emu::block();
+    if (emu::mbarrier((uint64_t*)barrier).phase == (uint64_t)parity) {
+        emu::hopper().waiters.push_back({(uint64_t*)barrier, (unsigned)parity, emu::st.cur});
+        emu::block();
+    }
+    emu::race_waited(barrier, (unsigned)parity);
 }
 
 template <int N> DEV void registers_take() {}

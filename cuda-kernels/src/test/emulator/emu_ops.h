@@ -11,7 +11,7 @@
 #define warpSize 32
 
 static inline void __syncthreads() { emu::barrier(); }
-DEV void __threadfence() {}
+DEV void __threadfence() { emu::race_fence(); }
 DEV void __threadfence_block() {}
 DEV void __threadfence_system() {}
 DEV void trap() { emu::die("trap"); }
@@ -145,7 +145,7 @@ template <class T> static inline T shuffle(unsigned m, T v, int source) {
 }
 }  // namespace emu
 DEV void __syncwarp(unsigned m = ~0u) {
-    emu::collective(m, nullptr, [](void**, unsigned) {});
+    emu::collective(m, nullptr, [](void**, unsigned mask) { emu::race_warp(mask); });
 }
 template <class T> DEV T __shfl_sync(unsigned m, T v, int s) { return emu::shuffle(m, v, s); }
 template <class T> DEV T __shfl_xor_sync(unsigned m, T v, int x) { return emu::shuffle(m, v, (int)emu::st.cur->lane ^ x); }
@@ -186,6 +186,7 @@ template <class T, class Op> static inline T atomic(T* p, Op op) {
     static_assert(sizeof(T) == 4 || sizeof(T) == 8);
     using U = std::conditional_t<sizeof(T) == 4, unsigned, unsigned long long>;
     U* u = (U*)p;
+    if (std::is_integral_v<T>) race_ticket(p);
     U old = __atomic_load_n(u, __ATOMIC_RELAXED), fresh;
     do fresh = bits<U>((T)op(bits<T>(old)));
     while (!__atomic_compare_exchange_n(u, &old, fresh, true, __ATOMIC_RELAXED, __ATOMIC_RELAXED));
@@ -238,11 +239,10 @@ static inline void land(const Copy& c) {
 static inline void cp_async(void* to, const void* from, int size, int read) {
     if (((uintptr_t)to | (read ? (uintptr_t)from : 0)) % (uintptr_t)size) die("cp.async: not aligned to its size");
     if (read < 0 || read > size) die("cp.async: more bytes to read than to write");
-    Copy c{to, from, size, read};
-    if (st.blk->order < 0)
-        land(c);
-    else
-        st.cur->open.push_back(c);
+    Copy c{to, from, size, read, st.blk->order < 0};
+    race_copy(to, (size_t)size);
+    if (c.landed) land(c);
+    if (!c.landed || FINDS_RACES) st.cur->open.push_back(c);
 }
 }  // namespace emu
 DEV void cp_async4(void* shared, const void* global) { emu::cp_async(shared, global, 4, 4); }
@@ -259,7 +259,10 @@ DEV void cp_async_commit() {
 template <int N> DEV void cp_async_wait() {
     auto& q = emu::st.cur->groups;
     while (q.size() > (size_t)N) {
-        for (auto& c : q.front()) emu::land(c);
+        for (auto& c : q.front()) {
+            if (!c.landed) emu::land(c);
+            emu::race_copied(c.to, (size_t)c.size);
+        }
         q.erase(q.begin());
     }
 }

@@ -4,9 +4,13 @@ package io.sfumato.cuda;
 import static io.sfumato.cuda.DeviceAgreement.check;
 import static io.sfumato.cuda.DeviceAgreement.integers;
 import static io.sfumato.cuda.DeviceAgreement.normal;
+import static org.junit.jupiter.api.Assertions.assertArrayEquals;
 import static org.junit.jupiter.api.Assertions.assertThrows;
 import static org.junit.jupiter.api.Assertions.assertTrue;
 
+import io.sfumato.cuda.driver.Gpu;
+import io.sfumato.cuda.testing.DeviceArray;
+import io.sfumato.cuda.testing.EmulatorControl;
 import io.sfumato.tensor.DType;
 import io.sfumato.tensor.Device;
 import io.sfumato.tensor.Scope;
@@ -24,6 +28,7 @@ import io.sfumato.tensor.ops.ScatterAdd;
 import io.sfumato.tensor.ops.Sort;
 import io.sfumato.tensor.ops.TakeAlong;
 import io.sfumato.tensor.ops.TopK;
+import java.lang.foreign.MemorySegment;
 import org.junit.jupiter.api.Test;
 
 /** Choosing, placing, adding by index and sorting, beyond what one block does. */
@@ -135,6 +140,37 @@ class IndexKernelsTest {
         }
       }
     }
+  }
+
+  /** A sort of that many tiles takes too long here, so the kernel that goes on with them alone. */
+  @Test
+  void countsOfMoreTilesThanABlockHasThreads() throws Throwable {
+    int tiles = 600;
+    int digits = 3;
+    int[] count = new int[digits * tiles];
+    int[] before = new int[count.length];
+    int[] total = new int[digits];
+    for (int i = 0; i < count.length; i++) {
+      count[i] = i * 37 % 101;
+      before[i] = total[i / tiles];
+      total[i / tiles] += count[i];
+    }
+    EmulatorControl.inAllOrders(
+        () -> {
+          try (DeviceArray counts = DeviceArray.of(MemorySegment.ofArray(count));
+              DeviceArray totals = new DeviceArray(4L * digits)) {
+            Gpu.of(0)
+                .kernel("sort", "radix_scan")
+                .grid(digits)
+                .block(256)
+                .pointer(counts.address())
+                .pointer(totals.address())
+                .i32(tiles)
+                .run();
+            assertArrayEquals(before, counts.ints());
+            assertArrayEquals(total, totals.ints());
+          }
+        });
   }
 
   @Test

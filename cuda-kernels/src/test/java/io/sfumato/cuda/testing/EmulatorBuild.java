@@ -14,6 +14,8 @@ import java.util.ArrayList;
 import java.util.Comparator;
 import java.util.HexFormat;
 import java.util.List;
+import java.util.Set;
+import java.util.concurrent.Callable;
 import java.util.concurrent.ExecutionException;
 import java.util.concurrent.ExecutorService;
 import java.util.concurrent.Executors;
@@ -62,9 +64,9 @@ public final class EmulatorBuild {
         List.of("-O1", "-mtls-dialect=gnu2"));
   }
 
-  /** The same with changed kernels. */
-  public EmulatorBuild withSources(Path changed, Path into) {
-    return new EmulatorBuild(module, changed, into, extraFlags);
+  /** The same with changed kernels and other flags. */
+  EmulatorBuild withSources(Path changed, List<String> flags, Path into) {
+    return new EmulatorBuild(module, changed, into, flags);
   }
 
   /** The same with other flags. */
@@ -144,64 +146,51 @@ public final class EmulatorBuild {
   }
 
   /**
-   * A copy of a finished build in which some families are compiled again.
+   * Compiles some families; the rest of the folder is that of a finished build.
    *
    * @param base the finished build
-   * @param changed a folder with the changed sources or headers alone
-   * @param into where the copy is made
-   * @param families the families that the change concerns
+   * @param wanted the families to compile, if they have changed
    * @return the driver's library
+   * @throws IllegalStateException with the compiler's messages
    */
-  Path mutant(Path base, Path changed, Path into, List<String> families) throws IOException {
+  Path build(Path base, Set<String> wanted) throws IOException {
+    Files.createDirectories(folder.resolve("images"));
     try (Stream<Path> files = Files.list(base)) {
-      for (Path f : files.filter(p -> p.toString().contains(".so")).toList()) {
-        if (!f.toString().endsWith(".sha256")) {
-          Files.copy(f, into.resolve(f.getFileName()));
+      for (Path f : files.filter(p -> p.toString().matches(".*\\.so(\\.1)?")).toList()) {
+        Path to = folder.resolve(f.getFileName());
+        if (Files.notExists(folder.resolve(f.getFileName() + ".sha256"))) {
+          Files.copy(f, to, StandardCopyOption.REPLACE_EXISTING);
         }
       }
     }
-    // All of them, so that headers find each other there.
-    try (Stream<Path> files = Files.list(sources)) {
-      for (Path f : files.toList()) {
-        Path copy = changed.resolve(f.getFileName());
-        if (Files.notExists(copy)) {
-          Files.copy(f, copy);
-        }
+    String headers = headers();
+    List<Callable<String>> jobs = new ArrayList<>();
+    for (Path source : families()) {
+      if (wanted.contains(family(source))) {
+        jobs.add(() -> compile(source, headers));
       }
     }
-    for (String family : families) {
-      Path source = changed.resolve(family + ".cu");
-      List<String> command = new ArrayList<>(List.of("g++"));
-      command.addAll(FLAGS);
-      command.addAll(extraFlags);
-      for (Path folder : List.of(changed, module.resolve("src/test/emulator"))) {
-        command.add("-I");
-        command.add(folder.toString());
-      }
-      Path library = into.resolve(family + ".so");
-      Files.delete(library);
-      command.addAll(List.of("-shared", "-x", "c++", source.toString(), "-o", library.toString()));
-      String errors = run(command);
-      if (!errors.isEmpty()) {
-        throw new IllegalStateException(errors);
-      }
-    }
-    return into.resolve("libcuda.so.1");
+    inParallel(headers, jobs);
+    return folder.resolve("libcuda.so.1");
   }
 
   private void compileAll() throws IOException {
     String headers = headers();
+    List<Callable<String>> jobs = new ArrayList<>();
+    jobs.add(() -> stub(headers));
+    for (Path source : families()) {
+      jobs.add(() -> compile(source, headers));
+    }
+    inParallel(headers, jobs);
+  }
+
+  private void inParallel(String headers, List<Callable<String>> jobs) throws IOException {
     ExecutorService pool =
         Executors.newFixedThreadPool(Math.max(1, Runtime.getRuntime().availableProcessors()));
     try {
       precompile(headers);
-      List<Future<String>> jobs = new ArrayList<>();
-      jobs.add(pool.submit(() -> stub(headers)));
-      for (Path source : families()) {
-        jobs.add(pool.submit(() -> compile(source, headers)));
-      }
       StringBuilder errors = new StringBuilder();
-      for (Future<String> job : jobs) {
+      for (Future<String> job : pool.invokeAll(jobs)) {
         errors.append(job.get());
       }
       if (!errors.isEmpty()) {
@@ -226,6 +215,7 @@ public final class EmulatorBuild {
       Files.writeString(header, "#include \"dev.h\"\n");
     }
     List<String> command = command("-x", "c++-header", header.toString());
+    command.removeIf(flag -> flag.startsWith("-l") || flag.startsWith("-Wl,")); // nothing to link
     String errors = make("precompiled.h.gch", command, sha(headers + command));
     if (!errors.isEmpty()) {
       throw new IllegalStateException("dev.h does not compile for the host:\n" + errors);

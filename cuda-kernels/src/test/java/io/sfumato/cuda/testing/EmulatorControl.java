@@ -12,6 +12,7 @@ import java.lang.foreign.Linker;
 import java.lang.foreign.MemorySegment;
 import java.lang.foreign.SymbolLookup;
 import java.lang.invoke.MethodHandle;
+import java.util.stream.Stream;
 import org.junit.jupiter.api.function.Executable;
 
 /**
@@ -19,8 +20,14 @@ import org.junit.jupiter.api.function.Executable;
  * real device settings have no effect and figures are -1.
  */
 public final class EmulatorControl {
+  /** The system property that names other orders of threads than {@code 1,-1,2}. */
+  static final String ORDERS_PROPERTY = "sfumato.emulator.orders";
+
   /** The orders of threads that tests of kernels run in; {@code emu.h} explains them. */
-  private static final int[] ORDERS = {1, -1, 2};
+  private static final int[] ORDERS =
+      Stream.of(System.getProperty(ORDERS_PROPERTY, "1,-1,2").split(","))
+          .mapToInt(Integer::parseInt)
+          .toArray();
 
   private static final EmulatorControl INSTANCE = new EmulatorControl(DriverLibrary.name());
 

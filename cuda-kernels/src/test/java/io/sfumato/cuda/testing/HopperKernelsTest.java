@@ -116,7 +116,7 @@ class HopperKernelsTest {
   @ParameterizedTest
   @CsvSource({
     "1, no fence_proxy_async between a write of shared memory and its reading",
-    "2, no wgmma_fence since accumulators could be written",
+    "2, no wgmma_fence of these accumulators since they could be written",
     "4, accumulators were written to before wgmma_wait",
     "6, deadlock"
   })

@@ -6,26 +6,39 @@ import static org.junit.jupiter.api.Assertions.assertTrue;
 import static org.junit.jupiter.api.Assumptions.assumeTrue;
 
 import io.sfumato.cuda.driver.DriverLibrary;
+import io.sfumato.cuda.testing.BarrierSites.Site;
 import java.io.IOException;
+import java.nio.ByteBuffer;
+import java.nio.ByteOrder;
 import java.nio.file.Files;
 import java.nio.file.Path;
+import java.time.Duration;
 import java.util.ArrayList;
+import java.util.Comparator;
+import java.util.LinkedHashMap;
 import java.util.List;
 import java.util.Map;
+import java.util.Set;
 import java.util.TreeMap;
+import java.util.TreeSet;
+import java.util.concurrent.Callable;
 import java.util.concurrent.ExecutorService;
 import java.util.concurrent.Executors;
 import java.util.concurrent.Future;
-import java.util.regex.Matcher;
-import java.util.regex.Pattern;
-import java.util.stream.Stream;
+import java.util.stream.Collectors;
 import org.junit.jupiter.api.Tag;
 import org.junit.jupiter.api.Test;
 
 /**
  * Takes away one barrier of a kernel, or lets it wait for one asynchronous copy less, for every
- * barrier and wait there is: a test of the kernel's family must fail then, in one of the three
- * orders of threads. What no test can catch is listed with the reason.
+ * barrier and wait there is: a test must fail then. What no test can catch is listed with the
+ * reason.
+ *
+ * <p>The kernels are compiled once, with every barrier in an {@code if} and with the search for
+ * races ({@code emu_races.h}). First all tests of the families concerned run with nothing left out:
+ * no race may be found, and it is noted which barriers each test reaches and how long it takes.
+ * Then each barrier is left out in turn, in a process of its own, while the tests that reach it
+ * run, the quickest first, until one fails: in one order of threads, then in the two others.
  *
  * <p>The system property {@code sfumato.mutants} is a pattern of the mutants to try.
  */
@@ -42,7 +55,8 @@ class MutationTest {
     TESTS.put("index|sort", List.of("IndexKernelsTest"));
     TESTS.put("resample", List.of("ResampleKernelsTest"));
     TESTS.put("optimizers", List.of("UpdateKernelsTest"));
-    TESTS.put("gemm.*", List.of("launch.GemmKernelsTest", "launch.FewRowsTest"));
+    TESTS.put("gemm_(f|bf|tf|rows).*", List.of("launch.GemmKernelsTest", "launch.FewRowsTest"));
+    TESTS.put("gemm_hopper.*", List.of("launch.WgmmaTest", "launch.GemmKernelsTest"));
     TESTS.put("low_rank", List.of("launch.LowRankKernelsTest"));
     TESTS.put("quantized", List.of("QuantizedKernelsTest"));
     TESTS.put("quantized_mma", List.of("launch.QuantizedProductsTest"));
@@ -53,86 +67,45 @@ class MutationTest {
     TESTS.put("attention_hopper.*", List.of("launch.AttentionHopperTest"));
     TESTS.put("choice|elementwise.*|random", List.of("ElementwiseKernelsTest"));
     TESTS.put("copy|shaping", List.of("MoveKernelsTest"));
-    TESTS.put("sample", List.of("testing.SampleKernelsTest"));
+    TESTS.put("graph", List.of("CudaGraphTest"));
   }
 
   /** Mutants that change nothing, by a pattern of their names, with the reason. */
   private static final Map<String, String> EQUIVALENT =
       Map.of(
-          ".* after __threadfence\\(\\);: __syncthreads\\(\\);",
-          "the emulator runs a block to its end before another one looks at what it wrote",
           "sort.cu:.* the last of its peers: __syncwarp\\(\\);",
-          "the ballots that follow keep the lanes together",
-          "sort.cu:146 after }: __syncthreads\\(\\);",
-          "parts the rounds of a loop that more than 256 tiles need, too many for the emulator");
+          "the ballots that follow keep the lanes together");
 
-  private static final Pattern SITE =
-      Pattern.compile(
-          "__syncthreads\\(\\);|__syncwarp\\(\\);|bar_sync\\([^;]*\\);|fence_proxy_async\\(\\);|wgmma_fence\\([^;)]+\\);"
-              + "|mbarrier_wait\\([^;]*\\);|(cp_async_wait|wgmma_wait)<([^>]+)>\\(([^;]*)\\);");
+  /** Instructions for accesses of memory, without the library that they are meant for. */
+  private static final List<String> FLAGS =
+      List.of(
+          "-O1",
+          "-mtls-dialect=gnu2",
+          "-DSFUMATO_EMU_RACES",
+          "-fsanitize=thread",
+          "--param=tsan-instrument-func-entry-exit=0",
+          "-Wno-tsan",
+          "-nodefaultlibs",
+          "-Wl,--no-as-needed",
+          "-lstdc++",
+          "-lm",
+          "-lc",
+          "-lgcc_s",
+          "-lgcc");
 
   private final Path module = EmulatorBuild.moduleFolder();
-  private final Path base = Path.of(DriverLibrary.name()).getParent();
+  private final Path folder = module.resolve("target/mutants");
+  private final BarrierSites sites;
 
-  private record Mutant(Path file, String name, String text, List<String> families) {}
-
-  private List<Mutant> mutants() throws IOException {
-    List<Mutant> mutants = new ArrayList<>();
-    Path sources = module.resolve("src/main/cuda");
-    try (Stream<Path> files = Files.list(sources)) {
-      for (Path file : files.sorted().toList()) {
-        String name = file.getFileName().toString();
-        if (!name.matches(".*\\.cuh?|dev\\.h")) {
-          continue;
-        }
-        String text = Files.readString(file);
-        List<String> families = families(sources, name);
-        Matcher site = SITE.matcher(text);
-        while (site.find()) {
-          long line = text.substring(0, site.start()).lines().count();
-          String now =
-              site.group(1) == null
-                  ? ";"
-                  : site.group(1) + "<" + site.group(2) + " + 1>(" + site.group(3) + ");";
-          String changed = text.substring(0, site.start()) + now + text.substring(site.end());
-          mutants.add(
-              new Mutant(
-                  file,
-                  name + ":" + line + " after " + before(text, site.start()) + ": " + site.group(),
-                  changed,
-                  families));
-        }
-      }
-    }
-    return mutants;
+  MutationTest() throws IOException {
+    sites = new BarrierSites(module.resolve("src/main/cuda"));
   }
 
-  /** The line before a place. */
-  private static String before(String text, int at) {
-    String upTo = text.substring(0, text.lastIndexOf('\n', at));
-    return upTo.substring(upTo.lastIndexOf('\n') + 1).strip();
-  }
+  /** A test, and how long it took. */
+  private record Timed(String id, long milliseconds) {}
 
-  /** The families that a file is part of. */
-  private static List<String> families(Path sources, String name) throws IOException {
-    if (name.endsWith(".cu")) {
-      return List.of(name.substring(0, name.length() - 3));
-    }
-    List<String> found = new ArrayList<>();
-    try (Stream<Path> files = Files.list(sources)) {
-      for (Path f : files.sorted().toList()) {
-        if (Files.readString(f).contains("#include \"" + name + "\"")) {
-          String other = f.getFileName().toString();
-          if (other.endsWith(".cu")) {
-            found.add(other.substring(0, other.length() - 3));
-          } else if (!other.equals(name)) {
-            found.addAll(families(sources, other));
-          }
-        }
-      }
-    }
-    return found.stream().distinct().filter(f -> !tests(f).isEmpty()).toList();
-  }
+  /** What became of a mutant. */
+  private record Outcome(boolean caught, String how) {}
 
   private static List<String> tests(String family) {
     return TESTS.entrySet().stream()
@@ -145,74 +118,141 @@ class MutationTest {
   void everyBarrierAndWaitIsNeeded() throws Exception {
     assumeTrue(EmulatorControl.isEmulated());
     String wanted = System.getProperty("sfumato.mutants", ".*");
-    List<Mutant> mutants = mutants().stream().filter(m -> m.name().matches(wanted)).toList();
-    List<String> untested = new ArrayList<>();
-    List<String> uncaught = new ArrayList<>();
+    List<Site> mutants = sites.all().stream().filter(s -> s.name().matches(wanted)).toList();
+    Set<String> families =
+        mutants.stream().flatMap(m -> m.families().stream()).collect(Collectors.toSet());
+    assertEquals(
+        List.of(),
+        families.stream().filter(f -> tests(f).isEmpty()).sorted().toList(),
+        "families without an entry in TESTS");
+    Set<String> classes = new TreeSet<>();
+    families.forEach(f -> classes.addAll(tests(f)));
+
+    Path sourcesNow = folder.resolve("sources");
+    sites.instrument(sourcesNow);
+    Path library =
+        EmulatorBuild.of(module)
+            .withSources(sourcesNow, FLAGS, folder)
+            .build(Path.of(DriverLibrary.name()).getParent(), families);
+
     ExecutorService pool = Executors.newFixedThreadPool(Runtime.getRuntime().availableProcessors());
+    Map<Integer, List<Timed>> reaching = new TreeMap<>();
+    Map<String, Outcome> outcomes = new LinkedHashMap<>();
     try {
-      List<Future<Boolean>> caught = new ArrayList<>();
-      for (Mutant m : mutants) {
-        caught.add(pool.submit(() -> isCaught(m)));
-      }
-      for (int i = 0; i < mutants.size(); i++) {
-        Mutant m = mutants.get(i);
-        if (m.families().stream().allMatch(f -> tests(f).isEmpty())) {
-          untested.add(m.name());
-        } else if (!caught.get(i).get()) {
-          uncaught.add(m.name());
+      List<Callable<List<String>>> records = new ArrayList<>();
+      classes.forEach(c -> records.add(() -> record(library, c)));
+      for (Future<List<String>> lines : pool.invokeAll(records)) {
+        for (String line : lines.get()) {
+          String[] part = line.split("\t", -1);
+          for (String site : part[2].isEmpty() ? new String[0] : part[2].split(",")) {
+            reaching
+                .computeIfAbsent(Integer.valueOf(site), s -> new ArrayList<>())
+                .add(new Timed(part[0], Long.parseLong(part[1])));
+          }
         }
+      }
+      reaching.values().forEach(l -> l.sort(Comparator.comparingLong(Timed::milliseconds)));
+      List<Callable<Outcome>> runs = new ArrayList<>();
+      for (Site m : mutants) {
+        runs.add(() -> run(library, m, reaching.getOrDefault(m.number(), List.of())));
+      }
+      List<Future<Outcome>> done = pool.invokeAll(runs);
+      for (int i = 0; i < mutants.size(); i++) {
+        outcomes.put(mutants.get(i).name(), done.get(i).get());
       }
     } finally {
       pool.shutdownNow();
     }
+    List<String> uncaught =
+        outcomes.entrySet().stream()
+            .filter(e -> !e.getValue().caught)
+            .map(e -> e.getKey() + "   " + e.getValue().how)
+            .toList();
     System.out.println(
-        mutants.size()
-            - uncaught.size()
-            - untested.size()
-            + " of "
-            + mutants.size()
-            + " mutants caught; not caught: "
-            + uncaught);
-    assertEquals(List.of(), untested, "families without an entry in TESTS");
-    uncaught.removeIf(
-        name -> EQUIVALENT.keySet().stream().anyMatch(pattern -> name.matches(pattern)));
-    assertEquals(List.of(), uncaught, "barriers that no test misses");
+        mutants.size() - uncaught.size() + " of " + mutants.size() + " mutants caught");
+    assertEquals(
+        List.of(),
+        uncaught.stream()
+            .filter(name -> EQUIVALENT.keySet().stream().noneMatch(p -> name.matches(p + " .*")))
+            .toList(),
+        "barriers that no test misses");
   }
 
-  private boolean isCaught(Mutant m) throws IOException {
-    List<String> classes =
-        m.families().stream()
-            .flatMap(f -> tests(f).stream())
-            .distinct()
-            .map(c -> "io.sfumato.cuda." + c)
-            .toList();
-    if (classes.isEmpty()) {
-      return false;
+  /** Runs the tests of a class with all barriers in place: a line for each, as they say. */
+  private List<String> record(Path library, String name) throws IOException {
+    Path record = folder.resolve("record-" + name + ".txt");
+    Subprocess.Result r =
+        run(
+            library,
+            Duration.ofMinutes(20),
+            0,
+            List.of("-D" + MutantRun.RECORD + "=" + record, "io.sfumato.cuda." + name));
+    assertEquals(0, r.exit(), () -> name + " with all barriers in place\n" + r.output());
+    return Files.readAllLines(record);
+  }
+
+  private Outcome run(Path library, Site mutant, List<Timed> tests) throws IOException {
+    if (tests.isEmpty()) {
+      return new Outcome(false, "(no test reaches it)");
     }
-    Path folder = Files.createTempDirectory(module.resolve("target"), "mutant");
+    Path list = Files.createTempFile(folder, "tests", ".txt");
+    Outcome outcome = new Outcome(false, "");
     try {
-      Path sources = Files.createDirectory(folder.resolve("sources"));
-      Files.writeString(sources.resolve(m.file().getFileName()), m.text());
-      Path library = EmulatorBuild.of(module).mutant(base, sources, folder, m.families());
-      List<String> arguments = new ArrayList<>();
-      arguments.add("-D" + DriverLibrary.PROPERTY + "=" + library);
-      arguments.add("-Dsfumato.cuda.exact=true");
-      arguments.add("-XX:ErrorFile=/dev/null");
-      arguments.addAll(classes);
-      Subprocess.Result r =
-          Subprocess.run(MutantRun.class, Map.of(), arguments.toArray(String[]::new));
-      assertTrue(r.exit() != MutantRun.NOTHING_RAN, () -> m.name() + "\n" + r.output());
-      System.out.println(
-          m.name()
-              + ": "
-              + r.output().lines().reduce("", (a, b) -> a.startsWith("caught") ? a : b));
-      return r.exit() != 0; // a crash is a failure too
-    } finally {
-      try (Stream<Path> all = Files.walk(folder)) {
-        for (Path p : all.sorted(java.util.Comparator.reverseOrder()).toList()) {
-          Files.delete(p);
+      Files.write(list, tests.stream().map(Timed::id).toList());
+      long seconds = 60 + 5 * tests.stream().mapToLong(Timed::milliseconds).sum() / 1000;
+      for (String orders : List.of("1", "-1,2")) {
+        Subprocess.Result r =
+            run(
+                library,
+                Duration.ofSeconds(seconds),
+                mutant.number(),
+                List.of("-D" + EmulatorControl.ORDERS_PROPERTY + "=" + orders, "@" + list));
+        assertTrue(r.exit() != MutantRun.NOTHING_RAN, () -> mutant.name() + "\n" + r.output());
+        String how = r.output().lines().filter(l -> l.startsWith("caught")).findFirst().orElse("");
+        boolean late = r.exit() == Subprocess.KILLED;
+        outcome =
+            new Outcome(
+                r.exit() != 0 && !late, // a crash is a failure too
+                late ? "(no end after " + seconds + " s)" : how);
+        if (outcome.caught) {
+          break;
         }
       }
+    } finally {
+      Files.delete(list);
+    }
+    System.out.println(mutant.name() + ": " + (outcome.caught ? "" : "NOT CAUGHT ") + outcome.how);
+    return outcome;
+  }
+
+  private Subprocess.Result run(Path library, Duration limit, int leftOut, List<String> more)
+      throws IOException {
+    Path file = Files.createTempFile(folder, "sites", ".bin");
+    try {
+      Files.write(
+          file,
+          ByteBuffer.allocate(MutantRun.SITES_BYTES)
+              .order(ByteOrder.nativeOrder())
+              .putInt(0, leftOut)
+              .array());
+      List<String> arguments =
+          new ArrayList<>(
+              List.of(
+                  "-D" + DriverLibrary.PROPERTY + "=" + library,
+                  "-Dsfumato.cuda.exact=true",
+                  "-Dsfumato.cuda.plans=false",
+                  "-Dsfumato.cuda.nvrtc=false",
+                  "-XX:ErrorFile=/dev/null",
+                  "-XX:TieredStopAtLevel=1",
+                  "-XX:+UseSerialGC"));
+      arguments.addAll(more);
+      return Subprocess.run(
+          limit,
+          MutantRun.class,
+          Map.of(MutantRun.SITES, file.toString()),
+          arguments.toArray(String[]::new));
+    } finally {
+      Files.delete(file);
     }
   }
 }
