@@ -14,8 +14,8 @@ import org.jspecify.annotations.Nullable;
  * Which kernel of attention takes a case, and its sizes. There are kernels for exact head sizes,
  * without mask, and for any case kernels of the next larger of four sizes. Some exact sizes have a
  * second kernel of smaller tiles, slower by itself, for grids that would leave multiprocessors
- * idle; where there is none, those for any case do that. Kernels for Hopper take exact sizes where
- * {@link Wgmma} is on.
+ * idle; where there is none, those for any case do that. Kernels for Hopper take exact sizes, with
+ * or without a mask, where {@link Wgmma} is on.
  *
  * @param family the kernel's file
  * @param name its name

@@ -11,8 +11,8 @@ import org.jspecify.annotations.Nullable;
 /**
  * Whether this library's kernels may use Hopper's own matrix unit (wgmma). They may not unless
  * someone said so, as these kernels have not been measured on a device yet. Where they may, they
- * take attention of 16-bit types without a mask, low-rank layers whose two products are summed in
- * one pass, and the products that no library of NVIDIA takes.
+ * take attention of 16-bit types, low-rank layers whose two products are summed in one pass, and
+ * the products that no library of NVIDIA takes.
  */
 public final class Wgmma {
   /** The system property that allows it from the start: {@code on} or {@code off}. */

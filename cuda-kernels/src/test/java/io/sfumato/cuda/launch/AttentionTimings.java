@@ -10,7 +10,10 @@ import io.sfumato.tensor.Scope;
 import io.sfumato.tensor.Tensor;
 import io.sfumato.tensor.exec.Eager;
 import io.sfumato.tensor.ops.Attention;
+import io.sfumato.tensor.ops.Attention.Mask;
 import io.sfumato.tensor.ops.AttentionBackward;
+import java.util.ArrayList;
+import java.util.Arrays;
 import java.util.List;
 import java.util.Locale;
 
@@ -79,25 +82,45 @@ public final class AttentionTimings {
       int heads = COLUMNS / d;
       for (int n : new int[] {1024, 4096, 16384}) {
         int length = n / divisor;
-        Scope.run(() -> time(pool, tokens / length, heads, length, length, d, false));
+        Scope.run(() -> time(pool, tokens / length, heads, length, length, d, false, Mask.NONE));
       }
       int length = 4096 / divisor;
-      Scope.run(() -> time(pool, tokens / length, heads, length, length, d, true));
-      Scope.run(() -> time(pool, tokens / length, heads, length, 77, d, false));
+      int batch = tokens / length;
+      Scope.run(() -> time(pool, batch, heads, length, length, d, true, Mask.NONE));
+      Scope.run(() -> time(pool, batch, heads, length, 77, d, false, Mask.NONE));
+      Scope.run(() -> time(pool, batch, heads, length, length, d, false, Mask.KEEP));
+      Scope.run(() -> time(pool, batch, heads, length, length, d, false, Mask.ADD));
     }
-    Scope.run(() -> time(pool, 32, 16 / divisor + 1, 256, 256, 72, false)); // DiT-XL/2, 256 pixels
-    Scope.run(() -> time(pool, 8, 16 / divisor + 1, 1024, 1024, 72, false)); // 512 pixels
+    int heads = Math.max(1, 16 / divisor); // of DiT-XL/2, at 256 and at 512 pixels
+    Scope.run(() -> time(pool, 32, heads, 256, 256, 72, false, Mask.NONE));
+    Scope.run(() -> time(pool, 8, heads, 1024, 1024, 72, false, Mask.NONE));
   }
 
-  private void time(Tensor pool, int b, int h, int lq, int lk, int d, boolean causal) {
-    Attention op = new Attention(1 / Math.sqrt(d), causal, Attention.Mask.NONE);
-    Tensor[] in = {
-      rows(pool, b, lq, h, d, 1), rows(pool, b, lk, h, d, 2), rows(pool, b, lk, h, d, 3)
-    };
+  /** Masks of bytes are [1, 1, 1, Lk] and let the first half be seen, others [1, 1, Lq, Lk]. */
+  private static Tensor mask(Tensor pool, int lq, int lk, Mask mask) {
+    if (mask == Mask.ADD) {
+      return pool.slice(0, 0, lq * lk).reshape(1, 1, lq, lk);
+    }
+    double[] keep = new double[lk];
+    Arrays.fill(keep, 0, lk / 2, 1);
+    return Tensor.of(keep, DType.BOOL, DEVICE, 1, 1, 1, lk);
+  }
+
+  private void time(Tensor pool, int b, int h, int lq, int lk, int d, boolean causal, Mask mask) {
+    Attention op = new Attention(1 / Math.sqrt(d), causal, mask);
+    List<Tensor> operands = new ArrayList<>();
+    for (int i = 0; i < 3; i++) {
+      operands.add(rows(pool, b, i == 0 ? lq : lk, h, d, i + 1));
+    }
+    if (mask != Mask.NONE) {
+      operands.add(mask(pool, lq, lk, mask));
+    }
+    Tensor[] in = operands.toArray(Tensor[]::new);
     Tensor dy = rows(pool, b, lq, h, d, 4);
     Wgmma.allow(false);
     Tensor[] y = Eager.INSTANCE.execute(op, in);
-    Tensor[] full = {in[0], in[1], in[2], y[0], y[1], dy};
+    operands.addAll(List.of(y[0], y[1], dy));
+    Tensor[] full = operands.toArray(Tensor[]::new);
     AttentionBackward gradients = new AttentionBackward(op);
     Tensor[] dx = Eager.INSTANCE.execute(gradients, full);
     double forward = each(() -> Eager.INSTANCE.execute(op, in));
@@ -105,7 +128,15 @@ public final class AttentionTimings {
     double work = 4.0 * b * h * lq * lk * d * (causal ? 0.5 : 1);
     String what =
         String.format(
-            Locale.ROOT, "%d x %d heads %d x %d x %d%s", b, h, lq, lk, d, causal ? " causal" : "");
+            Locale.ROOT,
+            "%d x %d heads %d x %d x %d%s%s",
+            b,
+            h,
+            lq,
+            lk,
+            d,
+            causal ? " causal" : "",
+            mask == Mask.NONE ? "" : " mask to " + mask.name().toLowerCase(Locale.ROOT));
     System.out.println(
         what + ": forward " + text(forward, work) + ", backward " + text(backward, 2.5 * work));
     Wgmma.allow(true);
@@ -114,7 +145,7 @@ public final class AttentionTimings {
         hopper(op, in, y, full, dx, work);
       }
       for (Trial t : TRIALS) {
-        if (t.width == d && gpu.capability() == 90) {
+        if (t.width == d && mask == Mask.NONE && gpu.capability() == 90) {
           trial(t, op, in, y, work);
         }
       }
