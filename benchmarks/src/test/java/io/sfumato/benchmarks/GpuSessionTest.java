@@ -109,14 +109,20 @@ class GpuSessionTest {
     String wgmma = Files.readString(folder.resolve("found/suite-bf16-wgmma.txt"));
     assertTrue(
         wgmma.endsWith("--dtype bf16 --warm-up 1 --seconds 0.2  -Dsfumato.cuda.wgmma=on\n"), wgmma);
-    assertEquals("skipped torch-… python3 has no PyTorch with CUDA", found.get(8));
+    assertEquals("skipped torch python3 has no PyTorch with CUDA", found.get(8));
     assertTrue(found.getLast().startsWith("ok train"), r.text());
     String summary = Files.readString(folder.resolve("found/summary.txt"));
     assertEquals(r.text(), summary);
     assertTrue(summary.startsWith(H200), summary);
     assertTrue(summary.contains("no machine code in the bundle"), summary);
     String said = Files.readString(folder.resolve("found/hopper-products.txt"));
-    assertTrue(said.contains("GemmKernelsTest") && said.contains("7 tests failed"), said);
+    assertTrue(said.contains("=io.sfumato.cuda.launch.GemmKernelsTest "), said);
+    assertTrue(said.contains("=io.sfumato.cuda.launch.WgmmaTest\n"), said);
+    assertTrue(said.contains("7 tests failed"), said);
+    said = Files.readString(folder.resolve("found/hopper-attention.txt"));
+    assertTrue(said.contains("=io.sfumato.cuda.launch.AttentionHopperTest\n"), said);
+    said = Files.readString(folder.resolve("found/product-timings.txt"));
+    assertTrue(said.contains(" io.sfumato.cuda.launch.GemmTimings 30\n"), said);
     assertTrue(Files.readString(folder.resolve("found/device.txt")).startsWith(H200));
   }
 
@@ -126,7 +132,7 @@ class GpuSessionTest {
     Result r = run(A100, 13, "--minutes", "2", "--out", "found");
     assertEquals(0, r.code(), r.text());
     List<String> found = outcomes(r);
-    assertEquals("skipped hopper-… they need compute capability 9.0", found.get(0));
+    assertEquals("skipped hopper they need compute capability 9.0", found.get(0));
     assertEquals("ok tests tests: 12 successful", found.get(1));
     assertTrue(found.getLast().equals("not started train no time left"), r.text());
     List<String> limits = Files.readAllLines(folder.resolve("limits"));

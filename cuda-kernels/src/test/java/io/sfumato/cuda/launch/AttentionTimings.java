@@ -87,9 +87,9 @@ public final class AttentionTimings {
       int length = 4096 / divisor;
       int batch = tokens / length;
       Scope.run(() -> time(pool, batch, heads, length, length, d, true, Mask.NONE));
-      Scope.run(() -> time(pool, batch, heads, length, 77, d, false, Mask.NONE));
       Scope.run(() -> time(pool, batch, heads, length, length, d, false, Mask.KEEP));
       Scope.run(() -> time(pool, batch, heads, length, length, d, false, Mask.ADD));
+      Scope.run(() -> time(pool, batch, heads, length, 77, d, false, Mask.NONE));
     }
     int heads = Math.max(1, 16 / divisor); // of DiT-XL/2, at 256 and at 512 pixels
     Scope.run(() -> time(pool, 32, heads, 256, 256, 72, false, Mask.NONE));
