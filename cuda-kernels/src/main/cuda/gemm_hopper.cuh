@@ -54,85 +54,91 @@ template <class T, int BN, bool A_BY_K, bool B_BY_K> DEV void multiply16(float (
     Wgmma<T, BN>::template shared<!A_BY_K, !B_BY_K>(d, ofA, ofB, accumulate);
 }
 
-/** Issues the products of 64 rows of A and BN columns of B in a tile, as a group. */
-template <class T, int BN, bool A_BY_K, bool B_BY_K> DEV void multiply_tile(float (&d)[BN / 2], const T* a, const T* b, int accumulate) {
+/** Issues the products of BLOCKS times 64 rows of A and BN columns of B in a tile, as a group. */
+template <class T, int BLOCKS, int BN, bool A_BY_K, bool B_BY_K> DEV void multiply_tile(float (&d)[BLOCKS][BN / 2], const T* a, const T* b, int accumulate) {
     wgmma_fence();
 #pragma unroll
-    for (int k = 0; k < DEEP; k += 16) multiply16<T, BN, A_BY_K, B_BY_K>(d, a, b, k, k == 0 ? accumulate : 1);
+    for (int k = 0; k < DEEP; k += 16) {
+#pragma unroll
+        for (int i = 0; i < BLOCKS; i++) multiply16<T, BN, A_BY_K, B_BY_K>(d[i], a + i * 64 * DEEP, b, k, k == 0 ? accumulate : 1);
+    }
     wgmma_commit();
 }
 
 /** Adds the first `products` of a tile, in as few steps as they need, one by one. */
-template <class T, int BN, bool A_BY_K, bool B_BY_K> DEV void multiply_tail(float (&d)[BN / 2], const T* a, const T* b, int products) {
+template <class T, int BLOCKS, int BN, bool A_BY_K, bool B_BY_K> DEV void multiply_tail(float (&d)[BLOCKS][BN / 2], const T* a, const T* b, int products) {
 #pragma unroll 1
     for (int k = 0; k < products; k += 16) {
         wgmma_fence(d);
-        multiply16<T, BN, A_BY_K, B_BY_K>(d, a, b, k, 1);
+#pragma unroll
+        for (int i = 0; i < BLOCKS; i++) multiply16<T, BN, A_BY_K, B_BY_K>(d[i], a + i * 64 * DEEP, b, k, 1);
         wgmma_commit();
         wgmma_wait<0>(d);
     }
 }
 
-/** Four registers of four neighbouring lanes: lane t has register t of lanes 0 to 3 afterwards, in their order. */
-DEV void transpose4(u32 (&v)[4]) {
-    bool odd = lane() & 1, upper = lane() & 2;
-#pragma unroll
-    for (int i = 0; i < 4; i += 2) {
-        u32 r = shfl_xor(odd ? v[i] : v[i + 1], 1);
-        if (odd)
-            v[i] = r;
-        else
-            v[i + 1] = r;
-    }
-#pragma unroll
-    for (int i = 0; i < 2; i++) {
-        u32 r = shfl_xor(upper ? v[i] : v[i + 2], 2);
-        if (upper)
-            v[i] = r;
-        else
-            v[i + 2] = r;
-    }
-}
+/** The bytes of shared memory that each warp rounds its results in: 16 rows of 64 columns. */
+static const int STAGED_BYTES = 16 * LINE_BYTES;
 
-/** Stores a warp's 16 rows of BN columns by 16 bytes: a lane gets all 8 columns of one of four neighbouring fragments. */
-template <class T, int BN>
-DEV void store_chunks(const float (&d)[BN / 2], int row0, int column0, T* c, const T* bias, const Product& p, float alpha) {
+/**
+ * Stores a warp's 16 rows of 8 CHUNKS columns, rounded, in whole lines: they go through `staged`, the warp's own shared memory, where chunks are swizzled as
+ * in a tile, so that neither the fragments' writes nor the reads by 16 bytes meet in a bank. `c` and `bias` begin at the first element, of as many rows and
+ * columns as are left of the matrix.
+ */
+template <class T, int CHUNKS>
+DEV void store_columns(const float* d, T* staged, int rows, int columns, T* c, i64 stride, const T* bias, float alpha) {
     int g = lane() >> 2, t = lane() & 3;
+    __syncwarp();  // the last columns were read
 #pragma unroll
-    for (int j = 0; j < BN / 8; j += 4) {
-        u32 v[2][4];   // rows g and g + 8
+    for (int j = 0; j < CHUNKS; j++) {
+        int at = 8 * j + 2 * t;
+        u32 add = bias && at < columns ? *(const u32*)(bias + at) : 0;
+        float b0 = unpack_low<T>(add), b1 = unpack_high<T>(add);
+        const float* f = d + 4 * j;
+        T* to = staged + chunk_at(g, j) + 2 * t;
+        *(u32*)to = pack2<T>(f[0] * alpha + b0, f[1] * alpha + b1);
+        *(u32*)(to + 8 * LINE) = pack2<T>(f[2] * alpha + b0, f[3] * alpha + b1);
+    }
+    __syncwarp();
 #pragma unroll
-        for (int i = 0; i < 4; i++) {
-            int column = column0 + 8 * (j + i) + 2 * t;
-            u32 add = bias && column < p.n ? *(const u32*)(bias + column) : 0;
-            float b0 = unpack_low<T>(add), b1 = unpack_high<T>(add);
-            const float* f = d + 4 * (j + i);
-            v[0][i] = pack2<T>(f[0] * alpha + b0, f[1] * alpha + b1);
-            v[1][i] = pack2<T>(f[2] * alpha + b0, f[3] * alpha + b1);
-        }
-        int column = column0 + 8 * (j + t);
-#pragma unroll
-        for (int h = 0; h < 2; h++) {
-            transpose4(v[h]);
-            int row = row0 + g + 8 * h;
-            Vec<u32, 4> x = {{v[h][0], v[h][1], v[h][2], v[h][3]}};
-            if (row < p.m && column < p.n) store_vec<4>((u32*)(c + row * p.cRow + column), x);
-        }
+    for (int i = 0; i < CHUNKS / 2; i++) {
+        int at = i * 32 + lane(), row = at / CHUNKS, chunk = at % CHUNKS;
+        Vec<u32, 4> x = load_vec<4>((const u32*)(staged + chunk_at(row, chunk)));
+        if (row < rows && chunk * 8 < columns) store_vec<4>((u32*)(c + row * stride + chunk * 8), x);
     }
 }
 
-/** Stores a warp's results, the first at row0 and column0: by 16 bytes where C and the bias allow it. */
+/** Stores a warp's 16 rows of BN columns, from row0 and column0 on, 64 at a time. */
 template <class T, int BN>
-DEV void store_warp(float (&acc)[1][BN / 8][4], int row0, int column0, T* c, float* partial, const T* bias, const Product& p, i64 batch, int split,
+DEV void store_lines(const float (&d)[BN / 2], T* staged, int row0, int column0, T* c, const T* bias, const Product& p, float alpha) {
+    int rows = (int)p.m - row0, columns = (int)p.n - column0;
+    c += row0 * p.cRow + column0;
+    if (bias) bias += column0;
+#pragma unroll
+    for (int i = 0; i < BN / LINE; i++) {
+        int from = i * LINE;
+        store_columns<T, 8>(d + from / 2, staged, rows, columns - from, c + from, p.cRow, bias ? bias + from : bias, alpha);
+    }
+    if constexpr (BN % LINE != 0) {
+        const int FROM = BN / LINE * LINE;
+        store_columns<T, (BN - FROM) / 8>(d + FROM / 2, staged, rows, columns - FROM, c + FROM, p.cRow, bias ? bias + FROM : bias, alpha);
+    }
+}
+
+/** Stores 16 rows of a warp's results, from row0 and column0 on: by whole lines where C and the bias allow it. */
+template <class T, int BN>
+DEV void store_rows(float (&d)[BN / 2], T* staged, int row0, int column0, T* c, float* partial, const T* bias, const Product& p, i64 batch, int split,
                     float alpha, float beta) {
     T* at = c + batch / p.inner * p.cBatch0 + batch % p.inner * p.cBatch1;
-    if (!partial && beta == 0 && ((p.n | p.cRow) & 7) == 0 && is_aligned(at, 16) && is_aligned(bias, 4))
-        store_chunks<T, BN>(*reinterpret_cast<float(*)[BN / 2]>(&acc), row0, column0, at, bias, p, alpha);
-    else
+    if (!partial && beta == 0 && ((p.n | p.cRow) & 7) == 0 && is_aligned(at, 16) && is_aligned(bias, 4)) {
+        store_lines<T, BN>(d, staged, row0, column0, at, bias, p, alpha);
+    } else {
+        auto& acc = *reinterpret_cast<float(*)[1][BN / 8][4]>(&d);
         store_fragments<T, 1, BN / 8>(acc, row0, column0, c, partial, bias, p, batch, split, alpha, beta);
+    }
 }
 
-/** A tile 128 x BN of C by 256 threads. Grid as in gemm.cuh; dynamic shared memory: STAGES * (128 + BN) * DEEP elements. */
+/** A tile 128 x BN of C by 256 threads. Grid as in gemm.cuh; dynamic shared memory: STAGES * (128 + BN) * DEEP elements, 8 * STAGED_BYTES. */
 template <class T, int BN, bool A_BY_K, bool B_BY_K, int STAGES>
 DEV void gemm_hopper(T* shared, const T* a, const T* b, T* c, const T* bias, const T* a2, const T* b2, float* partial, const Product& p, float alpha,
                      float beta) {
@@ -151,8 +157,7 @@ DEV void gemm_hopper(T* shared, const T* a, const T* b, T* c, const T* bias, con
         load_lines<T, BN, B_BY_K, 256>(to + BM * DEEP, more ? b2 : b, more ? p.b2Outer : p.bOuter, n0, k0, (int)p.n, k);
     };
 
-    float acc[1][BN / 8][4];
-    float(&d)[BN / 2] = *reinterpret_cast<float(*)[BN / 2]>(&acc);
+    float d[1][BN / 2];
 #pragma unroll 1
     for (int s = 0; s < AHEAD; s++) {
         if (begin + s < end) load(begin + s, s);
@@ -169,7 +174,7 @@ DEV void gemm_hopper(T* shared, const T* a, const T* b, T* c, const T* bias, con
     };
     auto turn = [&](int t, int accumulate) {
         const T* tile = arrived();
-        multiply_tile<T, BN, A_BY_K, B_BY_K>(d, tile + group * 64 * DEEP, tile + BM * DEEP, accumulate);
+        multiply_tile<T, 1, BN, A_BY_K, B_BY_K>(d, tile + group * 64 * DEEP, tile + BM * DEEP, accumulate);
         if (t + AHEAD < end) load(t + AHEAD, next);
         cp_async_commit();
         next = next + 1 == STAGES ? 0 : next + 1;
@@ -187,14 +192,15 @@ DEV void gemm_hopper(T* shared, const T* a, const T* b, T* c, const T* bias, con
         wgmma_wait<0>(d);
     } else {
 #pragma unroll
-        for (int i = 0; i < BN / 2; i++) d[i] = 0.f;
+        for (float& x : d[0]) x = 0.f;
     }
     if (whole < end) {
         const T* tile = arrived();
-        multiply_tail<T, BN, A_BY_K, B_BY_K>(d, tile + group * 64 * DEEP, tile + BM * DEEP, products);
+        multiply_tail<T, 1, BN, A_BY_K, B_BY_K>(d, tile + group * 64 * DEEP, tile + BM * DEEP, products);
     }
-    int row = m0 + group * 64 + ((int)threadIdx.x >> 5 & 3) * 16;
-    store_warp<T, BN>(acc, row, n0, c, partial, bias, p, job.batch, job.split, alpha, beta);
+    int row = m0 + group * 64 + (warp_index() & 3) * 16;
+    T* staged = shared + STAGES * STAGE + warp_index() * 16 * LINE;
+    store_rows<T, BN>(d[0], staged, row, n0, c, partial, bias, p, job.batch, job.split, alpha, beta);
 }
 
 #define GEMM_HOPPER_ONE(T, type, BN, suffix, AK, BK, STAGES)                                                \

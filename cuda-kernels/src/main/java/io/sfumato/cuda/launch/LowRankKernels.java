@@ -74,37 +74,6 @@ record LowRankKernels(
         .run();
   }
 
-  /**
-   * Writes {@code s x Aᵀ} to t, [m, 2 padded]: rounded values, and in the second half of a row what
-   * rounding took.
-   *
-   * @return the rounded values, [m, r]
-   */
-  Matrices reduced(Gpu gpu, long t) {
-    LowRankKernels same = new LowRankKernels(dtype, m, k, k, r, scale, x, x, a, a.transposed());
-    gpu.kernel("low_rank", "low_rank_factors_" + padded() + "_" + Types.suffix(dtype))
-        .grid(Blocks.ceil(m, ROWS), 1)
-        .block(WARPS * 32)
-        .shared(WARPS * ROWS * padded() * 4)
-        .pointer(x.address())
-        .pointer(0)
-        .pointer(0)
-        .pointer(a.address())
-        .pointer(t)
-        .pointer(0)
-        .pointer(0)
-        .i32(0)
-        .longs(same.words())
-        .f32(scale)
-        .run();
-    return Matrices.rowMajor(t, 2L * padded());
-  }
-
-  /** Bytes of what {@link #reduced} writes. */
-  long reducedBytes() {
-    return 2L * padded() * m * dtype.bytes();
-  }
-
   /** Writes the gradients of the factors, dA [r, k] and dB [n, r], where y is dy. */
   void gradients(Gpu gpu, long da, long db) {
     int padded = padded();

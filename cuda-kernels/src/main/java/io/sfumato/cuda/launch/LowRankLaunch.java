@@ -49,22 +49,20 @@ final class LowRankLaunch {
         Matrices a = near(staging, gpu, in[2], false);
         Matrices b = near(staging, gpu, in[3], false);
         LowRankKernels thin = new LowRankKernels(dtype, m, n, k, r, op.scale(), x, y, a, b);
-        boolean fused = OwnGemms.isHopper(gpu, p);
-        if (!fused && thin.fits() && inOnePass(m, n, k, r) && Products.adds(gpu, p)) {
+        if (!OwnGemms.keepsUp(gpu, p)
+            && thin.fits()
+            && inOnePass(m, n, k, r)
+            && Products.adds(gpu, p)) {
           // The change first: the large product then reads it while it computes.
           thin.update(gpu, p.bias());
           Products.run(gpu, p.alone().scaled(1, 1));
           return;
         }
         if (r > 0) {
-          Matrices t;
-          if (fused && thin.fits() && r <= FEW_RANKS) {
-            t = thin.reduced(gpu, staging.allocate(thin.reducedBytes()));
-          } else {
-            t = Matrices.rowMajor(staging.allocate((long) m * pitch * dtype.bytes()), pitch);
-            Product first = Product.of(dtype, m, r, k, x, a.transposed(), t);
-            Products.run(gpu, first.scaled(op.scale(), 0));
-          }
+          long address = staging.allocate((long) m * pitch * dtype.bytes());
+          Matrices t = Matrices.rowMajor(address, pitch);
+          Product first = Product.of(dtype, m, r, k, x, a.transposed(), t);
+          Products.run(gpu, first.scaled(op.scale(), 0));
           p = p.plus(r, t, factor(staging, gpu, in[3], pitch).transposed());
         }
         Products.run(gpu, p);

@@ -15,6 +15,10 @@ import org.jspecify.annotations.Nullable;
 final class OwnGemms implements Gemms {
   private static final int DEEP = 32; // products in a tile of the tensor-core kernels
   private static final int DEEP_HOPPER = 64;
+  private static final int SHARED_HOPPER = 227 * 1024; // bytes that a block can have
+  private static final int STAGED = 8 * 16 * 128; // bytes in which warps round their results
+  private static final int BARRIERS = 128; // bytes of them
+  private static final double MOST_IDLE = 1.2; // of what would be computed without a rest
   private static final int STAGES = 4;
   private static final int STAGES_TF32 = 3;
   private static final int MOST_SPLITS = 32;
@@ -30,10 +34,10 @@ final class OwnGemms implements Gemms {
     ANY("any", 64, 64, 128),
     HOPPER_128("hopper_128", 128, 128, 256),
     HOPPER_256("hopper_256", 128, 256, 256),
-    FLOW_128("hopper_flow_128", 128, 128, 384),
-    FLOW_256("hopper_flow_256", 128, 256, 384),
-    BULK_128("hopper_bulk_128", 128, 128, 384),
-    BULK_256("hopper_bulk_256", 128, 256, 384);
+    BULK_128X128("hopper_bulk_128x128", 128, 128, 384),
+    BULK_128X256("hopper_bulk_128x256", 128, 256, 384),
+    BULK_256X128("hopper_bulk_256x128", 256, 128, 384),
+    BULK_256X160("hopper_bulk_256x160", 256, 160, 384);
 
     private final String text;
     private final int m;
@@ -52,19 +56,17 @@ final class OwnGemms implements Gemms {
       return compareTo(HOPPER_128) >= 0;
     }
 
-    /** Whether its blocks go on to further tiles, so that there are as many as fit the device. */
-    boolean staysOn() {
-      return compareTo(FLOW_128) >= 0;
-    }
-
-    /** Whether its kernels copy by tensor maps. */
+    /**
+     * Whether its kernels copy by tensor maps. Their blocks go on to further tiles, so that there
+     * are as many as fit the device.
+     */
     boolean hasMaps() {
-      return this == BULK_128 || this == BULK_256;
+      return compareTo(BULK_128X128) >= 0;
     }
 
-    /** The same tile without. */
+    /** A tile for the same product without. */
     Tile withoutMaps() {
-      return n == 256 ? FLOW_256 : FLOW_128;
+      return this == BULK_128X128 ? HOPPER_128 : HOPPER_256;
     }
 
     long tiles(Product p) {
@@ -243,9 +245,9 @@ final class OwnGemms implements Gemms {
               + (tf32 ? "tf32" : Types.suffix(p.dtype()));
       Launch launch =
           gpu.kernel(family(), name)
-              .grid(tile.staysOn() ? Math.min(tiles, gpu.multiprocessors()) : tiles, splits)
+              .grid(tile.hasMaps() ? Math.min(tiles, gpu.multiprocessors()) : tiles, splits)
               .block(sixteen || tf32 ? tile.threads : 256)
-              .shared(sixteen ? shared(tile) : tf32 ? sharedTf32(tile, left, right) : 0);
+              .shared(sixteen ? shared(tile, left, right) : tf32 ? sharedTf32(tile, left, right) : 0);
       int k2 = p.more() == null ? 0 : p.more().k();
       operand(launch, left.first, left.order, p.m(), p.k(), tile.m);
       operand(launch, right.first, right.order, p.n(), p.k(), tile.n);
@@ -361,19 +363,38 @@ final class OwnGemms implements Gemms {
     return p.m() > 64 && p.n() > 64 && p.k() >= 2 * DEEP_HOPPER;
   }
 
-  /** The tile with which the last round of blocks leaves the least undone, or the larger one. */
+  /** The tile with which all rounds of blocks compute the least, what lies outside included. */
   private static Tile hopper(Gpu gpu, Product p) {
-    long wide = Blocks.ceil(Tile.BULK_256.tiles(p), gpu.multiprocessors()) * 2;
-    long narrow = Blocks.ceil(Tile.BULK_128.tiles(p), gpu.multiprocessors());
-    return narrow < wide ? Tile.BULK_128 : Tile.BULK_256;
+    Tile best = Tile.BULK_128X128;
+    for (Tile tile : Tile.values()) {
+      if (tile.hasMaps() && computed(gpu, p, tile) <= computed(gpu, p, best)) {
+        best = tile;
+      }
+    }
+    return best;
   }
 
-  /** Whether a product, with its second pair, goes by wgmma in one pass. */
+  /** Elements of C that a multiprocessor computes. */
+  private static long computed(Gpu gpu, Product p, Tile tile) {
+    return Blocks.ceil(tile.tiles(p), gpu.multiprocessors()) * tile.m * tile.n;
+  }
+
+  /** Whether a product, with its second pair, goes by wgmma. */
   static boolean isHopper(Gpu gpu, Product p) {
     return p.dtype().bytes() == 2
         && isLarge(p)
         && Wgmma.isOn(gpu)
         && new Call(gpu, p, null, 0).tile.isHopper();
+  }
+
+  /**
+   * Whether a product by wgmma leaves so few multiprocessors idle that it takes about as long as
+   * NVIDIA's: a second pair of operands then costs least if it is summed in the same pass.
+   */
+  static boolean keepsUp(Gpu gpu, Product p) {
+    return isHopper(gpu, p)
+        && p.batches() == 1
+        && computed(gpu, p, hopper(gpu, p)) * gpu.multiprocessors() <= MOST_IDLE * p.m() * p.n();
   }
 
   /** In how many parts to sum, so that few tiles with long sums still occupy the device. */
@@ -398,14 +419,22 @@ final class OwnGemms implements Gemms {
     return Math.max(1, Math.min(MOST_SPLITS, most));
   }
 
-  private static int shared(Tile tile) {
-    if (tile.isHopper()) {
-      int stages = tile.n == 256 ? 4 : 6; // as in gemm_hopper.cuh
-      int barriers = tile.staysOn() ? 2 * Long.BYTES : 0;
-      return stages * ((tile.m + tile.n) * DEEP_HOPPER * 2 + barriers);
+  private static int shared(Tile tile, Side left, Side right) {
+    int deep = tile.isHopper() ? DEEP_HOPPER : DEEP;
+    int values = lines(tile, tile.m, left.order) + lines(tile, tile.n, right.order);
+    int stage = values * deep * 2;
+    if (tile.hasMaps()) { // struct Ring of gemm_hopper_bulk.cuh
+      return (SHARED_HOPPER - STAGED - BARRIERS) / stage * stage + STAGED + BARRIERS;
     }
-    int stages = tile == Tile.ANY ? 2 : STAGES;
-    return stages * (tile.m + tile.n) * DEEP * 2;
+    if (tile.isHopper()) {
+      return (tile.n == 256 ? 4 : 6) * stage + STAGED; // stages as in gemm_hopper.cuh
+    }
+    return (tile == Tile.ANY ? 2 : STAGES) * stage;
+  }
+
+  /** Lines of an operand's tile in shared memory: those by r come in blocks of 64 rows. */
+  private static int lines(Tile tile, int rows, Order order) {
+    return tile.hasMaps() && !order.byK ? (rows + 63) / 64 * 64 : rows;
   }
 
   private static int sharedTf32(Tile tile, Side left, Side right) {

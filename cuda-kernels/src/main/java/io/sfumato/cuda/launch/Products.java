@@ -55,7 +55,7 @@ final class Products {
    * another pair.
    */
   static boolean adds(Gpu gpu, Product p) {
-    if (OwnGemms.isHopper(gpu, p)) {
+    if (OwnGemms.keepsUp(gpu, p)) {
       return false;
     }
     Gemms nvidia = nvidia(gpu);

@@ -72,12 +72,12 @@ class GemmKernelsTest {
     "F32, SMALL, 70, 77",
     "F32, ANY, 70, 77",
     "F64, ANY, 70, 77",
-    "BF16, HOPPER_128, 130, 141",
+    "BF16, HOPPER_128, 130, 136",
     "F16, HOPPER_256, 70, 77",
-    "F16, FLOW_128, 67, 136",
-    "BF16, FLOW_256, 129, 77",
-    "F16, BULK_128, 300, 141",
-    "BF16, BULK_256, 67, 264"
+    "F16, BULK_128X128, 300, 141",
+    "BF16, BULK_128X256, 67, 264",
+    "F16, BULK_256X128, 270, 136",
+    "BF16, BULK_256X160, 300, 328"
   })
   void agrees(DType dtype, Tile tile, int m, int n) throws Throwable {
     assumeTrue(!tile.isHopper() || Gpu.of(0).capability() == 90, "wgmma needs Hopper");

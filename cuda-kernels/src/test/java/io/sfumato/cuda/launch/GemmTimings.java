@@ -43,8 +43,10 @@ public final class GemmTimings {
       {16384, 1280, 1280},
       {4096, 1280, 1280},
       {16384, 1152, 4608},
+      {8192, 4608, 1152},
       {1280, 1280, 16384},
       {16384, 16, 1280},
+      {4096, 16, 1280},
       {16, 1280, 16384},
       {256, 1152, 1152},
       {16, 6912, 1152}
@@ -58,11 +60,11 @@ public final class GemmTimings {
         }
       }
     }
-    for (int t : new int[] {4096, 16384}) {
-      for (int w : new int[] {320, 1280}) {
-        int tokens = t;
-        int width = w;
-        Scope.run(() -> lowRank(tokens, width, 16));
+    for (int tokens : new int[] {4096, 16384}) {
+      for (int width : new int[] {320, 640, 1280, 3072}) {
+        for (int rank : new int[] {8, 16, 64}) {
+          Scope.run(() -> lowRank(tokens, width, rank));
+        }
       }
     }
   }
