@@ -46,6 +46,11 @@ final class LowRankLaunch {
         if (op.bias()) {
           p = p.plusBias(staging.rowMajor(in[4]));
         }
+        LowRankHopper hopper = new LowRankHopper(p, in[2], in[3], op.scale());
+        if (hopper.pays(gpu)) {
+          hopper.run(gpu, staging);
+          return;
+        }
         Matrices a = near(staging, gpu, in[2], false);
         Matrices b = near(staging, gpu, in[3], false);
         LowRankKernels thin = new LowRankKernels(dtype, m, n, k, r, op.scale(), x, y, a, b);

@@ -14,10 +14,10 @@ import org.jspecify.annotations.Nullable;
  */
 final class OwnGemms implements Gemms {
   private static final int DEEP = 32; // products in a tile of the tensor-core kernels
-  private static final int DEEP_HOPPER = 64;
+  static final int DEEP_HOPPER = 64;
   private static final int SHARED_HOPPER = 227 * 1024; // bytes that a block can have
-  private static final int STAGED = 8 * 16 * 128; // bytes in which warps round their results
-  private static final int BARRIERS = 128; // bytes of them
+  static final int STAGED = 8 * 16 * 128; // bytes in which warps round their results
+  static final int BARRIERS = 128; // bytes of them
   private static final double MOST_IDLE = 1.2; // of what would be computed without a rest
   private static final int STAGES = 4;
   private static final int STAGES_TF32 = 3;
@@ -35,9 +35,8 @@ final class OwnGemms implements Gemms {
     HOPPER_128("hopper_128", 128, 128, 256),
     HOPPER_256("hopper_256", 128, 256, 256),
     BULK_128X128("hopper_bulk_128x128", 128, 128, 384),
-    BULK_128X256("hopper_bulk_128x256", 128, 256, 384),
-    BULK_256X128("hopper_bulk_256x128", 256, 128, 384),
-    BULK_256X160("hopper_bulk_256x160", 256, 160, 384);
+    BULK_256X160("hopper_bulk_256x160", 256, 160, 384),
+    BULK_128X256("hopper_bulk_128x256", 128, 256, 384);
 
     private final String text;
     private final int m;
@@ -67,6 +66,18 @@ final class OwnGemms implements Gemms {
     /** A tile for the same product without. */
     Tile withoutMaps() {
       return this == BULK_128X128 ? HOPPER_128 : HOPPER_256;
+    }
+
+    int m() {
+      return m;
+    }
+
+    int n() {
+      return n;
+    }
+
+    int threads() {
+      return threads;
     }
 
     long tiles(Product p) {
@@ -282,6 +293,12 @@ final class OwnGemms implements Gemms {
     }
   }
 
+  /** {@code struct Product} of gemm.cuh for a kernel that reads its operands by maps. */
+  static long[] shape(Product p) {
+    Side none = new Side(p.a(), new Order(true, 0, 1), p.a(), new Order(true, 0, 1));
+    return shape(p, none, none, 1);
+  }
+
   /** {@code struct Product} of gemm.cuh. */
   private static long[] shape(Product p, Side left, Side right, int splits) {
     return new long[] {
@@ -392,9 +409,17 @@ final class OwnGemms implements Gemms {
    * NVIDIA's: a second pair of operands then costs least if it is summed in the same pass.
    */
   static boolean keepsUp(Gpu gpu, Product p) {
-    return isHopper(gpu, p)
+    return isHopper(gpu, p) && keepsUp(gpu, p, hopper(gpu, p));
+  }
+
+  /** The same with tiles of the caller's choice, for a product that its kernel takes. */
+  static boolean keepsUp(Gpu gpu, Product p, Tile tile) {
+    double whole = MOST_IDLE * p.m() * p.n();
+    return p.dtype().bytes() == 2
+        && isLarge(p)
         && p.batches() == 1
-        && computed(gpu, p, hopper(gpu, p)) * gpu.multiprocessors() <= MOST_IDLE * p.m() * p.n();
+        && Wgmma.isOn(gpu)
+        && computed(gpu, p, tile) * gpu.multiprocessors() <= whole;
   }
 
   /** In how many parts to sum, so that few tiles with long sums still occupy the device. */

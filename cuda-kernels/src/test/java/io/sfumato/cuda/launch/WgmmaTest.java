@@ -13,7 +13,9 @@ import io.sfumato.cuda.testing.Logged;
 import io.sfumato.tensor.DType;
 import io.sfumato.tensor.Device;
 import io.sfumato.tensor.Scope;
+import io.sfumato.tensor.Shape;
 import io.sfumato.tensor.Tensor;
+import io.sfumato.tensor.TensorSpec;
 import io.sfumato.tensor.exec.Eager;
 import io.sfumato.tensor.ops.LowRank;
 import java.util.List;
@@ -27,6 +29,7 @@ import org.junit.jupiter.params.provider.CsvSource;
 /** Low-rank layers by wgmma against sums in double, and what goes by it. */
 class WgmmaTest {
   private static final Device GPU = new Device("cuda", 0);
+  private static final double SCALE = 0.75;
 
   private final SplittableRandom random = new SplittableRandom(5);
 
@@ -74,16 +77,70 @@ class WgmmaTest {
                 }));
   }
 
+  /** More tiles than multiprocessors (4 in the emulator), more steps than buffers. */
+  @ParameterizedTest
+  @CsvSource({
+    "BF16, 1030, 312, 328, 12",
+    "F16, 300, 328, 264, 16",
+    "BF16, 257, 168, 72, 1",
+    "F16, 70, 64, 520, 8"
+  })
+  void lowRankLayersInOnePassAgree(DType dtype, int m, int n, int k, int r) throws Throwable {
+    EmulatorControl.inAllOrders(
+        () ->
+            Scope.run(
+                () -> {
+                  Tensor w = normal(dtype, n, k);
+                  Tensor a = normal(dtype, r, k);
+                  Tensor b = normal(dtype, n, r);
+                  Tensor bias = normal(dtype, 1, n).reshape(n);
+                  Tensor x = normal(dtype, m, k);
+                  Tensor y = onePass(x, w, a, b, bias);
+                  check(x, w, a, b, bias, y);
+                  Tensor dy = normal(dtype, m, n);
+                  Tensor wt = w.transpose(0, 1);
+                  Tensor at = a.transpose(0, 1);
+                  Tensor bt = b.transpose(0, 1);
+                  check(dy, wt, bt, at, null, onePass(dy, wt, bt, at, null));
+                }));
+  }
+
+  private static Tensor onePass(Tensor x, Tensor w, Tensor a, Tensor b, Tensor bias) {
+    Gpu gpu = Gpu.of(0);
+    int m = x.dim(0);
+    int n = w.dim(0);
+    int k = w.dim(1);
+    Tensor y = Tensor.full(new TensorSpec(Shape.of(m, n), x.dtype(), GPU), 7);
+    Matrices right = Matrices.of(w.address(), w.layout().stride(1), w.layout().stride(0));
+    Product p =
+        Product.of(
+            x.dtype(),
+            m,
+            n,
+            k,
+            Matrices.rowMajor(x.address(), k),
+            right,
+            Matrices.rowMajor(y.address(), n));
+    try (Staging staging = new Staging(gpu)) {
+      new LowRankHopper(bias == null ? p : p.plusBias(bias.address()), a, b, SCALE)
+          .run(gpu, staging);
+    }
+    return y;
+  }
+
   private static void check(Tensor x, Tensor w, Tensor a, Tensor b, Tensor bias) {
+    Tensor y =
+        bias == null
+            ? Eager.INSTANCE.execute(new LowRank(SCALE, false), x, w, a, b)[0]
+            : Eager.INSTANCE.execute(new LowRank(SCALE, true), x, w, a, b, bias)[0];
+    check(x, w, a, b, bias, y);
+  }
+
+  private static void check(Tensor x, Tensor w, Tensor a, Tensor b, Tensor bias, Tensor y) {
     int m = x.dim(0);
     int n = w.dim(0);
     int k = w.dim(1);
     int r = a.dim(0);
-    double scale = 0.75;
-    Tensor y =
-        bias == null
-            ? Eager.INSTANCE.execute(new LowRank(scale, false), x, w, a, b)[0]
-            : Eager.INSTANCE.execute(new LowRank(scale, true), x, w, a, b, bias)[0];
     double[] got = y.toDoubleArray();
     double[] xs = x.toDoubleArray();
     double[] ws = w.toDoubleArray();
@@ -95,7 +152,7 @@ class WgmmaTest {
       double[] t = new double[r];
       for (int q = 0; q < r; q++) {
         for (int p = 0; p < k; p++) {
-          t[q] += scale * xs[i * k + p] * as[q * k + p];
+          t[q] += SCALE * xs[i * k + p] * as[q * k + p];
         }
       }
       for (int j = 0; j < n; j++) {
