@@ -212,8 +212,8 @@ public final class NormTimings {
     double off = 0;
     int last = expected.dim(0) - 1;
     for (int i : new int[] {0, last}) {
-      float[] x = expected.slice(0, i, i + 1).to(DType.F32).toFloatArray();
-      float[] y = got.slice(0, i, i + 1).to(DType.F32).toFloatArray();
+      float[] x = piece(expected, i);
+      float[] y = piece(got, i);
       for (int j = 0; j < x.length; j++) {
         most = Math.max(most, Math.abs(x[j]));
         double difference = Math.abs(x[j] - y[j]);
@@ -221,6 +221,13 @@ public final class NormTimings {
       }
     }
     return String.format(Locale.ROOT, "%.1e", off / most);
+  }
+
+  /** One of axis 0, of images the last 8 lines. */
+  private static float[] piece(Tensor t, int i) {
+    Tensor one = t.slice(0, i, i + 1);
+    int lines = one.rank() == 4 ? one.dim(2) : 0;
+    return (lines > 8 ? one.slice(2, lines - 8, lines) : one).to(DType.F32).toFloatArray();
   }
 
   /** Nanoseconds of a call, launched many times in a row. */
