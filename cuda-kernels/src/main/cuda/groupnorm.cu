@@ -13,16 +13,6 @@
 
 // ---- Device functions --------------------------------------------------------------------------------------------------------------------------------
 
-template <class T> DEV Vec<T, Wide<T>::N> normalised(const Lines<T>& lines, const Vec<T, Wide<T>::N>& x, int with_silu) {
-    Vec<T, Wide<T>::N> y;
-#pragma unroll
-    for (int i = 0; i < Wide<T>::N; i++) {
-        float z = (to_float(x[i]) - lines.mean[i]) * lines.factor[i] + lines.bias[i];
-        y[i] = from_float<T>(with_silu ? silu(z) : z);
-    }
-    return y;
-}
-
 /** All pixels of a tile in registers, at most K vectors per thread. */
 template <class T, bool LAST, int K>
 DEV void forward_fused(const T* x, T* y, const T* w, const T* b, float* mean, float* rstd, const Slabs& s, float eps, int with_silu) {
@@ -99,78 +89,18 @@ template <class T, bool LAST> DEV void moments(const T* x, float* part, const Sl
     constexpr int V = Wide<T>::N;
     DYN_SHARED(float, shared);
     Place<T, LAST> p(s, block);
-    int u = LAST ? together<V>(s.per) : V;
-    int entries = LAST ? s.per / u : s.per;
-    int first = p.chunk * s.chunk, last = first + s.chunk < s.rows ? first + s.chunk : s.rows;
-    int perGroup = s.lanes * entries;
-    float *means = shared, *squares = shared + perGroup * (s.tile / s.per);
-    if (p.active) {
-        float shift[V], sum[V], square[V];
-#pragma unroll
-        for (int i = 0; i < V; i++) shift[i] = sum[i] = square[i] = 0.f;
-        int count = p.lane < last - first ? div_up(last - first - p.lane, s.lanes) : 0;
-        const T* from = x + p.base + (first + p.lane) * p.stride;
-        i64 step = s.lanes * p.stride;
-        if (count > 0) {
-            Vec<T, V> v = load_vec<V>(from);
-#pragma unroll
-            for (int i = 0; i < V; i++) shift[i] = to_float(v[i]);
-        }
+    int first = p.chunk * s.chunk, rows = s.rows_of(p.chunk), count = p.active ? s.count(p.lane, rows) : 0;
+    const T* from = x + p.base + (first + p.lane) * p.stride;
+    i64 step = s.lanes * p.stride;
+    Moments<T> mine;
+    if (count > 0) mine.start(load_vec<V>(from));
 #pragma unroll 4
-        for (int k = 1; k < count; k++) {
-            Vec<T, V> v = load_vec<V>(from + k * step);
-#pragma unroll
-            for (int i = 0; i < V; i++) {
-                float d = to_float(v[i]) - shift[i];
-                sum[i] += d;
-                square[i] += d * d;
-            }
-        }
-        float each = count > 0 ? 1.f / (float)count : 0.f;
-#pragma unroll
-        for (int i = 0; i < V; i++) {
-            float d = sum[i] * each;
-            square[i] -= sum[i] * d;
-            sum[i] = shift[i] + d;  // the mean of one channel
-        }
-        float m = 0.f, q = 0.f;  // mean and squares of a run of channels, all of the same count
-        join_entries<V, LAST>(
-            s, p.column, p.lane, u,
-            [&](int i, int n) {
-                if (n == 0) m = q = 0.f;
-                float d = sum[i] - m;
-                m += d * (1.f / (float)(n + 1));
-                q += square[i] + count * (d * d) * ((float)n / (float)(n + 1));
-            },
-            [&](int at) {
-                means[at] = m;
-                squares[at] = q;
-            });
-    }
-    __syncthreads();
-    int tiled = s.tile / s.per;
-    float total = (float)(last - first) * entries;  // in units of u values
-    for (int g = warp_index(); g < tiled; g += block_threads() >> 5) {
-        float m = 0.f, q = 0.f;
-        for (int i = lane(); i < perGroup; i += 32) {
-            int l = i / entries;
-            int count = l < last - first ? div_up(last - first - l, s.lanes) : 0;
-            m += count * means[g * perGroup + i];
-        }
-        m = warp_sum(m) / total;
-        for (int i = lane(); i < perGroup; i += 32) {
-            int l = i / entries;
-            int count = l < last - first ? div_up(last - first - l, s.lanes) : 0;
-            float d = means[g * perGroup + i] - m;
-            q += squares[g * perGroup + i] + count * u * (d * d);
-        }
-        q = warp_sum(q);
-        if (lane() == 0) {
-            float* to = part + 2 * (((i64)p.sample * s.chunks + p.chunk) * s.groups + p.tile * tiled + g);
-            to[0] = m;
-            to[1] = q;
-        }
-    }
+    for (int k = 1; k < count; k++) mine.add(load_vec<V>(from + k * step));
+    float* to = part + 2 * (((i64)p.sample * s.chunks + p.chunk) * s.groups + p.tile * (s.tile / s.per));
+    group_moments<T, LAST>(s, p, mine, rows, shared, [&](int g, float m, float q) {
+        to[2 * g] = m;
+        to[2 * g + 1] = q;
+    });
 }
 
 /** Joins the moments of the chunks and normalises one chunk. */
@@ -184,21 +114,10 @@ DEV void apply(const T* x, T* y, const T* w, const T* b, const float* part, floa
     Place<T, LAST> p(s, block);
     for (int g = warp_index(); g < tiled; g += block_threads() >> 5) {
         const float* from = part + 2 * ((i64)p.sample * s.chunks * s.groups + p.tile * tiled + g);
-        float m = 0.f, q = 0.f;
-        for (int c = lane(); c < s.chunks; c += 32) {
-            int size = c * s.chunk + s.chunk < s.rows ? s.chunk : s.rows - c * s.chunk;
-            m += size * from[(i64)2 * c * s.groups];
-        }
-        m = warp_sum(m) / s.rows;
-        float row = (float)s.per * (LAST ? 1 : V);  // values of a group in a row
-        for (int c = lane(); c < s.chunks; c += 32) {
-            int size = c * s.chunk + s.chunk < s.rows ? s.chunk : s.rows - c * s.chunk;
-            float d = from[(i64)2 * c * s.groups] - m;
-            q += from[(i64)2 * c * s.groups + 1] + size * row * (d * d);
-        }
-        q = warp_sum(q);
+        float m, r;
+        i64 step = (i64)2 * s.groups;
+        join_chunks<T, LAST>(s, eps, m, r, [&](int c) { return from[c * step]; }, [&](int c) { return from[c * step + 1]; });
         if (lane() == 0) {
-            float r = 1.f / sqrtf(q / (row * s.rows) + eps);
             means[g] = m;
             rstds[g] = r;
             if (p.chunk == 0) {
@@ -211,9 +130,8 @@ DEV void apply(const T* x, T* y, const T* w, const T* b, const float* part, floa
     if (!p.active) return;
     Lines<T> lines;
     lines.template load<LAST>(s, p, means, rstds, w, b);
-    int first = p.chunk * s.chunk, last = first + s.chunk < s.rows ? first + s.chunk : s.rows;
-    int count = p.lane < last - first ? div_up(last - first - p.lane, s.lanes) : 0;
-    i64 at = p.base + (first + p.lane) * p.stride, step = s.lanes * p.stride;
+    int count = s.count(p.lane, s.rows_of(p.chunk));
+    i64 at = p.base + (p.chunk * s.chunk + p.lane) * p.stride, step = s.lanes * p.stride;
 #pragma unroll 4
     for (int k = count - 1; k >= 0; k--) {
         put_vec(y + at + k * step, normalised(lines, load_stream<V>(x + at + k * step), with_silu), streamed);

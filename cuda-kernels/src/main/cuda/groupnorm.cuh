@@ -10,7 +10,7 @@
 // C (channels-last) or S (channels-first) is a multiple of V. Whatever is per channel is held V-fold by a thread; channels-first the V copies are equal.
 #ifndef SFUMATO_GROUPNORM_CUH
 #define SFUMATO_GROUPNORM_CUH
-#include "dev.h"
+#include "spread.cuh"
 
 /** Sizes, as the launcher passes them. */
 struct Slabs {
@@ -24,6 +24,12 @@ struct Slabs {
     int chunks;    // blocks along the rows
     int chunk;     // rows of one
     int pixels;    // S
+
+    /** Rows of a chunk. */
+    DEVM int rows_of(int c) const { return (c + 1) * chunk < rows ? chunk : rows - c * chunk; }
+
+    /** How many of a chunk's rows a lane takes. */
+    DEVM int count(int lane, int of) const { return lane < of ? div_up(of - lane, lanes) : 0; }
 };
 
 /** Largest common divisor of the channels of a group and a vector: that many neighbours in a thread surely share a group. */
@@ -106,6 +112,106 @@ DEV void group_sums(const Slabs& s, const Place<T, LAST>& p, const float (&v)[Wi
         if (lane() == 0) total[g] = sum;
     }
     __syncthreads();
+}
+
+/** Mean, and sum of squares, of each of a thread's V channels; from differences to its first value, so that large means do not cancel. */
+template <class T> struct Moments {
+    static constexpr int V = Wide<T>::N;
+    float shift[V], sum[V], square[V];
+
+    DEVM void start(const Vec<T, V>& first) {
+        spread(first, shift);
+#pragma unroll
+        for (int i = 0; i < V; i++) {
+            sum[i] = square[i] = 0.f;
+        }
+    }
+
+    DEVM void add(const Vec<T, V>& v) {
+        float x[V];
+        spread(v, x);
+#pragma unroll
+        for (int i = 0; i < V; i++) {
+            float d = x[i] - shift[i];
+            sum[i] += d;
+            square[i] += d * d;
+        }
+    }
+
+    /** After `count` values, 0 to do without any: sum is their mean, square of the differences to it. */
+    DEVM void finish(int count) {
+        float each = count > 0 ? 1.f / (float)count : 0.f;
+#pragma unroll
+        for (int i = 0; i < V; i++) {
+            if (count == 0) shift[i] = sum[i] = square[i] = 0.f;
+            float d = sum[i] * each;
+            square[i] -= sum[i] * d;
+            sum[i] = shift[i] + d;
+        }
+    }
+};
+
+/**
+ * Joins the moments of a block's threads, which have taken `rows` rows of a chunk: put(g, mean, squares) of each group of the tile, in one lane of a warp.
+ * Shared memory for two values of each thread and u channels; one barrier, before it is read.
+ */
+template <class T, bool LAST, class Put>
+DEV void group_moments(const Slabs& s, const Place<T, LAST>& p, Moments<T>& mine, int rows, float* shared, Put&& put) {
+    constexpr int V = Wide<T>::N;
+    int u = LAST ? together<V>(s.per) : V;
+    int entries = LAST ? s.per / u : s.per, tiled = s.tile / s.per;
+    int per_group = s.lanes * entries;
+    float *means = shared, *squares = shared + per_group * tiled;
+    if (p.active) {
+        int count = s.count(p.lane, rows);
+        mine.finish(count);
+        float each = rcp_fast((float)u), shift = 0.f, sum = 0.f, square = 0.f, q = 0.f;  // of a run of channels' means, all of the same count
+        join_entries<V, LAST>(
+            s, p.column, p.lane, u,
+            [&](int i, int n) {
+                if (n == 0) {
+                    shift = mine.sum[i];
+                    sum = square = q = 0.f;
+                }
+                float d = mine.sum[i] - shift;
+                sum += d;
+                square += d * d;
+                q += mine.square[i];
+            },
+            [&](int at) {
+                means[at] = shift + sum * each;
+                squares[at] = q + count * (square - sum * (sum * each));
+            });
+    }
+    __syncthreads();
+    float total = (float)rows * entries;  // in units of u values
+    int least = rows / s.lanes, more = rows % s.lanes * entries;  // the first entries are of lanes with one row more
+    for (int g = warp_index(); g < tiled; g += block_threads() >> 5) {
+        float m = 0.f, q = 0.f;
+        for (int i = lane(); i < per_group; i += 32) m += (least + (i < more)) * means[g * per_group + i];
+        m = warp_sum(m) / total;
+        for (int i = lane(); i < per_group; i += 32) {
+            float d = means[g * per_group + i] - m;
+            q += squares[g * per_group + i] + (least + (i < more)) * u * (d * d);
+        }
+        q = warp_sum(q);
+        if (lane() == 0) put(g, m, q);
+    }
+}
+
+/** Mean and 1 / deviation of a group from its chunks' means and squares, in every lane of a warp (Chan et al. 1979). */
+template <class T, bool LAST, class Mean, class Squares>
+DEV void join_chunks(const Slabs& s, float eps, float& mean, float& rstd, Mean&& mean_of, Squares&& squares_of) {
+    float m = 0.f, q = 0.f;
+    for (int c = lane(); c < s.chunks; c += 32) m += s.rows_of(c) * mean_of(c);
+    m = warp_sum(m) / s.rows;
+    float row = (float)s.per * (LAST ? 1 : Wide<T>::N);  // values of a group in a row
+    for (int c = lane(); c < s.chunks; c += 32) {
+        float d = mean_of(c) - m;
+        q += squares_of(c) + s.rows_of(c) * row * (d * d);
+    }
+    mean = m;
+    rstd = 1.f / sqrtf(warp_sum(q) / (row * s.rows) + eps);
 }
 
 /** Weights and biases of a thread's V channels; 1 and 0 where there are none. */
@@ -191,6 +297,18 @@ DEV float silu(float z) { return z * sigmoid_fast(z); }
 DEV float silu_slope(float z) {
     float s = sigmoid_fast(z);
     return s * (1.f + z * (1.f - s));
+}
+
+template <class T> DEV Vec<T, Wide<T>::N> normalised(const Lines<T>& lines, const Vec<T, Wide<T>::N>& x, int with_silu) {
+    Vec<T, Wide<T>::N> y;
+    float v[Wide<T>::N];
+    spread(x, v);
+#pragma unroll
+    for (int i = 0; i < Wide<T>::N; i++) {
+        float z = (v[i] - lines.mean[i]) * lines.factor[i] + lines.bias[i];
+        y[i] = from_float<T>(with_silu ? silu(z) : z);
+    }
+    return y;
 }
 
 #endif

@@ -35,8 +35,10 @@ DEV void row_statistics(Vec<T, Wide<T>::N> (&v)[K], int t, int threads, int mine
 #pragma unroll
         for (int k = 0; k < K; k++) {
             if ((t + k * threads) * V < mine) {
+                float value[V];
+                spread(v[k], value);
 #pragma unroll
-                for (int i = 0; i < V; i++) sum += to_float(v[k][i]);
+                for (int i = 0; i < V; i++) sum += value[i];
             }
         }
         stay_packed<T>(v);
@@ -46,9 +48,11 @@ DEV void row_statistics(Vec<T, Wide<T>::N> (&v)[K], int t, int threads, int mine
 #pragma unroll
     for (int k = 0; k < K; k++) {
         if ((t + k * threads) * V < mine) {
+            float value[V];
+            spread(v[k], value);
 #pragma unroll
             for (int i = 0; i < V; i++) {
-                float d = to_float(v[k][i]) - m;
+                float d = value[i] - m;
                 squares += d * d;
             }
         }
@@ -60,15 +64,18 @@ DEV void row_statistics(Vec<T, Wide<T>::N> (&v)[K], int t, int threads, int mine
 /** V results from values, and from gain and offset where they lie (null: absent). */
 template <class T> DEV Vec<T, Wide<T>::N> affine(const Vec<T, Wide<T>::N>& v, float m, float r, const T* gain, const T* offset, float plus) {
     constexpr int V = Wide<T>::N;
-    float f[V];
+    float x[V], f[V], b[V];
+    spread(v, x);
     factors(gain, plus, f);
-    Vec<T, V> b, out;
-    if (offset) b = load_vec<V>(offset);
+    if (offset) {
+        spread(load_vec<V>(offset), b);
+    } else {
 #pragma unroll
-    for (int i = 0; i < V; i++) {
-        float z = (to_float(v[i]) - m) * r * f[i];
-        out[i] = from_float<T>(offset ? z + to_float(b[i]) : z);
+        for (int i = 0; i < V; i++) b[i] = 0.f;
     }
+    Vec<T, V> out;
+#pragma unroll
+    for (int i = 0; i < V; i++) out[i] = from_float<T>((x[i] - m) * r * f[i] + b[i]);
     return out;
 }
 
@@ -92,9 +99,13 @@ DEV void forward_lanes(const T* x, T* y, float* mean, float* rstd, const Affine<
         }
     };
     fetch(v, first + group);
+    float plus = a.gain ? a.plus : 1.f;
+    Vec<T, V> none;  // where a gain or an offset is absent
+#pragma unroll
+    for (int i = 0; i < V; i++) none[i] = from_float<T>(0.f);
     for (int j = (int)threadIdx.x * V; j < n; j += (int)blockDim.x * V) {
-        if (a.gain) store_vec(shared + j, load_vec<V>(a.gain + batch * a.gain_stride + j));
-        if (a.offset) store_vec(shared + n + j, load_vec<V>(a.offset + batch * a.offset_stride + j));
+        store_vec(shared + j, a.gain ? load_vec<V>(a.gain + batch * a.gain_stride + j) : none);
+        store_vec(shared + n + j, a.offset ? load_vec<V>(a.offset + batch * a.offset_stride + j) : none);
     }
     __syncthreads();
     for (int base = first; base < last; base += groups) {
@@ -111,7 +122,7 @@ DEV void forward_lanes(const T* x, T* y, float* mean, float* rstd, const Affine<
 #pragma unroll
         for (int k = 0; k < K; k++) {
             int j = (t + k * G) * V;
-            if (j < mine) store_vec(to + j, affine(v[k], m, r, a.gain ? shared + j : nullptr, a.offset ? shared + n + j : nullptr, a.plus));
+            if (j < mine) store_vec(to + j, affine_of_row(v[k], m, r, plus * r, shared + j, shared + n + j));
             v[k] = next[k];
         }
     }

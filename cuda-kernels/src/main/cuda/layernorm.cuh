@@ -4,7 +4,7 @@
 // lanes of a warp, or to a block (G = 0); a thread holds vectors t, t + threads, ... of it.
 #ifndef SFUMATO_LAYERNORM_CUH
 #define SFUMATO_LAYERNORM_CUH
-#include "dev.h"
+#include "spread.cuh"
 
 /** Sums over the threads of a row: G lanes, or the block if G = 0. */
 template <int G, int N> DEV void row_sums(float (&x)[N]) {
@@ -25,13 +25,30 @@ template <int G> DEV float row_sum(float x) {
 /** Factors of V values from `gain` on. */
 template <int V, class T> DEV void factors(const T* gain, float plus, float (&f)[V]) {
     if (gain) {
-        Vec<T, V> w = load_vec<V>(gain);
+        spread(load_vec<V>(gain), f);
 #pragma unroll
-        for (int i = 0; i < V; i++) f[i] = plus + to_float(w[i]);
+        for (int i = 0; i < V; i++) f[i] += plus;
     } else {
 #pragma unroll
         for (int i = 0; i < V; i++) f[i] = 1.f;
     }
+}
+
+/**
+ * (x - m) r (plus + gain) + offset of V values, gain and offset from shared memory; `plus_r` = plus r. Without branches, and three operations per value
+ * beside conversions: 16-bit rows keep the processors as busy as the memory.
+ */
+template <class T>
+DEV Vec<T, Wide<T>::N> affine_of_row(const Vec<T, Wide<T>::N>& v, float m, float r, float plus_r, const T* gain, const T* offset) {
+    constexpr int V = Wide<T>::N;
+    float x[V], g[V], b[V];
+    spread(v, x);
+    spread(load_vec<V>(gain), g);
+    spread(load_vec<V>(offset), b);
+    Vec<T, V> out;
+#pragma unroll
+    for (int i = 0; i < V; i++) out[i] = from_float<T>((x[i] - m) * (g[i] * r + plus_r) + b[i]);
+    return out;
 }
 
 /** Rows [first, last) of the batch that belong to this block, as rows of x. */

@@ -44,12 +44,14 @@ template <class T, int K> DEV void no_sums(float (&total)[2][K][Wide<T>::N]) {
 template <class T>
 DEV void add_up(const Vec<T, Wide<T>::N>& dy, const Vec<T, Wide<T>::N>& x, float m, float r, const T* gain, float plus, float (&s)[2],
                 float (&dgain)[Wide<T>::N], float (&doffset)[Wide<T>::N]) {
-    float f[Wide<T>::N];
+    float f[Wide<T>::N], given[Wide<T>::N], values[Wide<T>::N];
     factors(gain, plus, f);
+    spread(dy, given);
+    spread(x, values);
 #pragma unroll
     for (int i = 0; i < Wide<T>::N; i++) {
-        float d = to_float(dy[i]);
-        float xhat = (to_float(x[i]) - m) * r;
+        float d = given[i];
+        float xhat = (values[i] - m) * r;
         float g = d * f[i];
         s[0] += g;
         s[1] += g * xhat;
@@ -62,13 +64,15 @@ DEV void add_up(const Vec<T, Wide<T>::N>& dy, const Vec<T, Wide<T>::N>& x, float
 template <class T>
 DEV Vec<T, Wide<T>::N> gradient(const Vec<T, Wide<T>::N>& dy, const Vec<T, Wide<T>::N>& x, float m, float r, const T* gain, float plus, float c0,
                                 float c1) {
-    float f[Wide<T>::N];
+    float f[Wide<T>::N], given[Wide<T>::N], values[Wide<T>::N];
     factors(gain, plus, f);
+    spread(dy, given);
+    spread(x, values);
     Vec<T, Wide<T>::N> out;
 #pragma unroll
     for (int i = 0; i < Wide<T>::N; i++) {
-        float xhat = (to_float(x[i]) - m) * r;
-        out[i] = from_float<T>(r * (to_float(dy[i]) * f[i] - c0 - xhat * c1));
+        float xhat = (values[i] - m) * r;
+        out[i] = from_float<T>(r * (given[i] * f[i] - c0 - xhat * c1));
     }
     return out;
 }

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 //
 // Runs the kernels of this module on the host, for tests on machines without a GPU. One fiber for each CUDA thread; a block stays on one thread of the
-// host; blocks are spread over host threads. A warp operation is a meeting of the lanes of its mask: the last one computes for all.
+// host, with the other blocks of its cluster, which take turns whenever none of a block's threads can go on; blocks are spread over host threads. A warp operation is a meeting of the lanes of its mask: the last one computes for all.
 //
 // Three orders of threads, so that a missing barrier or wait shows as a wrong result in at least one of them:
 //    1  a warp runs as far as it can, warps ascending; cp.async lands at its wait
@@ -64,6 +64,7 @@ struct Copy {
 };
 
 struct Fiber;
+struct Block;
 struct Races;
 
 struct Warp {
@@ -75,6 +76,9 @@ struct Warp {
 };
 
 struct Fiber {
+    Block* block;
+    bool cluster_arrived;   // and not waited yet
+    unsigned cluster_phases;   // arrivals so far
     void* sp;
     Dim tid;
     unsigned lane;
@@ -88,7 +92,19 @@ struct Named {
     std::vector<Fiber*> waiting;
 };
 
+/** Blocks that run together; most are alone. */
+struct Cluster {
+    std::vector<Block*> blocks;
+    void* main_sp = nullptr;
+    unsigned phase = 0, arrived = 0;   // threads that have arrived at the barrier
+    std::vector<Fiber*> waiting;
+};
+
 struct Block {
+    Cluster* cluster = nullptr;
+    unsigned rank = 0;                  // in the cluster
+    bool started = false;
+    std::vector<char> statics;          // its static shared memory while another block runs
     Dim bid, bdim, gdim;
     size_t dynamic_bytes = 0;
     std::shared_ptr<void> more;   // what emu_hopper.h keeps
@@ -96,7 +112,6 @@ struct Block {
     int order = 1, capability = 90;
     Warp* warp = nullptr;
     char* dynamic = nullptr;
-    void* main_sp = nullptr;
     void (*fn)(void**) = nullptr;
     void** args = nullptr;
     Named named[16];
@@ -116,7 +131,7 @@ static __thread State st;
 
 struct Kernels {
     std::unordered_map<std::string, EmuKernel> by_name;
-    std::unordered_map<std::string, unsigned> most_threads;
+    std::unordered_map<std::string, unsigned> most_threads, cluster;
 };
 
 static inline Kernels& kernels() {
@@ -136,10 +151,12 @@ template <class... A> static inline bool add(const char* name, void (*f)(A...)) 
     Kernels& k = kernels();
     auto bound = k.most_threads.find(name);
     unsigned most = bound == k.most_threads.end() ? 1024 : bound->second;
-    return k.by_name.emplace(name, EmuKernel{(void*)f, &thunk<A...>, (unsigned)sizeof...(A), sizes, alignments, most, nullptr}).second;
+    unsigned cluster = k.cluster.count(name) ? k.cluster[name] : 1;
+    return k.by_name.emplace(name, EmuKernel{(void*)f, &thunk<A...>, (unsigned)sizeof...(A), sizes, alignments, most, cluster, nullptr}).second;
 }
 
 static inline bool bound(const char* name, unsigned threads) { return kernels().most_threads.emplace(name, threads).second; }
+static inline bool clustered(const char* name, unsigned size) { return kernels().cluster.emplace(name, size).second; }
 
 // ---- Fibers ------------------------------------------------------------------------------------------------------------------------------------------
 
@@ -161,7 +178,7 @@ __attribute__((naked, noinline)) static void switch_stack(void** save, void* to)
              b->bid.z, f->tid.x, f->tid.y, f->tid.z, b->alive, b->threads, b->at_barrier);
     b->failed = true;
     void* dead;
-    switch_stack(&dead, b->main_sp);
+    switch_stack(&dead, b->cluster->main_sp);
     abort();
 }
 }  // namespace emu
@@ -169,6 +186,9 @@ __attribute__((naked, noinline)) static void switch_stack(void** save, void* to)
 #include "emu_races.h"
 
 namespace emu {
+static inline Fiber* first_of(const Block* b, Warp* w) { return w->lanes + (b->order < 0 ? 31 - __builtin_clz(w->ready) : __builtin_ctz(w->ready)); }
+
+/** A thread that can run: of this warp, the next ones, or of another block of the cluster. */
 static inline Fiber* pick(bool leave) {
     Block* b = st.blk;
     Warp* w = st.cur->warp;
@@ -180,14 +200,31 @@ static inline Fiber* pick(bool leave) {
         } while (k < b->warps && !b->warp[i].ready);
         w = &b->warp[i];
     }
+    unsigned size = (unsigned)b->cluster->blocks.size();
+    for (unsigned k = 1; k < size && !w->ready; k++) {
+        b = b->cluster->blocks[(st.blk->rank + (b->order < 0 ? size - k : k)) % size];
+        for (unsigned i = 0; i < b->warps && !w->ready; i++) w = &b->warp[b->order < 0 ? b->warps - 1 - i : i];
+    }
     if (!w->ready) die("deadlock, no thread can run (divergent barrier or warp operation)");
-    return w->lanes + (b->order < 0 ? 31 - __builtin_clz(w->ready) : __builtin_ctz(w->ready));
+    return first_of(b, w);
+}
+
+static void swap_statics(Block& from, Block& to);
+
+/** Makes a thread the current one; the caller switches stacks. */
+static inline void enter(Fiber* next) {
+    st.cur = next;
+    if (next->block != st.blk) {
+        swap_statics(*st.blk, *next->block);
+        st.blk = next->block;
+        st.blk->started = true;
+    }
 }
 
 static inline void go(Fiber* next) {
     Fiber* f = st.cur;
     if (next != f) {
-        st.cur = next;
+        enter(next);
         switch_stack(&f->sp, next->sp);
     }
 }
@@ -253,6 +290,23 @@ template <class Op> static inline void collective(unsigned mask, void* mine, Op 
     }
 }
 
+// ---- Clusters; emu_cluster.h has the rest -----------------------------------------------------------------------------------------------------------
+
+/** Ends the phase of the cluster's barrier if all threads that are left have arrived. */
+static inline void end_cluster_phase() {
+    Cluster* c = st.blk->cluster;
+    unsigned alive = 0;
+    for (Block* b : c->blocks) alive += b->alive;
+    if (!c->arrived || c->arrived != alive) return;
+    race_cluster_over();
+    c->phase++;
+    c->arrived = 0;
+    for (Fiber* f : c->waiting) f->warp->ready |= 1u << f->lane;
+    c->waiting.clear();
+}
+
+// ---- Threads -----------------------------------------------------------------------------------------------------------------------------------------
+
 static void entry() {
     st.blk->fn(st.blk->args);
     Fiber* f = st.cur;
@@ -262,238 +316,20 @@ static void entry() {
     f->groups.clear();
     f->open.clear();
     void* dead;
-    if (!--st.blk->alive) switch_stack(&dead, st.blk->main_sp);
+    st.blk->alive--;
+    if (f->cluster_arrived && st.blk->cluster->phase < f->cluster_phases) st.blk->cluster->arrived--;
+    end_cluster_phase();
+    unsigned left = 0;
+    for (Block* b : st.blk->cluster->blocks) left += b->alive;
+    if (!left) switch_stack(&dead, st.blk->cluster->main_sp);
     if (st.blk->at_barrier && st.blk->at_barrier == st.blk->alive) release_barrier();
-    st.cur = pick(false);
+    enter(pick(false));
     switch_stack(&dead, st.cur->sp);
     __builtin_unreachable();
 }
-
-#if defined(__SANITIZE_ADDRESS__)
-static const size_t STACK = 256 << 10;
-#else
-static const size_t STACK = 64 << 10;
-#endif
-static const size_t GUARD = 4096, DYNAMIC_TAIL = 1024;
-
-/** Stacks and buffers of one host thread; kept between launches. */
-struct Worker {
-    std::vector<Fiber> fibers;
-    std::vector<Warp> warps;
-    std::vector<char> dynamic;
-    char* stacks = nullptr;
-    size_t capacity = 0;
-    Races races;
-
-    void reserve(unsigned n) {
-        if (capacity >= n) return;
-        if (stacks) munmap(stacks, capacity * STACK);
-        stacks = (char*)mmap(nullptr, n * STACK, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
-        if (stacks == MAP_FAILED) abort();
-        for (unsigned i = 0; i < n; i++) mprotect(stacks + i * STACK, GUARD, PROT_NONE);
-        capacity = n;
-        fibers.resize(n);
-    }
-
-    void run(Block& b, size_t shared) {
-        unsigned n = b.bdim.x * b.bdim.y * b.bdim.z;
-        reserve(n);
-        b.threads = b.alive = n;
-        b.warps = (n + 31) / 32;
-        warps.assign(b.warps, Warp{});
-        dynamic.resize(shared + 1024 + DYNAMIC_TAIL);
-        memset(dynamic.data(), 0xff, dynamic.size());
-        b.dynamic = (char*)(((uintptr_t)dynamic.data() + 1023) & ~(uintptr_t)1023);
-        b.dynamic_bytes = shared;
-        b.warp = warps.data();
-        for (unsigned i = 0; i < b.warps; i++) {
-            warps[i].index = i;
-            warps[i].lanes = &fibers[i * 32];
-            warps[i].ready = warps[i].alive = n - i * 32 >= 32 ? ~0u : (1u << (n - i * 32)) - 1;
-        }
-        for (unsigned i = 0; i < n; i++) {
-            Fiber& t = fibers[i];
-            t.groups.clear();
-            t.open.clear();
-            t.lane = i & 31;
-            t.warp = &warps[i >> 5];
-            t.tid = {i % b.bdim.x, i / b.bdim.x % b.bdim.y, i / (b.bdim.x * b.bdim.y)};
-            // Stacks start at different cache sets.
-            char* top = stacks + (i + 1) * STACK - 64 - (i & 31) * 320;
-            void** x = (void**)((uintptr_t)top & ~(uintptr_t)15);
-            *x = (void*)entry;
-            t.sp = x - 6;
-        }
-        races.begin(b);
-        st.blk = &b;
-        st.cur = &fibers[b.order < 0 ? n - 1 : 0];
-        switch_stack(&b.main_sp, st.cur->sp);
-        if (FINDS_RACES) st.blk = nullptr;
-        if (b.failed) return;
-        for (size_t i = 0; i < DYNAMIC_TAIL - 1; i++)
-            if (b.dynamic[shared + i] != (char)0xff) {
-                snprintf(b.message, sizeof b.message, "write past the %zu bytes of dynamic shared memory: block (%u,%u,%u)", shared, b.bid.x, b.bid.y, b.bid.z);
-                b.failed = true;
-                return;
-            }
-    }
-};
-
-/** Workers that no launch uses. */
-struct Workers {
-    std::mutex lock;
-    std::vector<Worker*> idle;
-    Worker* take() {
-        std::lock_guard<std::mutex> l(lock);
-        if (idle.empty()) return new Worker();
-        Worker* w = idle.back();
-        idle.pop_back();
-        return w;
-    }
-    void give(Worker* w) {
-        std::lock_guard<std::mutex> l(lock);
-        idle.push_back(w);
-    }
-};
-
-static inline Workers& workers() {
-    static Workers* w = new Workers();
-    return *w;
-}
-
-// ---- Shared memory of kernels ------------------------------------------------------------------------------------------------------------------------
-
-/** Where this library's thread-local memory lies around st. */
-struct Tls {
-    ptrdiff_t before = 0;
-    size_t size = 0;
-};
-
-static int find_tls(struct dl_phdr_info* info, size_t, void* out) {
-    const char* here = (const char*)&find_tls;
-    size_t tls = 0;
-    bool mine = false;
-    for (int i = 0; i < info->dlpi_phnum; i++) {
-        const ElfW(Phdr)& p = info->dlpi_phdr[i];
-        const char* at = (const char*)info->dlpi_addr + p.p_vaddr;
-        if (p.p_type == PT_LOAD && here >= at && here < at + p.p_memsz) mine = true;
-        if (p.p_type == PT_TLS) tls = p.p_memsz;
-    }
-    if (!mine) return 0;
-    char* state = (char*)&st;
-    char* start = (char*)info->dlpi_tls_data;
-    if (start && tls && state >= start && state < start + tls) *(Tls*)out = Tls{state - start, tls};
-    return 1;
-}
-
-static inline const Tls& tls() {
-    static const Tls t = [] {
-        Tls r;
-        st.blk = nullptr;
-        dl_iterate_phdr(&find_tls, &r);
-        return r;
-    }();
-    return t;
-}
-
-static inline void poison_shared() {
-    const Tls& t = tls();
-    if (t.size <= sizeof(State)) return;
-    char* start = (char*)&st - t.before;
-    memset(start, 0xff, (size_t)t.before);
-    memset((char*)(&st + 1), 0xff, t.size - (size_t)t.before - sizeof(State));
-}
-
-#ifdef SFUMATO_EMU_RACES
-void Races::begin(Block& b) {
-    bool small = b.dynamic_bytes > dynamic_room || !bytes;
-    if (small) dynamic_room = b.dynamic_bytes;
-    if (small || on_their_way) {
-        bytes = dynamic_room + tls().size;
-        auto clear = [&](auto*& p) {
-            free(p);
-            p = (std::remove_reference_t<decltype(p)>)calloc(bytes, sizeof *p);
-            if (!p) abort();
-        };
-        clear(write_time);
-        clear(writer);
-        clear(write_lane);
-        for (auto& p : read_lane) clear(p);
-        for (auto& p : read_time) clear(p);
-        for (auto& p : atomic_time) clear(p);
-        for (auto& p : operand_time) clear(p);
-        atomics = matrices = false;
-        on_their_way = 0;
-    }
-    dynamic = b.dynamic;
-    dynamic_bytes = b.dynamic_bytes;
-    statics = (const char*)&st - tls().before;
-    static_bytes = tls().size;
-    warp_count = b.warps;
-    now++;
-    for (auto& w : warps)
-        for (unsigned& t : w.at) t = now;
-    for (unsigned i = 0; i < warp_count; i++) meet(i);
-    barriers.clear();
-    b.races = this;
-}
-#endif
-
-// ---- Launch ------------------------------------------------------------------------------------------------------------------------------------------
-
-
-static inline int launch(const EmuKernel* k, const unsigned* grid, const unsigned* bdim, size_t shared, void** args, int threads, int order, int capability,
-                         char* message, size_t message_size) {
-    Dim g{grid[0], grid[1], grid[2]}, b{bdim[0], bdim[1], bdim[2]};
-    std::atomic<uint64_t> next{0};
-    std::atomic<bool> failed{false};
-    std::mutex lock;
-    uint64_t total = (uint64_t)g.x * g.y * g.z;
-    void* packed[2] = {(void*)k, args};
-    auto work = [&] {
-        Worker* w = workers().take();
-        bool first = true;
-        for (uint64_t i; !failed.load(std::memory_order_relaxed) && (i = next++) < total;) {
-            uint64_t n = order < 0 ? total - 1 - i : i;
-            Block block;
-            block.fn = [](void** a) { ((const EmuKernel*)a[0])->thunk(((const EmuKernel*)a[0])->function, (void**)a[1]); };
-            block.args = packed;
-            block.order = order;
-            block.capability = capability;
-            block.bdim = b;
-            block.gdim = g;
-            block.bid = {unsigned(n % g.x), unsigned(n / g.x % g.y), unsigned(n / ((uint64_t)g.x * g.y))};
-            if (first || tls().size < (64 << 10)) poison_shared();
-            first = false;
-            w->run(block, shared);
-            if (block.failed && !failed.exchange(true)) {
-                std::lock_guard<std::mutex> l(lock);
-                snprintf(message, message_size, "%s", block.message);
-            }
-        }
-        workers().give(w);
-    };
-    if (threads <= 1 || total < 2 || total * b.x * b.y * b.z < 8192) {
-        work();
-    } else {
-        std::vector<std::thread> others;
-        for (int i = 1; i < threads; i++) others.emplace_back(work);
-        work();
-        for (auto& t : others) t.join();
-    }
-    return failed ? 1 : 0;
-}
-
 }  // namespace emu
 
-extern "C" __attribute__((used, visibility("default"))) inline const EmuKernel* emu_find(const char* name) {
-    auto& k = emu::kernels().by_name;
-    auto it = k.find(name);
-    if (it == k.end()) return nullptr;
-    it->second.launch = &emu::launch;
-    return &it->second;
-}
-
+#include "emu_launch.h"
 #include "emu_ops.h"
 
 #endif

@@ -14,6 +14,8 @@ struct EmuKernel {
     const unsigned* alignments;
     /** The most threads of a block by its launch bounds; 1024 without. */
     unsigned most_threads;
+    /** Blocks of a cluster; they are neighbours in x. */
+    unsigned cluster;
     /** Runs all blocks; grid and block are three numbers each, the capability is that of the device, 90 for 9.0. 0, or 1 with a message. */
     int (*launch)(const EmuKernel*, const unsigned* grid, const unsigned* block, size_t shared, void** arguments, int threads, int order, int capability,
                   char* message, size_t message_size);

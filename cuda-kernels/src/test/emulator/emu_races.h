@@ -11,6 +11,7 @@
 //   cp.async    writes from its call on until this thread's cp_async_wait; an access of anyone between the two is a race
 //   bulk_load   writes from its call on; what it wrote is ordered before those who wait for its mbarrier
 //   wgmma       reads its operands from its call on until this warp's wgmma_wait
+//   load_cluster  reads what was written before a cluster barrier; the block itself writes there only after another one that the reader arrived at since
 // Accesses of global memory are not seen, but a counter there that is raised before a barrier follows other warps' __threadfence is.
 #ifndef SFUMATO_EMU_RACES_H
 #define SFUMATO_EMU_RACES_H
@@ -36,6 +37,10 @@ static inline void race_arrive(const void*) {}
 static inline void race_over(const void*, unsigned) {}
 static inline void race_waited(const void*, unsigned) {}
 static inline void race_bulk_landed(const void*, const void*, size_t) {}
+static inline void race_cluster_arrive() {}
+static inline void race_cluster_over() {}
+static inline void race_cluster_waited() {}
+static inline void race_cluster_read(Block&, size_t, size_t) {}
 static inline void race_operand(size_t) {}
 static inline void race_operand_free(size_t) {}
 static inline void race_operand_kept(size_t) {}
@@ -83,6 +88,8 @@ struct Races {
     unsigned together[WARPS] = {};   // of each warp's accesses those up to this time are before its last __syncwarp
     unsigned fenced[WARPS] = {};     // the time of each warp's last __threadfence
     std::map<const void*, BarrierClocks> barriers;
+    BarrierClocks cluster;                 // its barrier: what this block's threads know
+    std::map<size_t, unsigned> elsewhere;  // places that other blocks read: how many phases must be over before this block writes there
     unsigned now = 1, on_their_way = 0, warp_count = 0;
     bool atomics = false, matrices = false;   // since the times were cleared
 
@@ -142,7 +149,13 @@ struct Races {
             if (read_time[w][i] > together[w] && read_lane[w][i] != l) race(i, what, "a read", w);
         if (matrices) after(operand_time, MATRICES, w, at, n, what, "a wgmma's read");
         if (atomics) after(atomic_time, 0, w, at, n, what, "an atomic operation");
+        for (size_t i = at; !elsewhere.empty() && i < at + n; i++) {
+            auto r = elsewhere.find(i);
+            if (r != elsewhere.end() && phases_waited() < r->second) race(i, what, "a read by another block of the cluster", ACTORS);
+        }
     }
+    /** Phases of the cluster's barrier that this thread has waited for. */
+    EMU_UNSEEN static unsigned phases_waited() { return st.cur->cluster_phases - st.cur->cluster_arrived; }
     EMU_UNSEEN void wrote(size_t at, size_t n, unsigned actor, unsigned time) {
         for (size_t i = at; i < at + n; i++) {
             write_time[i] = time;
@@ -241,10 +254,9 @@ EMU_UNSEEN static void race_init(const void* barrier) {
     r->barriers[barrier] = b;
 }
 
-EMU_UNSEEN static void race_arrive(const void* barrier) {
+EMU_UNSEEN static void race_arrive(BarrierClocks& b) {
     Races* r = races();
     unsigned w = st.cur->warp->index;
-    BarrierClocks& b = r->barrier(barrier);
     Clock mine = r->warps[w];
     b.lanes[w] |= 1u << st.cur->lane;
     if ((b.lanes[w] & st.cur->warp->alive) == st.cur->warp->alive)  // others have ended
@@ -255,13 +267,16 @@ EMU_UNSEEN static void race_arrive(const void* barrier) {
     r->tick(w);
 }
 
+EMU_UNSEEN static void race_arrive(const void* barrier) { race_arrive(races()->barrier(barrier)); }
+
 /** The phase of this parity is over. */
-EMU_UNSEEN static void race_over(const void* barrier, unsigned parity) {
-    BarrierClocks& b = races()->barriers[barrier];
+EMU_UNSEEN static void race_over(BarrierClocks& b, unsigned parity) {
     b.over[parity] = b.arrived;
     b.arrived = Clock();
     memset(b.lanes, 0, sizeof b.lanes);
 }
+
+EMU_UNSEEN static void race_over(const void* barrier, unsigned parity) { race_over(races()->barriers[barrier], parity); }
 
 /** This thread has waited for the phase of this parity. */
 EMU_UNSEEN static void race_waited(const void* barrier, unsigned parity) {
@@ -275,6 +290,34 @@ EMU_UNSEEN static void race_bulk_landed(const void* barrier, const void* to, siz
     b.arrived.at[b.actor] = ++r->now;
     r->wrote((size_t)r->place(to), n, b.actor, r->now);
     r->on_their_way--;
+}
+
+EMU_UNSEEN static void race_cluster_arrive() { race_arrive(races()->cluster); }
+
+/** The next phase of the cluster's barrier is over. */
+EMU_UNSEEN static void race_cluster_over() {
+    Cluster* c = st.blk->cluster;
+    for (Block* b : c->blocks) race_over(b->races->cluster, (c->phase + 1) % 2);
+}
+
+EMU_UNSEEN static void race_cluster_waited() {
+    Races* r = races();
+    unsigned w = st.cur->warp->index;
+    const Clock& c = r->cluster.over[r->phases_waited() % 2];
+    r->warps[w].join(c);
+    if (r->together[w] < c.at[w]) r->together[w] = c.at[w];
+}
+
+/** This thread reads another block's dynamic shared memory. */
+EMU_UNSEEN static void race_cluster_read(Block& other, size_t at, size_t n) {
+    Races& r = *other.races;
+    unsigned waited = Races::phases_waited();
+    for (size_t i = at; i < at + n; i++) {
+        if (&other != st.blk && (!waited || r.write_time[i] > r.cluster.over[waited % 2].at[r.writer[i]]))
+            r.race(i, "a read of another block", "a write that no cluster barrier orders", ACTORS);
+        unsigned& needed = r.elsewhere[i];
+        if (needed <= st.cur->cluster_phases) needed = st.cur->cluster_phases + 1;
+    }
 }
 
 /** A wgmma of this warp reads here and is not over. */

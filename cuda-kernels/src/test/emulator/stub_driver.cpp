@@ -37,7 +37,7 @@ namespace stub {
 
 enum { INVALID_VALUE = 1, OUT_OF_MEMORY = 2, NOT_INITIALIZED = 3, NO_DEVICE = 100, INVALID_DEVICE = 101, INVALID_IMAGE = 200, INVALID_CONTEXT = 201,
        FILE_NOT_FOUND = 301, INVALID_HANDLE = 400, NOT_FOUND = 500, NOT_READY = 600, ILLEGAL_ADDRESS = 700, TOO_MANY_RESOURCES = 701,
-       LAUNCH_FAILED = 719, CAPTURE_UNSUPPORTED = 900 };
+       LAUNCH_FAILED = 719, INVALID_CLUSTER_SIZE = 912, CAPTURE_UNSUPPORTED = 900 };
 
 static const size_t GUARD = 256;
 static const unsigned char GUARD_BYTE = 0xa5;
@@ -337,6 +337,7 @@ static int check_launch(const Work& w) {
         if (!w.grid[i] || !w.block[i] || (i && w.grid[i] > 65535)) return INVALID_VALUE;
     if (threads > 1024 || w.block[2] > 64 || w.grid[0] > 0x7fffffffu) return INVALID_VALUE;
     if (threads > w.function->kernel->most_threads) return fail(TOO_MANY_RESOURCES, w.function->name + ": more threads than its launch bounds");
+    if (w.grid[0] % w.function->kernel->cluster) return fail(INVALID_CLUSTER_SIZE, w.function->name + ": a grid of parts of clusters");
     return (long)w.shared > std::max(w.function->most_shared, 0l) ? INVALID_VALUE : 0;
 }
 
@@ -607,6 +608,7 @@ static const char* const NAMES[][3] = {{"0", "CUDA_SUCCESS", "no error"},
                                        {"701", "CUDA_ERROR_LAUNCH_OUT_OF_RESOURCES", "too many resources requested for launch"},
                                        {"719", "CUDA_ERROR_LAUNCH_FAILED", "unspecified launch failure"},
                                        {"803", "CUDA_ERROR_SYSTEM_DRIVER_MISMATCH", "system has unsupported display driver / cuda driver combination"},
+                                       {"912", "CUDA_ERROR_INVALID_CLUSTER_SIZE", "invalid cluster size"},
                                        {"900", "CUDA_ERROR_STREAM_CAPTURE_UNSUPPORTED", "operation not permitted when stream is capturing"}};
 static int named(int e, const char** s, int column) {
     for (auto& n : NAMES)

@@ -32,7 +32,7 @@ final class GroupNormLaunch {
   }
 
   /** Neighbours in memory are channels: channels-last, or there is but one pixel. */
-  private static Problem problem(GroupNorm op, Tensor x, Tensor y) {
+  static Problem problem(GroupNorm op, Tensor x, Tensor y) {
     int pixels = Math.toIntExact(x.numel() / ((long) x.dim(0) * x.dim(1)));
     boolean last = pixels == 1 || !y.layout().isContiguous();
     return new Problem(x.dim(0), x.dim(1), op.groups(), pixels, last, 16 / x.dtype().bytes());
@@ -108,6 +108,7 @@ final class GroupNormLaunch {
   /** The normalisation. */
   static final class Forward implements Kernel<GroupNorm> {
     private static final String FAMILY = "groupnorm";
+    private static final String CLUSTER = "groupnorm_cluster";
 
     @Override
     public @Nullable String refuse(GroupNorm op, Tensor[] in, Tensor[] out) {
@@ -127,9 +128,15 @@ final class GroupNormLaunch {
         int processors = gpu.multiprocessors();
         GroupNormSlabs fused =
             aligned ? GroupNormSlabs.fused(p, FORWARD_THREADS, processors) : null;
+        GroupNormClusters clusters =
+            aligned && fused == null && GroupNormClusters.areOn(gpu)
+                ? GroupNormClusters.of(gpu, p, 1)
+                : null;
         Turns turns =
             aligned && fused == null ? Turns.of(p, 1, FORWARD_THREADS, 2 * processors) : null;
-        if (fused != null) {
+        if (clusters != null) {
+          clustered(gpu, op, clusters, x, w, b, out);
+        } else if (fused != null) {
           fused(gpu, op, p, fused, x, w, b, out);
         } else if (turns != null) {
           inTurns(gpu, op, p, turns, x, w, b, out);
@@ -161,6 +168,25 @@ final class GroupNormLaunch {
           .ints(slabs.ints())
           .f32(op.eps())
           .i32(op.silu() ? 1 : 0)
+          .run();
+    }
+
+    static void clustered(
+        Gpu gpu, GroupNorm op, GroupNormClusters clusters, long x, long w, long b, Tensor[] out) {
+      gpu.kernel(CLUSTER, "group_norm_cluster_" + Types.suffix(out[0].dtype()))
+          .grid(clusters.blocks())
+          .block(clusters.slabs().threads())
+          .shared(clusters.shared())
+          .pointer(x)
+          .pointer(out[0])
+          .pointer(w)
+          .pointer(b)
+          .pointer(out[1])
+          .pointer(out[2])
+          .ints(clusters.slabs().ints())
+          .f32(op.eps())
+          .i32(op.silu() ? 1 : 0)
+          .i32(clusters.items())
           .run();
     }
 
@@ -211,9 +237,10 @@ final class GroupNormLaunch {
   /** The gradients. */
   static final class Backward implements Kernel<GroupNormBackward> {
     private static final String FAMILY = "groupnorm_backward";
+    private static final String CLUSTER = "groupnorm_cluster_backward";
 
     /** Addresses; 0 where there is none. */
-    private record Operands(
+    record Operands(
         long dy, long x, long mean, long rstd, long w, long b, long dx, long dw, long db) {}
 
     @Override
@@ -243,9 +270,15 @@ final class GroupNormLaunch {
         int processors = gpu.multiprocessors();
         GroupNormSlabs fused =
             aligned ? GroupNormSlabs.fused(p, BACKWARD_THREADS, processors) : null;
+        GroupNormClusters clusters =
+            aligned && fused == null && GroupNormClusters.areOn(gpu)
+                ? GroupNormClusters.of(gpu, p, 2)
+                : null;
         Turns turns =
             aligned && fused == null ? Turns.of(p, 2, BACKWARD_THREADS, 3 * processors) : null;
-        if (turns != null) {
+        if (clusters != null) {
+          clustered(gpu, forward, p, clusters, a, out[0]);
+        } else if (turns != null) {
           inTurns(gpu, forward, p, turns, a, out[0]);
         } else {
           direct(gpu, forward, p, fused, a, out[0]);
@@ -298,6 +331,32 @@ final class GroupNormLaunch {
               .run();
         }
         if (bytes != 0) {
+          finish(gpu, p, part.address(), p.samples(), a, dx);
+        }
+      }
+    }
+
+    static void clustered(
+        Gpu gpu, GroupNorm op, Problem p, GroupNormClusters clusters, Operands a, Tensor dx) {
+      boolean sums = a.dw != 0 || a.db != 0;
+      try (Scratch part = gpu.scratch(sums ? 8L * p.samples() * p.channels() : 0)) {
+        gpu.kernel(CLUSTER, "group_norm_backward_cluster_" + Types.suffix(dx.dtype()))
+            .grid(clusters.blocks())
+            .block(clusters.slabs().threads())
+            .shared(clusters.shared())
+            .pointer(a.dy)
+            .pointer(a.x)
+            .pointer(a.mean)
+            .pointer(a.rstd)
+            .pointer(a.w)
+            .pointer(a.b)
+            .pointer(a.dx)
+            .pointer(part.address())
+            .ints(clusters.slabs().ints())
+            .i32(op.silu() ? 1 : 0)
+            .i32(clusters.items())
+            .run();
+        if (sums) {
           finish(gpu, p, part.address(), p.samples(), a, dx);
         }
       }

@@ -68,7 +68,7 @@ record GroupNormSlabs(
     }
 
     /** The narrowest tile of whole groups and whole vectors. */
-    private int narrowest() {
+    int narrowest() {
       return last ? per() / gcd(per(), width) * width : per();
     }
 
@@ -141,6 +141,25 @@ record GroupNormSlabs(
     long tiles = (long) p.samples * (p.channels / tile);
     int chunks = (int) Math.clamp(blocks / tiles, 1, (p.rows() + 4L * lanes - 1) / (4L * lanes));
     return of(p, tile, lanes, chunks, 0);
+  }
+
+  /**
+   * Blocks that walk over exactly so many chunks of the rows, or null if there are too few rows or
+   * the tile is wider than a block.
+   *
+   * @param p the problem
+   * @param tile channels of a block
+   * @param chunks chunks of the rows
+   * @param threads the most threads of a block
+   */
+  static @Nullable GroupNormSlabs clustered(Problem p, int tile, int chunks, int threads) {
+    int most = threads / p.columns(tile);
+    int chunk = (p.rows() + chunks - 1) / chunks;
+    if (most == 0 || (chunks - 1) * chunk >= p.rows()) {
+      return null;
+    }
+    int steps = (chunk + most - 1) / most;
+    return of(p, tile, (chunk + steps - 1) / steps, chunks, 0);
   }
 
   private static GroupNormSlabs of(Problem p, int tile, int lanes, int chunks, int vectors) {

@@ -18,7 +18,7 @@ final class BarrierSites {
   private static final Pattern SITE =
       Pattern.compile(
           "__syncthreads\\(\\);|__syncwarp\\(\\);|bar_sync\\([^;]*\\);|fence_proxy_async\\(\\);|wgmma_fence\\([^;)]*\\);"
-              + "|mbarrier_wait\\([^;]*\\);|(cp_async_wait|wgmma_wait)<([^>]+)>\\(([^;]*)\\);");
+              + "|cluster_(?:sync|arrive|wait)\\(\\);|mbarrier_wait\\([^;]*\\);|(cp_async_wait|wgmma_wait)<([^>]+)>\\(([^;]*)\\);");
 
   private final Path sources;
   private final List<Site> sites = new ArrayList<>();
