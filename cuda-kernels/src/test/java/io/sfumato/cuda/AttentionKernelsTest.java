@@ -7,6 +7,7 @@ import static org.junit.jupiter.api.Assertions.assertNull;
 import static org.junit.jupiter.api.Assertions.assertTrue;
 
 import io.sfumato.cuda.launch.CudaKernels;
+import io.sfumato.cuda.launch.Wgmma;
 import io.sfumato.cuda.testing.AttentionErrors;
 import io.sfumato.cuda.testing.EmulatorControl;
 import io.sfumato.tensor.DType;
@@ -24,14 +25,31 @@ import java.util.ArrayList;
 import java.util.Arrays;
 import java.util.List;
 import java.util.Random;
+import org.junit.jupiter.api.AfterEach;
+import org.junit.jupiter.api.BeforeEach;
 import org.junit.jupiter.api.Test;
 import org.junit.jupiter.params.ParameterizedTest;
 import org.junit.jupiter.params.provider.EnumSource;
 import org.junit.jupiter.params.provider.MethodSource;
 
-/** Attention at sizes that meet each kernel, with tails of tiles, slices, masks and widths. */
+/**
+ * Attention by the kernels for all devices, at sizes that meet each, with tails of tiles, slices,
+ * masks and widths.
+ */
 class AttentionKernelsTest {
   private static final Device GPU = new Device("cuda", 0);
+
+  private final boolean before = Wgmma.allowed();
+
+  @BeforeEach
+  void onAnyDevice() {
+    Wgmma.allow(false);
+  }
+
+  @AfterEach
+  void asBefore() {
+    Wgmma.allow(before);
+  }
 
   /** How q, k, v lie in memory. */
   enum Lie {
