@@ -378,11 +378,14 @@ template <class T, int P, int D, int ROWS, bool ANY> DEV void store_rows(T* p, i
     }
 }
 
-/** What a mask does to one scaled product in log2 units: hides it or adds to it. `row` is the mask's row of the query. */
+/**
+ * What a mask does to one scaled product: hides it or adds to it. `row` is the mask's row of the query. Scores with a mask are not in log2 units: a mask of
+ * the lowest number times log2(e) would be infinite, and hide where it should not.
+ */
 template <class T> DEV float masked_score(float s, const AttentionSizes& n, const void* mask, i64 row, i64 key_stride, int query, int key) {
     if (key >= n.keys || (n.causal && key > query)) return negative_infinity();
     if (n.mask == 1) return ((const u8*)mask)[row + key * key_stride] != 0 ? s : negative_infinity();
-    if (n.mask == 2) return s + to_float(((const T*)mask)[row + key * key_stride]) * ATTENTION_LOG2E;
+    if (n.mask == 2) return s + to_float(((const T*)mask)[row + key * key_stride]);
     return s;
 }
 

@@ -128,7 +128,8 @@ DEV void attention_backward(const T* q, const T* k, const T* v, const void* mask
     const T* ka_tail = ks + key0 * P + (lane() & 15) * P;
     const T* va_tail = vs + key0 * P + (lane() & 15) * P;
     int nb = lane_columns_first<T, D>(), nb_tail = lane_rows_only<T, D>(), kb = lane_summed_rows<T, D>() + first_column;
-    float factor = scale * ATTENTION_LOG2E;
+    bool natural = ANY && n.mask != 0;  // else scores are in log2 units
+    float unit = natural ? ATTENTION_LOG2E : 1.f, factor = natural ? scale : scale * ATTENTION_LOG2E;
 
     load_tile<T, D, BN, THREADS, ANY>(ks, k, stride.k[2], n.keys - k0, n.width, aligned);
     load_tile<T, D, BN, THREADS, ANY>(vs, v, stride.v[2], n.keys - k0, n.values, aligned);
@@ -193,7 +194,6 @@ DEV void attention_backward(const T* q, const T* k, const T* v, const void* mask
                     }
                 }
             }
-            float mul = ANY ? 1.f : factor;
 #pragma unroll
             for (int j = 0; j < NT; j++) {
                 Vec<float, 4> r = row[4 * j];  // lse, delta of queries 8 j + 2 t and the next
@@ -201,7 +201,7 @@ DEV void attention_backward(const T* q, const T* k, const T* v, const void* mask
                 for (int m = 0; m < MI; m++) {
 #pragma unroll
                     for (int e = 0; e < 4; e++) {
-                        float x = exp2_fast(s[m][j][e] * mul - r[2 * (e & 1)]);
+                        float lse = r[2 * (e & 1)], x = exp2_fast(ANY ? (s[m][j][e] - lse) * unit : s[m][j][e] * factor - lse);
                         s[m][j][e] = x;
                         p[m][j][e] = x * (p[m][j][e] - r[2 * (e & 1) + 1]);
                     }
@@ -296,7 +296,8 @@ DEV void attention_dq(const T* q, const T* k, const T* v, const void* mask, cons
     row[1] = rows[(i64)head * padded_queries(n.queries) + q0 + own + g + 8];
     float acc[1][D / 8][4];
     clear(acc);
-    float factor = scale * ATTENTION_LOG2E;
+    bool natural = n.mask != 0;  // else scores are in log2 units
+    float unit = natural ? ATTENTION_LOG2E : 1.f, factor = natural ? scale : scale * ATTENTION_LOG2E;
     int a = own * P + lane_rows_first<T, D>(), nb = lane_columns_first<T, D>(), kb = lane_summed_rows<T, D>();
     for (int j = 0; j < blocks; j++) {
         cp_async_wait<0>();
@@ -321,7 +322,7 @@ DEV void attention_dq(const T* q, const T* k, const T* v, const void* mask, cons
                     int key = j * BN + jj * 8 + 2 * t + e;
                     float x = masked_score<T>(s[0][jj][2 * r + e] * factor, n, mask, mrow, stride.mask[3], query, key);
                     float& y = p[0][jj][2 * r + e];
-                    y = exp2_fast(x - row[r].lse) * (y - row[r].delta);
+                    y = exp2_fast((x - row[r].lse) * unit) * (y - row[r].delta);
                 }
             }
         }

@@ -38,7 +38,8 @@ DEV void attention_forward(
     const T* qa = qs + warp * 16 * MI * P + lane_rows_first<T, D>();
     const T* qa_tail = qs + warp * 16 * MI * P + (lane() & 15) * P;
     int kb = lane_columns_first<T, D>(), kb_tail = lane_rows_only<T, D>(), vb = lane_summed_rows<T, D>();
-    float factor = scale * ATTENTION_LOG2E;
+    bool natural = ANY && n.mask != 0;  // else scores are in log2 units
+    float unit = natural ? ATTENTION_LOG2E : 1.f, factor = natural ? scale : scale * ATTENTION_LOG2E, limit = 8.f / unit;
 
     load_tile<T, D, BM, THREADS, ANY>(qs, q, stride.q[2], n.queries - q0, n.width, aligned);
     int j = blocks - 1;
@@ -103,7 +104,6 @@ DEV void attention_forward(
             }
         }
 
-        float mul = ANY ? 1.f : factor;
         float high[MI][2];
         bool raise = false;
 #pragma unroll
@@ -114,9 +114,9 @@ DEV void attention_forward(
 #pragma unroll
                 for (int jj = 0; jj < NT; jj++) m = fmaxf(m, fmaxf(s[i][jj][2 * r], s[i][jj][2 * r + 1]));
                 m = fmaxf(m, shfl_xor(m, 1));
-                m = fmaxf(m, shfl_xor(m, 2)) * mul;
+                m = fmaxf(m, shfl_xor(m, 2)) * (ANY ? 1.f : factor);
                 high[i][r] = m;
-                raise = raise || m > top[i][r] + 8.f;
+                raise = raise || m > top[i][r] + limit;
             }
         }
         if (warp_ballot(raise) != 0) {
@@ -125,7 +125,7 @@ DEV void attention_forward(
 #pragma unroll
                 for (int r = 0; r < 2; r++) {
                     float m = fmaxf(high[i][r], top[i][r]);
-                    float alpha = m == negative_infinity() ? 1.f : exp2_fast(top[i][r] - m);
+                    float alpha = m == negative_infinity() ? 1.f : exp2_fast(ANY ? (top[i][r] - m) * unit : top[i][r] - m);
                     top[i][r] = m;
                     sum[i][r] *= alpha;
 #pragma unroll
@@ -146,7 +146,7 @@ DEV void attention_forward(
 #pragma unroll
                     for (int e = 0; e < 2; e++) {
                         float& x = s[i][jj][2 * r + e];
-                        x = exp2_fast(x * mul - m);
+                        x = exp2_fast(ANY ? (x - m) * unit : x * factor - m);
                         sum[i][r] += x;
                     }
                 }
@@ -165,7 +165,7 @@ DEV void attention_forward(
             inverse[i][r] = total == 0.f ? 0.f : 1.f / total;
             int query = q0 + warp * 16 * MI + i * 16 + r * 8 + g;
             if (t == 0 && query < n.queries) {
-                lse[(i64)head * n.queries + query] = total == 0.f ? negative_infinity() : top[i][r] * ATTENTION_LN2 + logf(total);
+                lse[(i64)head * n.queries + query] = total == 0.f ? negative_infinity() : (natural ? top[i][r] : top[i][r] * ATTENTION_LN2) + logf(total);
             }
         }
     }

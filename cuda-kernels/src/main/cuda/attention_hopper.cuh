@@ -35,10 +35,29 @@ template <class T, int D, int ROWS, int COUNT> DEV void clear_beyond(T* tile, in
 }
 
 /**
- * One warp starts the copy of COUNT rows of a tile, row first + i from p + i stride; rows from i = rows on become zero. `first` is a multiple of 8. Written
- * for few registers: a warp that loads has 32.
+ * Orders of rows in a tile: where row i of memory lies, the tile's rows counted from a multiple of the group that changes places. A lane has rows or columns
+ * g and g + 8, or 8 j + 2 t + e, of a product; so ordered, it has neighbours in memory, whose mask is one vector.
  */
-template <class T, int D, int ROWS, int COUNT> DEV void load_panels(T* tile, int first, const T* p, i64 stride, int rows) {
+struct InOrder {
+    static const bool PLAIN = true;
+    DEVM static int place(int i) { return i; }
+};
+/** Keys that are columns of scores: lane t has keys 8 t to 8 t + 7 of each 32. */
+struct EightsTogether {
+    static const bool PLAIN = false;
+    DEVM static int place(int i) { return (i & ~30) | (i & 6) << 2 | (i >> 2 & 6); }
+};
+/** Keys that are rows of scores: lane g has keys 2 g and 2 g + 1 of each 16. */
+struct PairsTogether {
+    static const bool PLAIN = false;
+    DEVM static int place(int i) { return (i & ~15) | (i & 1) << 3 | (i >> 1 & 7); }
+};
+
+/**
+ * One warp starts the copy of COUNT rows of a tile, row first + i from p + i stride; rows from i = rows on become zero. `first` is a multiple of 8, or of the
+ * group of an order. Written for few registers: a warp that loads has 32.
+ */
+template <class T, int D, int ROWS, int COUNT, class ORDER = InOrder> DEV void load_panels(T* tile, int first, const T* p, i64 stride, int rows) {
     const int CHUNKS = D / 8, ACROSS = CHUNKS == 20 ? 4 : CHUNKS, STEP = 32 / ACROSS;
     int r0 = lane() / ACROSS;
     if (r0 >= STEP) return;
@@ -49,10 +68,10 @@ template <class T, int D, int ROWS, int COUNT> DEV void load_panels(T* tile, int
         if (rows < COUNT) {
 #pragma unroll 1
             for (int i = r0; i < COUNT; i += STEP) {
-                cp_async16_zfill(tile + panel_at<ROWS>(first + i, c), i < rows ? from : p, i < rows ? 16 : 0);
+                cp_async16_zfill(tile + panel_at<ROWS>(first + ORDER::place(i), c), i < rows ? from : p, i < rows ? 16 : 0);
                 from += STEP * stride;
             }
-        } else if constexpr (8 % STEP == 0 && COUNT % 8 == 0) {  // the places in a line repeat every 8 rows
+        } else if constexpr (ORDER::PLAIN && 8 % STEP == 0 && COUNT % 8 == 0) {  // the places in a line repeat every 8 rows
             T* to[8 / STEP];
 #pragma unroll
             for (int u = 0; u < 8 / STEP; u++) to[u] = tile + panel_at<ROWS>(first + r0 + u * STEP, c);
@@ -65,9 +84,9 @@ template <class T, int D, int ROWS, int COUNT> DEV void load_panels(T* tile, int
                 }
             }
         } else {
-#pragma unroll 2
+#pragma unroll ORDER::PLAIN ? 2 : 1
             for (int i = r0; i < COUNT; i += STEP) {
-                cp_async16(tile + panel_at<ROWS>(first + i, c), from);
+                cp_async16(tile + panel_at<ROWS>(first + ORDER::place(i), c), from);
                 from += STEP * stride;
             }
         }
@@ -80,10 +99,6 @@ DEV void finish_load() {
     cp_async_wait<0>();
     fence_proxy_async();
 }
-
-/** What a mask makes of a score in log2 units: bytes hide, values of T are added. */
-template <class T> DEV float masked(float x, u8 m) { return m != 0 ? x : negative_infinity(); }
-template <class T> DEV float masked(float x, T m) { return x + to_float(m) * ATTENTION_LOG2E; }
 
 /** A warp that multiplies is done with a slot. */
 DEV void release_slot(u64* empty) {

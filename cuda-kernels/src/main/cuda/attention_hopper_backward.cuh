@@ -5,6 +5,9 @@
 // that P^T and dS^T are in registers the A operands of dv and dk. dS^T also goes through shared memory, a line of 64 queries for each key, as the A operand
 // of dq, which each warpgroup gives for a part of the columns and all keys of the block.
 //
+// With a mask, k and v lie in another order (PairsTogether), so that a lane's two keys are neighbours in the mask; it is read before the scores are waited
+// for. Scores and logarithms then are not in log2 units, as in the forward.
+//
 // Shared memory: k, v [128 rows], four slots of 64 rows (q and do of even steps, q and do of odd ones), dS [2][128 lines], QueryRow [2][64], the barriers.
 #include "attention_hopper.cuh"
 #include "attention_rows.cuh"
@@ -40,27 +43,35 @@ template <class T> DEV void round_operand(unsigned (&a)[4][4], const float (&s)[
     for (int i = 0; i < 16; i++) a[i / 4][i % 4] = pack2<T>(s[2 * i], s[2 * i + 1]);
 }
 
-/**
- * Scores of 64 keys by 64 queries, times factor, with a mask: `mask` is what belongs to the lane's first key and query 0; `query` and `key` are the lane's
- * first.
- */
-template <class T, class M>
-DEV void mask_transposed(float (&s)[32], const M* mask, i64 query_step, i64 key_step, int query, int key, const AttentionSizes& n, float factor) {
+/** What a mask says of the scores of 64 keys by 64 queries to a lane: of the queries 8 j + 2 t + e, to its two neighbouring keys. */
+struct TransposedMask {
+    u32 m[16];  // by 2 j + e; bytes are in the lower half
+
+    /** `mask` is what belongs to key 0 and query 0; `query` and `key` are the lane's first. */
+    template <class M> DEVM void read(const M* mask, i64 query_step, int query, int key, const AttentionSizes& n) {
+        mask += min_int(key, (n.keys - 1) & ~1);
 #pragma unroll
-    for (int j = 0; j < 8; j++) {
+        for (int i = 0; i < 16; i++) {
+            Vec<M, 2> v;
+            if (i == 0 || query_step != 0) v = load_vec<2>(mask + min_int(query + i / 2 * 8 + i % 2, n.queries - 1) * query_step);
+            u32 two = sizeof(M) == 1 ? (u32) * (const unsigned short*)&v : *(const u32*)&v;
+            m[i] = i == 0 || query_step != 0 ? two : m[0];
+        }
+    }
+
+    /** The scores times scale: bytes hide, values of T are added. */
+    template <class T> DEVM void apply(float (&s)[32], bool bytes, float scale) const {
 #pragma unroll
-        for (int e = 0; e < 2; e++) {
-            int q = query + 8 * j + e;
-            const M* at = mask + min_int(q, n.queries - 1) * query_step;
-#pragma unroll
-            for (int r = 0; r < 2; r++) {
-                int k = key + 8 * r;
-                float& x = s[4 * j + 2 * r + e];
-                x = k < n.keys && !(n.causal && k > q) ? masked<T>(x * factor, at[8 * r * key_step]) : negative_infinity();
+        for (int i = 0; i < 32; i++) {
+            u32 two = m[i / 4 * 2 + i % 2];
+            if (bytes) {
+                s[i] = (two >> (i / 2 % 2 * 8) & 0xffu) != 0 ? s[i] * scale : negative_infinity();
+            } else {
+                s[i] = fma_rn(s[i], scale, i / 2 % 2 == 0 ? unpack_low<T>(two) : unpack_high<T>(two));
             }
         }
     }
-}
+};
 
 /** What a block computes. */
 template <class T> struct HopperBackward {
@@ -71,7 +82,7 @@ template <class T> struct HopperBackward {
     float scale;
     int k0, start, blocks;  // first key; blocks of queries from start to blocks
     const void* mask;       // null without
-    i64 mask_head, mask_query, mask_key;  // where this head's begins, and its strides
+    i64 mask_head, mask_query;  // where this head's begins, and from one query to the next
     int mode;
     float* partial;         // of this block and split, or null; dv is `half` values after dk
     i64 half;
@@ -87,13 +98,15 @@ DEV void hopper_gradients(T* tiles, QueryRow* rs, u64* barriers, const HopperBac
     T* ss = tiles + 2 * Tile::KEYS + 4 * Tile::SLOT;
     u64 *full = barriers + Tile::FULL, *empty = barriers + Tile::EMPTY;
     int warp = (int)threadIdx.x >> 5 & 3, own = wg * 64 + warp * 16, g = lane() >> 2, t = lane() & 3;
+    const int NEXT = MASK ? 1 : 8;              // from the lane's first key to its second
+    int first_key = own + (MASK ? 2 * g : g);  // in the block
 
     u64 k_rows = wgmma_descriptor(ks + wg * 64 * LINE, 16, 1024), v_rows = wgmma_descriptor(vs + wg * 64 * LINE, 16, 1024);
     u64 k_sum = wgmma_descriptor(ks + column / 64 * BN * LINE + column % 64, BN * LINE_BYTES, 1024);
     u64 slot_rows = wgmma_descriptor(slots, 16, 1024), slot_sum = wgmma_descriptor(slots, BM * LINE_BYTES, 1024);
     u64 scores = wgmma_descriptor(ss, 64 * LINE_BYTES, 1024);
     const int SLOT = descriptor_step(Tile::SLOT * 2), SCORES = descriptor_step(Tile::SCORES * 2);
-    float factor = MASK ? 1.f : x.scale * ATTENTION_LOG2E;  // scores with a mask are in log2 units at once
+    float factor = x.scale * ATTENTION_LOG2E;
 
     float s[32], p[32], dq[COLUMNS / 2];
     unsigned of_p[4][4], of_s[4][4];
@@ -102,6 +115,15 @@ DEV void hopper_gradients(T* tiles, QueryRow* rs, u64* barriers, const HopperBac
     dv.clear();
     for (int i = x.start, step = 0; i < x.blocks; i++, step++) {
         int slot = (step & 1) * 2, parity = step >> 1 & 1;
+        int key = x.k0 + first_key, query = i * BM + 2 * t;
+        TransposedMask mask;
+        if (MASK) {
+            if (n.mask == 1) {
+                mask.read((const u8*)x.mask + x.mask_head, x.mask_query, query, key, n);
+            } else {
+                mask.read((const T*)x.mask + x.mask_head, x.mask_query, query, key, n);
+            }
+        }
         mbarrier_wait(full + slot, parity);
         start_transposed<T, D>(s, k_rows, slot_rows + slot * SLOT);
         if (MASK) {
@@ -111,19 +133,11 @@ DEV void hopper_gradients(T* tiles, QueryRow* rs, u64* barriers, const HopperBac
             start_transposed<T, D>(p, v_rows, slot_rows + (slot + 1) * SLOT);
             wgmma_wait<1>(s);
         }
-        int key = x.k0 + own + g, query = i * BM + 2 * t;
-        if (MASK) {
-            i64 at = x.mask_head + key * x.mask_key;
-            float to_log2 = x.scale * ATTENTION_LOG2E;
-            if (n.mask == 1) {
-                mask_transposed<T>(s, (const u8*)x.mask + at, x.mask_query, x.mask_key, query, key, n, to_log2);
-            } else {
-                mask_transposed<T>(s, (const T*)x.mask + at, x.mask_query, x.mask_key, query, key, n, to_log2);
-            }
-        } else if (x.k0 + BN > n.keys || (n.causal && i * BM < x.k0 + BN - 1)) {
+        if (MASK) mask.apply<T>(s, n.mask == 1, x.scale);
+        if (x.k0 + BN > n.keys || (n.causal && i * BM < x.k0 + BN - 1)) {
 #pragma unroll
             for (int e = 0; e < 32; e++) {
-                int row = key + e / 2 % 2 * 8;
+                int row = key + e / 2 % 2 * NEXT;
                 if (row >= n.keys || (n.causal && row > query + e / 4 * 8 + e % 2)) s[e] = negative_infinity();
             }
         }
@@ -136,7 +150,10 @@ DEV void hopper_gradients(T* tiles, QueryRow* rs, u64* barriers, const HopperBac
         for (int j = 0; j < 8; j++) {
             Vec<float, 4> r = row[4 * j];  // lse, delta of queries 8 j + 2 t and the next
 #pragma unroll
-            for (int e = 0; e < 4; e++) s[4 * j + e] = exp2_fast(s[4 * j + e] * factor - r[2 * (e & 1)]);
+            for (int e = 0; e < 4; e++) {
+                float lse = r[2 * (e & 1)];
+                s[4 * j + e] = exp2_fast(MASK ? (s[4 * j + e] - lse) * ATTENTION_LOG2E : s[4 * j + e] * factor - lse);
+            }
         }
         round_operand<T>(of_p, s);
         wgmma_fence(dv.main, dv.rest, of_p);
@@ -204,7 +221,7 @@ DEV void hopper_gradients(T* tiles, QueryRow* rs, u64* barriers, const HopperBac
         for (int c = 0; c < D / 8; c++) {
 #pragma unroll
             for (int r = 0; r < 2; r++) {
-                float* to = x.partial + (own + g + 8 * r) * D + c * 8 + 2 * t;
+                float* to = x.partial + (first_key + NEXT * r) * D + c * 8 + 2 * t;
                 Vec<float, 2> of_k = {{dk.at(c, r, 0) * x.scale, dk.at(c, r, 1) * x.scale}}, of_v = {{dv.at(c, r, 0), dv.at(c, r, 1)}};
                 store_vec<2>(to, of_k);
                 store_vec<2>(to + x.half, of_v);
@@ -217,8 +234,8 @@ DEV void hopper_gradients(T* tiles, QueryRow* rs, u64* barriers, const HopperBac
     for (int c = 0; c < D / 8; c++) {
 #pragma unroll
         for (int r = 0; r < 2; r++) {
-            store_pair<T, BN>(ks, own + g + 8 * r, c, dk.at(c, r, 0) * x.scale, dk.at(c, r, 1) * x.scale);
-            store_pair<T, BN>(vs, own + g + 8 * r, c, dv.at(c, r, 0), dv.at(c, r, 1));
+            store_pair<T, BN>(ks, first_key + NEXT * r, c, dk.at(c, r, 0) * x.scale, dk.at(c, r, 1) * x.scale);
+            store_pair<T, BN>(vs, first_key + NEXT * r, c, dv.at(c, r, 0), dv.at(c, r, 1));
         }
     }
     __syncwarp();
@@ -227,10 +244,19 @@ DEV void hopper_gradients(T* tiles, QueryRow* rs, u64* barriers, const HopperBac
     store_panels<T, D, BN>(x.dv + (i64)first * x.dv_stride, x.dv_stride, vs, own, n.keys - first);
 }
 
+/** How keys lie in the tiles. */
+template <bool MASK> struct RowOrder {
+    typedef InOrder type;
+};
+template <> struct RowOrder<true> {
+    typedef PairsTogether type;
+};
+
 template <class T, int D, bool MASK>
 DEV void attention_hopper_backward(const T* q, const T* k, const T* v, const void* mask, const T* d_o, const QueryRow* rows, float* accumulator, T* dq, T* dk, T* dv,
     const AttentionStrides& stride, const AttentionGradStrides& gs, const AttentionSizes& n, float scale, int mode, int splits, float* partial) {
     typedef HopperGradients<D> Tile;
+    typedef typename RowOrder<MASK>::type ORDER;
     const int BN = Tile::BN, BM = Tile::BM;
     DYN_SHARED(T, tiles);
     T* slots = tiles + 2 * Tile::KEYS;
@@ -257,13 +283,13 @@ DEV void attention_hopper_backward(const T* q, const T* k, const T* v, const voi
         int own = (warp - 4) * 16, first = min_int(k0 + own, n.keys - 1);
         clear_beyond<T, D, BN, 16>(tiles, own);
         clear_beyond<T, D, BN, 16>(tiles + Tile::KEYS, own);
-        load_panels<T, D, BN, 16>(tiles, own, head_of(k, stride.k, b, h) + first * stride.k[2], stride.k[2], n.keys - k0 - own);
-        load_panels<T, D, BN, 16>(tiles + Tile::KEYS, own, head_of(v, stride.v, b, h) + first * stride.v[2], stride.v[2], n.keys - k0 - own);
+        load_panels<T, D, BN, 16, ORDER>(tiles, own, head_of(k, stride.k, b, h) + first * stride.k[2], stride.k[2], n.keys - k0 - own);
+        load_panels<T, D, BN, 16, ORDER>(tiles + Tile::KEYS, own, head_of(v, stride.v, b, h) + first * stride.v[2], stride.v[2], n.keys - k0 - own);
         finish_load();
     }
     __syncthreads();
     if (warp < 4) {
-        registers_give<56>();
+        registers_give<MASK ? 32 : 56>();
         bool is_o = (warp & 1) != 0;
         const T* p = is_o ? head_of(d_o, gs.d_o, b, h) : head_of(q, stride.q, b, h);
         i64 row = is_o ? gs.d_o[2] : stride.q[2];
@@ -279,7 +305,7 @@ DEV void attention_hopper_backward(const T* q, const T* k, const T* v, const voi
             mbarrier_arrive(barriers + Tile::FULL + warp);
         }
     } else {
-        registers_take<224>();
+        registers_take<MASK ? 240 : 224>();
         HopperBackward<T> x;
         x.rows = rows;
         x.accumulator = accumulator + (i64)head * padded * D;
@@ -296,7 +322,6 @@ DEV void attention_hopper_backward(const T* q, const T* k, const T* v, const voi
         x.mask = mask;
         x.mask_head = b * stride.mask[0] + h * stride.mask[1];
         x.mask_query = stride.mask[2];
-        x.mask_key = stride.mask[3];
         x.mode = mode;
         x.half = (i64)(gridDim.x / splits) * BN * D;
         x.partial = splits > 1 ? partial + 2 * split * x.half + (i64)index * BN * D : nullptr;
@@ -310,7 +335,8 @@ DEV void attention_hopper_backward(const T* q, const T* k, const T* v, const voi
     }
 }
 
-// Parameters as those of ATTENTION_BACKWARD, with D columns in all that is given; every row of those starts at a multiple of 16 bytes; scale > 0.
+// Parameters as those of ATTENTION_BACKWARD, with D columns in all that is given; every row of those starts at a multiple of 16 bytes; scale > 0. The
+// mask lies as for the forward.
 // Grid: B H ceil(Lk / 128) splits; 384 threads.
 #define ATTENTION_HOPPER_BACKWARD(name, T, D, MASK)                                                                                                    \
     KERNEL_BOUNDS(name, 384, 1)                                                                                                                        \

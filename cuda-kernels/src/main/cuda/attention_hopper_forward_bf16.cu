@@ -1,15 +1,25 @@
 // SPDX-License-Identifier: Apache-2.0
 //
-// The kernels of attention_hopper_forward.cuh for bf16.
+// The kernels of attention_hopper_forward.cuh for bf16: attention_hopper_forward_COLUMNS_KEYS_WARPGROUPS.
 //
 // arch: 90a only
 #include "attention_hopper_forward.cuh"
 
-ATTENTION_HOPPER_FORWARD(attention_hopper_forward_40_bf16, bf16, 40, 128, 3, true, false)
-ATTENTION_HOPPER_FORWARD(attention_hopper_forward_64_bf16, bf16, 64, 128, 3, true, false)
-ATTENTION_HOPPER_FORWARD(attention_hopper_forward_72_bf16, bf16, 72, 128, 2, true, false)
-ATTENTION_HOPPER_FORWARD(attention_hopper_forward_80_bf16, bf16, 80, 128, 2, true, false)
-ATTENTION_HOPPER_FORWARD(attention_hopper_forward_96_bf16, bf16, 96, 128, 2, true, false)
-ATTENTION_HOPPER_FORWARD(attention_hopper_forward_128_bf16, bf16, 128, 128, 2, true, false)
-ATTENTION_HOPPER_FORWARD(attention_hopper_forward_160_bf16, bf16, 160, 96, 2, true, false)
-ATTENTION_HOPPER_FORWARD(attention_hopper_forward_256_bf16, bf16, 256, 80, 2, true, false)
+ATTENTION_HOPPER_FORWARD(attention_hopper_forward_40_128_3_bf16, bf16, 40, 128, 3, HOPPER_TURNS, false)
+ATTENTION_HOPPER_FORWARD(attention_hopper_forward_40_128_2_bf16, bf16, 40, 128, 2, 0, false)
+ATTENTION_HOPPER_FORWARD(attention_hopper_forward_40_80_3_bf16, bf16, 40, 80, 3, 0, false)
+ATTENTION_HOPPER_FORWARD(attention_hopper_forward_64_128_3_bf16, bf16, 64, 128, 3, 0, false)
+ATTENTION_HOPPER_FORWARD(attention_hopper_forward_64_128_2_bf16, bf16, 64, 128, 2, 0, false)
+ATTENTION_HOPPER_FORWARD(attention_hopper_forward_64_80_3_bf16, bf16, 64, 80, 3, 0, false)
+ATTENTION_HOPPER_FORWARD(attention_hopper_forward_72_128_2_bf16, bf16, 72, 128, 2, HOPPER_TURNS, false)
+ATTENTION_HOPPER_FORWARD(attention_hopper_forward_72_112_3_bf16, bf16, 72, 112, 3, HOPPER_TURNS, false)
+ATTENTION_HOPPER_FORWARD(attention_hopper_forward_72_80_3_bf16, bf16, 72, 80, 3, 0, false)
+ATTENTION_HOPPER_FORWARD(attention_hopper_forward_80_128_2_bf16, bf16, 80, 128, 2, HOPPER_TURNS, false)
+ATTENTION_HOPPER_FORWARD(attention_hopper_forward_80_112_3_bf16, bf16, 80, 112, 3, HOPPER_TURNS, false)
+ATTENTION_HOPPER_FORWARD(attention_hopper_forward_80_80_3_bf16, bf16, 80, 80, 3, 0, false)
+ATTENTION_HOPPER_FORWARD(attention_hopper_forward_96_128_2_bf16, bf16, 96, 128, 2, HOPPER_TURNS, false)
+ATTENTION_HOPPER_FORWARD(attention_hopper_forward_96_80_3_bf16, bf16, 96, 80, 3, 0, false)
+ATTENTION_HOPPER_FORWARD(attention_hopper_forward_128_128_2_bf16, bf16, 128, 128, 2, 0, false)
+ATTENTION_HOPPER_FORWARD(attention_hopper_forward_128_80_3_bf16, bf16, 128, 80, 3, 0, false)
+ATTENTION_HOPPER_FORWARD(attention_hopper_forward_160_96_2_bf16, bf16, 160, 96, 2, HOPPER_TURNS, false)
+ATTENTION_HOPPER_FORWARD(attention_hopper_forward_256_80_2_bf16, bf16, 256, 80, 2, HOPPER_TURNS, false)

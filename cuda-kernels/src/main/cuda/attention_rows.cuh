@@ -2,7 +2,7 @@
 //
 // What comes before and after attention_backward.cuh, row by row.
 //
-// attention_rows      [lse in log2 units, delta] of each query, and zeros in the f32 accumulator of dq
+// attention_rows      [lse, in log2 units unless there is a mask, delta] of each query, and zeros in the f32 accumulator of dq
 // attention_round     rounds the accumulator to dq
 // attention_sum       adds what the splits gave to dk and dv, in order
 #ifndef SFUMATO_ATTENTION_ROWS_CUH
@@ -47,7 +47,7 @@ DEV void warp_add(float* p, const float (&x)[4]) {
 DEV int padded_queries(int queries) { return (queries + 63) / 64 * 64; }
 
 /**
- * rows[head][padded query] = {lse log2(e), sum of do o}; infinity and 0 for a query that sees no key or does not exist. Eight lanes for each query. Zeros the
+ * rows[head][padded query] = {lse log2(e), or lse with a mask, sum of do o}; infinity and 0 for a query that sees no key or does not exist. Eight lanes for each query. Zeros the
  * accumulator, which has as many values as [head][padded query][accumulated], unless null.
  */
 template <class T>
@@ -76,7 +76,7 @@ DEV void attention_rows(const T* o, const T* d_o, const float* lse, QueryRow* ro
     if (head >= heads_in_all) return;
     if (part == 0) {
         float l = exists ? lse[head * n.queries + query] : negative_infinity();
-        QueryRow r = {l == negative_infinity() ? positive_infinity() : l * ATTENTION_LOG2E, delta};
+        QueryRow r = {l == negative_infinity() ? positive_infinity() : l * (n.mask == 0 ? ATTENTION_LOG2E : 1.f), delta};
         rows[row] = r;
     }
     if (accumulator != nullptr) {

@@ -7,6 +7,7 @@ import static org.junit.jupiter.api.Assertions.assertNull;
 import static org.junit.jupiter.api.Assertions.assertTrue;
 
 import io.sfumato.cuda.launch.CudaKernels;
+import io.sfumato.cuda.launch.Wgmma;
 import io.sfumato.cuda.testing.AttentionErrors;
 import io.sfumato.cuda.testing.EmulatorControl;
 import io.sfumato.tensor.DType;
@@ -24,13 +25,31 @@ import java.util.ArrayList;
 import java.util.Arrays;
 import java.util.List;
 import java.util.Random;
+import org.junit.jupiter.api.AfterEach;
+import org.junit.jupiter.api.BeforeEach;
 import org.junit.jupiter.api.Test;
 import org.junit.jupiter.params.ParameterizedTest;
+import org.junit.jupiter.params.provider.EnumSource;
 import org.junit.jupiter.params.provider.MethodSource;
 
-/** Attention at sizes that meet each kernel, with tails of tiles, slices, masks and widths. */
+/**
+ * Attention by the kernels for all devices, at sizes that meet each, with tails of tiles, slices,
+ * masks and widths.
+ */
 class AttentionKernelsTest {
   private static final Device GPU = new Device("cuda", 0);
+
+  private final boolean before = Wgmma.allowed();
+
+  @BeforeEach
+  void onAnyDevice() {
+    Wgmma.allow(false);
+  }
+
+  @AfterEach
+  void asBefore() {
+    Wgmma.allow(before);
+  }
 
   /** How q, k, v lie in memory. */
   enum Lie {
@@ -125,6 +144,22 @@ class AttentionKernelsTest {
     }
   }
 
+  /** The lowest number hides only where there are others: a query that has no others sees all. */
+  @ParameterizedTest
+  @EnumSource(names = {"F32", "BF16", "F16"})
+  void masksOfTheLowestNumber(DType dtype) throws Throwable {
+    Case c = new Case(dtype, 1, 2, 67, 85, 64, 64, false, Mask.ADD, Lie.FUSED, 0.125);
+    for (String deterministic : new String[] {"false", "true"}) {
+      System.setProperty("sfumato.deterministic", deterministic);
+      try (Scope scope = Scope.open()) {
+        Problem p = new Problem(c, AttentionErrors.lowest(dtype, GPU, c.queries, c.keys));
+        EmulatorControl.inAllOrders(p::check);
+      } finally {
+        System.clearProperty("sfumato.deterministic");
+      }
+    }
+  }
+
   @ParameterizedTest
   @MethodSource({"otherSizes", "singleSizes"})
   void gradientsRepeatToTheBitOnDemand(Case c) throws Throwable {
@@ -208,6 +243,10 @@ class AttentionKernelsTest {
     private final Dense[] gradients;
 
     Problem(Case c) {
+      this(c, null);
+    }
+
+    Problem(Case c, Tensor mask) {
       this.c = c;
       in = new Tensor[c.mask == Mask.NONE ? 3 : 4];
       in[0] = operand(c.queries, c.width);
@@ -217,6 +256,9 @@ class AttentionKernelsTest {
         in[3] = mask(DType.BOOL, c.batch, 1, c.queries, c.keys);
       } else if (c.mask == Mask.ADD) {
         in[3] = mask(c.dtype, c.heads, 1, c.keys);
+      }
+      if (mask != null) {
+        in[3] = mask;
       }
       gradient = operand(c.queries, c.values);
       Dense[] x = new Dense[in.length + 3];

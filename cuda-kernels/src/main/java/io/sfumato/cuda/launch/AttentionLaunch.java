@@ -6,7 +6,6 @@ import io.sfumato.cuda.driver.Launch;
 import io.sfumato.cuda.memory.Scratch;
 import io.sfumato.tensor.DType;
 import io.sfumato.tensor.Layout;
-import io.sfumato.tensor.Shape;
 import io.sfumato.tensor.Tensor;
 import io.sfumato.tensor.exec.Kernel;
 import io.sfumato.tensor.exec.KernelTable;
@@ -59,27 +58,44 @@ public final class AttentionLaunch {
 
     /** The same with a tile of the caller's choice unless it is null. */
     static void run(Attention op, Tensor[] in, Tensor[] out, @Nullable AttentionTile wanted) {
+      run(op, in, out, wanted, 0, null);
+    }
+
+    /** The same by so many blocks that share the tiles so, unless these are 0 and null. */
+    static void run(
+        Attention op,
+        Tensor[] in,
+        Tensor[] out,
+        @Nullable AttentionTile wanted,
+        int blocks,
+        int @Nullable [] share) {
       Gpu gpu = Gpu.of(in[0]);
       try (Staging staging = new Staging(gpu)) {
         Matrix[] m = matrices(staging, in[0], in[1], in[2], out[0]);
         int aligned = aligned(m, 3);
         AttentionTile tile = wanted == null ? AttentionTile.forward(gpu, op, in, aligned) : wanted;
+        AttentionMask mask = AttentionMask.of(staging, op, in, tile.hopper());
         long tiles = heads(in[0]) * blocks(in[0].dim(2), tile.rows());
+        long most = tile.hopper() ? Math.min(tiles, gpu.multiprocessors()) : tiles;
+        int grid = blocks == 0 ? (int) most : blocks;
         Launch launch =
             gpu.kernel(tile.family(), tile.name())
-                .grid(tile.hopper() ? Math.min(tiles, gpu.multiprocessors()) : tiles)
+                .grid(grid)
                 .block(tile.threads())
                 .shared(tile.sharedBytes())
                 .pointer(m[0].address)
                 .pointer(m[1].address)
                 .pointer(m[2].address)
-                .pointer(op.mask() == Attention.Mask.NONE ? 0 : in[3].address())
+                .pointer(mask.address())
                 .pointer(m[3].address)
                 .pointer(out[1])
-                .longs(strides(op, in, m))
+                .longs(strides(m, mask))
                 .ints(sizes(op, in, aligned))
                 .f32(op.scale());
-        (tile.hopper() ? launch.i32(tiles) : launch).run();
+        if (tile.hopper()) {
+          launch.ints(share == null ? tile.share(op, in, grid) : share);
+        }
+        launch.run();
       }
     }
   }
@@ -111,8 +127,7 @@ public final class AttentionLaunch {
       try (Staging staging = new Staging(gpu)) {
         Matrix[] m =
             matrices(staging, in[0], in[1], in[2], in[n - 3], in[n - 1], out[0], out[1], out[2]);
-        Pass pass = new Pass(gpu, op.forward(), in, m, staging.rowMajor(in[n - 2]));
-        pass.run();
+        new Pass(gpu, staging, op.forward(), in, m).run();
       }
     }
   }
@@ -125,6 +140,7 @@ public final class AttentionLaunch {
     private final Matrix[] m;
     private final long lse;
     private final AttentionTile tile;
+    private final AttentionMask mask;
     private final int mode;
     private final long heads;
     private final int queries;
@@ -134,14 +150,15 @@ public final class AttentionLaunch {
     private final long[] strides;
     private final long[] gradientStrides;
 
-    Pass(Gpu gpu, Attention op, Tensor[] in, Matrix[] m, long lse) {
+    Pass(Gpu gpu, Staging staging, Attention op, Tensor[] in, Matrix[] m) {
       this.gpu = gpu;
       this.op = op;
       this.in = in;
       this.m = m;
-      this.lse = lse;
+      lse = staging.rowMajor(in[in.length - 2]);
       aligned = aligned(m, 5);
       tile = AttentionTile.backward(gpu, op, in, aligned);
+      mask = AttentionMask.of(staging, op, in, tile.hopper());
       mode = mode(tile, in[1].dim(2));
       heads = heads(in[0]);
       queries = in[0].dim(2);
@@ -149,7 +166,7 @@ public final class AttentionLaunch {
       long ctas = heads * blocks(keys, tile.rows()) * tile.parts();
       long most = blocks(queries, LEAST_QUERIES);
       splits = (int) Math.min(blocks(gpu.multiprocessors(), ctas), most);
-      strides = strides(op, in, m);
+      strides = strides(m, mask);
       gradientStrides = join(m[4].strides, m[5].strides, m[6].strides, m[7].strides);
     }
 
@@ -228,7 +245,7 @@ public final class AttentionLaunch {
           .pointer(m[0].address)
           .pointer(m[1].address)
           .pointer(m[2].address)
-          .pointer(op.mask() == Attention.Mask.NONE ? 0 : in[3].address())
+          .pointer(mask.address())
           .pointer(m[4].address);
     }
 
@@ -321,17 +338,9 @@ public final class AttentionLaunch {
     return (n + each - 1) / each;
   }
 
-  /** struct AttentionStrides; the mask is seen as [B, H, Lq, Lk]. */
-  private static long[] strides(Attention op, Tensor[] in, Matrix[] m) {
-    long[] mask = new long[4];
-    if (op.mask() != Attention.Mask.NONE) {
-      Shape scores = in[0].shape().with(3, in[1].dim(2));
-      Layout layout = in[3].layout().expand(scores);
-      for (int i = 0; i < mask.length; i++) {
-        mask[i] = layout.stride(i);
-      }
-    }
-    return join(m[0].strides, m[1].strides, m[2].strides, m[3].strides, mask);
+  /** struct AttentionStrides. */
+  private static long[] strides(Matrix[] m, AttentionMask mask) {
+    return join(m[0].strides, m[1].strides, m[2].strides, m[3].strides, mask.strides());
   }
 
   /** struct AttentionSizes. */

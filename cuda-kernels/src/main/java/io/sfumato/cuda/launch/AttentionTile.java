@@ -39,12 +39,17 @@ record AttentionTile(
   private static final int[] ANY = {32, 64, 128, 256};
   private static final int CHUNK = 16; // bytes
 
+  // Causal kernels for Hopper take heads in sections: so many that k and v fill half of the L2
+  // cache, or so many that several blocks at a time read the same.
+  private static final long SECTION_BYTES = 24 << 20;
+  private static final int LEAST_SECTION = 16;
+
   /** The tile of the forward; bits of {@code aligned} as the kernels want them. */
   static AttentionTile forward(Gpu gpu, Attention op, Tensor[] in, int aligned) {
     boolean f32 = in[0].dtype() == DType.F32;
     int width = padded(in);
     if (Wgmma.isOn(gpu) && !f32 && isRegular(op, in, aligned)) {
-      AttentionTile tile = hopperForward(op, in);
+      AttentionTile tile = hopperForward(gpu, op, in);
       if (tile != null && tile.sharedBytes <= gpu.sharedPerBlock()) {
         return tile;
       }
@@ -82,22 +87,24 @@ record AttentionTile(
   }
 
   /** The tile of the kernel for Hopper, or null if there is none for this head size. */
-  private static @Nullable AttentionTile hopperForward(Attention op, Tensor[] in) {
+  private static @Nullable AttentionTile hopperForward(Gpu gpu, Attention op, Tensor[] in) {
     int d = in[0].dim(3);
     boolean masked = op.mask() != Attention.Mask.NONE;
-    int keys =
-        switch (d) {
-          case 40, 64, 72, 80, 96 -> 128;
-          case 128 -> masked ? 112 : 128; // a mask takes registers
-          case 160 -> 96;
-          case 256 -> masked ? 64 : 80;
-          default -> 0;
-        };
-    if (keys == 0) {
+    HopperTile tile =
+        HopperTile.of(
+            masked,
+            d,
+            heads(in),
+            in[0].dim(2),
+            in[1].dim(2),
+            op.causal(),
+            gpu.multiprocessors());
+    if (tile == null) {
       return null;
     }
-    int groups = masked || d > 64 ? 2 : 3;
-    return hopperForward(family(op, in, "forward"), hopper(op, in, "forward"), d, keys, groups);
+    String part = masked ? "masked_forward" : "forward";
+    String name = tile.name("attention_hopper_" + part) + "_" + Types.suffix(in[0].dtype());
+    return hopperForward(family(op, in, "forward"), name, tile);
   }
 
   /** The file of a kernel for Hopper. */
@@ -106,22 +113,25 @@ record AttentionTile(
     return "attention_hopper_" + part + "_" + Types.suffix(in[0].dtype());
   }
 
-  /** The name of a kernel for Hopper. */
-  private static String hopper(Attention op, Tensor[] in, String pass) {
-    String part = op.mask() == Attention.Mask.NONE ? pass : "masked_" + pass;
-    return "attention_hopper_" + part + "_" + in[0].dim(3) + "_" + Types.suffix(in[0].dtype());
+  /** A tile of {@code attention_hopper_forward.cuh}. */
+  static AttentionTile hopperForward(String family, String name, HopperTile tile) {
+    int threads = 128 * (tile.groups() + 1);
+    return new AttentionTile(
+        family, name, threads, tile.rows(), tile.width(), 1, tile.bytes(), true);
   }
 
-  /**
-   * A tile of {@code attention_hopper_forward.cuh}.
-   *
-   * @param keys of a step
-   * @param groups warpgroups that compute, of 64 queries each
-   */
-  static AttentionTile hopperForward(String family, String name, int d, int keys, int groups) {
-    int panels = (d + 63) / 64; // of 64 columns
-    int bytes = (groups * 64 + 4 * keys) * panels * 128 + 128; // q; two steps of k, v; barriers
-    return new AttentionTile(family, name, 128 * (groups + 1), 64 * groups, d, 1, bytes, true);
+  /** struct HopperShare of {@code attention_hopper_forward.cuh}, for a grid of so many blocks. */
+  int[] share(Attention op, Tensor[] in, int grid) {
+    int heads = Math.toIntExact(heads(in));
+    int tiles = Math.ceilDiv(in[0].dim(2), rows);
+    if (!op.causal()) {
+      return new int[] {heads, tiles, heads, 0};
+    }
+    long bytes = 4L * in[1].dim(2) * width; // k and v of a head
+    long most = Math.max(LEAST_SECTION, SECTION_BYTES / bytes);
+    int sections = (int) Math.ceilDiv(heads, most);
+    int section = Math.ceilDiv(heads, sections);
+    return new int[] {heads, tiles, section, grid / Math.ceilDiv(heads, section) % grid};
   }
 
   /** The tile of the gradients' kernel for Hopper, or null if there is none for this head size. */
@@ -138,8 +148,9 @@ record AttentionTile(
     int columns = (d + 63) / 64 * 64;
     int tiles = (2 * keys + 4 * queries) * 2 * columns; // k, v; two steps of q, do
     int bytes = tiles + 2 * keys * 2 * queries + 2 * queries * 8 + 64; // dS twice; rows; barriers
-    return new AttentionTile(
-        family(op, in, "backward"), hopper(op, in, "backward"), 384, keys, d, 1, bytes, true);
+    String part = op.mask() == Attention.Mask.NONE ? "" : "masked_";
+    String name = "attention_hopper_" + part + "backward_" + d + "_" + Types.suffix(in[0].dtype());
+    return new AttentionTile(family(op, in, "backward"), name, 384, keys, d, 1, bytes, true);
   }
 
   /** Whether heads are padded to this width by the kernels for any width. */
@@ -254,8 +265,11 @@ record AttentionTile(
 
   /** Blocks of rows, for all heads. */
   private long blocks(Tensor[] in, int length) {
-    long heads = (long) in[0].dim(0) * in[0].dim(1);
-    return heads * ((length + rows - 1) / rows);
+    return heads(in) * ((length + rows - 1) / rows);
+  }
+
+  private static long heads(Tensor[] in) {
+    return (long) in[0].dim(0) * in[0].dim(1);
   }
 
   /** Whether rounds of one block for each multiprocessor leave at most a third of them idle. */

@@ -9,13 +9,12 @@ import java.util.concurrent.ConcurrentHashMap;
 import org.jspecify.annotations.Nullable;
 
 /**
- * Whether this library's kernels may use Hopper's own matrix unit (wgmma). They may not unless
- * someone said so, as these kernels have not been measured on a device yet. Where they may, they
- * take attention of 16-bit types, low-rank layers whose two products are summed in one pass, and
- * the products that no library of NVIDIA takes.
+ * Whether this library's kernels may use Hopper's own matrix unit (wgmma). They may unless someone
+ * forbids it. They take attention of 16-bit types, low-rank layers whose two products are summed in
+ * one pass, and the products that no library of NVIDIA takes.
  */
 public final class Wgmma {
-  /** The system property that allows it from the start: {@code on} or {@code off}. */
+  /** The system property that allows it from the start: {@code on}, the default, or {@code off}. */
   public static final String PROPERTY = "sfumato.cuda.wgmma";
 
   private static final int CAPABILITY = 90;
@@ -25,6 +24,7 @@ public final class Wgmma {
 
   private static final Logger LOG = System.getLogger(Wgmma.class.getName());
   private static volatile @Nullable Boolean allowed;
+  private static volatile boolean asked; // for it, rather than nothing said
   private static final Map<Gpu, Boolean> SAID = new ConcurrentHashMap<>();
 
   private Wgmma() {}
@@ -46,7 +46,9 @@ public final class Wgmma {
   public static boolean allowed() {
     Boolean known = allowed;
     if (known == null) {
-      known = read(System.getProperty(PROPERTY, "off"));
+      String value = System.getProperty(PROPERTY);
+      known = read(value == null ? "on" : value);
+      asked |= value != null && known;
       allowed = known;
     }
     return known;
@@ -55,6 +57,7 @@ public final class Wgmma {
   /** Allows it or not, from the next launch on. */
   public static void allow(boolean value) {
     allowed = value;
+    asked |= value;
   }
 
   /** Whether a device has it and it is allowed; says so once for each device, or why not. */
@@ -63,21 +66,22 @@ public final class Wgmma {
       return false;
     }
     boolean able = gpu.capability() == CAPABILITY && Gpu.driverVersion() >= LEAST_DRIVER;
-    Boolean before = SAID.put(gpu, able);
+    Boolean before = SAID.get(gpu);
     if (before == null || before != able) {
-      say(gpu, able);
+      before = SAID.put(gpu, able);
+      if (before == null || before != able) { // no other thread was first
+        say(gpu, able);
+      }
     }
     return able;
   }
 
+  /** To be read by everybody if someone asked for what cannot be had. */
   private static void say(Gpu gpu, boolean able) {
     LOG.log(
-        Level.INFO,
+        asked && !able ? Level.INFO : Level.DEBUG,
         able
-            ? gpu.device()
-                + ": attention and own products of 16-bit types use wgmma, because "
-                + PROPERTY
-                + " is on"
+            ? gpu.device() + ": attention and own products of 16-bit types use wgmma"
             : gpu.device()
                 + ": wgmma is not used: it needs compute capability 9.0 and a driver for CUDA 12.1;"
                 + " here are "

@@ -101,8 +101,8 @@ class AttentionHopperTest {
       Tensor[] in = operands(c);
       String name = "attention_hopper_" + (c.mask == Mask.NONE ? "" : "masked_");
       String suffix = "_" + c.width + "_" + Types.suffix(c.dtype);
-      assertEquals(
-          name + "forward" + suffix, AttentionTile.forward(Gpu.of(0), c.op(), in, 3).name());
+      String kernel = AttentionTile.forward(Gpu.of(0), c.op(), in, 3).name();
+      assertTrue(kernel.startsWith(name + "forward_" + c.width + "_"), kernel);
       boolean backward = c.width <= 128;
       if (backward) {
         assertEquals(
@@ -122,11 +122,14 @@ class AttentionHopperTest {
     for (int d : new int[] {40, 64, 72, 80, 96, 128, 160, 256}) {
       DType first = d % 16 == 0 ? DType.BF16 : DType.F16;
       DType second = first == DType.BF16 ? DType.F16 : DType.BF16;
-      c.add(new Case(first, 2, 133, 261, d, false, 0, Mask.KEEP));
+      int keys = d % 32 == 0 ? 264 : 261; // masks are read where they lie, or copied
+      c.add(new Case(first, 2, 133, keys, d, false, 0, Mask.KEEP));
       c.add(new Case(second, 2, 150, 150, d, true, 8, Mask.ADD));
     }
     c.add(new Case(DType.BF16, 2, 200, 77, 40, false, 16, Mask.KEEP)); // text: one block of keys
     c.add(new Case(DType.BF16, 3, 70, 300, 64, false, 0, Mask.ADD));
+    c.add(new Case(DType.F16, 3, 200, 400, 72, false, 0, Mask.ADD));
+    c.add(new Case(DType.BF16, 2, 264, 264, 96, true, 0, Mask.KEEP));
     c.add(new Case(DType.F16, 1, 700, 150, 64, true, 8, Mask.KEEP)); // blocks share the queries
     int many = EmulatorControl.isEmulated() ? 9 : 300; // each block has several tiles
     c.add(new Case(DType.BF16, many, 133, 133, 128, false, 0, Mask.ADD));
@@ -137,6 +140,18 @@ class AttentionHopperTest {
   @MethodSource("masked")
   void agreesWithTheReferenceWithMasks(Case c) throws Throwable {
     agreesWithTheReferenceInEachOrderOfThreads(c);
+  }
+
+  /** The lowest number hides only where there are others: a query that has no others sees all. */
+  @Test
+  void masksOfTheLowestNumber() throws Throwable {
+    Case c = new Case(DType.BF16, 2, 70, 264, 64, false, 0, Mask.ADD);
+    try (Scope scope = Scope.open()) {
+      Tensor[] in = operands(c);
+      in[3] = AttentionErrors.lowest(c.dtype, DEVICE, c.queries, c.keys);
+      Problem p = new Problem(c, in, operand(c, c.queries));
+      EmulatorControl.inAllOrders(p::check);
+    }
   }
 
   /** Gradients of q by the kernel of its own, which takes masks from the same launch. */
@@ -152,27 +167,76 @@ class AttentionHopperTest {
     }
   }
 
-  static List<AttentionTimings.Trial> trials() {
-    return AttentionTimings.TRIALS;
+  /** All kernels without a mask, also those that no case above gets, and those of the timings. */
+  static List<AttentionTile> tiles() {
+    List<AttentionTile> all = new ArrayList<>();
+    for (HopperTile tile : HopperTile.PLAIN) {
+      for (String type : new String[] {"bf16", "f16"}) {
+        String family = "attention_hopper_forward";
+        String name = tile.name(family) + "_" + type;
+        all.add(AttentionTile.hopperForward(family + "_" + type, name, tile));
+      }
+    }
+    if (EmulatorControl.isEmulated()) { // else they need machine code of the tests' kernels
+      AttentionTimings.TRIALS.forEach(t -> all.add(t.kernel()));
+    }
+    return all;
   }
 
-  /** Tiles that only measurements use; on a GPU they need machine code of the tests' kernels. */
   @ParameterizedTest
-  @MethodSource("trials")
-  void otherTilesAgreeWithTheReference(AttentionTimings.Trial t) throws Throwable {
-    assumeTrue(EmulatorControl.isEmulated());
-    Case c = new Case(DType.BF16, 5, 133, 261, t.width(), true, 0);
+  @MethodSource("tiles")
+  void eachTileAgreesWithTheReference(AttentionTile tile) throws Throwable {
+    DType type = tile.name().endsWith("_f16") ? DType.F16 : DType.BF16;
+    Case causal = new Case(type, 5, 133, 261, tile.width(), true, 0);
+    Case few = new Case(type, 5, 200, 77, tile.width(), false, 8);
     try (Scope scope = Scope.open()) {
-      Tensor[] in = {operand(c, c.queries), operand(c, c.keys), operand(c, c.keys)};
-      Problem p = new Problem(c, in, null);
-      EmulatorControl.inAllOrders(() -> p.check(t.tile()));
+      for (Case c : List.of(causal, few)) {
+        Problem p = new Problem(c, operands(c), null);
+        EmulatorControl.inAllOrders(() -> p.check(tile));
+      }
+    }
+  }
+
+  /** Which kernel takes which case on a device of 132 multiprocessors. */
+  @Test
+  void tilesFillTheDevice() {
+    assertEquals("_72_128_2", tile(72, 32 * 16, 256, 256));
+    assertEquals("_72_128_2", tile(72, 16 * 28, 1024, 1024));
+    assertEquals("_72_112_3", tile(72, 4 * 28, 4096, 4096));
+    assertEquals("_72_80_3", tile(72, 4 * 28, 4096, 77));
+    assertEquals("_64_128_3", tile(64, 16 * 32, 1024, 1024));
+    assertEquals("_64_128_2", tile(64, 64 * 16, 256, 256));
+    assertEquals("_128_128_2", tile(128, 64, 4096, 4096));
+    assertEquals("_256_80_2", tile(256, 64, 4096, 4096));
+  }
+
+  private static String tile(int width, int heads, int queries, int keys) {
+    return HopperTile.of(false, width, heads, queries, keys, false, 132).name("");
+  }
+
+  /** Causal tiles are numbered in sections of heads: each must come once. */
+  @Test
+  void sectionsOfHeads() throws Throwable {
+    for (int section : new int[] {1, 3, 7}) {
+      Case c = new Case(DType.BF16, 7, 330, 330, 64, true, 0);
+      try (Scope scope = Scope.open()) {
+        Tensor[] in = operands(c);
+        Problem p = new Problem(c, in, null);
+        AttentionTile tile = AttentionTile.forward(Gpu.of(0), c.op(), in, 3);
+        for (int grid : new int[] {1, 4, 5, 40}) {
+          int[] share = tile.share(c.op(), in, grid);
+          share[2] = section;
+          share[3] = grid / 3;
+          p.check(tile, grid, share);
+        }
+      }
     }
   }
 
   /** Where runs repeat to the bit, a kernel of its own gives the gradient of q. */
   @Test
   void gradientsWithoutAtomics() throws Throwable {
-    Case c = new Case(DType.BF16, 1, 100, 300, 128, true, 0);
+    Case c = new Case(DType.BF16, 1, 230, 300, 128, true, 0);
     System.setProperty("sfumato.deterministic", "true");
     try (Scope scope = Scope.open()) {
       Tensor[] in = {operand(c, c.queries), operand(c, c.keys), operand(c, c.keys)};
@@ -323,12 +387,17 @@ class AttentionHopperTest {
 
     /** The forward alone, by a tile. */
     void check(AttentionTile tile) {
+      check(tile, 0, null);
+    }
+
+    /** The same by so many blocks that share the tiles in another way, unless null. */
+    void check(AttentionTile tile, int grid, int[] share) {
       try (Scope scope = Scope.open()) {
         Tensor[] y =
             c.op().infer(Arrays.stream(in).map(Tensor::spec).toList()).stream()
                 .map(Tensor::empty)
                 .toArray(Tensor[]::new);
-        AttentionLaunch.Forward.run(c.op(), in, y, tile);
+        AttentionLaunch.Forward.run(c.op(), in, y, tile, grid, share);
         compare("o", out[0], y[0]);
         compare("lse", out[1], y[1]);
       }

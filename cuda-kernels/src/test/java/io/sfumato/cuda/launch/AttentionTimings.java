@@ -16,39 +16,64 @@ import java.util.ArrayList;
 import java.util.Arrays;
 import java.util.List;
 import java.util.Locale;
+import org.jspecify.annotations.Nullable;
 
 /**
- * Times attention on a GPU: the kernels that run everywhere and those for Hopper, side by side,
- * with what their results differ by, and other tiles of the latter. A program to be run by hand;
- * its arguments are how long each takes, in milliseconds, a divisor of batches and lengths to try
- * it out, and the head sizes (all).
+ * Times attention on a GPU: the kernels for Hopper, with what their results differ by from those of
+ * the kernels that run everywhere, all tiles that can take a case, and those of {@code
+ * attention_hopper_trials.cu}; on other devices the kernels that run everywhere. A program to be
+ * run by hand; its arguments are how long each takes, in milliseconds, a divisor of batches and
+ * lengths to try it out, and the head sizes (all). With {@code -Dsfumato.timings.old=true} the
+ * kernels that run everywhere are timed on Hopper, too.
  */
 public final class AttentionTimings {
   private static final Device DEVICE = new Device("cuda", 0);
   private static final int TOKENS = 16384;
   private static final int COLUMNS = 2048;
+  private static final boolean OLD = Boolean.getBoolean("sfumato.timings.old");
 
-  /** Other tiles, of {@code attention_hopper_trials.cu}. */
-  record Trial(String name, int width, int keys, int groups) {
-    AttentionTile tile() {
-      return AttentionTile.hopperForward("attention_hopper_trials", name, width, keys, groups);
+  /** Other kernels, of {@code attention_hopper_trials.cu}: what is different, and the tile. */
+  record Trial(String how, HopperTile tile) {
+    AttentionTile kernel() {
+      return AttentionTile.hopperForward("attention_hopper_trials", name(), tile);
+    }
+
+    String name() {
+      return tile.name("attention_trial_" + how);
     }
   }
 
   static final List<Trial> TRIALS =
       List.of(
-          new Trial("attention_trial_free_64_128_3", 64, 128, 3),
-          new Trial("attention_trial_64_128_2", 64, 128, 2),
-          new Trial("attention_trial_64_192_2", 64, 192, 2),
-          new Trial("attention_trial_free_72_128_2", 72, 128, 2),
-          new Trial("attention_trial_72_112_3", 72, 112, 3),
-          new Trial("attention_trial_80_112_3", 80, 112, 3),
-          new Trial("attention_trial_free_128_128_2", 128, 128, 2),
-          new Trial("attention_trial_128_80_3", 128, 80, 3),
-          new Trial("attention_trial_128_160_2", 128, 160, 2),
-          new Trial("attention_trial_128_176_2", 128, 176, 2),
-          new Trial("attention_trial_160_64_2", 160, 64, 2),
-          new Trial("attention_trial_256_64_2", 256, 64, 2));
+          trial("free", 40, 128, 3),
+          trial("quarter", 40, 128, 3),
+          trial("half", 40, 128, 3),
+          trial("ahead", 40, 128, 3),
+          trial("ahead_quarter", 40, 128, 3),
+          trial("quarter", 64, 128, 3),
+          trial("half", 64, 128, 3),
+          trial("ahead", 64, 128, 3),
+          trial("ahead_quarter", 64, 128, 3),
+          trial("ahead", 64, 80, 3),
+          trial("free", 72, 112, 3),
+          trial("ahead", 72, 112, 3),
+          trial("ahead", 72, 128, 2),
+          trial("ahead", 72, 80, 3),
+          trial("free", 80, 112, 3),
+          trial("ahead", 80, 112, 3),
+          trial("free", 96, 128, 2),
+          trial("ahead", 96, 128, 2),
+          trial("turns", 96, 96, 3),
+          trial("ahead", 128, 128, 2),
+          trial("ahead", 128, 80, 3),
+          trial("free", 128, 160, 2),
+          trial("free", 128, 176, 2),
+          trial("free", 160, 96, 2),
+          trial("free", 256, 80, 2));
+
+  private static Trial trial(String how, int width, int keys, int groups) {
+    return new Trial(how, new HopperTile(width, keys, groups, how.startsWith("ahead"), 0, 0));
+  }
 
   private final Gpu gpu = Gpu.of(0);
   private final double budget;
@@ -123,8 +148,6 @@ public final class AttentionTimings {
     Tensor[] full = operands.toArray(Tensor[]::new);
     AttentionBackward gradients = new AttentionBackward(op);
     Tensor[] dx = Eager.INSTANCE.execute(gradients, full);
-    double forward = each(() -> Eager.INSTANCE.execute(op, in));
-    double backward = each(() -> Eager.INSTANCE.execute(gradients, full));
     double work = 4.0 * b * h * lq * lk * d * (causal ? 0.5 : 1);
     String what =
         String.format(
@@ -137,16 +160,38 @@ public final class AttentionTimings {
             d,
             causal ? " causal" : "",
             mask == Mask.NONE ? "" : " mask to " + mask.name().toLowerCase(Locale.ROOT));
-    System.out.println(
-        what + ": forward " + text(forward, work) + ", backward " + text(backward, 2.5 * work));
+    if (OLD || gpu.capability() != 90) {
+      double forward = each(() -> Eager.INSTANCE.execute(op, in));
+      double backward = each(() -> Eager.INSTANCE.execute(gradients, full));
+      what += ": forward " + text(forward, work) + ", backward " + text(backward, 2.5 * work);
+    }
+    System.out.println(what);
     Wgmma.allow(true);
     try {
-      if (AttentionTile.forward(gpu, op, in, 3).hopper()) {
-        hopper(op, in, y, full, dx, work);
+      AttentionTile chosen = AttentionTile.forward(gpu, op, in, 3);
+      if (!chosen.hopper()) {
+        return;
+      }
+      hopper(op, in, y, full, dx, work);
+      if (mask != Mask.NONE) {
+        return;
+      }
+      if (causal) { // a block for each tile, the longest of all heads first
+        long heads = (long) b * h;
+        int tiles = Math.ceilDiv(lq, chosen.rows());
+        int[] share = {(int) heads, tiles, (int) heads, 0};
+        trial("one tile a block", op, in, y, work, chosen, (int) heads * tiles, share);
+      }
+      for (HopperTile t : HopperTile.PLAIN) {
+        if (t.width() == d && !chosen.name().contains(t.name(""))) {
+          String name = t.name("attention_hopper_forward") + "_bf16";
+          AttentionTile tile = AttentionTile.hopperForward("attention_hopper_forward_bf16", name, t);
+          trial(name, op, in, y, work, tile, 0, null);
+        }
       }
       for (Trial t : TRIALS) {
-        if (t.width == d && mask == Mask.NONE && gpu.capability() == 90) {
-          trial(t, op, in, y, work);
+        if (t.tile.width() == d) {
+          trial(t.name(), op, in, y, work, t.kernel(), 0, null);
         }
       }
     } finally {
@@ -158,8 +203,9 @@ public final class AttentionTimings {
       Attention op, Tensor[] in, Tensor[] y, Tensor[] full, Tensor[] dx, double work) {
     Tensor[] got = Eager.INSTANCE.execute(op, in);
     double forward = each(() -> Eager.INSTANCE.execute(op, in));
-    String line =
-        "  wgmma: forward " + text(forward, work) + ", o off by " + difference(y[0], got[0]);
+    String name = AttentionTile.forward(gpu, op, in, 3).name().replace("attention_hopper_", "");
+    String line = "  " + name + ": " + text(forward, work) + ", o off by ";
+    line += difference(y[0], got[0]);
     if (AttentionTile.backward(gpu, op, in, 3).hopper()) {
       AttentionBackward gradients = new AttentionBackward(op);
       Tensor[] back = Eager.INSTANCE.execute(gradients, full);
@@ -172,16 +218,23 @@ public final class AttentionTimings {
     System.out.println(line);
   }
 
-  private void trial(Trial t, Attention op, Tensor[] in, Tensor[] y, double work) {
-    AttentionTile tile = t.tile();
+  private void trial(
+      String name,
+      Attention op,
+      Tensor[] in,
+      Tensor[] y,
+      double work,
+      AttentionTile tile,
+      int grid,
+      int @Nullable [] share) {
+    String line = "  " + name.replace("attention_", "") + ": ";
     try {
       Tensor[] got = {Tensor.empty(y[0].spec()), Tensor.empty(y[1].spec())};
-      AttentionLaunch.Forward.run(op, in, got, tile);
-      double forward = each(() -> AttentionLaunch.Forward.run(op, in, got, tile));
-      System.out.println(
-          "  " + t.name + ": " + text(forward, work) + ", o off by " + difference(y[0], got[0]));
+      AttentionLaunch.Forward.run(op, in, got, tile, grid, share);
+      double forward = each(() -> AttentionLaunch.Forward.run(op, in, got, tile, grid, share));
+      System.out.println(line + text(forward, work) + ", o off by " + difference(y[0], got[0]));
     } catch (DeviceException e) {
-      System.out.println("  " + t.name + ": " + e.getMessage());
+      System.out.println(line + e.getMessage());
     }
   }
 

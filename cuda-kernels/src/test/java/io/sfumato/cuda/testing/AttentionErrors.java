@@ -4,6 +4,7 @@ package io.sfumato.cuda.testing;
 import static org.junit.jupiter.api.Assertions.assertEquals;
 
 import io.sfumato.tensor.DType;
+import io.sfumato.tensor.Device;
 import io.sfumato.tensor.Tensor;
 import io.sfumato.tensor.exec.Dense;
 import java.util.Arrays;
@@ -31,5 +32,16 @@ public final class AttentionErrors {
       assertEquals(expected.data()[i], values[i], tolerance * Math.max(most, 1e-3), what + " " + i);
     }
     return values;
+  }
+
+  /** A mask to add [1, 1, Lq, Lk] whose queries have the lowest number 0, 1, 2 or 3 times in 3. */
+  public static Tensor lowest(DType dtype, Device device, int queries, int keys) {
+    double lowest = dtype == DType.BF16 ? -0x1.fep127 : dtype == DType.F16 ? -65504 : -Float.MAX_VALUE;
+    double[] values = new double[queries * keys];
+    for (int i = 0; i < values.length; i++) {
+      int key = i % keys;
+      values[i] = key % 3 < i / keys % 4 ? lowest : key % 5 * 0.5;
+    }
+    return Tensor.of(values, dtype, device, 1, 1, queries, keys);
   }
 }

@@ -93,10 +93,11 @@ public record Attention(double scale, boolean causal, Mask mask) implements Diff
     int queries = in[0].dim(2);
     double[] y = out[0].data();
     for (int row = 0; row < out[1].numel(); row++) {
-      double lse = logSumExp(s, row * keys, keys);
-      out[1].data()[row] = lse;
-      for (int j = 0; j < keys && lse != Double.NEGATIVE_INFINITY; j++) {
-        double p = Math.exp(s[row * keys + j] - lse);
+      double max = max(s, row * keys, keys);
+      double sum = sumExp(s, row * keys, keys, max);
+      out[1].data()[row] = max + Math.log(sum);
+      for (int j = 0; j < keys && sum != 0; j++) {
+        double p = Math.exp(s[row * keys + j] - max) / sum;
         for (int d = 0; d < width; d++) {
           y[row * width + d] += p * in[2].data()[(row / queries * keys + j) * width + d];
         }
@@ -127,19 +128,21 @@ public record Attention(double scale, boolean causal, Mask mask) implements Diff
     return s;
   }
 
-  private static double logSumExp(double[] s, int first, int n) {
+  private static double max(double[] s, int first, int n) {
     double max = Double.NEGATIVE_INFINITY;
     for (int j = first; j < first + n; j++) {
       max = Math.max(max, s[j]);
     }
-    if (max == Double.NEGATIVE_INFINITY) {
-      return max;
-    }
+    return max;
+  }
+
+  /** The sum of exponentials relative to the largest; 0 if that is negative infinity. */
+  private static double sumExp(double[] s, int first, int n, double max) {
     double sum = 0;
-    for (int j = first; j < first + n; j++) {
+    for (int j = first; j < first + n && max != Double.NEGATIVE_INFINITY; j++) {
       sum += Math.exp(s[j] - max);
     }
-    return max + Math.log(sum);
+    return sum;
   }
 
   @Override
