@@ -289,7 +289,7 @@ DEV void attention_hopper_backward(const T* q, const T* k, const T* v, const voi
     }
     __syncthreads();
     if (warp < 4) {
-        registers_give<MASK ? 32 : 56>();
+        registers_give<MASK ? 40 : 56>();
         bool is_o = (warp & 1) != 0;
         const T* p = is_o ? head_of(d_o, gs.d_o, b, h) : head_of(q, stride.q, b, h);
         i64 row = is_o ? gs.d_o[2] : stride.q[2];
@@ -305,7 +305,7 @@ DEV void attention_hopper_backward(const T* q, const T* k, const T* v, const voi
             mbarrier_arrive(barriers + Tile::FULL + warp);
         }
     } else {
-        registers_take<MASK ? 240 : 224>();
+        registers_take<MASK ? 232 : 224>();
         HopperBackward<T> x;
         x.rows = rows;
         x.accumulator = accumulator + (i64)head * padded * D;

@@ -397,7 +397,7 @@ DEV void attention_hopper_forward(const T* q, const T* k, const T* v, const void
     float scale, const HopperShare& all) {
     typedef HopperTile<D, BN, WG, HOW> Tile;
     typedef typename KeyOrder<MASK>::type ORDER;
-    const int EACH = WG == 3 ? (BN > 80 ? 160 : 152) : MASK && D != 160 ? 240 : 232, REST = 512 - WG * EACH;  // registers of those that compute and that load
+    const int EACH = WG == 3 ? (BN > 80 ? 160 : 152) : 232, REST = (WG == 3 ? 512 : 504) - WG * EACH;  // registers of those that compute, and that load: of 4 times 128 or 3 times 168
     DYN_SHARED(T, tiles);
     T* slots = tiles + WG * Tile::PLACES * Tile::Q;
     u64* barriers = (u64*)(slots + 4 * Tile::SLOT);

@@ -10,10 +10,10 @@ ATTENTION_HOPPER_FORWARD(attention_hopper_masked_forward_40_128_2_bf16, bf16, 40
 ATTENTION_HOPPER_FORWARD(attention_hopper_masked_forward_64_128_2_bf16, bf16, 64, 128, 2, HOPPER_TURNS, true)
 ATTENTION_HOPPER_FORWARD(attention_hopper_masked_forward_72_128_2_bf16, bf16, 72, 128, 2, HOPPER_TURNS, true)
 ATTENTION_HOPPER_FORWARD(attention_hopper_masked_forward_80_128_2_bf16, bf16, 80, 128, 2, HOPPER_TURNS, true)
-ATTENTION_HOPPER_FORWARD(attention_hopper_masked_forward_96_128_2_bf16, bf16, 96, 128, 2, HOPPER_TURNS, true)
+ATTENTION_HOPPER_FORWARD(attention_hopper_masked_forward_96_96_2_bf16, bf16, 96, 96, 2, HOPPER_TURNS, true)
 ATTENTION_HOPPER_FORWARD(attention_hopper_masked_forward_128_96_2_bf16, bf16, 128, 96, 2, HOPPER_TURNS, true)
 ATTENTION_HOPPER_FORWARD(attention_hopper_masked_forward_160_64_2_bf16, bf16, 160, 64, 2, HOPPER_TURNS, true)
-ATTENTION_HOPPER_FORWARD(attention_hopper_masked_forward_256_64_2_bf16, bf16, 256, 64, 2, HOPPER_TURNS, true)
+ATTENTION_HOPPER_FORWARD(attention_hopper_masked_forward_256_32_2_bf16, bf16, 256, 32, 2, HOPPER_TURNS, true)
 
 ATTENTION_HOPPER_BACKWARD(attention_hopper_masked_backward_40_bf16, bf16, 40, true)
 ATTENTION_HOPPER_BACKWARD(attention_hopper_masked_backward_64_bf16, bf16, 64, true)

@@ -30,6 +30,25 @@ DEV void decode(const FourBit& w, const float* table, i64 i, i64 n, float (&y)[P
 
 DEV float decode(const EightBit& w, i64 i, i64 row) { return eight_bit((float)w.codes[i], w.magnitudes[row]); }
 
+/** Writes elements i to i + 7 of y [n], rounded: by 16 bytes where they are all there and y allows it. */
+template <class T> DEV void put_piece(T* y, i64 i, i64 n, const float (&x)[PIECE]) {
+    const int N = Wide<T>::N < PIECE ? Wide<T>::N : PIECE;
+    if (i + PIECE <= n && is_aligned(y, 16)) {
+#pragma unroll
+        for (int j = 0; j < PIECE; j += N) {
+            Vec<T, N> v;
+#pragma unroll
+            for (int e = 0; e < N; e++) v[e] = from_float<T>(x[j + e]);
+            store_vec(y + i + j, v);
+        }
+        return;
+    }
+#pragma unroll
+    for (int j = 0; j < PIECE; j++) {
+        if (i + j < n) y[i + j] = from_float<T>(x[j]);
+    }
+}
+
 /** y [n]; a thread writes 8 elements. */
 template <class T> DEV void dequantize_4(const FourBit& w, T* y, i64 n) {
     __shared__ float table[16];
@@ -38,23 +57,30 @@ template <class T> DEV void dequantize_4(const FourBit& w, T* y, i64 n) {
     if (i >= n) return;
     float x[PIECE];
     decode(w, table, i, n, x);
-#pragma unroll
-    for (int j = 0; j < PIECE; j++) {
-        if (i + j < n) y[i + j] = from_float<T>(x[j]);
-    }
+    put_piece(y, i, n, x);
 }
 
 /** y [n] of rows of `length` elements; a thread writes 8 elements. */
 template <class T> DEV void dequantize_8(const EightBit& w, T* y, i64 n, i64 length) {
     i64 i = ((i64)blockIdx.x * THREADS + threadIdx.x) * PIECE;
     if (i >= n) return;
+    i8 codes[PIECE];
+    if (i + PIECE <= n && is_aligned(w.codes, PIECE)) {
+        Vec<u32, 2> words = load_vec<2>((const u32*)(w.codes + i));
+#pragma unroll
+        for (int j = 0; j < PIECE; j++) codes[j] = (i8)(words[j / 4] >> (8 * (j % 4)));
+    } else {
+#pragma unroll
+        for (int j = 0; j < PIECE; j++) codes[j] = i + j < n ? w.codes[i + j] : (i8)0;
+    }
     i64 row = i / length, end = (row + 1) * length;
+    float x[PIECE];
 #pragma unroll
     for (int j = 0; j < PIECE; j++) {
-        if (i + j >= n) return;
-        if (i + j == end) row++, end += length;
-        y[i + j] = from_float<T>(decode(w, i + j, row));
+        if (i + j == end && i + j < n) row++, end += length;
+        x[j] = eight_bit((float)codes[j], w.magnitudes[row]);
     }
+    put_piece(y, i, n, x);
 }
 
 /** Adds what 8 elements of a row of the weight give with elements x[k ..] of up to ROWS rows; addresses of x are multiples of its vectors. */

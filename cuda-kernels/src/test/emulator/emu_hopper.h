@@ -90,6 +90,7 @@ struct Hopper {
     std::vector<std::vector<unsigned>> written;       // by thread
     std::vector<MbarrierWaiter> waiters;
     std::vector<BulkCopy> copies;
+    unsigned registers[32] = {};                      // of a thread of each warp that asked for more or for fewer
 };
 
 static inline Hopper& hopper() {
@@ -324,6 +325,22 @@ EMU_UNSEEN static inline void mbarrier_changed(uint64_t* p, Mbarrier b) {
     }
 }
 
+// ---- Registers ---------------------------------------------------------------------------------------------------------------------------------------
+
+/** A warp has `count` registers per thread from now on. Those that all warps ask for must be there, else the ones that take wait for ever. */
+EMU_UNSEEN static inline void registers(unsigned count, bool take) {
+    const Block& b = *st.blk;
+    unsigned first = 65536 / b.threads / 8 * 8, all = 0;   // what a thread has when the kernel starts, with one block on a multiprocessor
+    unsigned* of = hopper().registers;
+    of[st.cur->warp->index] = count;
+    if (count % 8 || count < 24 || count > 256 || (take ? count < first : count > first)) die("setmaxnreg: not a multiple of 8, or taken where it is less, or given where it is more");
+    for (unsigned w = 0; w < b.warps; w++) {
+        if (!of[w]) return;
+        all += of[w];
+    }
+    if (all > first * b.warps) die("setmaxnreg: all warps together ask for more registers than the block has");
+}
+
 // ---- Copies by tensor maps ---------------------------------------------------------------------------------------------------------------------------
 
 EMU_UNSEEN static inline void land(const BulkCopy& c) {
@@ -465,7 +482,7 @@ DEV void mbarrier_wait(u64* barrier, int parity) {
     emu::race_waited(barrier, (unsigned)parity);
 }
 
-template <int N> DEV void registers_take() {}
-template <int N> DEV void registers_give() {}
+template <int N> DEV void registers_take() { emu::registers(N, true); }
+template <int N> DEV void registers_give() { emu::registers(N, false); }
 
 #endif

@@ -47,10 +47,10 @@ record HopperTile(int width, int keys, int groups, boolean ahead, int each, int 
           of(64, 128, 2, 0, 0),
           of(72, 128, 2, 0, 0),
           of(80, 128, 2, 0, 0),
-          of(96, 128, 2, 0, 0),
+          of(96, 96, 2, 0, 0),
           of(128, 96, 2, 0, 0),
           of(160, 64, 2, 0, 0),
-          of(256, 64, 2, 0, 0));
+          of(256, 32, 2, 0, 0));
 
   private static HopperTile of(int width, int keys, int groups, int each, int step) {
     return new HopperTile(width, keys, groups, false, each, step);
