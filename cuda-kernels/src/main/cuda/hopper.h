@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 //
 // Hopper's matrix units (compute capability 9.0 alone), beside dev.h: wgmma, the async proxy's fence, barriers in shared memory, registers between warps.
-// A family that includes this has the line "// arch: 90a only": it gets no PTX for other devices. None of it has run on a device yet; the emulator
+// A family that includes this has the line "// arch: 90a only": it gets no PTX for other devices. The emulator
 // (emu_hopper.h) does what is written here. Sources: PTX ISA 8.0 to 9.0, sections "Asynchronous Warpgroup Level Matrix Instructions" (register fragments,
 // shared memory layout, matrix descriptor, async proxy) and "mbarrier"; canonical layouts as in CUTLASS's mma_traits_sm90_gmma.hpp.
 //
@@ -61,7 +61,8 @@
 //                                   columns, which lie as the lines above say: `to` is aligned to 1024 bytes. Outside of the matrix there are zeros, which
 //                                   count as bytes. Copies belong to the async proxy: no fence_proxy_async between them and wgmma, but one after
 //                                   mbarrier_init, by the thread that called it and before the __syncthreads.
-// registers_take<N>(), registers_give<N>()   by all warps of a warpgroup: N registers per thread from now on, more or fewer than before
+// registers_take<N>(), registers_give<N>()   by all warps of a warpgroup: N registers per thread from now on, more or fewer than before. All warpgroups
+//                                   together get what they begin with: 3 times 168 for 384 threads, 4 times 128 for 512; who asks for more waits for ever.
 #ifdef __CUDACC__
 #include "hopper_ptx.h"
 #else
