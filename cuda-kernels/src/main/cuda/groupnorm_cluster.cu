@@ -9,70 +9,86 @@
 // ---- Device functions --------------------------------------------------------------------------------------------------------------------------------
 
 /** Shared memory: the slots; what group_moments needs; [groups of the tile, 2] means and squares of this block's rows; [2, groups] of the whole item. */
-template <class T>
-DEV void forward_cluster(const T* x, T* y, const T* w, const T* b, float* mean, float* rstd, const Slabs& s, float eps, int with_silu, int items) {
+template <class T> DEV void forward_cluster(const T* x, T* y, const T* w, const T* b, float* mean, float* rstd, const Slabs& s, float eps, int with_silu) {
+    constexpr int V = Wide<T>::N;
     DYN_SHARED(T, shared);
-    int tiled = s.tile / s.per, rank = cluster_rank(), step = (int)gridDim.x / CLUSTER;
+    int tiled = s.tile / s.per, rank = cluster_rank();
     float* own = (float*)(shared + Slots<T, 1>::size(s));
     float *means = own + 2 * tiled, *rstds = means + tiled, *entries = rstds + tiled;
     Slots<T, 1> slots(shared, s);
-    int item = (int)blockIdx.x / CLUSTER, rows = s.rows_of(rank);
-    Place<T, true> p(s, item * CLUSTER + rank);
+    int rows = s.rows_of(rank);
+    Place<T, true> p(s, (int)blockIdx.x);
     int count = p.active ? s.count(p.lane, rows) : 0;
     const T* from[1] = {x + slots.start(s, p)};
     slots.fetch_all(from, count);
-    for (; item < items; item += step) {
-        Moments<T> mine;
-        slots.as_they_come(count, [&](const Row<T, 1>& row, int k) {
-            if (k == 0) {
-                mine.start(row.v[0]);
-            } else {
-                mine.add(row.v[0]);
-            }
-        });
-        group_moments<T, true>(s, p, mine, rows, entries, [&](int g, float m, float q) {
-            own[2 * g] = m;
-            own[2 * g + 1] = q;
-        });
-        Weights<T> weights;
-        weights.template load<true>(s, p, w, b);
-        cluster_sync();
-        for (int g = warp_index(); g < tiled; g += block_threads() >> 5) {
-            float m, r;
-            join_chunks<T, true>(
-                s, eps, m, r, [&](int c) { return load_cluster(own + 2 * g, c); }, [&](int c) { return load_cluster(own + 2 * g + 1, c); });
-            if (lane() == 0) {
-                means[g] = m;
-                rstds[g] = r;
-                if (rank == 0) {
-                    mean[(i64)p.sample * s.groups + p.tile * tiled + g] = m;
-                    rstd[(i64)p.sample * s.groups + p.tile * tiled + g] = r;
-                }
+    Moments<T> mine;
+    slots.as_they_come(count, [&](const Row<T, 1>& row, int k) {
+        if (k == 0) {
+            mine.start(row.v[0]);
+        } else {
+            mine.add(row.v[0]);
+        }
+    });
+    group_moments<T, true>(s, p, mine, rows, entries, [&](int g, float m, float q) {
+        own[2 * g] = m;
+        own[2 * g + 1] = q;
+    });
+    Weights<T> weights;
+    weights.template load<true>(s, p, w, b);
+    cluster_sync();
+    for (int g = warp_index(); g < tiled; g += block_threads() >> 5) {
+        float m, r;
+        join_chunks<T, true>(
+            s, eps, m, r, [&](int c) { return load_cluster(own + 2 * g, c); }, [&](int c) { return load_cluster(own + 2 * g + 1, c); });
+        if (lane() == 0) {
+            means[g] = m;
+            rstds[g] = r;
+            if (rank == 0) {
+                mean[(i64)p.sample * s.groups + p.tile * tiled + g] = m;
+                rstd[(i64)p.sample * s.groups + p.tile * tiled + g] = r;
             }
         }
-        cluster_arrive();
-        __syncthreads();
-        Lines<T> lines;
-        lines.template load<true>(s, p, means, rstds, weights);
-        T* to = y + slots.start(s, p);
-        bool more = item + step < items;
-        p = Place<T, true>(s, (item + step) * CLUSTER + rank);
-        from[0] = x + slots.start(s, p);
-        slots.write(count, to, more, from, [&](const Row<T, 1>& row) { return normalised(lines, row.v[0], with_silu); });
-        cluster_wait();
     }
+    cluster_arrive();
+    __syncthreads();
+    Slopes<T> slopes;
+    slopes.load(s, p, means, rstds, weights);
+    T* to = y + slots.start(s, p);
+    auto write = [&](auto&& after) {
+        slots.write(count, to, [&](const Row<T, 1>& row) {
+            float v[V], z[V];
+            spread(row.v[0], v);
+            slopes.apply(v, z);
+            after(z);
+            Vec<T, V> result;
+#pragma unroll
+            for (int i = 0; i < V; i++) result[i] = from_float<T>(z[i]);
+            return result;
+        });
+    };
+    if (with_silu) {
+        write([](float(&z)[V]) {
+            float sigmoid[V];
+            sigmoids<T>(z, sigmoid);
+#pragma unroll
+            for (int i = 0; i < V; i++) z[i] *= sigmoid[i];
+        });
+    } else {
+        write([](float(&)[V]) {});
+    }
+    cluster_wait();
 }
 
 // ---- Kernels -----------------------------------------------------------------------------------------------------------------------------------------
 
 #define TYPES(X) X(f32, float) X(bf16, bf16) X(f16, f16)
 
-// x, y [N, S, C], w and b [C] or null, mean and rstd [N, groups]; items = N * (C / tile). Grid: 8 for each cluster, of which each takes every so-manieth item.
-// 96 registers per thread: two blocks of 320 threads fit a multiprocessor.
+// x, y [N, S, C], w and b [C] or null, mean and rstd [N, groups]. Grid: N * (C / tile) * 8. 80 registers per thread, 64 for f32: two blocks of 384 or 512
+// threads fit a multiprocessor.
 #define FORWARD_CLUSTER(S, T)                                                                                                                \
-    KERNEL_CLUSTER(group_norm_cluster_##S, 640, 1, CLUSTER)                                                                                 \
-    (const T* x, T* y, const T* w, const T* b, float* mean, float* rstd, Slabs s, float eps, int with_silu, int items) {                     \
-        forward_cluster<T>(x, y, w, b, mean, rstd, s, eps, with_silu, items);                                                                \
+    KERNEL_CLUSTER(group_norm_cluster_##S, SPARED<T> ? 768 : 1024, 1, CLUSTER)                                                               \
+    (const T* x, T* y, const T* w, const T* b, float* mean, float* rstd, Slabs s, float eps, int with_silu) {                                \
+        forward_cluster<T>(x, y, w, b, mean, rstd, s, eps, with_silu);                                                                       \
     }
 TYPES(FORWARD_CLUSTER)
 

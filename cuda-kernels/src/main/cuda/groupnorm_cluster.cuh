@@ -6,14 +6,56 @@
 //   global --cp.async--> slots of a thread --1st pass--> sums of the block --cluster--> sums of the item --2nd pass--> global
 //
 // A thread copies the vectors that it reads itself (columns and lanes as in groupnorm.cuh, so a row is contiguous in global and in shared memory): it waits
-// for no one, and a slot that the second pass has read takes the vector of the cluster's next item at once, so the memory has something to do throughout.
-// Copies come in PARTS groups, so that the first pass starts when a quarter is there.
+// for no one. Copies come in PARTS groups, so that the first pass starts when a quarter is there. Clusters that stay and refill their slots for a next item
+// were slower on an H200 than one cluster per item.
+//
+// Values of 16 bits keep the processors as busy as the memory, so they are spared work: z = x factor + (bias - mean factor) in one operation, whose rounding,
+// mean 2^-24, is far below that of x itself; and two sigmoids share a reciprocal.
 #ifndef SFUMATO_GROUPNORM_CLUSTER_CUH
 #define SFUMATO_GROUPNORM_CLUSTER_CUH
 #include "cluster.h"
 #include "groupnorm.cuh"
 
 static const int CLUSTER = 8, PARTS = 4;
+static const float LOG2E = 1.4426950408889634f;
+
+/** Whether values of a type are spared work. */
+template <class T> constexpr bool SPARED = sizeof(T) == 2;
+
+/** Sigmoids; of spared types two from one reciprocal, 1 / a = b / (a b), with e^-z up to 2^60, so that a b is finite. */
+template <class T> DEV void sigmoids(const float (&z)[Wide<T>::N], float (&s)[Wide<T>::N]) {
+#pragma unroll
+    for (int i = 0; i < Wide<T>::N; i += 2) {
+        if constexpr (SPARED<T>) {
+            float a = 1.f + exp2_fast(fminf(z[i] * -LOG2E, 60.f)), b = 1.f + exp2_fast(fminf(z[i + 1] * -LOG2E, 60.f));
+            float r = rcp_fast(a * b);
+            s[i] = r * b;
+            s[i + 1] = r * a;
+        } else {
+            s[i] = sigmoid_fast(z[i]);
+            s[i + 1] = sigmoid_fast(z[i + 1]);
+        }
+    }
+}
+
+/** z of a thread's channels. */
+template <class T> struct Slopes {
+    static constexpr int V = Wide<T>::N;
+    Lines<T> lines;  // of spared types with bias - mean factor as bias
+
+    DEVM void load(const Slabs& s, const Place<T, true>& p, const float* means, const float* rstds, const Weights<T>& weights) {
+        lines.template load<true>(s, p, means, rstds, weights);
+        if constexpr (SPARED<T>) {
+#pragma unroll
+            for (int i = 0; i < V; i++) lines.bias[i] -= lines.mean[i] * lines.factor[i];
+        }
+    }
+
+    DEVM void apply(const float (&x)[V], float (&z)[V]) const {
+#pragma unroll
+        for (int i = 0; i < V; i++) z[i] = (SPARED<T> ? x[i] : x[i] - lines.mean[i]) * lines.factor[i] + lines.bias[i];
+    }
+};
 
 /** Waits for all but the last PARTS - 1 - part groups of copies. */
 DEV void wait_for(int part) {
@@ -59,19 +101,18 @@ template <class T, int N> struct Slots {
 
     DEVM int end_of(int part, int count) const { return (part + 1) * quarter < count ? (part + 1) * quarter : count; }
 
-    DEVM void fetch(T* to, const T* const (&from)[N]) const {
-#pragma unroll
-        for (int t = 0; t < N; t++) cp_async16(to + t * tensor, from[t]);
-    }
-
     /** Starts to copy `count` rows that begin at `from`. */
     DEVM void fetch_all(const T* (&from)[N], int count) const {
         T* to = first;
         for (int part = 0; part < PARTS; part++) {
 #pragma unroll 4
             for (int k = part * quarter; k < end_of(part, count); k++) {
-                fetch(to, from);
-                next(to, from);
+#pragma unroll
+                for (int t = 0; t < N; t++) {
+                    cp_async16(to + t * tensor, from[t]);
+                    from[t] += row;
+                }
+                to += step;
             }
             cp_async_commit();
         }
@@ -90,26 +131,15 @@ template <class T, int N> struct Slots {
         }
     }
 
-    /** Writes f(vectors) of each row from `to` on, and refills its slots from `from` on if there is something. */
-    template <class F> DEVM void write(int count, T* to, bool refill, const T* (&from)[N], F&& f) const {
-        T* at = first;
-        for (int part = 0; part < PARTS; part++) {
+    /** Writes f(vectors) of each row from `to` on. */
+    template <class F> DEVM void write(int count, T* to, F&& f) const {
+        const T* at = first;
 #pragma unroll 2
-            for (int k = part * quarter; k < end_of(part, count); k++) {
-                store_vec(to, f(Row<T, N>(at, tensor)));
-                if (refill) fetch(at, from);
-                next(at, from);
-                to += row;
-            }
-            cp_async_commit();
+        for (int k = 0; k < count; k++) {
+            store_vec(to, f(Row<T, N>(at, tensor)));
+            at += step;
+            to += row;
         }
-    }
-
-private:
-    DEVM void next(T*& slot, const T* (&from)[N]) const {
-        slot += step;
-#pragma unroll
-        for (int t = 0; t < N; t++) from[t] += row;
     }
 };
 

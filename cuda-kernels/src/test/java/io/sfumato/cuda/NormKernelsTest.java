@@ -56,6 +56,7 @@ class NormKernelsTest {
     layers(c, 328, 7);
     layers(c, 616, 13);
     layers(c, 1160, 27);
+    layers(c, 776, 403);
     layers(c, 1400, 9);
     layers(c, 4360, 5);
     layers(c, 8328, 3);
@@ -77,6 +78,7 @@ class NormKernelsTest {
     gated(c, 5, 33, 19);
     rms(c, 64, 75);
     rms(c, 768, 17);
+    rms(c, 1240, 21);
     rms(c, 2056, 6);
     rms(c, 5, 50);
     return c;
@@ -132,6 +134,22 @@ class NormKernelsTest {
     Input[] in = {uniform(98, 102, x), normal(x[1]), normal(x[1])};
     GroupNorm op = new GroupNorm(groups, EPS, true, true, silu);
     c.add(OpCase.of(groups + " groups of " + Arrays.toString(x), op, in));
+  }
+
+  /** As on devices whose multiprocessors have little shared memory. */
+  @Test
+  void normalisesRowsInRegisters() throws Throwable {
+    System.setProperty("sfumato.cuda.layernorm.ring", "off");
+    try {
+      List<OpCase> c = new ArrayList<>();
+      layers(c, 1160, 27);
+      modulated(c, 2, 35, 1152);
+      for (OpCase one : c) {
+        checkWithGradients(one, Relay.ROW_MAJOR);
+      }
+    } finally {
+      System.clearProperty("sfumato.cuda.layernorm.ring");
+    }
   }
 
   @ParameterizedTest

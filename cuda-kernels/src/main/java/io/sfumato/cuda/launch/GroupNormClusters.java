@@ -13,11 +13,10 @@ import org.jspecify.annotations.Nullable;
  *
  * @param slabs columns, lanes and chunks: one for each block of a cluster
  * @param items the number of items
- * @param clusters the number of clusters that run at once
  * @param resident blocks that a multiprocessor holds at once
  * @param shared bytes of shared memory of a block
  */
-record GroupNormClusters(GroupNormSlabs slabs, int items, int clusters, int resident, int shared) {
+record GroupNormClusters(GroupNormSlabs slabs, int items, int resident, int shared) {
   /** Whether group normalisation runs in clusters where it can: {@code on} (default) or off. */
   static final String PROPERTY = "sfumato.cuda.groupnorm.cluster";
 
@@ -26,11 +25,26 @@ record GroupNormClusters(GroupNormSlabs slabs, int items, int clusters, int resi
 
   private static final int CAPABILITY = 90;
 
-  /** Threads of the blocks of a multiprocessor, by the kernels' registers. */
-  private static final int THREADS = 640;
+  /** Threads of the blocks of a multiprocessor, by the registers of both kernels. */
+  static final int THREADS = 640;
+
+  private static final int RESIDENT = 2;
+  private static final int MOST_VECTORS = 8;
 
   private static final int SECTOR = 32; // bytes that memory moves at once
   private static final int BLOCK_RESERVE = 1024; // bytes of shared memory that the driver takes
+
+  /**
+   * What a device has.
+   *
+   * @param processors multiprocessors
+   * @param shared bytes of shared memory that a block may have
+   */
+  record Room(int processors, int shared) {
+    static Room of(Gpu gpu) {
+      return new Room(gpu.multiprocessors(), gpu.sharedPerBlock());
+    }
+  }
 
   /** Whether a device has clusters, and they are not forbidden. */
   static boolean areOn(Gpu gpu) {
@@ -40,60 +54,78 @@ record GroupNormClusters(GroupNormSlabs slabs, int items, int clusters, int resi
   }
 
   /**
-   * The clusters for a problem, or null if they do not suit it. Two blocks per multiprocessor are
-   * better than one, as one loads while the other computes; then whole sectors of memory; then the
-   * widest tiles that leave work for all.
+   * The clusters for a problem, or null if others are faster or they do not fit. On an H200 they
+   * were faster with two blocks per multiprocessor, as one loads while the other computes, and whole
+   * sectors of memory ([32, 64 x 64, 320], [32, 32 x 32, 640]; not [8, 128 x 128, 320], of which a
+   * multiprocessor holds one block), except where a block without clusters keeps a tile in few
+   * registers ([32, 16 x 16, 1280]). The gradients need more work per byte: there only those of f32
+   * won. Of such tiles the widest that leaves work for all was the fastest.
    *
-   * @param gpu the device
+   * @param room the device
    * @param p the problem
    * @param tensors how many tensors a block keeps: x, or dy and x
+   * @param fused how one block would keep a tile in registers, or null if it cannot
    */
-  static @Nullable GroupNormClusters of(Gpu gpu, Problem p, int tensors) {
-    if (!p.last() || !p.wide()) {
-      return null;
-    }
-    int narrowest = p.narrowest();
-    return IntStream.rangeClosed(1, p.channels() / narrowest)
-        .map(n -> n * narrowest)
-        .filter(tile -> p.channels() % tile == 0)
-        .mapToObj(tile -> of(gpu, p, tensors, tile))
+  static @Nullable GroupNormClusters of(
+      Room room, Problem p, int tensors, @Nullable GroupNormSlabs fused) {
+    boolean few = fused != null && (tensors == 2 || fused.vectors() <= MOST_VECTORS);
+    return few || tensors == 2 && p.width() > 4 ? null : best(room, p, tensors);
+  }
+
+  /** The best clusters with two blocks per multiprocessor and whole sectors, or null. */
+  static @Nullable GroupNormClusters best(Room room, Problem p, int tensors) {
+    return tiles(p)
+        .filter(tile -> tile * 16 / p.width() % SECTOR == 0)
+        .mapToObj(tile -> of(room, p, tensors, tile, RESIDENT, THREADS))
         .filter(c -> c != null)
         .max(
-            Comparator.<GroupNormClusters>comparingInt(c -> c.resident)
-                .thenComparing(c -> c.slabs.tile() * 16 / p.width() % SECTOR == 0)
-                .thenComparing(c -> c.items >= 2 * slots(gpu, c.resident))
-                .thenComparingInt(
-                    c -> c.items >= 2 * slots(gpu, c.resident) ? c.slabs.tile() : -c.slabs.tile()))
+            Comparator.<GroupNormClusters, Boolean>comparing(c -> c.isEnough(room))
+                .thenComparingInt(c -> c.isEnough(room) ? c.slabs.tile() : -c.slabs.tile()))
         .orElse(null);
   }
 
-  /** The clusters with so many channels in a tile, or null if they do not fit. */
-  static @Nullable GroupNormClusters of(Gpu gpu, Problem p, int tensors, int tile) {
-    for (int resident = 2; resident > 0; resident--) {
-      GroupNormSlabs slabs = GroupNormSlabs.clustered(p, tile, SIZE, THREADS / resident);
-      if (slabs == null) {
-        return null;
-      }
-      int shared = tensors == 1 ? forwardShared(slabs, p) : backwardShared(slabs, p);
-      if (shared <= (gpu.sharedPerBlock() + BLOCK_RESERVE) / resident - BLOCK_RESERVE) {
-        int items = p.samples() * (p.channels() / tile);
-        int slots = slots(gpu, resident);
-        int rounds = (items + slots - 1) / slots;
-        int clusters = (items + rounds - 1) / rounds;
-        return new GroupNormClusters(slabs, items, clusters, resident, shared);
-      }
+  /** Widths of tiles, in channels. */
+  static IntStream tiles(Problem p) {
+    if (!p.last() || !p.wide()) {
+      return IntStream.empty();
     }
-    return null;
+    return IntStream.rangeClosed(1, p.channels() / p.narrowest())
+        .map(n -> n * p.narrowest())
+        .filter(tile -> p.channels() % tile == 0);
   }
 
-  /** The same with a cluster for each item. */
-  GroupNormClusters unrolled() {
-    return new GroupNormClusters(slabs, items, items, resident, shared);
+  /** Whether there are two clusters for each that the device holds at once. */
+  private boolean isEnough(Room room) {
+    return items >= 2 * Math.max(1, room.processors / SIZE * resident);
   }
 
-  /** Clusters that the device surely holds at once, if its parts have whole numbers of them. */
-  private static int slots(Gpu gpu, int resident) {
-    return Math.max(1, gpu.multiprocessors() / SIZE * resident);
+  /** The most threads of a multiprocessor by the kernel's registers. */
+  static int mostThreads(Problem p, int tensors) {
+    return tensors == 2 ? THREADS : p.width() == 4 ? 1024 : 768;
+  }
+
+  /**
+   * The clusters for one way to cut, or null if they do not fit.
+   *
+   * @param room the device
+   * @param p the problem
+   * @param tensors how many tensors a block keeps
+   * @param tile channels of a tile
+   * @param resident blocks of a multiprocessor
+   * @param threads their threads together, at most
+   */
+  static @Nullable GroupNormClusters of(
+      Room room, Problem p, int tensors, int tile, int resident, int threads) {
+    GroupNormSlabs slabs = GroupNormSlabs.clustered(p, tile, SIZE, threads / resident / 32 * 32);
+    if (slabs == null) {
+      return null;
+    }
+    int shared = tensors == 1 ? forwardShared(slabs, p) : backwardShared(slabs, p);
+    if (shared > (room.shared + BLOCK_RESERVE) / resident - BLOCK_RESERVE) {
+      return null;
+    }
+    int items = p.samples() * (p.channels() / tile);
+    return new GroupNormClusters(slabs, items, resident, shared);
   }
 
   private static int slotBytes(GroupNormSlabs s, int tensors) {
@@ -110,6 +142,6 @@ record GroupNormClusters(GroupNormSlabs slabs, int items, int clusters, int resi
   }
 
   long blocks() {
-    return (long) clusters * SIZE;
+    return (long) items * SIZE;
   }
 }

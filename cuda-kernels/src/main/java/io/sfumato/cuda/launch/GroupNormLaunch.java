@@ -3,6 +3,7 @@ package io.sfumato.cuda.launch;
 
 import io.sfumato.cuda.driver.Gpu;
 import io.sfumato.cuda.driver.Launch;
+import io.sfumato.cuda.launch.GroupNormClusters.Room;
 import io.sfumato.cuda.launch.GroupNormSlabs.Problem;
 import io.sfumato.cuda.memory.Scratch;
 import io.sfumato.tensor.Tensor;
@@ -129,8 +130,8 @@ final class GroupNormLaunch {
         GroupNormSlabs fused =
             aligned ? GroupNormSlabs.fused(p, FORWARD_THREADS, processors) : null;
         GroupNormClusters clusters =
-            aligned && fused == null && GroupNormClusters.areOn(gpu)
-                ? GroupNormClusters.of(gpu, p, 1)
+            aligned && GroupNormClusters.areOn(gpu)
+                ? GroupNormClusters.of(Room.of(gpu), p, 1, fused)
                 : null;
         Turns turns =
             aligned && fused == null ? Turns.of(p, 1, FORWARD_THREADS, 2 * processors) : null;
@@ -186,7 +187,6 @@ final class GroupNormLaunch {
           .ints(clusters.slabs().ints())
           .f32(op.eps())
           .i32(op.silu() ? 1 : 0)
-          .i32(clusters.items())
           .run();
     }
 
@@ -271,8 +271,8 @@ final class GroupNormLaunch {
         GroupNormSlabs fused =
             aligned ? GroupNormSlabs.fused(p, BACKWARD_THREADS, processors) : null;
         GroupNormClusters clusters =
-            aligned && fused == null && GroupNormClusters.areOn(gpu)
-                ? GroupNormClusters.of(gpu, p, 2)
+            aligned && GroupNormClusters.areOn(gpu)
+                ? GroupNormClusters.of(Room.of(gpu), p, 2, fused)
                 : null;
         Turns turns =
             aligned && fused == null ? Turns.of(p, 2, BACKWARD_THREADS, 3 * processors) : null;
@@ -354,7 +354,6 @@ final class GroupNormLaunch {
             .pointer(part.address())
             .ints(clusters.slabs().ints())
             .i32(op.silu() ? 1 : 0)
-            .i32(clusters.items())
             .run();
         if (sums) {
           finish(gpu, p, part.address(), p.samples(), a, dx);

@@ -7,6 +7,7 @@ import static org.junit.jupiter.api.Assertions.assertNull;
 import static org.junit.jupiter.api.Assumptions.assumeTrue;
 
 import io.sfumato.cuda.driver.Gpu;
+import io.sfumato.cuda.launch.GroupNormClusters.Room;
 import io.sfumato.cuda.launch.GroupNormSlabs.Problem;
 import io.sfumato.cuda.testing.EmulatorControl;
 import io.sfumato.tensor.DType;
@@ -20,6 +21,8 @@ import io.sfumato.tensor.ops.GroupNormBackward;
 import java.util.ArrayList;
 import java.util.Arrays;
 import java.util.List;
+import java.util.stream.IntStream;
+import org.jspecify.annotations.Nullable;
 import org.junit.jupiter.api.AfterEach;
 import org.junit.jupiter.api.BeforeEach;
 import org.junit.jupiter.api.Test;
@@ -28,7 +31,7 @@ import org.junit.jupiter.params.provider.CsvSource;
 
 /**
  * Group normalisation in clusters of blocks gives what the kernels for every device give, with each
- * tile of channels, and whether a cluster takes one item or several.
+ * tile of channels and number of threads.
  */
 class GroupNormClustersTest {
   private final Gpu gpu = Gpu.of(0);
@@ -45,15 +48,23 @@ class GroupNormClustersTest {
 
   private static List<GroupNormClusters> plans(Gpu gpu, Problem p, int tensors) {
     List<GroupNormClusters> all = new ArrayList<>();
-    for (int tile = p.narrowest(); tile <= p.channels(); tile += p.narrowest()) {
-      GroupNormClusters plan =
-          p.channels() % tile == 0 ? GroupNormClusters.of(gpu, p, tensors, tile) : null;
-      if (plan != null) {
-        all.addAll(List.of(plan, plan.unrolled()));
+    for (int tile : GroupNormClusters.tiles(p).toArray()) {
+      for (int resident = 1; resident <= 2; resident++) {
+        for (int threads : threads(p, tensors)) {
+          GroupNormClusters plan = GroupNormClusters.of(Room.of(gpu), p, tensors, tile, resident, threads);
+          if (plan != null) {
+            all.add(plan);
+          }
+        }
       }
     }
     assertFalse(all.isEmpty());
     return all;
+  }
+
+  private static int[] threads(Problem p, int tensors) {
+    int most = GroupNormClusters.mostThreads(p, tensors);
+    return IntStream.of(GroupNormClusters.THREADS, most).distinct().toArray();
   }
 
   @ParameterizedTest
@@ -140,7 +151,33 @@ class GroupNormClustersTest {
     Problem few = new Problem(2, 64, 8, 7, true, 8);
     Problem large = new Problem(2, 64, 2, 1 << 16, true, 8);
     for (Problem p : List.of(first, few, large)) {
-      assertNull(GroupNormClusters.of(gpu, p, 1));
+      assertNull(GroupNormClusters.of(Room.of(gpu), p, 1, null));
     }
+  }
+
+  /** What was measured on an H200. */
+  @ParameterizedTest
+  @CsvSource({
+    "32, 64, 320, 8, 80, 0",
+    "32, 64, 320, 4, 40, 0",
+    "8, 128, 320, 8, 0, 0",
+    "8, 128, 320, 4, 0, 0",
+    "32, 32, 640, 8, 320, 0",
+    "32, 32, 640, 4, 160, 80",
+    "32, 16, 1280, 8, 0, 0",
+    "32, 16, 1280, 4, 0, 0"
+  })
+  void clustersAreTakenWhereTheyAreFaster(
+      int n, int side, int channels, int width, int forward, int backward) {
+    Room room = new Room(132, 227 << 10);
+    Problem p = new Problem(n, channels, 32, side * side, true, width);
+    GroupNormSlabs one = GroupNormSlabs.fused(p, 512, 132);
+    GroupNormSlabs two = GroupNormSlabs.fused(p, 256, 132);
+    assertEquals(forward, tile(GroupNormClusters.of(room, p, 1, one)));
+    assertEquals(backward, tile(GroupNormClusters.of(room, p, 2, two)));
+  }
+
+  private static int tile(@Nullable GroupNormClusters clusters) {
+    return clusters == null ? 0 : clusters.slabs().tile();
   }
 }

@@ -2,6 +2,7 @@
 package io.sfumato.cuda.launch;
 
 import io.sfumato.cuda.driver.Gpu;
+import io.sfumato.cuda.launch.GroupNormClusters.Room;
 import io.sfumato.cuda.launch.GroupNormSlabs.Problem;
 import io.sfumato.tensor.DType;
 import io.sfumato.tensor.Device;
@@ -16,13 +17,14 @@ import io.sfumato.tensor.ops.GroupNorm;
 import io.sfumato.tensor.ops.GroupNormBackward;
 import io.sfumato.tensor.ops.LayerNorm;
 import io.sfumato.tensor.ops.LayerNormBackward;
+import java.util.ArrayList;
 import java.util.List;
 import java.util.Locale;
 import java.util.stream.IntStream;
 
 /**
  * Times normalisations on a GPU: group normalisation in clusters of blocks, with each tile that
- * fits, beside the kernels that run everywhere, and layer normalisation beside trials of it. Shares
+ * fits, beside the kernels that run everywhere, and layer normalisation. Shares
  * are of the bandwidth of a copy in the same run, each tensor counted once. A program to be run by
  * hand; its arguments are how long each takes, in milliseconds, and a divisor of sizes to try it
  * out.
@@ -32,6 +34,9 @@ public final class NormTimings {
   private static final double EPS = 1e-5;
   private static final int GROUPS = 32;
   private static final int WIDEST = 640; // bytes of a tile
+  private static final int SECTOR = 32;
+  private static final int MOST_RESIDENT = 4;
+  private static final long WARM_UP = 500_000_000; // nanoseconds
 
   private final Gpu gpu = Gpu.of(0);
   private final double budget;
@@ -55,6 +60,10 @@ public final class NormTimings {
     long from = gpu.memory().allocate(bytes);
     long to = gpu.memory().allocate(bytes);
     gpu.zero(from, bytes);
+    long end = System.nanoTime() + WARM_UP;
+    while (System.nanoTime() < end) {
+      row(() -> gpu.copy(to, from, bytes), 10);
+    }
     copy = 2 * bytes / each(() -> gpu.copy(to, from, bytes));
     gpu.memory().free(from);
     gpu.memory().free(to);
@@ -107,7 +116,7 @@ public final class NormTimings {
           () ->
               GroupNormLaunch.Forward.clustered(
                   gpu, op, plan, x.address(), w.address(), b.address(), out);
-      trial(text(plan, GroupNormClusters.of(gpu, p, 1)), call, 2 * size, y, out);
+      trial(text(plan, GroupNormClusters.best(Room.of(gpu), p, 1)), call, 2 * size, y, out);
     }
     say("group norm " + what + " backward before", back, 3 * size, "");
     Tensor[] into = Eager.INSTANCE.execute(gradients, dy, x, y[1], y[2], w, b);
@@ -125,32 +134,45 @@ public final class NormTimings {
     for (GroupNormClusters plan : plans(p, 2)) {
       Runnable call =
           () -> GroupNormLaunch.Backward.clustered(gpu, op, p, plan, operands, into[0]);
-      trial(text(plan, GroupNormClusters.of(gpu, p, 2)), call, 3 * size, dx, into);
+      trial(text(plan, GroupNormClusters.best(Room.of(gpu), p, 2)), call, 3 * size, dx, into);
     }
   }
 
+  /** Tiles of whole sectors that fill at least a third of a multiprocessor's shared memory. */
   private List<GroupNormClusters> plans(Problem p, int tensors) {
-    return IntStream.rangeClosed(1, p.channels() / p.narrowest())
-        .map(k -> k * p.narrowest())
-        .filter(tile -> p.channels() % tile == 0 && tile * 16 / p.width() <= WIDEST)
-        .mapToObj(tile -> GroupNormClusters.of(gpu, p, tensors, tile))
-        .filter(plan -> plan != null)
-        .flatMap(plan -> List.of(plan, plan.unrolled()).stream())
-        .distinct()
-        .toList();
+    List<GroupNormClusters> all = new ArrayList<>();
+    for (int tile : GroupNormClusters.tiles(p).toArray()) {
+      int bytes = tile * 16 / p.width();
+      if (bytes > WIDEST || bytes % SECTOR != 0) {
+        continue;
+      }
+      for (int resident = 1; resident <= MOST_RESIDENT; resident++) {
+        for (int threads : threads(p, tensors)) {
+          GroupNormClusters plan = GroupNormClusters.of(Room.of(gpu), p, tensors, tile, resident, threads);
+          if (plan != null && 3L * resident * plan.shared() >= gpu.sharedPerBlock()) {
+            all.add(plan);
+          }
+        }
+      }
+    }
+    return all;
+  }
+
+  private static int[] threads(Problem p, int tensors) {
+    int most = GroupNormClusters.mostThreads(p, tensors);
+    return IntStream.of(GroupNormClusters.THREADS, most).distinct().toArray();
   }
 
   private static String text(GroupNormClusters plan, GroupNormClusters best) {
     return String.format(
         Locale.ROOT,
-        "  %d channels, %d KB, %d x %d threads, %d clusters for %d items%s",
+        "  %d channels, %d KB, %d x %d threads, %d items%s",
         plan.slabs().tile(),
         plan.shared() >> 10,
         plan.resident(),
         plan.slabs().threads(),
-        plan.clusters(),
         plan.items(),
-        plan.equals(best) ? " (chosen)" : "");
+        plan.equals(best) ? " (best so far)" : "");
   }
 
   // ---- layer normalisation
@@ -166,11 +188,15 @@ public final class NormTimings {
     Tensor[] y = Eager.INSTANCE.execute(op, x, w, b);
     String what = "layer norm " + dtype + " " + rows + " x " + n;
     say(what + " forward", each(() -> Eager.INSTANCE.execute(op, x, w, b)), 2 * size, "");
-    if (dtype == DType.BF16 && gpu.capability() == 90) {
+    if (dtype == DType.BF16) {
+      System.setProperty(NormRows.RING, "off");
       Tensor[] out = Eager.INSTANCE.execute(op, x, w, b);
-      for (LayerNormTrials t : LayerNormTrials.ALL) {
-        trial("  " + t.kernel(), () -> t.run(gpu, x, w, b, EPS, out), 2 * size, y, out);
+      String off = "";
+      for (int i = 0; i < y.length; i++) {
+        off += (i == 0 ? ", differs by " : " ") + difference(out[i], y[i]);
       }
+      say("  rows in registers", each(() -> Eager.INSTANCE.execute(op, x, w, b)), 2 * size, off);
+      System.clearProperty(NormRows.RING);
     }
     double back = each(() -> Eager.INSTANCE.execute(gradients, dy, x, y[1], y[2], w));
     say(what + " backward", back, 3 * size, "");
