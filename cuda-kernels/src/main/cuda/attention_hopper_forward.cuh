@@ -20,8 +20,6 @@
 /** What kernels differ in that compute the same. */
 static const int HOPPER_TURNS = 1;       // warpgroups take turns in starting products
 static const int HOPPER_AHEAD = 2;       // the queries of the next tile are loaded during the one at hand, into a second place
-static const int HOPPER_POLYNOMIAL = 4;  // one in four exponentials by exp2_polynomial
-static const int HOPPER_HALF = 8;        // two in four
 
 /** Sizes of a block: heads of D columns, WG warpgroups of 64 queries, BN keys a step. */
 template <int D, int BN, int WG, int HOW> struct HopperTile {
@@ -31,21 +29,6 @@ template <int D, int BN, int WG, int HOW> struct HopperTile {
     static const int BYTES = (WG * PLACES * Q + 4 * SLOT) * 2 + 128;
     static const int FULL = 0, EMPTY = 4, TURN = 8;  // barriers: of each slot, of each warpgroup
 };
-
-/**
- * 2^x by the units for sums and products, which those for functions are four times slower than: 2^n 2^f with |f| <= 1/2, where 2^f is a polynomial (minimax,
- * relative error 2.6e-6). Below 2^-125 it stays that. Cody and Waite's reduction as in FlashAttention-4.
- */
-DEV float exp2_polynomial(float x) {
-    x = fmaxf(x, -125.f);
-    const float SHIFT = 12582912.f;  // 1.5 2^23: the sum's last bits are n
-    float shifted = x + SHIFT, f = x - (shifted - SHIFT);
-    float p = fma_rn(f, 0.009569674730300903f, 0.05591824650764465f);
-    p = fma_rn(f, p, 0.2402476668357849f);
-    p = fma_rn(f, p, 0.6931217312812805f);
-    p = fma_rn(f, p, 0.9999992251396179f);
-    return __uint_as_float(__float_as_uint(p) + (__float_as_uint(shifted) << 23));
-}
 
 /** What one warpgroup knows of its 64 queries, a thread of two rows: g and g + 8 of the warp's 16. */
 template <class T, int D, int BN, int HOW, bool MASK> struct HopperRows {
@@ -164,8 +147,7 @@ template <class T, int D, int BN, int HOW, bool MASK> struct HopperRows {
                 for (int e = 0; e < 2; e++) {
                     float& x = s[4 * i + 2 * r + e];
                     x = MASK ? (x - m) * ATTENTION_LOG2E : x * factor - m;
-                    bool polynomial = (HOW & HOPPER_POLYNOMIAL && i % 4 == 3) || (HOW & HOPPER_HALF && i % 2 == 1);
-                    x = polynomial ? exp2_polynomial(x) : exp2_fast(x);
+                    x = exp2_fast(x);
                     sum[r] += x;
                 }
             }

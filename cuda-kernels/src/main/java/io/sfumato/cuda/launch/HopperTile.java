@@ -16,29 +16,27 @@ import org.jspecify.annotations.Nullable;
  *     an H200, in hundredths of a microsecond; compared for one width only
  */
 record HopperTile(int width, int keys, int groups, boolean ahead, int each, int step) {
-  private static final int FEW = 80; // keys that one step of the tiles for few keys takes
+  private static final int FEW = 80; // keys of the tiles that load the next queries early
 
   /** Without a mask: all there are. */
   static final List<HopperTile> PLAIN =
       List.of(
-          of(40, 128, 3, 260, 170),
-          of(40, 128, 2, 180, 145),
-          of(40, FEW, 3, 260, 110),
-          of(64, 128, 3, 260, 165),
-          of(64, 128, 2, 180, 141),
-          of(64, FEW, 3, 260, 110),
-          of(72, 112, 3, 330, 200),
-          of(72, 128, 2, 300, 167),
-          of(72, FEW, 3, 330, 145),
-          of(80, 112, 3, 340, 202),
-          of(80, 128, 2, 300, 170),
-          of(80, FEW, 3, 340, 145),
-          of(96, 128, 2, 300, 190),
-          of(96, FEW, 3, 340, 170),
-          of(128, 128, 2, 300, 210),
-          of(128, FEW, 3, 340, 190),
+          of(40, 128, 3, 279, 161),
+          of(40, 128, 2, 254, 127),
+          of(40, FEW, 3, 240, 109),
+          of(64, 128, 3, 277, 169),
+          of(64, 128, 2, 240, 127),
+          of(64, FEW, 3, 257, 111),
+          of(72, 128, 2, 328, 169),
+          of(72, FEW, 3, 295, 143),
+          of(80, 128, 2, 304, 171),
+          of(80, FEW, 3, 270, 145),
+          of(96, 128, 2, 377, 168),
+          of(96, FEW, 3, 340, 138),
+          of(128, 128, 2, 356, 185),
+          of(128, FEW, 3, 313, 160),
           of(160, 96, 2, 300, 200),
-          of(256, FEW, 2, 300, 220));
+          of(256, 80, 2, 300, 220));
 
   /** With one. */
   static final List<HopperTile> MASKED =
@@ -53,7 +51,7 @@ record HopperTile(int width, int keys, int groups, boolean ahead, int each, int 
           of(256, 32, 2, 0, 0));
 
   private static HopperTile of(int width, int keys, int groups, int each, int step) {
-    return new HopperTile(width, keys, groups, false, each, step);
+    return new HopperTile(width, keys, groups, keys == FEW && groups == 3, each, step);
   }
 
   /** The tile for a case, or null if there is none for this width. */
@@ -61,11 +59,8 @@ record HopperTile(int width, int keys, int groups, boolean ahead, int each, int 
       boolean masked, int width, long heads, int queries, int keys, boolean causal, int gpu) {
     Comparator<HopperTile> time =
         Comparator.comparingDouble(t -> t.time(heads, queries, keys, causal, gpu));
-    return (masked ? MASKED : PLAIN)
-        .stream()
-            .filter(t -> t.width == width && (width > 128 || t.keys != FEW || keys <= FEW))
-            .min(time)
-            .orElse(null);
+    List<HopperTile> all = masked ? MASKED : PLAIN;
+    return all.stream().filter(t -> t.width == width).min(time).orElse(null);
   }
 
   /** Queries of a tile. */

@@ -45,31 +45,12 @@ public final class AttentionTimings {
 
   static final List<Trial> TRIALS =
       List.of(
-          trial("free", 40, 128, 3),
-          trial("quarter", 40, 128, 3),
-          trial("half", 40, 128, 3),
-          trial("ahead", 40, 128, 3),
-          trial("ahead_quarter", 40, 128, 3),
-          trial("quarter", 64, 128, 3),
-          trial("half", 64, 128, 3),
+          trial("free", 72, 128, 2),
           trial("ahead", 64, 128, 3),
-          trial("ahead_quarter", 64, 128, 3),
-          trial("ahead", 64, 80, 3),
-          trial("free", 72, 112, 3),
-          trial("ahead", 72, 112, 3),
-          trial("ahead", 72, 128, 2),
-          trial("ahead", 72, 80, 3),
-          trial("free", 80, 112, 3),
-          trial("ahead", 80, 112, 3),
-          trial("free", 96, 128, 2),
-          trial("ahead", 96, 128, 2),
-          trial("turns", 96, 96, 3),
           trial("ahead", 128, 128, 2),
-          trial("ahead", 128, 80, 3),
+          trial("turns", 96, 96, 3),
           trial("free", 128, 160, 2),
-          trial("free", 128, 176, 2),
-          trial("free", 160, 96, 2),
-          trial("free", 256, 80, 2));
+          trial("free", 80, 80, 3));
 
   private static Trial trial(String how, int width, int keys, int groups) {
     return new Trial(how, new HopperTile(width, keys, groups, how.startsWith("ahead"), 0, 0));

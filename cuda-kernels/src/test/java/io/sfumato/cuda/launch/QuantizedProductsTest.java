@@ -25,6 +25,8 @@ import java.util.ArrayList;
 import java.util.Arrays;
 import java.util.List;
 import java.util.SplittableRandom;
+import org.junit.jupiter.api.AfterEach;
+import org.junit.jupiter.api.BeforeEach;
 import org.junit.jupiter.api.Test;
 import org.junit.jupiter.params.ParameterizedTest;
 import org.junit.jupiter.params.provider.CsvSource;
@@ -38,6 +40,16 @@ class QuantizedProductsTest {
   private static final double GUARD = 77;
 
   private final SplittableRandom random = new SplittableRandom(3);
+
+  @BeforeEach
+  void allRows() {
+    System.setProperty(QuantizedProducts.PROPERTY, "512");
+  }
+
+  @AfterEach
+  void theBestRows() {
+    System.clearProperty(QuantizedProducts.PROPERTY);
+  }
 
   private double[] normal(int n) {
     double[] v = new double[n];
@@ -148,6 +160,21 @@ class QuantizedProductsTest {
                   Gpu.of(0), staging, call, in, alone.address(), 0, Tile.LARGE, 1);
             }
             assertArrayEquals(alone.toDoubleArray(), y.toDoubleArray());
+          }
+        });
+  }
+
+  @Test
+  void codesAreReadForAsManyRowsAsWasMeasuredToPay() {
+    System.clearProperty(QuantizedProducts.PROPERTY);
+    Scope.run(
+        () -> {
+          Matrices a = Matrices.rowMajor(1024, 72);
+          for (CodedTensor w : coded(24, 72)) {
+            int most = w.parts().size() == 2 ? 160 : 4;
+            QuantizedLinear op = new QuantizedLinear(w.coding(), false, false);
+            assertTrue(new Call(op, DType.F16, most, 24, 72, 4096, a).isGood());
+            assertFalse(new Call(op, DType.F16, most + 1, 24, 72, 4096, a).isGood());
           }
         });
   }
