@@ -8,7 +8,7 @@
 // gain and offset have one row of n per batch, `gain_stride` and `offset_stride` values apart (0: one row for all). Statistics and sums are f32.
 //
 // Forward: a row stays in registers from its one load to its one store, so the variance comes from differences to the mean. A row belongs to G lanes of
-// a warp (`lanes`, `ring`, short rows), to a block (`block`), or is read three times by a block (`any`: every length and alignment). With lanes, a block walks over
+// a warp (`lanes`, short rows), to a block (`block`), or is read three times by a block (`any`: every length and alignment). With lanes, a block walks over
 // rows of one batch (a `chunk`), holds gain and offset in shared memory and loads its next rows while it works on the present ones.
 // Gradients: layernorm_backward.cu.
 #include "layernorm.cuh"
@@ -128,66 +128,6 @@ DEV void forward_lanes(const T* x, T* y, float* mean, float* rstd, const Affine<
     }
 }
 
-/**
- * A row per warp and K vectors of it per lane, as with lanes, but rows come by asynchronous copies to shared memory, DEPTH of them ahead, where each lane finds
- * what it fetched itself, and results leave the second cache first: an H200 took 89.3 us instead of 91.4 for 65536 rows of 1152 bf16. Dynamic shared memory:
- * [DEPTH][K][threads] vectors, then [2][n].
- */
-template <class T, int K, int DEPTH> DEV void forward_ring(const T* x, T* y, float* mean, float* rstd, const Affine<T>& a, int chunks, int n, float eps) {
-    constexpr int V = Wide<T>::N;
-    DYN_SHARED(T, shared);
-    int batch, first, last;
-    rows_of_block(a.per, chunks, batch, first, last);
-    int vector = (int)blockDim.x * V, step = (int)blockDim.x / 32, mine = n - lane() * V;
-    T* slots = shared + (int)threadIdx.x * V;
-    T* gains = shared + DEPTH * K * vector;
-    auto fetch = [&](int stage, int row) {
-        const T* from = x + (i64)row * n + lane() * V;
-        T* to = slots + stage * K * vector;
-#pragma unroll
-        for (int k = 0; k < K; k++) {
-            if (row < last && k * 32 * V < mine) cp_async16(to + k * vector, from + k * 32 * V);
-        }
-        cp_async_commit();
-    };
-    int row = first + warp_index();
-#pragma unroll
-    for (int d = 0; d < DEPTH; d++) fetch(d, row + d * step);
-    float plus = a.gain ? a.plus : 1.f;
-    Vec<T, V> none;  // where a gain or an offset is absent
-#pragma unroll
-    for (int i = 0; i < V; i++) none[i] = from_float<T>(0.f);
-    for (int j = (int)threadIdx.x * V; j < n; j += vector) {
-        store_vec(gains + j, a.gain ? load_vec<V>(a.gain + batch * a.gain_stride + j) : none);
-        store_vec(gains + n + j, a.offset ? load_vec<V>(a.offset + batch * a.offset_stride + j) : none);
-    }
-    __syncthreads();
-    int stage = 0;
-    for (; row < last; row += step) {
-        cp_async_wait<DEPTH - 1>();
-        Vec<T, V> v[K];
-#pragma unroll
-        for (int k = 0; k < K; k++) {
-            if (k * 32 * V < mine) v[k] = load_vec<V>(slots + (stage * K + k) * vector);
-        }
-        fetch(stage, row + DEPTH * step);
-        float m, r;
-        row_statistics<32, T>(v, lane(), 32, n, n, mean, eps, m, r);
-        if (lane() == 0) {
-            if (mean) mean[row] = m;
-            rstd[row] = r;
-        }
-        T* to = y + (i64)row * n + lane() * V;
-        const T* g = gains + lane() * V;
-#pragma unroll
-        for (int k = 0; k < K; k++) {
-            int j = k * 32 * V;
-            if (j < mine) store_stream(to + j, affine_of_row(v[k], m, r, plus * r, g + j, g + n + j));
-        }
-        stage = stage + 1 < DEPTH ? stage + 1 : 0;
-    }
-}
-
 /** A row per block, K vectors of it per thread; n is a multiple of V, at most K V threads. */
 template <class T, int K> DEV void forward_block(const T* x, T* y, float* mean, float* rstd, const Affine<T>& a, int n, float eps) {
     constexpr int V = Wide<T>::N;
@@ -259,10 +199,6 @@ template <class T> DEV void forward_any(const T* x, T* y, float* mean, float* rs
     KERNEL_BOUNDS(layer_norm_lanes##G##_k##K##_##S, 128, FORWARD_BLOCKS(K, Wide<T>::N))(FORWARD_ARGS(T)) {                                   \
         forward_lanes<T, K, G>(x, y, mean, rstd, AFFINE(T), rows, n, eps);                                                                   \
     }
-#define FORWARD_RING(S, T)                                                                                                                   \
-    KERNEL_BOUNDS(layer_norm_ring_##S, 128, 6)(FORWARD_ARGS(T)) {                                                                            \
-        forward_ring<T, 5, 3>(x, y, mean, rstd, AFFINE(T), rows, n, eps);                                                                    \
-    }
 #define FORWARD_BLOCK(S, T, K)                                                                                                               \
     KERNEL_BOUNDS(layer_norm_block_k##K##_##S, 512, 1)(FORWARD_ARGS(T)) {                                                                    \
         if ((int)blockIdx.x < rows) forward_block<T, K>(x, y, mean, rstd, AFFINE(T), n, eps);                                                \
@@ -272,8 +208,6 @@ template <class T> DEV void forward_any(const T* x, T* y, float* mean, float* rs
         if ((int)blockIdx.x < rows) forward_any<T>(x, y, mean, rstd, AFFINE(T), n, eps);                                                     \
     }
 LAYER_NORM_SHORT(FORWARD_LANES)
-FORWARD_RING(bf16, bf16)
-FORWARD_RING(f16, f16)
 LAYER_NORM_LONG(FORWARD_BLOCK)
 TYPES(FORWARD_ANY)
 
@@ -294,7 +228,5 @@ WIDEN(f16, f16)
 LAYER_NORM_SHORT(EXPORT_LANES)
 LAYER_NORM_LONG(EXPORT_BLOCK)
 TYPES(EXPORT_TYPE)
-EMU_EXPORT(layer_norm_ring_bf16)
-EMU_EXPORT(layer_norm_ring_f16)
 EMU_EXPORT(layer_norm_widen_bf16)
 EMU_EXPORT(layer_norm_widen_f16)

@@ -136,22 +136,6 @@ class NormKernelsTest {
     c.add(OpCase.of(groups + " groups of " + Arrays.toString(x), op, in));
   }
 
-  /** As on devices whose multiprocessors have little shared memory. */
-  @Test
-  void normalisesRowsInRegisters() throws Throwable {
-    System.setProperty("sfumato.cuda.layernorm.ring", "off");
-    try {
-      List<OpCase> c = new ArrayList<>();
-      layers(c, 1160, 27);
-      modulated(c, 2, 35, 1152);
-      for (OpCase one : c) {
-        checkWithGradients(one, Relay.ROW_MAJOR);
-      }
-    } finally {
-      System.clearProperty("sfumato.cuda.layernorm.ring");
-    }
-  }
-
   @ParameterizedTest
   @MethodSource("rows")
   void normalisesRows(OpCase c) throws Throwable {

@@ -25,12 +25,12 @@ record GroupNormClusters(GroupNormSlabs slabs, int items, int resident, int shar
 
   private static final int CAPABILITY = 90;
 
-  /** Threads of the blocks of a multiprocessor, by the registers of both kernels. */
-  static final int THREADS = 640;
+  /** Threads of the blocks of a multiprocessor; more, where registers allow, were slower. */
+  private static final int THREADS = 640;
 
-  private static final int RESIDENT = 2;
-  private static final int MOST_VECTORS = 8;
-
+  private static final int LEAST_RESIDENT = 2;
+  private static final int MOST_RESIDENT = 4;
+  private static final int WIDEST = 640; // bytes of a tile in a row
   private static final int SECTOR = 32; // bytes that memory moves at once
   private static final int BLOCK_RESERVE = 1024; // bytes of shared memory that the driver takes
 
@@ -55,11 +55,11 @@ record GroupNormClusters(GroupNormSlabs slabs, int items, int resident, int shar
 
   /**
    * The clusters for a problem, or null if others are faster or they do not fit. On an H200 they
-   * were faster with two blocks per multiprocessor, as one loads while the other computes, and whole
-   * sectors of memory ([32, 64 x 64, 320], [32, 32 x 32, 640]; not [8, 128 x 128, 320], of which a
-   * multiprocessor holds one block), except where a block without clusters keeps a tile in few
-   * registers ([32, 16 x 16, 1280]). The gradients need more work per byte: there only those of f32
-   * won. Of such tiles the widest that leaves work for all was the fastest.
+   * were faster with whole sectors of memory and at least two blocks per multiprocessor, as one
+   * loads while the other computes, and four were mostly better than two: [32, 64 x 64, 320],
+   * [32, 32 x 32, 640] and [32, 16 x 16, 1280], but not [8, 128 x 128, 320], of which a
+   * multiprocessor holds one block. Of the tiles the widest that leaves work for all was the best.
+   * Gradients of 16-bit types have too much to compute: there clusters were slower or as fast.
    *
    * @param room the device
    * @param p the problem
@@ -68,15 +68,25 @@ record GroupNormClusters(GroupNormSlabs slabs, int items, int resident, int shar
    */
   static @Nullable GroupNormClusters of(
       Room room, Problem p, int tensors, @Nullable GroupNormSlabs fused) {
-    boolean few = fused != null && (tensors == 2 || fused.vectors() <= MOST_VECTORS);
-    return few || tensors == 2 && p.width() > 4 ? null : best(room, p, tensors);
+    if (tensors == 2 && p.width() > 4) {
+      return null;
+    }
+    GroupNormClusters first = null;
+    for (int resident = MOST_RESIDENT; resident >= LEAST_RESIDENT; resident--) {
+      GroupNormClusters best = best(room, p, tensors, resident);
+      if (best != null && best.isEnough(room)) {
+        return best;
+      }
+      first = first == null ? best : first;
+    }
+    return fused == null ? first : null;
   }
 
-  /** The best clusters with two blocks per multiprocessor and whole sectors, or null. */
-  static @Nullable GroupNormClusters best(Room room, Problem p, int tensors) {
+  private static @Nullable GroupNormClusters best(
+      Room room, Problem p, int tensors, int resident) {
     return tiles(p)
-        .filter(tile -> tile * 16 / p.width() % SECTOR == 0)
-        .mapToObj(tile -> of(room, p, tensors, tile, RESIDENT, THREADS))
+        .filter(tile -> tile * 16 / p.width() % SECTOR == 0 && tile * 16 / p.width() <= WIDEST)
+        .mapToObj(tile -> of(room, p, tensors, tile, resident))
         .filter(c -> c != null)
         .max(
             Comparator.<GroupNormClusters, Boolean>comparing(c -> c.isEnough(room))
@@ -99,11 +109,6 @@ record GroupNormClusters(GroupNormSlabs slabs, int items, int resident, int shar
     return items >= 2 * Math.max(1, room.processors / SIZE * resident);
   }
 
-  /** The most threads of a multiprocessor by the kernel's registers. */
-  static int mostThreads(Problem p, int tensors) {
-    return tensors == 2 ? THREADS : p.width() == 4 ? 1024 : 768;
-  }
-
   /**
    * The clusters for one way to cut, or null if they do not fit.
    *
@@ -112,11 +117,10 @@ record GroupNormClusters(GroupNormSlabs slabs, int items, int resident, int shar
    * @param tensors how many tensors a block keeps
    * @param tile channels of a tile
    * @param resident blocks of a multiprocessor
-   * @param threads their threads together, at most
    */
   static @Nullable GroupNormClusters of(
-      Room room, Problem p, int tensors, int tile, int resident, int threads) {
-    GroupNormSlabs slabs = GroupNormSlabs.clustered(p, tile, SIZE, threads / resident / 32 * 32);
+      Room room, Problem p, int tensors, int tile, int resident) {
+    GroupNormSlabs slabs = GroupNormSlabs.clustered(p, tile, SIZE, THREADS / resident / 32 * 32);
     if (slabs == null) {
       return null;
     }

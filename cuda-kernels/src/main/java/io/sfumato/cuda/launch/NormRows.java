@@ -24,14 +24,6 @@ record NormRows(Gpu gpu, DType dtype, int batches, int per, int n) {
   private static final int LONGEST_BLOCK = 512;
   private static final int REGISTERS = 65536;
 
-  /** {@code off}: 16-bit rows come to registers where they could come to shared memory. */
-  static final String RING = "sfumato.cuda.layernorm.ring";
-
-  private static final int RING_VECTORS = 5; // per lane
-  private static final int RING_BYTES = 3 * 16 * RING_VECTORS * 128; // three rows ahead
-  private static final int RING_BLOCKS = 6; // of a multiprocessor
-  private static final int BLOCK_RESERVE = 1024; // bytes that the driver takes
-
   /** Why the kernels of normalisations do not take the case, or null. */
   static @Nullable String refuse(Tensor[] in, Tensor[] out) {
     DType dtype = in[0].dtype();
@@ -133,15 +125,6 @@ record NormRows(Gpu gpu, DType dtype, int batches, int per, int n) {
     return 16L * Math.floorMod(a.gainStride | a.offsetStride, width());
   }
 
-  /** Whether rows come ahead to shared memory: where that holds them for enough blocks. */
-  private boolean isRing(Shape shape) {
-    return dtype != DType.F32
-        && shape.lanes != 0
-        && shape.vectors == RING_VECTORS
-        && gpu.sharedPerBlock() >= RING_BLOCKS * (RING_BYTES + 4 * n + BLOCK_RESERVE)
-        && !"off".equals(System.getProperty(RING));
-  }
-
   /** Normalises; {@code mean} is 0 for RMS. */
   void forward(long x, long y, long mean, long rstd, Affine a, double eps) {
     Shape shape = strides(a) == 0 ? shape(x, y, a.gain, a.offset) : null;
@@ -150,13 +133,7 @@ record NormRows(Gpu gpu, DType dtype, int batches, int per, int n) {
     int threads = shape == null ? Math.min(roundUp(n), 1024) : shape.threads;
     int chunks = 1;
     boolean lanes = false;
-    int shared = shape == null || shape.lanes == 0 ? 0 : 2 * n * dtype.bytes();
-    if (shape != null && isRing(shape)) {
-      kernel = "layer_norm_ring_" + Types.suffix(dtype);
-      lanes = true;
-      shared += RING_BYTES;
-      chunks = chunks(threads / shape.lanes, gpu.multiprocessors() * RING_BLOCKS);
-    } else if (shape != null && shape.lanes != 0) {
+    if (shape != null && shape.lanes != 0) {
       lanes = true;
       int values = shape.vectors * width();
       int residents = values <= 16 ? 8 : shape.vectors == 3 ? 6 : shape.vectors <= 6 ? 5 : 4;
@@ -165,7 +142,7 @@ record NormRows(Gpu gpu, DType dtype, int batches, int per, int n) {
     gpu.kernel(FAMILY, kernel)
         .grid(lanes ? (long) batches * chunks : rows())
         .block(threads)
-        .shared(shared)
+        .shared(lanes ? 2 * n * dtype.bytes() : 0)
         .pointer(x)
         .pointer(y)
         .pointer(mean)

@@ -20,7 +20,7 @@ import io.sfumato.tensor.ops.LayerNormBackward;
 import java.util.ArrayList;
 import java.util.List;
 import java.util.Locale;
-import java.util.stream.IntStream;
+import org.jspecify.annotations.Nullable;
 
 /**
  * Times normalisations on a GPU: group normalisation in clusters of blocks, with each tile that
@@ -116,7 +116,7 @@ public final class NormTimings {
           () ->
               GroupNormLaunch.Forward.clustered(
                   gpu, op, plan, x.address(), w.address(), b.address(), out);
-      trial(text(plan, GroupNormClusters.best(Room.of(gpu), p, 1)), call, 2 * size, y, out);
+      trial(text(plan, GroupNormClusters.of(Room.of(gpu), p, 1, null)), call, 2 * size, y, out);
     }
     say("group norm " + what + " backward before", back, 3 * size, "");
     Tensor[] into = Eager.INSTANCE.execute(gradients, dy, x, y[1], y[2], w, b);
@@ -134,7 +134,7 @@ public final class NormTimings {
     for (GroupNormClusters plan : plans(p, 2)) {
       Runnable call =
           () -> GroupNormLaunch.Backward.clustered(gpu, op, p, plan, operands, into[0]);
-      trial(text(plan, GroupNormClusters.best(Room.of(gpu), p, 2)), call, 3 * size, dx, into);
+      trial(text(plan, GroupNormClusters.of(Room.of(gpu), p, 2, null)), call, 3 * size, dx, into);
     }
   }
 
@@ -147,23 +147,16 @@ public final class NormTimings {
         continue;
       }
       for (int resident = 1; resident <= MOST_RESIDENT; resident++) {
-        for (int threads : threads(p, tensors)) {
-          GroupNormClusters plan = GroupNormClusters.of(Room.of(gpu), p, tensors, tile, resident, threads);
-          if (plan != null && 3L * resident * plan.shared() >= gpu.sharedPerBlock()) {
-            all.add(plan);
-          }
+        GroupNormClusters plan = GroupNormClusters.of(Room.of(gpu), p, tensors, tile, resident);
+        if (plan != null && 3L * resident * plan.shared() >= gpu.sharedPerBlock()) {
+          all.add(plan);
         }
       }
     }
     return all;
   }
 
-  private static int[] threads(Problem p, int tensors) {
-    int most = GroupNormClusters.mostThreads(p, tensors);
-    return IntStream.of(GroupNormClusters.THREADS, most).distinct().toArray();
-  }
-
-  private static String text(GroupNormClusters plan, GroupNormClusters best) {
+  private static String text(GroupNormClusters plan, @Nullable GroupNormClusters best) {
     return String.format(
         Locale.ROOT,
         "  %d channels, %d KB, %d x %d threads, %d items%s",
@@ -172,7 +165,7 @@ public final class NormTimings {
         plan.resident(),
         plan.slabs().threads(),
         plan.items(),
-        plan.equals(best) ? " (best so far)" : "");
+        plan.equals(best) ? " (chosen)" : "");
   }
 
   // ---- layer normalisation
@@ -188,16 +181,6 @@ public final class NormTimings {
     Tensor[] y = Eager.INSTANCE.execute(op, x, w, b);
     String what = "layer norm " + dtype + " " + rows + " x " + n;
     say(what + " forward", each(() -> Eager.INSTANCE.execute(op, x, w, b)), 2 * size, "");
-    if (dtype == DType.BF16) {
-      System.setProperty(NormRows.RING, "off");
-      Tensor[] out = Eager.INSTANCE.execute(op, x, w, b);
-      String off = "";
-      for (int i = 0; i < y.length; i++) {
-        off += (i == 0 ? ", differs by " : " ") + difference(out[i], y[i]);
-      }
-      say("  rows in registers", each(() -> Eager.INSTANCE.execute(op, x, w, b)), 2 * size, off);
-      System.clearProperty(NormRows.RING);
-    }
     double back = each(() -> Eager.INSTANCE.execute(gradients, dy, x, y[1], y[2], w));
     say(what + " backward", back, 3 * size, "");
   }
