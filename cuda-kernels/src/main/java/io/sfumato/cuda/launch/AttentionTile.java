@@ -92,13 +92,7 @@ record AttentionTile(
     boolean masked = op.mask() != Attention.Mask.NONE;
     HopperTile tile =
         HopperTile.of(
-            masked,
-            d,
-            heads(in),
-            in[0].dim(2),
-            in[1].dim(2),
-            op.causal(),
-            gpu.multiprocessors());
+            masked, d, heads(in), in[0].dim(2), in[1].dim(2), op.causal(), gpu.multiprocessors());
     if (tile == null) {
       return null;
     }

@@ -56,10 +56,10 @@ record GroupNormClusters(GroupNormSlabs slabs, int items, int resident, int shar
   /**
    * The clusters for a problem, or null if others are faster or they do not fit. On an H200 they
    * were faster with whole sectors of memory and at least two blocks per multiprocessor, as one
-   * loads while the other computes, and four were mostly better than two: [32, 64 x 64, 320],
-   * [32, 32 x 32, 640] and [32, 16 x 16, 1280], but not [8, 128 x 128, 320], of which a
-   * multiprocessor holds one block. Of the tiles the widest that leaves work for all was the best.
-   * Gradients of 16-bit types have too much to compute: there clusters were slower or as fast.
+   * loads while the other computes, and four were mostly better than two: [32, 64 x 64, 320], [32,
+   * 32 x 32, 640] and [32, 16 x 16, 1280], but not [8, 128 x 128, 320], of which a multiprocessor
+   * holds one block. Of the tiles the widest that leaves work for all was the best. Gradients of
+   * 16-bit types have too much to compute: there clusters were slower or as fast.
    *
    * @param room the device
    * @param p the problem
@@ -82,8 +82,7 @@ record GroupNormClusters(GroupNormSlabs slabs, int items, int resident, int shar
     return fused == null ? first : null;
   }
 
-  private static @Nullable GroupNormClusters best(
-      Room room, Problem p, int tensors, int resident) {
+  private static @Nullable GroupNormClusters best(Room room, Problem p, int tensors, int resident) {
     return tiles(p)
         .filter(tile -> tile * 16 / p.width() % SECTOR == 0 && tile * 16 / p.width() <= WIDEST)
         .mapToObj(tile -> of(room, p, tensors, tile, resident))
@@ -118,8 +117,7 @@ record GroupNormClusters(GroupNormSlabs slabs, int items, int resident, int shar
    * @param tile channels of a tile
    * @param resident blocks of a multiprocessor
    */
-  static @Nullable GroupNormClusters of(
-      Room room, Problem p, int tensors, int tile, int resident) {
+  static @Nullable GroupNormClusters of(Room room, Problem p, int tensors, int tile, int resident) {
     GroupNormSlabs slabs = GroupNormSlabs.clustered(p, tile, SIZE, THREADS / resident / 32 * 32);
     if (slabs == null) {
       return null;

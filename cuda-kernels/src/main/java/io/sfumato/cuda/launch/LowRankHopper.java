@@ -65,12 +65,7 @@ record LowRankHopper(Product p, Tensor a, Tensor b, double scale) {
       launch.longs(map(lines(gpu, staging, a.transpose(0, 1)), p.k(), r, BOX));
       launch.longs(map(lines(gpu, staging, b.transpose(0, 1)), r, p.n(), BOX));
     }
-    launch
-        .pointer(p.c().address())
-        .pointer(p.bias())
-        .longs(OwnGemms.shape(p))
-        .f32(scale)
-        .run();
+    launch.pointer(p.c().address()).pointer(p.bias()).longs(OwnGemms.shape(p)).f32(scale).run();
   }
 
   private long[] map(Matrices x, int rows, int columns, int lines) {

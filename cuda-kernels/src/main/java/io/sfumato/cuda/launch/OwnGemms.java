@@ -259,7 +259,8 @@ final class OwnGemms implements Gemms {
           gpu.kernel(family(), name)
               .grid(tile.hasMaps() ? Math.min(tiles, gpu.multiprocessors()) : tiles, splits)
               .block(sixteen || tf32 ? tile.threads : 256)
-              .shared(sixteen ? shared(tile, left, right) : tf32 ? sharedTf32(tile, left, right) : 0);
+              .shared(
+                  sixteen ? shared(tile, left, right) : tf32 ? sharedTf32(tile, left, right) : 0);
       int k2 = p.more() == null ? 0 : p.more().k();
       operand(launch, left.first, left.order, p.m(), p.k(), tile.m);
       operand(launch, right.first, right.order, p.n(), p.k(), tile.n);

@@ -15,10 +15,10 @@ import org.jspecify.annotations.Nullable;
  * weight is decoded on its way to the tensor cores, so its values never lie in memory.
  *
  * <p>Each block decodes all rows of the weight that it needs. With many rows in the input it is
- * better to decode once and multiply by the best means there are. On an H200, with a weight of
- * 4096 x 4096, that begins at 160 rows for 8 bits, and for 4 bits wherever the kernel for few rows
- * ends. The system property {@value #PROPERTY} sets another number: these kernels save the memory
- * that the values take for the time of a product.
+ * better to decode once and multiply by the best means there are. On an H200, with a weight of 4096
+ * x 4096, that begins at 160 rows for 8 bits, and for 4 bits wherever the kernel for few rows ends.
+ * The system property {@value #PROPERTY} sets another number: these kernels save the memory that
+ * the values take for the time of a product.
  */
 final class QuantizedProducts {
   /** The system property with the most rows of an input that is multiplied with codes. */

@@ -166,7 +166,8 @@ public final class AttentionTimings {
       for (HopperTile t : HopperTile.PLAIN) {
         if (t.width() == d && !chosen.name().contains(t.name(""))) {
           String name = t.name("attention_hopper_forward") + "_bf16";
-          AttentionTile tile = AttentionTile.hopperForward("attention_hopper_forward_bf16", name, t);
+          AttentionTile tile =
+              AttentionTile.hopperForward("attention_hopper_forward_bf16", name, t);
           trial(name, op, in, y, work, tile, 0, null);
         }
       }

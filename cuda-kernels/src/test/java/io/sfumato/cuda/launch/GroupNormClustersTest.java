@@ -129,10 +129,7 @@ class GroupNormClustersTest {
       for (int i = 0; i < x.length; i++) {
         int output = k;
         assertEquals(
-            x[i],
-            y[i],
-            4e-6 * most + rounding * Math.abs(x[i]),
-            () -> plan + ", output " + output);
+            x[i], y[i], 4e-6 * most + rounding * Math.abs(x[i]), () -> plan + ", output " + output);
       }
     }
   }

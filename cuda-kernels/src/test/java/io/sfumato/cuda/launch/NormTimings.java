@@ -24,10 +24,9 @@ import org.jspecify.annotations.Nullable;
 
 /**
  * Times normalisations on a GPU: group normalisation in clusters of blocks, with each tile that
- * fits, beside the kernels that run everywhere, and layer normalisation. Shares
- * are of the bandwidth of a copy in the same run, each tensor counted once. A program to be run by
- * hand; its arguments are how long each takes, in milliseconds, and a divisor of sizes to try it
- * out.
+ * fits, beside the kernels that run everywhere, and layer normalisation. Shares are of the
+ * bandwidth of a copy in the same run, each tensor counted once. A program to be run by hand; its
+ * arguments are how long each takes, in milliseconds, and a divisor of sizes to try it out.
  */
 public final class NormTimings {
   private static final Device DEVICE = new Device("cuda", 0);
@@ -132,8 +131,7 @@ public final class NormTimings {
             into[1].address(),
             into[2].address());
     for (GroupNormClusters plan : plans(p, 2)) {
-      Runnable call =
-          () -> GroupNormLaunch.Backward.clustered(gpu, op, p, plan, operands, into[0]);
+      Runnable call = () -> GroupNormLaunch.Backward.clustered(gpu, op, p, plan, operands, into[0]);
       trial(text(plan, GroupNormClusters.of(Room.of(gpu), p, 2, null)), call, 3 * size, dx, into);
     }
   }

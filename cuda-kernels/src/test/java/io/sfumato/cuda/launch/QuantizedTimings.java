@@ -76,7 +76,8 @@ public final class QuantizedTimings {
     System.clearProperty(QuantizedProducts.PROPERTY);
     System.out.printf(
         Locale.ROOT,
-        "%d rows of %d, %s%s: 16 bits %.1f us, codes %.1f us (%.2f), decoded first %.1f us (%.2f)%n",
+        "%d rows of %d, %s%s: 16 bits %.1f us, codes %.1f us (%.2f), decoded first %.1f us"
+            + " (%.2f)%n",
         rows,
         width,
         name,

@@ -36,7 +36,8 @@ public final class AttentionErrors {
 
   /** A mask to add [1, 1, Lq, Lk] whose queries have the lowest number 0, 1, 2 or 3 times in 3. */
   public static Tensor lowest(DType dtype, Device device, int queries, int keys) {
-    double lowest = dtype == DType.BF16 ? -0x1.fep127 : dtype == DType.F16 ? -65504 : -Float.MAX_VALUE;
+    double lowest =
+        dtype == DType.BF16 ? -0x1.fep127 : dtype == DType.F16 ? -65504 : -Float.MAX_VALUE;
     double[] values = new double[queries * keys];
     for (int i = 0; i < values.length; i++) {
       int key = i % keys;

@@ -57,8 +57,7 @@ class MutationTest {
     TESTS.put("resample", List.of("ResampleKernelsTest"));
     TESTS.put("optimizers", List.of("UpdateKernelsTest"));
     TESTS.put("gemm_(f|bf|tf|rows).*", List.of("launch.GemmKernelsTest", "launch.FewRowsTest"));
-    TESTS.put(
-        "(gemm|low_rank)_hopper.*", List.of("launch.WgmmaTest", "launch.GemmKernelsTest"));
+    TESTS.put("(gemm|low_rank)_hopper.*", List.of("launch.WgmmaTest", "launch.GemmKernelsTest"));
     TESTS.put("low_rank", List.of("launch.LowRankKernelsTest"));
     TESTS.put("quantized", List.of("QuantizedKernelsTest"));
     TESTS.put("quantized_mma", List.of("launch.QuantizedProductsTest"));
