@@ -328,12 +328,12 @@ EMU_UNSEEN static inline void mbarrier_changed(uint64_t* p, Mbarrier b) {
 // ---- Registers ---------------------------------------------------------------------------------------------------------------------------------------
 
 /** A warp has `count` registers per thread from now on. Those that all warps ask for must be there, else the ones that take wait for ever. */
-EMU_UNSEEN static inline void registers(unsigned count, bool take) {
+EMU_UNSEEN static inline void registers(unsigned count) {
     const Block& b = *st.blk;
     unsigned first = 65536 / b.threads / 8 * 8, all = 0;   // what a thread has when the kernel starts, with one block on a multiprocessor
     unsigned* of = hopper().registers;
     of[st.cur->warp->index] = count;
-    if (count % 8 || count < 24 || count > 256 || (take ? count < first : count > first)) die("setmaxnreg: not a multiple of 8, or taken where it is less, or given where it is more");
+    if (count % 8 || count < 24 || count > 256) die("setmaxnreg: not a multiple of 8 from 24 to 256");
     for (unsigned w = 0; w < b.warps; w++) {
         if (!of[w]) return;
         all += of[w];
@@ -482,7 +482,7 @@ DEV void mbarrier_wait(u64* barrier, int parity) {
     emu::race_waited(barrier, (unsigned)parity);
 }
 
-template <int N> DEV void registers_take() { emu::registers(N, true); }
-template <int N> DEV void registers_give() { emu::registers(N, false); }
+template <int N> DEV void registers_take() { emu::registers(N); }
+template <int N> DEV void registers_give() { emu::registers(N); }
 
 #endif
