@@ -26,7 +26,8 @@ struct Worker {
         if (stacks) munmap(stacks, capacity * STACK);
         stacks = (char*)mmap(nullptr, n * STACK, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
         if (stacks == MAP_FAILED) abort();
-        for (unsigned i = 0; i < n; i++) mprotect(stacks + i * STACK, GUARD, PROT_NONE);
+        unsigned step = (n + 1023) / 1024;  // a process may have 65530 mappings: clusters of blocks have a guard for every few stacks
+        for (unsigned i = 0; i < n; i += step) mprotect(stacks + i * STACK, GUARD, PROT_NONE);
         capacity = n;
         fibers.resize(n);
     }
