@@ -21,21 +21,21 @@ struct Worker {
     size_t capacity = 0;
     Races races;
 
-    void reserve(unsigned n) {
+    /** Stacks for n threads, one in `spread` with a guard: each costs a process two of the 65530 mappings that it may have. */
+    void reserve(unsigned n, unsigned spread) {
         if (capacity >= n) return;
         if (stacks) munmap(stacks, capacity * STACK);
         stacks = (char*)mmap(nullptr, n * STACK, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
         if (stacks == MAP_FAILED) abort();
-        unsigned step = (n + 1023) / 1024;  // a process may have 65530 mappings: clusters of blocks have a guard for every few stacks
-        for (unsigned i = 0; i < n; i += step) mprotect(stacks + i * STACK, GUARD, PROT_NONE);
+        for (unsigned i = 0; i < n; i += spread) mprotect(stacks + i * STACK, GUARD, PROT_NONE);
         capacity = n;
         fibers.resize(n);
     }
 
-    /** Makes a block ready to run. */
-    void prepare(Block& b, size_t shared) {
+    /** Makes a block ready to run, one of `size` that run together and have as many guards as one alone. */
+    void prepare(Block& b, size_t shared, unsigned size) {
         unsigned n = b.bdim.x * b.bdim.y * b.bdim.z;
-        reserve(n);
+        reserve(n, size);
         b.threads = b.alive = n;
         b.warps = (n + 31) / 32;
         warps.assign(b.warps, Warp{});
@@ -210,7 +210,6 @@ void Races::begin(Block& b) {
 
 // ---- Launch ------------------------------------------------------------------------------------------------------------------------------------------
 
-
 static inline int launch(const EmuKernel* k, const unsigned* grid, const unsigned* bdim, size_t shared, void** args, int threads, int order, int capability,
                          char* message, size_t message_size) {
     Dim g{grid[0], grid[1], grid[2]}, b{bdim[0], bdim[1], bdim[2]};
@@ -242,7 +241,7 @@ static inline int launch(const EmuKernel* k, const unsigned* grid, const unsigne
                 block.gdim = g;
                 block.bid = {unsigned(n % g.x), unsigned(n / g.x % g.y), unsigned(n / ((uint64_t)g.x * g.y))};
                 cluster.blocks.push_back(&block);
-                own[rank]->prepare(block, shared);
+                own[rank]->prepare(block, shared, size);
             }
             run(cluster);
             for (unsigned rank = 0; rank < size; rank++) {
