@@ -21,18 +21,21 @@ struct Worker {
     size_t capacity = 0;
     Races races;
 
-    /** Stacks for n threads, one in `spread` with a guard: each costs a process two of the 65530 mappings that it may have. */
-    void reserve(unsigned n, unsigned spread) {
+    /**
+     * Stacks for n threads of one of `size` blocks that run together, about 256 of them with a guard: each costs a process two of the 65530 mappings that it
+     * may have, and as all threads run the same code some are enough.
+     */
+    void reserve(unsigned n, unsigned size) {
         if (capacity >= n) return;
         if (stacks) munmap(stacks, capacity * STACK);
         stacks = (char*)mmap(nullptr, n * STACK, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
         if (stacks == MAP_FAILED) abort();
-        for (unsigned i = 0; i < n; i += spread) mprotect(stacks + i * STACK, GUARD, PROT_NONE);
+        for (unsigned i = 0; i < n; i += size * ((n + 255) / 256)) mprotect(stacks + i * STACK, GUARD, PROT_NONE);
         capacity = n;
         fibers.resize(n);
     }
 
-    /** Makes a block ready to run, one of `size` that run together and have as many guards as one alone. */
+    /** Makes a block ready to run, one of `size` that run together. */
     void prepare(Block& b, size_t shared, unsigned size) {
         unsigned n = b.bdim.x * b.bdim.y * b.bdim.z;
         reserve(n, size);
