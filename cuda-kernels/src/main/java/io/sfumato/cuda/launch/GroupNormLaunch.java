@@ -241,7 +241,12 @@ final class GroupNormLaunch {
 
     /** Addresses; 0 where there is none. */
     record Operands(
-        long dy, long x, long mean, long rstd, long w, long b, long dx, long dw, long db) {}
+        long dy, long x, long mean, long rstd, long w, long b, long dx, long dw, long db) {
+      /** Passes what all kernels of the gradients read. */
+      Launch pass(Launch launch) {
+        return launch.pointer(dy).pointer(x).pointer(mean).pointer(rstd).pointer(w).pointer(b);
+      }
+    }
 
     @Override
     public @Nullable String refuse(GroupNormBackward op, Tensor[] in, Tensor[] out) {
@@ -294,16 +299,11 @@ final class GroupNormLaunch {
       long bytes = sums && !single ? 8L * p.samples() * p.channels() : 0;
       try (Scratch part = gpu.scratch(bytes)) {
         if (slabs != null) {
-          gpu.kernel(FAMILY, fusedName("group_norm_backward_fused", p, slabs, dx))
-              .grid(slabs.blocks(p.samples()))
-              .block(slabs.threads())
-              .shared(4 * slabs.channelSums())
-              .pointer(a.dy)
-              .pointer(a.x)
-              .pointer(a.mean)
-              .pointer(a.rstd)
-              .pointer(a.w)
-              .pointer(a.b)
+          a.pass(
+                  gpu.kernel(FAMILY, fusedName("group_norm_backward_fused", p, slabs, dx))
+                      .grid(slabs.blocks(p.samples()))
+                      .block(slabs.threads())
+                      .shared(4 * slabs.channelSums()))
               .pointer(a.dx)
               .pointer(part.address())
               .pointer(single ? a.dw : 0)
@@ -312,15 +312,10 @@ final class GroupNormLaunch {
               .i32(op.silu() ? 1 : 0)
               .run();
         } else {
-          gpu.kernel(FAMILY, "group_norm_backward_any_" + Types.suffix(dx.dtype()))
-              .grid((long) p.samples() * p.groups())
-              .block(ANY_THREADS)
-              .pointer(a.dy)
-              .pointer(a.x)
-              .pointer(a.mean)
-              .pointer(a.rstd)
-              .pointer(a.w)
-              .pointer(a.b)
+          a.pass(
+                  gpu.kernel(FAMILY, "group_norm_backward_any_" + Types.suffix(dx.dtype()))
+                      .grid((long) p.samples() * p.groups())
+                      .block(ANY_THREADS))
               .pointer(a.dx)
               .pointer(part.address())
               .i32(p.groups())
@@ -340,16 +335,11 @@ final class GroupNormLaunch {
         Gpu gpu, GroupNorm op, Problem p, GroupNormClusters clusters, Operands a, Tensor dx) {
       boolean sums = a.dw != 0 || a.db != 0;
       try (Scratch part = gpu.scratch(sums ? 8L * p.samples() * p.channels() : 0)) {
-        gpu.kernel(CLUSTER, "group_norm_backward_cluster_" + Types.suffix(dx.dtype()))
-            .grid(clusters.blocks())
-            .block(clusters.slabs().threads())
-            .shared(clusters.shared())
-            .pointer(a.dy)
-            .pointer(a.x)
-            .pointer(a.mean)
-            .pointer(a.rstd)
-            .pointer(a.w)
-            .pointer(a.b)
+        a.pass(
+                gpu.kernel(CLUSTER, "group_norm_backward_cluster_" + Types.suffix(dx.dtype()))
+                    .grid(clusters.blocks())
+                    .block(clusters.slabs().threads())
+                    .shared(clusters.shared()))
             .pointer(a.dx)
             .pointer(part.address())
             .ints(clusters.slabs().ints())
@@ -371,15 +361,10 @@ final class GroupNormLaunch {
           Scratch joined = gpu.scratch(sums ? 8L * p.samples() * p.channels() : 0)) {
         turns.run(
             () ->
-                gpu.kernel(FAMILY, name("group_norm_backward_step", p, dx))
-                    .block(slabs.threads())
-                    .shared(4 * slabs.channelSums())
-                    .pointer(a.dy)
-                    .pointer(a.x)
-                    .pointer(a.mean)
-                    .pointer(a.rstd)
-                    .pointer(a.w)
-                    .pointer(a.b)
+                a.pass(
+                        gpu.kernel(FAMILY, name("group_norm_backward_step", p, dx))
+                            .block(slabs.threads())
+                            .shared(4 * slabs.channelSums()))
                     .pointer(channels.address())
                     .pointer(groups.address())
                     .pointer(joined.address())

@@ -57,12 +57,12 @@ public final class AttentionTimings {
   }
 
   private final Gpu gpu = Gpu.of(0);
-  private final double budget;
+  private final LaunchTimer timer;
   private final int divisor;
   private final List<Integer> widths;
 
   private AttentionTimings(double milliseconds, int divisor, List<Integer> widths) {
-    budget = milliseconds * 1e6;
+    timer = new LaunchTimer(gpu, milliseconds * 1e6);
     this.divisor = divisor;
     this.widths = widths;
   }
@@ -142,8 +142,8 @@ public final class AttentionTimings {
             causal ? " causal" : "",
             mask == Mask.NONE ? "" : " mask to " + mask.name().toLowerCase(Locale.ROOT));
     if (OLD || gpu.capability() != 90) {
-      double forward = each(() -> Eager.INSTANCE.execute(op, in));
-      double backward = each(() -> Eager.INSTANCE.execute(gradients, full));
+      double forward = timer.each(() -> Eager.INSTANCE.execute(op, in));
+      double backward = timer.each(() -> Eager.INSTANCE.execute(gradients, full));
       what += ": forward " + text(forward, work) + ", backward " + text(backward, 2.5 * work);
     }
     System.out.println(what);
@@ -184,14 +184,14 @@ public final class AttentionTimings {
   private void hopper(
       Attention op, Tensor[] in, Tensor[] y, Tensor[] full, Tensor[] dx, double work) {
     Tensor[] got = Eager.INSTANCE.execute(op, in);
-    double forward = each(() -> Eager.INSTANCE.execute(op, in));
+    double forward = timer.each(() -> Eager.INSTANCE.execute(op, in));
     String name = AttentionTile.forward(gpu, op, in, 3).name().replace("attention_hopper_", "");
     String line = "  " + name + ": " + text(forward, work) + ", o off by ";
     line += difference(y[0], got[0]);
     if (AttentionTile.backward(gpu, op, in, 3).hopper()) {
       AttentionBackward gradients = new AttentionBackward(op);
       Tensor[] back = Eager.INSTANCE.execute(gradients, full);
-      double backward = each(() -> Eager.INSTANCE.execute(gradients, full));
+      double backward = timer.each(() -> Eager.INSTANCE.execute(gradients, full));
       line += ", backward " + text(backward, 2.5 * work) + ", off by";
       for (int i = 0; i < 3; i++) {
         line += " " + difference(dx[i], back[i]);
@@ -213,7 +213,8 @@ public final class AttentionTimings {
     try {
       Tensor[] got = {Tensor.empty(y[0].spec()), Tensor.empty(y[1].spec())};
       AttentionLaunch.Forward.run(op, in, got, tile, grid, share);
-      double forward = each(() -> AttentionLaunch.Forward.run(op, in, got, tile, grid, share));
+      double forward =
+          timer.each(() -> AttentionLaunch.Forward.run(op, in, got, tile, grid, share));
       System.out.println(line + text(forward, work) + ", o off by " + difference(y[0], got[0]));
     } catch (DeviceException e) {
       System.out.println(line + e.getMessage());
@@ -247,23 +248,5 @@ public final class AttentionTimings {
   private static Tensor rows(Tensor pool, int b, int l, int h, int d, int piece) {
     int start = piece * 8000;
     return pool.slice(0, start, start + b * l * h * d).reshape(b, l, h, d).transpose(1, 2);
-  }
-
-  /** Nanoseconds of a call, launched many times in a row. */
-  private double each(Runnable call) {
-    row(call, 2);
-    double once = row(call, 2);
-    int count = (int) Math.max(3, Math.min(2000, budget / 2 / once));
-    return Math.min(row(call, count), row(call, count));
-  }
-
-  private double row(Runnable call, int count) {
-    gpu.synchronize();
-    long start = System.nanoTime();
-    for (int i = 0; i < count; i++) {
-      Scope.run(call);
-    }
-    gpu.synchronize();
-    return (System.nanoTime() - start) / (double) count;
   }
 }

@@ -85,17 +85,7 @@ class GroupNormClustersTest {
       Tensor[] out = Eager.INSTANCE.execute(op, x, w, b);
       Tensor[] into = Eager.INSTANCE.execute(gradients, dy, x, y[1], y[2], w, b);
       Problem p = GroupNormLaunch.problem(op, x, y[0]);
-      GroupNormLaunch.Backward.Operands operands =
-          new GroupNormLaunch.Backward.Operands(
-              dy.address(),
-              x.address(),
-              y[1].address(),
-              y[2].address(),
-              w.address(),
-              b.address(),
-              into[0].address(),
-              into[1].address(),
-              into[2].address());
+      GroupNormLaunch.Backward.Operands operands = operands(dy, x, y, w, b, into);
       EmulatorControl.inAllOrders(
           () -> {
             for (GroupNormClusters plan : plans(gpu, p, 1)) {
@@ -111,6 +101,23 @@ class GroupNormClustersTest {
             }
           });
     }
+  }
+
+  /**
+   * Where operands and results of a gradient lie, and the statistics of the forward, y[1] and y[2].
+   */
+  static GroupNormLaunch.Backward.Operands operands(
+      Tensor dy, Tensor x, Tensor[] y, Tensor w, Tensor b, Tensor[] into) {
+    return new GroupNormLaunch.Backward.Operands(
+        dy.address(),
+        x.address(),
+        y[1].address(),
+        y[2].address(),
+        w.address(),
+        b.address(),
+        into[0].address(),
+        into[1].address(),
+        into[2].address());
   }
 
   private void clear(Tensor[] all) {

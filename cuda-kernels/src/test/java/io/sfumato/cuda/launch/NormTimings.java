@@ -38,12 +38,12 @@ public final class NormTimings {
   private static final long WARM_UP = 500_000_000; // nanoseconds
 
   private final Gpu gpu = Gpu.of(0);
-  private final double budget;
+  private final LaunchTimer timer;
   private final int divisor;
   private double copy; // bytes per nanosecond
 
   private NormTimings(double milliseconds, int divisor) {
-    budget = milliseconds * 1e6;
+    timer = new LaunchTimer(gpu, milliseconds * 1e6);
     this.divisor = divisor;
   }
 
@@ -61,9 +61,9 @@ public final class NormTimings {
     gpu.zero(from, bytes);
     long end = System.nanoTime() + WARM_UP;
     while (System.nanoTime() < end) {
-      row(() -> gpu.copy(to, from, bytes), 10);
+      timer.row(() -> gpu.copy(to, from, bytes), 10);
     }
-    copy = 2 * bytes / each(() -> gpu.copy(to, from, bytes));
+    copy = 2 * bytes / timer.each(() -> gpu.copy(to, from, bytes));
     gpu.memory().free(from);
     gpu.memory().free(to);
     System.out.printf(
@@ -101,8 +101,8 @@ public final class NormTimings {
     System.setProperty(GroupNormClusters.PROPERTY, "off");
     Tensor[] y = Eager.INSTANCE.execute(op, x, w, b);
     Tensor[] dx = Eager.INSTANCE.execute(gradients, dy, x, y[1], y[2], w, b);
-    double forward = each(() -> Eager.INSTANCE.execute(op, x, w, b));
-    double back = each(() -> Eager.INSTANCE.execute(gradients, dy, x, y[1], y[2], w, b));
+    double forward = timer.each(() -> Eager.INSTANCE.execute(op, x, w, b));
+    double back = timer.each(() -> Eager.INSTANCE.execute(gradients, dy, x, y[1], y[2], w, b));
     System.setProperty(GroupNormClusters.PROPERTY, "on");
     if (gpu.capability() != 90) {
       return;
@@ -120,16 +120,7 @@ public final class NormTimings {
     say("group norm " + what + " backward before", back, 3 * size, "");
     Tensor[] into = Eager.INSTANCE.execute(gradients, dy, x, y[1], y[2], w, b);
     GroupNormLaunch.Backward.Operands operands =
-        new GroupNormLaunch.Backward.Operands(
-            dy.address(),
-            x.address(),
-            y[1].address(),
-            y[2].address(),
-            w.address(),
-            b.address(),
-            into[0].address(),
-            into[1].address(),
-            into[2].address());
+        GroupNormClustersTest.operands(dy, x, y, w, b, into);
     for (GroupNormClusters plan : plans(p, 2)) {
       Runnable call = () -> GroupNormLaunch.Backward.clustered(gpu, op, p, plan, operands, into[0]);
       trial(text(plan, GroupNormClusters.of(Room.of(gpu), p, 2, null)), call, 3 * size, dx, into);
@@ -178,8 +169,8 @@ public final class NormTimings {
     double size = (double) x.numel() * dtype.bytes();
     Tensor[] y = Eager.INSTANCE.execute(op, x, w, b);
     String what = "layer norm " + dtype + " " + rows + " x " + n;
-    say(what + " forward", each(() -> Eager.INSTANCE.execute(op, x, w, b)), 2 * size, "");
-    double back = each(() -> Eager.INSTANCE.execute(gradients, dy, x, y[1], y[2], w));
+    say(what + " forward", timer.each(() -> Eager.INSTANCE.execute(op, x, w, b)), 2 * size, "");
+    double back = timer.each(() -> Eager.INSTANCE.execute(gradients, dy, x, y[1], y[2], w));
     say(what + " backward", back, 3 * size, "");
   }
 
@@ -195,7 +186,7 @@ public final class NormTimings {
       for (int i = 0; i < want.length; i++) {
         off.append(' ').append(difference(want[i], got[i]));
       }
-      say(what, each(call), bytes, off.toString());
+      say(what, timer.each(call), bytes, off.toString());
     } catch (DeviceException e) {
       System.out.println(what + ": " + e.getMessage());
     }
@@ -235,23 +226,5 @@ public final class NormTimings {
     Tensor one = t.slice(0, i, i + 1);
     int lines = one.rank() == 4 ? one.dim(2) : 0;
     return (lines > 8 ? one.slice(2, lines - 8, lines) : one).to(DType.F32).toFloatArray();
-  }
-
-  /** Nanoseconds of a call, launched many times in a row. */
-  private double each(Runnable call) {
-    row(call, 2);
-    double once = row(call, 2);
-    int count = (int) Math.max(3, Math.min(2000, budget / 2 / once));
-    return Math.min(row(call, count), row(call, count));
-  }
-
-  private double row(Runnable call, int count) {
-    gpu.synchronize();
-    long start = System.nanoTime();
-    for (int i = 0; i < count; i++) {
-      Scope.run(call);
-    }
-    gpu.synchronize();
-    return (System.nanoTime() - start) / (double) count;
   }
 }

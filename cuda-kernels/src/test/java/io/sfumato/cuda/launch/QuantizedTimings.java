@@ -28,11 +28,10 @@ public final class QuantizedTimings {
   private static final int[] ROWS = {1, 4, 8, 16, 32, 64, 128, 256, 512, 1024, 2048, 4096};
   private static final int ALL = Integer.MAX_VALUE;
 
-  private final Gpu gpu = Gpu.of(0);
-  private final double budget;
+  private final LaunchTimer timer;
 
   private QuantizedTimings(double milliseconds) {
-    budget = milliseconds * 1e6;
+    timer = new LaunchTimer(Gpu.of(0), milliseconds * 1e6);
   }
 
   /** Prints a line per case. */
@@ -89,21 +88,8 @@ public final class QuantizedTimings {
         decoded / frozen);
   }
 
-  /** Microseconds of a call, launched many times in a row. */
+  /** Microseconds of a call. */
   private double time(Runnable call) {
-    row(call, 3);
-    double once = row(call, 3);
-    int count = (int) Math.max(3, Math.min(2000, budget / 2 / once));
-    return Math.min(row(call, count), row(call, count)) * 1e-3;
-  }
-
-  private double row(Runnable call, int count) {
-    gpu.synchronize();
-    long start = System.nanoTime();
-    for (int i = 0; i < count; i++) {
-      Scope.run(call);
-    }
-    gpu.synchronize();
-    return (System.nanoTime() - start) / (double) count;
+    return timer.each(call) * 1e-3;
   }
 }
