@@ -151,17 +151,24 @@ static inline unsigned element_at(uint64_t descriptor, bool mn_major, int row, i
         at = start + r % 8 * bytes + r / 8 * stride + (mode ? c * 2 : c / 8 * leading + c % 8 * 2);
     }
     if (mode) at ^= (at >> 7 & (bytes / 16 - 1)) << 4;
-    if (at < SHARED_START || at - SHARED_START + 2 > st.blk->dynamic_bytes) die("wgmma: an operand lies outside of dynamic shared memory");
+    if (at < SHARED_START || (at | 15) - SHARED_START >= st.blk->dynamic_bytes) die("wgmma: an operand lies outside of dynamic shared memory");
     return at - SHARED_START;
 }
 
-EMU_UNSEEN static inline unsigned short element(uint64_t descriptor, bool mn_major, int row, int k) {
-    unsigned at = element_at(descriptor, mn_major, row, k);
-    if (hopper().writer[at / 16]) die("wgmma: no fence_proxy_async between a write of shared memory and its reading");
-    return *(const unsigned short*)(st.blk->dynamic + at);
+/** Rows of 16 values of an operand. Eight values lie together, along k or, if it is mn-major, along the rows. */
+EMU_UNSEEN static inline void read_operand(unsigned short (*to)[16], uint64_t descriptor, bool mn_major, int row0, int rows) {
+    const auto& writer = hopper().writer;
+    for (int r = 0; r < rows; r += mn_major ? 8 : 1)
+        for (int k = 0; k < 16; k += mn_major ? 1 : 8) {
+            unsigned at = element_at(descriptor, mn_major, row0 + r, k);
+            if (writer[at / 16]) die("wgmma: no fence_proxy_async between a write of shared memory and its reading");
+            auto* values = (const unsigned short*)(st.blk->dynamic + at);
+            if (mn_major)
+                for (int i = 0; i < 8; i++) to[r + i][k] = values[i];
+            else
+                memcpy(&to[r][k], values, 16);
+        }
 }
-
-static inline float operand(bool half, unsigned short bits) { return half ? (float)emu::bits<_Float16>(bits) : emu::bits<float>((unsigned)bits << 16); }
 
 /** Calls f with the place of each value that a warp reads of the operands in shared memory. */
 template <class F> static inline void operands(const Wgmma& w, unsigned warp, F f) {
@@ -173,29 +180,30 @@ template <class F> static inline void operands(const Wgmma& w, unsigned warp, F 
 
 /** Computes the 16 rows of one warp. */
 static inline void multiply(Wgmma& w, Accumulators& sums, unsigned warp) {
+    unsigned short a[16][16], b[256][16];
     float A[16][16], B[256][16];
-    int row0 = (int)(warp % 4) * 16;
-    for (int r = 0; r < 16; r++)
-        for (int k = 0; k < 16; k++) {
-            unsigned short bits;
-            if (w.registers) {
-                unsigned v = w.fragment[r % 8 * 4 + k % 8 / 2][r / 8 + k / 8 * 2];
-                bits = (unsigned short)(v >> 16 * (k & 1));
-            } else {
-                bits = element(w.a, w.transposed_a, row0 + r, k);
-            }
-            A[r][k] = operand(w.half, bits);
-        }
-    for (int n = 0; n < w.n; n++)
-        for (int k = 0; k < 16; k++) B[n][k] = operand(w.half, element(w.b, w.transposed_b, n, k));
-    for (int n = 0; n < w.n; n += 8) {
-        float C[16][8];
-        auto at = [&](int r, int e) -> float& { return sums.value[(size_t)((r % 8 * 4 + e / 2) * (w.n / 2) + n / 2 + r / 8 * 2 + e % 2)]; };
+    if (w.registers)
         for (int r = 0; r < 16; r++)
-            for (int e = 0; e < 8; e++) C[r][e] = w.accumulate ? at(r, e) : 0.f;
+            for (int k = 0; k < 16; k += 2) memcpy(&a[r][k], &w.fragment[r % 8 * 4 + k % 8 / 2][r / 8 + k / 8 * 2], 4);
+    else
+        read_operand(a, w.a, w.transposed_a, (int)(warp % 4) * 16, 16);
+    read_operand(b, w.b, w.transposed_b, 0, w.n);
+    auto widen = [&](float* to, const unsigned short* from, int count) {
+        for (int i = 0; i < count; i += 8) {
+            Floats v = operands_of(from + i, w.half);
+            memcpy(to + i, &v, sizeof v);
+        }
+    };
+    widen(A[0], a[0], 16 * 16);
+    widen(B[0], b[0], w.n * 16);
+    for (int n = 0; n < w.n; n += 8) {
+        float C[16][8] = {};
+        auto pair = [&](int r, int e) { return &sums.value[(size_t)((r % 8 * 4 + e / 2) * (w.n / 2) + n / 2 + r / 8 * 2)]; };
+        for (int r = 0; r < 16 && w.accumulate; r++)
+            for (int e = 0; e < 8; e += 2) memcpy(&C[r][e], pair(r, e), 8);
         tensor_core<16>(C, A, *(const float(*)[8][16])B[n], w.half ? 113 : 1, 16);
         for (int r = 0; r < 16; r++)
-            for (int e = 0; e < 8; e++) at(r, e) = C[r][e];
+            for (int e = 0; e < 8; e += 2) memcpy(pair(r, e), &C[r][e], 8);
     }
     w.done = true;
 }

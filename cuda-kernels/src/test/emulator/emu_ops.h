@@ -71,6 +71,16 @@ template <class T> DEV T __ldg(const T* p) { return *p; }
 template <class A, class B> DEV auto min(A a, B b) -> decltype(a + b) { return b < a ? (decltype(a + b))b : (decltype(a + b))a; }
 template <class A, class B> DEV auto max(A a, B b) -> decltype(a + b) { return a < b ? (decltype(a + b))b : (decltype(a + b))a; }
 
+/** The C library's are calls; these are as the hardware's: the other operand if one is not a number, and +0 above -0. */
+namespace emu {
+template <class T> static inline T greater(T a, T b) { return b != b || a > b || (a == b && !std::signbit(a)) ? a : b; }
+template <class T> static inline T lesser(T a, T b) { return b != b || a < b || (a == b && std::signbit(a)) ? a : b; }
+}  // namespace emu
+#define fmaxf(a, b) emu::greater<float>(a, b)
+#define fminf(a, b) emu::lesser<float>(a, b)
+#define fmax(a, b) emu::greater<double>(a, b)
+#define fmin(a, b) emu::lesser<double>(a, b)
+
 /** Single operations that are not contracted. */
 namespace emu {
 template <class T> static inline T opaque(T x) {
@@ -296,30 +306,36 @@ struct MmaArgs {
     float* c;
     const unsigned *a, *b;
 };
-template <class T> static inline float half_of(unsigned u, int e) { return to_float(T{(unsigned short)(u >> 16 * e)}); }
 
 /** Where the accumulators of a lane lie in C: value i is row g + i / 2 * 8, column 2 t + i % 2. */
 static inline void gather(float (&c)[16][8], void** lanes) {
     for (int l = 0; l < 32; l++)
-        for (int i = 0; i < 4; i++) c[l / 4 + (i >> 1) * 8][l % 4 * 2 + (i & 1)] = ((MmaArgs*)lanes[l])->c[i];
+        for (int i = 0; i < 4; i += 2) memcpy(&c[l / 4 + i * 4][l % 4 * 2], ((MmaArgs*)lanes[l])->c + i, 8);
 }
 static inline void scatter(const float (&c)[16][8], void** lanes) {
     for (int l = 0; l < 32; l++)
-        for (int i = 0; i < 4; i++) ((MmaArgs*)lanes[l])->c[i] = c[l / 4 + (i >> 1) * 8][l % 4 * 2 + (i & 1)];
+        for (int i = 0; i < 4; i += 2) memcpy(((MmaArgs*)lanes[l])->c + i, &c[l / 4 + i * 4][l % 4 * 2], 8);
 }
 
 /** C += A B for 16-bit values, K of 8 or 16. */
 template <class T, int K> static inline void mma(float* c, const unsigned* a, const unsigned* b) {
     MmaArgs s{c, a, b};
     collective(~0u, &s, [](void** x, unsigned) {
+        unsigned short a[16][K], b[8][K];
         float A[16][K], B[8][K], C[16][8];
         for (int l = 0; l < 32; l++) {
             auto* m = (MmaArgs*)x[l];
             int g = l / 4, t = l % 4;
-            for (int i = 0; i < K / 4; i++)
-                for (int e = 0; e < 2; e++) A[g + (i & 1) * 8][t * 2 + e + (i >> 1) * 8] = half_of<T>(m->a[i], e);
-            for (int i = 0; i < K / 8; i++)
-                for (int e = 0; e < 2; e++) B[g][t * 2 + e + i * 8] = half_of<T>(m->b[i], e);
+            for (int i = 0; i < K / 4; i++) memcpy(&a[g + (i & 1) * 8][t * 2 + (i >> 1) * 8], m->a + i, 4);
+            for (int i = 0; i < K / 8; i++) memcpy(&b[g][t * 2 + i * 8], m->b + i, 4);
+        }
+        for (int i = 0; i < 16 * K; i += 8) {
+            Floats v = operands_of(&a[0][0] + i, std::is_same_v<T, f16>);
+            memcpy(&A[0][0] + i, &v, sizeof v);
+        }
+        for (int i = 0; i < 8 * K; i += 8) {
+            Floats v = operands_of(&b[0][0] + i, std::is_same_v<T, f16>);
+            memcpy(&B[0][0] + i, &v, sizeof v);
         }
         gather(C, x);
         tensor_core<K>(C, A, B, std::is_same_v<T, f16> ? 113 : 1, 16);

@@ -14,28 +14,43 @@
 namespace emu {
 
 // Numbers of 8 columns.
+typedef unsigned short Words __attribute__((vector_size(16)));
 typedef int Ints __attribute__((vector_size(32)));
 typedef float Floats __attribute__((vector_size(32)));
 typedef double Doubles __attribute__((vector_size(64)));
 typedef long long Longs __attribute__((vector_size(64)));
+typedef _Float16 Halves __attribute__((vector_size(16)));
 
 static const int NO_EXPONENT = -200;  // of zero: below all others, which are -126 or more
 
-/** The exponent of an operand with a float's bias; that of a denormal number is its type's `least`. */
-static inline int exponent_of(float x, int least) {
-    int e = (int)(bits<unsigned>(x) >> 23 & 255);
-    return x == 0 ? NO_EXPONENT : e < least ? least : e;
+template <class To, class From> static inline To loaded(const From* p) {
+    To v;
+    memcpy(&v, p, sizeof v);
+    return v;
 }
 
-/** c [8] += a [K] b [K][8]. ea, eb: exponents; b as doubles. */
-template <int K> static inline void add_products(float* c, const float* a, const int* ea, const Doubles* b, const Ints* eb, int group, int extra) {
-    Floats sums;
-    memcpy(&sums, c, sizeof sums);
+static inline bool any(Ints v) {
+    Longs l = __builtin_convertvector(v, Longs);
+    return l[0] | l[1] | l[2] | l[3] | l[4] | l[5] | l[6] | l[7];
+}
+
+/** The exponents of operands with a float's bias; that of a denormal number is its type's `least`. */
+static inline Ints exponents_of(Floats x, int least) {
+    Ints size = (Ints)x & 0x7fffffff, e = size >> 23, low = Ints{} + least;
+    e = e > low ? e : low;
+    return size == 0 ? Ints{} + NO_EXPONENT : e;
+}
+
+static inline Ints not_finite(Floats x) { return ((Ints)x & 0x7f800000) == 0x7f800000; }
+
+/** c [8] += a [K] b [K][8]. ea, eb: exponents, those of a without the bias; a and b as doubles. */
+template <int K> static inline void add_products(float* c, const double* a, const int* ea, const Doubles* b, const Ints* eb, int group, int extra) {
+    Floats sums = loaded<Floats>(c);
     for (int from = 0; from < K; from += group) {
-        Ints top;
-        for (int j = 0; j < 8; j++) top[j] = exponent_of(sums[j], 1);
-        for (int k = from; k < from + group && k < K; k++) {
-            Ints e = eb[k] + (ea[k] - 127);
+        int to = from + group < K ? from + group : K;
+        Ints top = exponents_of(sums, 1);
+        for (int k = from; k < to; k++) {
+            Ints e = eb[k] + ea[k];
             top = e > top ? e : top;
         }
         top = top > NO_EXPONENT ? top : Ints{} + NO_EXPONENT;
@@ -43,13 +58,14 @@ template <int K> static inline void add_products(float* c, const float* a, const
         Longs shift = __builtin_convertvector(top, Longs) - (150 + extra);
         Doubles unit = (Doubles)((1023 + shift) << 52), per_unit = (Doubles)((1023 - shift) << 52);
         Ints total = {};
-        for (int k = from; k < from + group && k < K; k++) total += __builtin_convertvector(b[k] * (double)a[k] * per_unit, Ints);
+        for (int k = from; k < to; k++) total += __builtin_convertvector(b[k] * a[k] * per_unit, Ints);
         Ints own = __builtin_convertvector(__builtin_convertvector(sums, Doubles) * per_unit, Ints);
         Doubles sum = (__builtin_convertvector(total, Doubles) + __builtin_convertvector(own, Doubles)) * unit;
         Doubles cut = (Doubles)((Longs)sum & ~0x1fffffffll);
-        sums = __builtin_convertvector(cut, Floats);
-        for (int j = 0; j < 8; j++)
-            if (fabs(sum[j]) < 0x1p-126) sums[j] = (float)(trunc(sum[j] * 0x1p149) * 0x1p-149);
+        // What is below the normal numbers is cut off at a multiple of the least one, 2^-149.
+        Doubles denormal = __builtin_convertvector(__builtin_convertvector(sum * 0x1p149, Longs), Doubles) * 0x1p-149;
+        Doubles size = (Doubles)((Longs)sum & 0x7fffffffffffffffll);
+        sums = __builtin_convertvector(size < 0x1p-126 ? denormal : cut, Floats);
     }
     memcpy(c, &sums, sizeof sums);
 }
@@ -61,24 +77,39 @@ template <int K> static inline void tensor_core(float (&c)[16][8], const float (
     bool ampere = st.blk->capability < 90;
     int group = (ampere ? 128 : 256) / operand_bits, extra = ampere ? 1 : 2;
     Doubles columns[K];
-    Ints eb[K];
-    bool finite = true;
-    for (int k = 0; k < K; k++)
-        for (int j = 0; j < 8; j++) {
-            finite = finite && std::isfinite(b[j][k]);
-            columns[k][j] = b[j][k];
-            eb[k][j] = exponent_of(b[j][k], least);
-        }
+    Ints eb[K], bad = {}, bad_columns = {};
+    float across[K][8];
+    for (int j = 0; j < 8; j++)
+        for (int k = 0; k < K; k++) across[k][j] = b[j][k];
+    for (int k = 0; k < K; k++) {
+        Floats x = loaded<Floats>(across[k]);
+        columns[k] = __builtin_convertvector(x, Doubles);
+        eb[k] = exponents_of(x, least);
+        bad_columns |= not_finite(x);
+    }
+    int ea[16][K];
+    double rows[16][K];
     for (int i = 0; i < 16; i++) {
-        int ea[K];
-        bool all = finite;
-        for (int k = 0; k < K; k++) {
-            all = all && std::isfinite(a[i][k]);
-            ea[k] = exponent_of(a[i][k], least);
+        bad |= not_finite(loaded<Floats>(c[i]));
+        for (int k = 0; k < K; k += 8) {
+            Floats x = loaded<Floats>(a[i] + k);
+            Ints e = exponents_of(x, least) - 127;
+            Doubles d = __builtin_convertvector(x, Doubles);
+            memcpy(ea[i] + k, &e, sizeof e);
+            memcpy(rows[i] + k, &d, sizeof d);
+            bad |= not_finite(x);
         }
-        for (int j = 0; j < 8; j++) all = all && std::isfinite(c[i][j]);
-        if (all) {
-            add_products<K>(c[i], a[i], ea, columns, eb, group, extra);
+    }
+    bool finite = !any(bad_columns), all = finite && !any(bad);
+    for (int i = 0; i < 16; i++) {
+        bool row = all;
+        if (finite && !all) {
+            Ints own = not_finite(loaded<Floats>(c[i]));
+            for (int k = 0; k < K; k += 8) own |= not_finite(loaded<Floats>(a[i] + k));
+            row = !any(own);
+        }
+        if (row) {
+            add_products<K>(c[i], rows[i], ea[i], columns, eb, group, extra);
             continue;
         }
         for (int j = 0; j < 8; j++) {
@@ -87,6 +118,12 @@ template <int K> static inline void tensor_core(float (&c)[16][8], const float (
             c[i][j] = (float)sum;
         }
     }
+}
+
+/** 8 values of 16 bits as floats. */
+static inline Floats operands_of(const unsigned short* p, bool half) {
+    if (half) return __builtin_convertvector(loaded<Halves>(p), Floats);
+    return (Floats)(__builtin_convertvector(loaded<Words>(p), Ints) << 16);
 }
 
 }  // namespace emu

@@ -13,6 +13,7 @@ import io.sfumato.tensor.Device;
 import io.sfumato.tensor.Scope;
 import io.sfumato.tensor.Tensor;
 import java.util.SplittableRandom;
+import java.util.stream.IntStream;
 import org.junit.jupiter.api.AfterEach;
 import org.junit.jupiter.params.ParameterizedTest;
 import org.junit.jupiter.params.provider.CsvSource;
@@ -34,6 +35,16 @@ class GemmKernelsTest {
     double get(int batch, int row, int column) {
       int skip = Math.toIntExact((m.address() - device.address()) / device.dtype().bytes());
       return host[Math.toIntExact(skip + batch * m.inner() + row * m.row() + column * m.column())];
+    }
+
+    double[] row(int batch, int row, int columns) {
+      return IntStream.range(0, columns).mapToDouble(i -> get(batch, row, i)).toArray();
+    }
+
+    double[][] columns(int batch, int rows, int columns) {
+      return IntStream.range(0, columns)
+          .mapToObj(j -> IntStream.range(0, rows).mapToDouble(i -> get(batch, i, j)).toArray())
+          .toArray(double[][]::new);
     }
   }
 
@@ -169,18 +180,22 @@ class GemmKernelsTest {
         };
     double sums = p.dtype() == DType.F64 ? 0x1p-50 : Tf32.allowed() ? 0x1p-10 : 0x1p-21;
     for (int s = 0; s < p.inner(); s++) {
+      double[][] columns = b.columns(s, p.k(), p.n());
+      double[][] columns2 = p.more() == null ? null : b2.columns(0, p.more().k(), p.n());
       for (int i = 0; i < p.m(); i++) {
+        double[] row = a.row(s, i, p.k());
+        double[] row2 = p.more() == null ? null : a2.row(0, i, p.more().k());
         for (int j = 0; j < p.n(); j++) {
           double sum = 0;
           double size = 0;
           for (int q = 0; q < p.k(); q++) {
-            double x = a.get(s, i, q) * b.get(s, q, j);
+            double x = row[q] * columns[j][q];
             sum += x;
             size += Math.abs(x);
           }
           if (p.more() != null) {
             for (int q = 0; q < p.more().k(); q++) {
-              double x = a2.get(0, i, q) * b2.get(0, q, j);
+              double x = row2[q] * columns2[j][q];
               sum += x;
               size += Math.abs(x);
             }
