@@ -12,9 +12,9 @@ import java.util.List;
  *
  * <p>It goes in rounds along {@code k}. In each, the workers first pack the round's rows of B, a
  * few megabytes that stay in the shared cache; then they take blocks of rows times groups of
- * panels. A worker packs its own block of A if A is transposed. The result of a block stays in the
- * worker's cache while all products of the round are added to it. Each element of C is written by
- * one worker, in an order that depends on the sizes alone.
+ * panels. A worker packs its own block of A if A is transposed, or if many columns wait for it. The
+ * result of a block stays in the worker's cache while all products of the round are added to it.
+ * Each element of C is written by one worker, in an order that depends on the sizes alone.
  */
 final class GemmBlock {
   private final GemmTile tile;
@@ -72,7 +72,7 @@ final class GemmBlock {
       a = term.a().at(0, first, 0);
       b = term.b().at(first, 0, 0);
       packed = term.panels() != 0;
-      packA = a.colStride() != 1 && !Gemm.fewRows(m);
+      packA = (a.colStride() != 1 || n >= tile.slabColumns()) && !Gemm.fewRows(m);
       boolean inPlaceB = b.colStride() == 1 && n % tile.lanes() == 0;
       packB = !packed && !(inPlaceB && (Gemm.fewRows(m) || (panels == 1 && b.rowStride() == n)));
       depth = packed ? term.k() : k;

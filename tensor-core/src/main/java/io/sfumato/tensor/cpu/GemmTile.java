@@ -32,6 +32,14 @@ public interface GemmTile {
   int maxVectors();
 
   /**
+   * The columns of C from which it pays to rearrange A into slabs {@code [k][maxRows()]} for the
+   * product with full panels {@code [k][maxVectors() * lanes()]}.
+   */
+  default int slabColumns() {
+    return Integer.MAX_VALUE;
+  }
+
+  /**
    * Computes {@code C = A B}.
    *
    * @param rows 4, 2, 1 or {@link #maxRows()}

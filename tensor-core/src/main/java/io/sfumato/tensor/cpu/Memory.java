@@ -22,7 +22,7 @@ public final class Memory {
    * a loop is split in two that begin with twenty instructions for each operand, and neither is
    * unrolled.
    */
-  private static final long BASE = (1L << 60) - 1;
+  public static final long BASE = (1L << 60) - 1;
 
   private static final long ADDRESS = (1L << 62) - 1;
 

@@ -166,7 +166,31 @@ final class Panels {
       packSlab6(k, a, 4 * colStride, slab);
       return;
     }
+    if (colStride == 1 && rows == 6 && height == 6) {
+      packRows6(k, a, 4 * rowStride, slab);
+      return;
+    }
     transpose(k, rows, 1f, a, colStride, rowStride, slab, height);
+  }
+
+  /** Six rows that lie along {@code k}, two values at a time. */
+  private static void packRows6(int k, long a, long step, long slab) {
+    long a1 = a + step;
+    long a2 = a1 + step;
+    long a3 = a2 + step;
+    long a4 = a3 + step;
+    long a5 = a4 + step;
+    long end = 4L * k;
+    for (long o = 0; o < end; o += 4) {
+      Memory.putLong(slab, pair(a + o, a1 + o));
+      Memory.putLong(slab + 8, pair(a2 + o, a3 + o));
+      Memory.putLong(slab + 16, pair(a4 + o, a5 + o));
+      slab += 24;
+    }
+  }
+
+  private static long pair(long low, long high) {
+    return Memory.getInt(low) & 0xffffffffL | (long) Memory.getInt(high) << 32;
   }
 
   private static void packSlab4(int k, long a, long step, long slab) {

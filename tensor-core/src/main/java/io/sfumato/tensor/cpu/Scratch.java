@@ -27,6 +27,8 @@ public final class Scratch {
   public enum Slot {
     /** One tile of a matrix product. */
     TILE,
+    /** The sums of a tile before they are added to what precedes them. */
+    SUMS,
     /** The left operand of a matrix product, rearranged. */
     PACKED_A,
     /** The right operand of a matrix product, rearranged. */

@@ -30,6 +30,11 @@ final class SplitTile implements GemmTile {
   }
 
   @Override
+  public int slabColumns() {
+    return tile.slabColumns();
+  }
+
+  @Override
   public void store(
       int rows,
       int vectors,

@@ -21,7 +21,7 @@ class NarrowVectorsTest {
 
   @Test
   void asOnNeon() throws Exception {
-    kernels(128, "4 x 4", "-XX:MaxVectorSize=16", "-Dsfumato.vector.registers=32");
+    kernels(128, "6 x 4", "-XX:MaxVectorSize=16", "-Dsfumato.vector.registers=32");
   }
 
   private static void kernels(int bits, String tile, String... more) throws Exception {

@@ -45,7 +45,7 @@ class SimdTest {
       assertEquals("6 x 2", few.maxRows() + " x " + few.maxVectors());
       System.setProperty(REGISTERS, "32");
       GemmTile many = Simd.choose("on").gemmTile();
-      assertEquals("4 x 4", many.maxRows() + " x " + many.maxVectors());
+      assertEquals("6 x 4", many.maxRows() + " x " + many.maxVectors());
       System.setProperty(REGISTERS, "15");
       IllegalArgumentException e =
           assertThrows(IllegalArgumentException.class, () -> Simd.choose("on"));

@@ -3,6 +3,7 @@ package io.sfumato.tensor.cpu.simd;
 
 import static io.sfumato.tensor.cpu.Memory.ALL;
 
+import io.sfumato.tensor.cpu.Memory;
 import java.lang.foreign.ValueLayout;
 import java.nio.ByteOrder;
 import jdk.incubator.vector.FloatVector;
@@ -12,6 +13,7 @@ import jdk.incubator.vector.VectorSpecies;
 final class Tile1Accumulate {
   private static final VectorSpecies<Float> SPECIES = FloatVector.SPECIES_PREFERRED;
   private static final long BYTES = SPECIES.vectorByteSize();
+  private static final long BASE = Memory.BASE;
   private static final ByteOrder ORDER = ByteOrder.nativeOrder();
   private static final ValueLayout.OfFloat FLOAT = ValueLayout.JAVA_FLOAT_UNALIGNED;
 
@@ -33,12 +35,16 @@ final class Tile1Accumulate {
     long stepB = 4 * rowB;
     FloatVector c00 = FloatVector.zero(SPECIES);
     for (int p = 0; p < k; p++) {
+      a &= BASE;
+      b &= BASE;
       FloatVector b0 = FloatVector.fromMemorySegment(SPECIES, ALL, b, ORDER);
       FloatVector x = FloatVector.broadcast(SPECIES, ALL.get(FLOAT, a));
       c00 = x.fma(b0, c00);
       a += stepA;
       b += stepB;
     }
+    c &= BASE;
+    d &= BASE;
     c00 = FloatVector.fromMemorySegment(SPECIES, ALL, d, ORDER).add(c00);
     c00.intoMemorySegment(ALL, c, ORDER);
   }
@@ -60,6 +66,8 @@ final class Tile1Accumulate {
     FloatVector c00 = FloatVector.zero(SPECIES);
     FloatVector c01 = FloatVector.zero(SPECIES);
     for (int p = 0; p < k; p++) {
+      a &= BASE;
+      b &= BASE;
       FloatVector b0 = FloatVector.fromMemorySegment(SPECIES, ALL, b, ORDER);
       FloatVector b1 = FloatVector.fromMemorySegment(SPECIES, ALL, b + BYTES, ORDER);
       FloatVector x = FloatVector.broadcast(SPECIES, ALL.get(FLOAT, a));
@@ -68,6 +76,8 @@ final class Tile1Accumulate {
       a += stepA;
       b += stepB;
     }
+    c &= BASE;
+    d &= BASE;
     c00 = FloatVector.fromMemorySegment(SPECIES, ALL, d, ORDER).add(c00);
     c00.intoMemorySegment(ALL, c, ORDER);
     c01 = FloatVector.fromMemorySegment(SPECIES, ALL, d + BYTES, ORDER).add(c01);
@@ -92,6 +102,8 @@ final class Tile1Accumulate {
     FloatVector c01 = FloatVector.zero(SPECIES);
     FloatVector c02 = FloatVector.zero(SPECIES);
     for (int p = 0; p < k; p++) {
+      a &= BASE;
+      b &= BASE;
       FloatVector b0 = FloatVector.fromMemorySegment(SPECIES, ALL, b, ORDER);
       FloatVector b1 = FloatVector.fromMemorySegment(SPECIES, ALL, b + BYTES, ORDER);
       FloatVector b2 = FloatVector.fromMemorySegment(SPECIES, ALL, b + 2 * BYTES, ORDER);
@@ -102,6 +114,8 @@ final class Tile1Accumulate {
       a += stepA;
       b += stepB;
     }
+    c &= BASE;
+    d &= BASE;
     c00 = FloatVector.fromMemorySegment(SPECIES, ALL, d, ORDER).add(c00);
     c00.intoMemorySegment(ALL, c, ORDER);
     c01 = FloatVector.fromMemorySegment(SPECIES, ALL, d + BYTES, ORDER).add(c01);
@@ -129,6 +143,8 @@ final class Tile1Accumulate {
     FloatVector c02 = FloatVector.zero(SPECIES);
     FloatVector c03 = FloatVector.zero(SPECIES);
     for (int p = 0; p < k; p++) {
+      a &= BASE;
+      b &= BASE;
       FloatVector b0 = FloatVector.fromMemorySegment(SPECIES, ALL, b, ORDER);
       FloatVector b1 = FloatVector.fromMemorySegment(SPECIES, ALL, b + BYTES, ORDER);
       FloatVector b2 = FloatVector.fromMemorySegment(SPECIES, ALL, b + 2 * BYTES, ORDER);
@@ -141,6 +157,8 @@ final class Tile1Accumulate {
       a += stepA;
       b += stepB;
     }
+    c &= BASE;
+    d &= BASE;
     c00 = FloatVector.fromMemorySegment(SPECIES, ALL, d, ORDER).add(c00);
     c00.intoMemorySegment(ALL, c, ORDER);
     c01 = FloatVector.fromMemorySegment(SPECIES, ALL, d + BYTES, ORDER).add(c01);

@@ -3,6 +3,7 @@ package io.sfumato.tensor.cpu.simd;
 
 import static io.sfumato.tensor.cpu.Memory.ALL;
 
+import io.sfumato.tensor.cpu.Memory;
 import java.lang.foreign.ValueLayout;
 import java.nio.ByteOrder;
 import jdk.incubator.vector.FloatVector;
@@ -12,6 +13,7 @@ import jdk.incubator.vector.VectorSpecies;
 final class Tile1Store {
   private static final VectorSpecies<Float> SPECIES = FloatVector.SPECIES_PREFERRED;
   private static final long BYTES = SPECIES.vectorByteSize();
+  private static final long BASE = Memory.BASE;
   private static final ByteOrder ORDER = ByteOrder.nativeOrder();
   private static final ValueLayout.OfFloat FLOAT = ValueLayout.JAVA_FLOAT_UNALIGNED;
 
@@ -23,12 +25,15 @@ final class Tile1Store {
     long stepB = 4 * rowB;
     FloatVector c00 = FloatVector.zero(SPECIES);
     for (int p = 0; p < k; p++) {
+      a &= BASE;
+      b &= BASE;
       FloatVector b0 = FloatVector.fromMemorySegment(SPECIES, ALL, b, ORDER);
       FloatVector x = FloatVector.broadcast(SPECIES, ALL.get(FLOAT, a));
       c00 = x.fma(b0, c00);
       a += stepA;
       b += stepB;
     }
+    c &= BASE;
     c00.intoMemorySegment(ALL, c, ORDER);
   }
 
@@ -39,6 +44,8 @@ final class Tile1Store {
     FloatVector c00 = FloatVector.zero(SPECIES);
     FloatVector c01 = FloatVector.zero(SPECIES);
     for (int p = 0; p < k; p++) {
+      a &= BASE;
+      b &= BASE;
       FloatVector b0 = FloatVector.fromMemorySegment(SPECIES, ALL, b, ORDER);
       FloatVector b1 = FloatVector.fromMemorySegment(SPECIES, ALL, b + BYTES, ORDER);
       FloatVector x = FloatVector.broadcast(SPECIES, ALL.get(FLOAT, a));
@@ -47,6 +54,7 @@ final class Tile1Store {
       a += stepA;
       b += stepB;
     }
+    c &= BASE;
     c00.intoMemorySegment(ALL, c, ORDER);
     c01.intoMemorySegment(ALL, c + BYTES, ORDER);
   }
@@ -59,6 +67,8 @@ final class Tile1Store {
     FloatVector c01 = FloatVector.zero(SPECIES);
     FloatVector c02 = FloatVector.zero(SPECIES);
     for (int p = 0; p < k; p++) {
+      a &= BASE;
+      b &= BASE;
       FloatVector b0 = FloatVector.fromMemorySegment(SPECIES, ALL, b, ORDER);
       FloatVector b1 = FloatVector.fromMemorySegment(SPECIES, ALL, b + BYTES, ORDER);
       FloatVector b2 = FloatVector.fromMemorySegment(SPECIES, ALL, b + 2 * BYTES, ORDER);
@@ -69,6 +79,7 @@ final class Tile1Store {
       a += stepA;
       b += stepB;
     }
+    c &= BASE;
     c00.intoMemorySegment(ALL, c, ORDER);
     c01.intoMemorySegment(ALL, c + BYTES, ORDER);
     c02.intoMemorySegment(ALL, c + 2 * BYTES, ORDER);
@@ -83,6 +94,8 @@ final class Tile1Store {
     FloatVector c02 = FloatVector.zero(SPECIES);
     FloatVector c03 = FloatVector.zero(SPECIES);
     for (int p = 0; p < k; p++) {
+      a &= BASE;
+      b &= BASE;
       FloatVector b0 = FloatVector.fromMemorySegment(SPECIES, ALL, b, ORDER);
       FloatVector b1 = FloatVector.fromMemorySegment(SPECIES, ALL, b + BYTES, ORDER);
       FloatVector b2 = FloatVector.fromMemorySegment(SPECIES, ALL, b + 2 * BYTES, ORDER);
@@ -95,6 +108,7 @@ final class Tile1Store {
       a += stepA;
       b += stepB;
     }
+    c &= BASE;
     c00.intoMemorySegment(ALL, c, ORDER);
     c01.intoMemorySegment(ALL, c + BYTES, ORDER);
     c02.intoMemorySegment(ALL, c + 2 * BYTES, ORDER);

@@ -3,6 +3,7 @@ package io.sfumato.tensor.cpu.simd;
 
 import static io.sfumato.tensor.cpu.Memory.ALL;
 
+import io.sfumato.tensor.cpu.Memory;
 import java.lang.foreign.ValueLayout;
 import java.nio.ByteOrder;
 import jdk.incubator.vector.FloatVector;
@@ -12,6 +13,7 @@ import jdk.incubator.vector.VectorSpecies;
 final class Tile2Accumulate {
   private static final VectorSpecies<Float> SPECIES = FloatVector.SPECIES_PREFERRED;
   private static final long BYTES = SPECIES.vectorByteSize();
+  private static final long BASE = Memory.BASE;
   private static final ByteOrder ORDER = ByteOrder.nativeOrder();
   private static final ValueLayout.OfFloat FLOAT = ValueLayout.JAVA_FLOAT_UNALIGNED;
 
@@ -31,10 +33,12 @@ final class Tile2Accumulate {
       long rowC) {
     long stepA = 4 * colA;
     long stepB = 4 * rowB;
-    long a1 = 4 * rowA;
+    long a1 = (4 * rowA) & BASE;
     FloatVector c00 = FloatVector.zero(SPECIES);
     FloatVector c10 = FloatVector.zero(SPECIES);
     for (int p = 0; p < k; p++) {
+      a &= BASE;
+      b &= BASE;
       FloatVector b0 = FloatVector.fromMemorySegment(SPECIES, ALL, b, ORDER);
       FloatVector x = FloatVector.broadcast(SPECIES, ALL.get(FLOAT, a));
       c00 = x.fma(b0, c00);
@@ -45,10 +49,14 @@ final class Tile2Accumulate {
     }
     long stepC = 4 * rowC;
     long stepD = 4 * rowD;
+    c &= BASE;
+    d &= BASE;
     c00 = FloatVector.fromMemorySegment(SPECIES, ALL, d, ORDER).add(c00);
     c00.intoMemorySegment(ALL, c, ORDER);
     c += stepC;
     d += stepD;
+    c &= BASE;
+    d &= BASE;
     c10 = FloatVector.fromMemorySegment(SPECIES, ALL, d, ORDER).add(c10);
     c10.intoMemorySegment(ALL, c, ORDER);
   }
@@ -67,12 +75,14 @@ final class Tile2Accumulate {
       long rowC) {
     long stepA = 4 * colA;
     long stepB = 4 * rowB;
-    long a1 = 4 * rowA;
+    long a1 = (4 * rowA) & BASE;
     FloatVector c00 = FloatVector.zero(SPECIES);
     FloatVector c01 = FloatVector.zero(SPECIES);
     FloatVector c10 = FloatVector.zero(SPECIES);
     FloatVector c11 = FloatVector.zero(SPECIES);
     for (int p = 0; p < k; p++) {
+      a &= BASE;
+      b &= BASE;
       FloatVector b0 = FloatVector.fromMemorySegment(SPECIES, ALL, b, ORDER);
       FloatVector b1 = FloatVector.fromMemorySegment(SPECIES, ALL, b + BYTES, ORDER);
       FloatVector x = FloatVector.broadcast(SPECIES, ALL.get(FLOAT, a));
@@ -86,12 +96,16 @@ final class Tile2Accumulate {
     }
     long stepC = 4 * rowC;
     long stepD = 4 * rowD;
+    c &= BASE;
+    d &= BASE;
     c00 = FloatVector.fromMemorySegment(SPECIES, ALL, d, ORDER).add(c00);
     c00.intoMemorySegment(ALL, c, ORDER);
     c01 = FloatVector.fromMemorySegment(SPECIES, ALL, d + BYTES, ORDER).add(c01);
     c01.intoMemorySegment(ALL, c + BYTES, ORDER);
     c += stepC;
     d += stepD;
+    c &= BASE;
+    d &= BASE;
     c10 = FloatVector.fromMemorySegment(SPECIES, ALL, d, ORDER).add(c10);
     c10.intoMemorySegment(ALL, c, ORDER);
     c11 = FloatVector.fromMemorySegment(SPECIES, ALL, d + BYTES, ORDER).add(c11);
@@ -112,7 +126,7 @@ final class Tile2Accumulate {
       long rowC) {
     long stepA = 4 * colA;
     long stepB = 4 * rowB;
-    long a1 = 4 * rowA;
+    long a1 = (4 * rowA) & BASE;
     FloatVector c00 = FloatVector.zero(SPECIES);
     FloatVector c01 = FloatVector.zero(SPECIES);
     FloatVector c02 = FloatVector.zero(SPECIES);
@@ -120,6 +134,8 @@ final class Tile2Accumulate {
     FloatVector c11 = FloatVector.zero(SPECIES);
     FloatVector c12 = FloatVector.zero(SPECIES);
     for (int p = 0; p < k; p++) {
+      a &= BASE;
+      b &= BASE;
       FloatVector b0 = FloatVector.fromMemorySegment(SPECIES, ALL, b, ORDER);
       FloatVector b1 = FloatVector.fromMemorySegment(SPECIES, ALL, b + BYTES, ORDER);
       FloatVector b2 = FloatVector.fromMemorySegment(SPECIES, ALL, b + 2 * BYTES, ORDER);
@@ -136,6 +152,8 @@ final class Tile2Accumulate {
     }
     long stepC = 4 * rowC;
     long stepD = 4 * rowD;
+    c &= BASE;
+    d &= BASE;
     c00 = FloatVector.fromMemorySegment(SPECIES, ALL, d, ORDER).add(c00);
     c00.intoMemorySegment(ALL, c, ORDER);
     c01 = FloatVector.fromMemorySegment(SPECIES, ALL, d + BYTES, ORDER).add(c01);
@@ -144,6 +162,8 @@ final class Tile2Accumulate {
     c02.intoMemorySegment(ALL, c + 2 * BYTES, ORDER);
     c += stepC;
     d += stepD;
+    c &= BASE;
+    d &= BASE;
     c10 = FloatVector.fromMemorySegment(SPECIES, ALL, d, ORDER).add(c10);
     c10.intoMemorySegment(ALL, c, ORDER);
     c11 = FloatVector.fromMemorySegment(SPECIES, ALL, d + BYTES, ORDER).add(c11);
@@ -166,7 +186,7 @@ final class Tile2Accumulate {
       long rowC) {
     long stepA = 4 * colA;
     long stepB = 4 * rowB;
-    long a1 = 4 * rowA;
+    long a1 = (4 * rowA) & BASE;
     FloatVector c00 = FloatVector.zero(SPECIES);
     FloatVector c01 = FloatVector.zero(SPECIES);
     FloatVector c02 = FloatVector.zero(SPECIES);
@@ -176,6 +196,8 @@ final class Tile2Accumulate {
     FloatVector c12 = FloatVector.zero(SPECIES);
     FloatVector c13 = FloatVector.zero(SPECIES);
     for (int p = 0; p < k; p++) {
+      a &= BASE;
+      b &= BASE;
       FloatVector b0 = FloatVector.fromMemorySegment(SPECIES, ALL, b, ORDER);
       FloatVector b1 = FloatVector.fromMemorySegment(SPECIES, ALL, b + BYTES, ORDER);
       FloatVector b2 = FloatVector.fromMemorySegment(SPECIES, ALL, b + 2 * BYTES, ORDER);
@@ -195,6 +217,8 @@ final class Tile2Accumulate {
     }
     long stepC = 4 * rowC;
     long stepD = 4 * rowD;
+    c &= BASE;
+    d &= BASE;
     c00 = FloatVector.fromMemorySegment(SPECIES, ALL, d, ORDER).add(c00);
     c00.intoMemorySegment(ALL, c, ORDER);
     c01 = FloatVector.fromMemorySegment(SPECIES, ALL, d + BYTES, ORDER).add(c01);
@@ -205,6 +229,8 @@ final class Tile2Accumulate {
     c03.intoMemorySegment(ALL, c + 3 * BYTES, ORDER);
     c += stepC;
     d += stepD;
+    c &= BASE;
+    d &= BASE;
     c10 = FloatVector.fromMemorySegment(SPECIES, ALL, d, ORDER).add(c10);
     c10.intoMemorySegment(ALL, c, ORDER);
     c11 = FloatVector.fromMemorySegment(SPECIES, ALL, d + BYTES, ORDER).add(c11);

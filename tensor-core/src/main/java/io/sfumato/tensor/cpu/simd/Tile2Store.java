@@ -3,6 +3,7 @@ package io.sfumato.tensor.cpu.simd;
 
 import static io.sfumato.tensor.cpu.Memory.ALL;
 
+import io.sfumato.tensor.cpu.Memory;
 import java.lang.foreign.ValueLayout;
 import java.nio.ByteOrder;
 import jdk.incubator.vector.FloatVector;
@@ -12,6 +13,7 @@ import jdk.incubator.vector.VectorSpecies;
 final class Tile2Store {
   private static final VectorSpecies<Float> SPECIES = FloatVector.SPECIES_PREFERRED;
   private static final long BYTES = SPECIES.vectorByteSize();
+  private static final long BASE = Memory.BASE;
   private static final ByteOrder ORDER = ByteOrder.nativeOrder();
   private static final ValueLayout.OfFloat FLOAT = ValueLayout.JAVA_FLOAT_UNALIGNED;
 
@@ -21,10 +23,12 @@ final class Tile2Store {
   static void tile1(int k, long a, long rowA, long colA, long b, long rowB, long c, long rowC) {
     long stepA = 4 * colA;
     long stepB = 4 * rowB;
-    long a1 = 4 * rowA;
+    long a1 = (4 * rowA) & BASE;
     FloatVector c00 = FloatVector.zero(SPECIES);
     FloatVector c10 = FloatVector.zero(SPECIES);
     for (int p = 0; p < k; p++) {
+      a &= BASE;
+      b &= BASE;
       FloatVector b0 = FloatVector.fromMemorySegment(SPECIES, ALL, b, ORDER);
       FloatVector x = FloatVector.broadcast(SPECIES, ALL.get(FLOAT, a));
       c00 = x.fma(b0, c00);
@@ -34,8 +38,10 @@ final class Tile2Store {
       b += stepB;
     }
     long stepC = 4 * rowC;
+    c &= BASE;
     c00.intoMemorySegment(ALL, c, ORDER);
     c += stepC;
+    c &= BASE;
     c10.intoMemorySegment(ALL, c, ORDER);
   }
 
@@ -43,12 +49,14 @@ final class Tile2Store {
   static void tile2(int k, long a, long rowA, long colA, long b, long rowB, long c, long rowC) {
     long stepA = 4 * colA;
     long stepB = 4 * rowB;
-    long a1 = 4 * rowA;
+    long a1 = (4 * rowA) & BASE;
     FloatVector c00 = FloatVector.zero(SPECIES);
     FloatVector c01 = FloatVector.zero(SPECIES);
     FloatVector c10 = FloatVector.zero(SPECIES);
     FloatVector c11 = FloatVector.zero(SPECIES);
     for (int p = 0; p < k; p++) {
+      a &= BASE;
+      b &= BASE;
       FloatVector b0 = FloatVector.fromMemorySegment(SPECIES, ALL, b, ORDER);
       FloatVector b1 = FloatVector.fromMemorySegment(SPECIES, ALL, b + BYTES, ORDER);
       FloatVector x = FloatVector.broadcast(SPECIES, ALL.get(FLOAT, a));
@@ -61,9 +69,11 @@ final class Tile2Store {
       b += stepB;
     }
     long stepC = 4 * rowC;
+    c &= BASE;
     c00.intoMemorySegment(ALL, c, ORDER);
     c01.intoMemorySegment(ALL, c + BYTES, ORDER);
     c += stepC;
+    c &= BASE;
     c10.intoMemorySegment(ALL, c, ORDER);
     c11.intoMemorySegment(ALL, c + BYTES, ORDER);
   }
@@ -72,7 +82,7 @@ final class Tile2Store {
   static void tile3(int k, long a, long rowA, long colA, long b, long rowB, long c, long rowC) {
     long stepA = 4 * colA;
     long stepB = 4 * rowB;
-    long a1 = 4 * rowA;
+    long a1 = (4 * rowA) & BASE;
     FloatVector c00 = FloatVector.zero(SPECIES);
     FloatVector c01 = FloatVector.zero(SPECIES);
     FloatVector c02 = FloatVector.zero(SPECIES);
@@ -80,6 +90,8 @@ final class Tile2Store {
     FloatVector c11 = FloatVector.zero(SPECIES);
     FloatVector c12 = FloatVector.zero(SPECIES);
     for (int p = 0; p < k; p++) {
+      a &= BASE;
+      b &= BASE;
       FloatVector b0 = FloatVector.fromMemorySegment(SPECIES, ALL, b, ORDER);
       FloatVector b1 = FloatVector.fromMemorySegment(SPECIES, ALL, b + BYTES, ORDER);
       FloatVector b2 = FloatVector.fromMemorySegment(SPECIES, ALL, b + 2 * BYTES, ORDER);
@@ -95,10 +107,12 @@ final class Tile2Store {
       b += stepB;
     }
     long stepC = 4 * rowC;
+    c &= BASE;
     c00.intoMemorySegment(ALL, c, ORDER);
     c01.intoMemorySegment(ALL, c + BYTES, ORDER);
     c02.intoMemorySegment(ALL, c + 2 * BYTES, ORDER);
     c += stepC;
+    c &= BASE;
     c10.intoMemorySegment(ALL, c, ORDER);
     c11.intoMemorySegment(ALL, c + BYTES, ORDER);
     c12.intoMemorySegment(ALL, c + 2 * BYTES, ORDER);
@@ -108,7 +122,7 @@ final class Tile2Store {
   static void tile4(int k, long a, long rowA, long colA, long b, long rowB, long c, long rowC) {
     long stepA = 4 * colA;
     long stepB = 4 * rowB;
-    long a1 = 4 * rowA;
+    long a1 = (4 * rowA) & BASE;
     FloatVector c00 = FloatVector.zero(SPECIES);
     FloatVector c01 = FloatVector.zero(SPECIES);
     FloatVector c02 = FloatVector.zero(SPECIES);
@@ -118,6 +132,8 @@ final class Tile2Store {
     FloatVector c12 = FloatVector.zero(SPECIES);
     FloatVector c13 = FloatVector.zero(SPECIES);
     for (int p = 0; p < k; p++) {
+      a &= BASE;
+      b &= BASE;
       FloatVector b0 = FloatVector.fromMemorySegment(SPECIES, ALL, b, ORDER);
       FloatVector b1 = FloatVector.fromMemorySegment(SPECIES, ALL, b + BYTES, ORDER);
       FloatVector b2 = FloatVector.fromMemorySegment(SPECIES, ALL, b + 2 * BYTES, ORDER);
@@ -136,11 +152,13 @@ final class Tile2Store {
       b += stepB;
     }
     long stepC = 4 * rowC;
+    c &= BASE;
     c00.intoMemorySegment(ALL, c, ORDER);
     c01.intoMemorySegment(ALL, c + BYTES, ORDER);
     c02.intoMemorySegment(ALL, c + 2 * BYTES, ORDER);
     c03.intoMemorySegment(ALL, c + 3 * BYTES, ORDER);
     c += stepC;
+    c &= BASE;
     c10.intoMemorySegment(ALL, c, ORDER);
     c11.intoMemorySegment(ALL, c + BYTES, ORDER);
     c12.intoMemorySegment(ALL, c + 2 * BYTES, ORDER);

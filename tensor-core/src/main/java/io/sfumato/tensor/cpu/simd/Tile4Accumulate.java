@@ -3,6 +3,7 @@ package io.sfumato.tensor.cpu.simd;
 
 import static io.sfumato.tensor.cpu.Memory.ALL;
 
+import io.sfumato.tensor.cpu.Memory;
 import java.lang.foreign.ValueLayout;
 import java.nio.ByteOrder;
 import jdk.incubator.vector.FloatVector;
@@ -12,6 +13,7 @@ import jdk.incubator.vector.VectorSpecies;
 final class Tile4Accumulate {
   private static final VectorSpecies<Float> SPECIES = FloatVector.SPECIES_PREFERRED;
   private static final long BYTES = SPECIES.vectorByteSize();
+  private static final long BASE = Memory.BASE;
   private static final ByteOrder ORDER = ByteOrder.nativeOrder();
   private static final ValueLayout.OfFloat FLOAT = ValueLayout.JAVA_FLOAT_UNALIGNED;
 
@@ -31,14 +33,16 @@ final class Tile4Accumulate {
       long rowC) {
     long stepA = 4 * colA;
     long stepB = 4 * rowB;
-    long a1 = 4 * rowA;
-    long a2 = 8 * rowA;
-    long a3 = 12 * rowA;
+    long a1 = (4 * rowA) & BASE;
+    long a2 = (8 * rowA) & BASE;
+    long a3 = (12 * rowA) & BASE;
     FloatVector c00 = FloatVector.zero(SPECIES);
     FloatVector c10 = FloatVector.zero(SPECIES);
     FloatVector c20 = FloatVector.zero(SPECIES);
     FloatVector c30 = FloatVector.zero(SPECIES);
     for (int p = 0; p < k; p++) {
+      a &= BASE;
+      b &= BASE;
       FloatVector b0 = FloatVector.fromMemorySegment(SPECIES, ALL, b, ORDER);
       FloatVector x = FloatVector.broadcast(SPECIES, ALL.get(FLOAT, a));
       c00 = x.fma(b0, c00);
@@ -53,18 +57,26 @@ final class Tile4Accumulate {
     }
     long stepC = 4 * rowC;
     long stepD = 4 * rowD;
+    c &= BASE;
+    d &= BASE;
     c00 = FloatVector.fromMemorySegment(SPECIES, ALL, d, ORDER).add(c00);
     c00.intoMemorySegment(ALL, c, ORDER);
     c += stepC;
     d += stepD;
+    c &= BASE;
+    d &= BASE;
     c10 = FloatVector.fromMemorySegment(SPECIES, ALL, d, ORDER).add(c10);
     c10.intoMemorySegment(ALL, c, ORDER);
     c += stepC;
     d += stepD;
+    c &= BASE;
+    d &= BASE;
     c20 = FloatVector.fromMemorySegment(SPECIES, ALL, d, ORDER).add(c20);
     c20.intoMemorySegment(ALL, c, ORDER);
     c += stepC;
     d += stepD;
+    c &= BASE;
+    d &= BASE;
     c30 = FloatVector.fromMemorySegment(SPECIES, ALL, d, ORDER).add(c30);
     c30.intoMemorySegment(ALL, c, ORDER);
   }
@@ -83,9 +95,9 @@ final class Tile4Accumulate {
       long rowC) {
     long stepA = 4 * colA;
     long stepB = 4 * rowB;
-    long a1 = 4 * rowA;
-    long a2 = 8 * rowA;
-    long a3 = 12 * rowA;
+    long a1 = (4 * rowA) & BASE;
+    long a2 = (8 * rowA) & BASE;
+    long a3 = (12 * rowA) & BASE;
     FloatVector c00 = FloatVector.zero(SPECIES);
     FloatVector c01 = FloatVector.zero(SPECIES);
     FloatVector c10 = FloatVector.zero(SPECIES);
@@ -95,6 +107,8 @@ final class Tile4Accumulate {
     FloatVector c30 = FloatVector.zero(SPECIES);
     FloatVector c31 = FloatVector.zero(SPECIES);
     for (int p = 0; p < k; p++) {
+      a &= BASE;
+      b &= BASE;
       FloatVector b0 = FloatVector.fromMemorySegment(SPECIES, ALL, b, ORDER);
       FloatVector b1 = FloatVector.fromMemorySegment(SPECIES, ALL, b + BYTES, ORDER);
       FloatVector x = FloatVector.broadcast(SPECIES, ALL.get(FLOAT, a));
@@ -114,24 +128,32 @@ final class Tile4Accumulate {
     }
     long stepC = 4 * rowC;
     long stepD = 4 * rowD;
+    c &= BASE;
+    d &= BASE;
     c00 = FloatVector.fromMemorySegment(SPECIES, ALL, d, ORDER).add(c00);
     c00.intoMemorySegment(ALL, c, ORDER);
     c01 = FloatVector.fromMemorySegment(SPECIES, ALL, d + BYTES, ORDER).add(c01);
     c01.intoMemorySegment(ALL, c + BYTES, ORDER);
     c += stepC;
     d += stepD;
+    c &= BASE;
+    d &= BASE;
     c10 = FloatVector.fromMemorySegment(SPECIES, ALL, d, ORDER).add(c10);
     c10.intoMemorySegment(ALL, c, ORDER);
     c11 = FloatVector.fromMemorySegment(SPECIES, ALL, d + BYTES, ORDER).add(c11);
     c11.intoMemorySegment(ALL, c + BYTES, ORDER);
     c += stepC;
     d += stepD;
+    c &= BASE;
+    d &= BASE;
     c20 = FloatVector.fromMemorySegment(SPECIES, ALL, d, ORDER).add(c20);
     c20.intoMemorySegment(ALL, c, ORDER);
     c21 = FloatVector.fromMemorySegment(SPECIES, ALL, d + BYTES, ORDER).add(c21);
     c21.intoMemorySegment(ALL, c + BYTES, ORDER);
     c += stepC;
     d += stepD;
+    c &= BASE;
+    d &= BASE;
     c30 = FloatVector.fromMemorySegment(SPECIES, ALL, d, ORDER).add(c30);
     c30.intoMemorySegment(ALL, c, ORDER);
     c31 = FloatVector.fromMemorySegment(SPECIES, ALL, d + BYTES, ORDER).add(c31);
@@ -152,9 +174,9 @@ final class Tile4Accumulate {
       long rowC) {
     long stepA = 4 * colA;
     long stepB = 4 * rowB;
-    long a1 = 4 * rowA;
-    long a2 = 8 * rowA;
-    long a3 = 12 * rowA;
+    long a1 = (4 * rowA) & BASE;
+    long a2 = (8 * rowA) & BASE;
+    long a3 = (12 * rowA) & BASE;
     FloatVector c00 = FloatVector.zero(SPECIES);
     FloatVector c01 = FloatVector.zero(SPECIES);
     FloatVector c02 = FloatVector.zero(SPECIES);
@@ -168,6 +190,8 @@ final class Tile4Accumulate {
     FloatVector c31 = FloatVector.zero(SPECIES);
     FloatVector c32 = FloatVector.zero(SPECIES);
     for (int p = 0; p < k; p++) {
+      a &= BASE;
+      b &= BASE;
       FloatVector b0 = FloatVector.fromMemorySegment(SPECIES, ALL, b, ORDER);
       FloatVector b1 = FloatVector.fromMemorySegment(SPECIES, ALL, b + BYTES, ORDER);
       FloatVector b2 = FloatVector.fromMemorySegment(SPECIES, ALL, b + 2 * BYTES, ORDER);
@@ -192,6 +216,8 @@ final class Tile4Accumulate {
     }
     long stepC = 4 * rowC;
     long stepD = 4 * rowD;
+    c &= BASE;
+    d &= BASE;
     c00 = FloatVector.fromMemorySegment(SPECIES, ALL, d, ORDER).add(c00);
     c00.intoMemorySegment(ALL, c, ORDER);
     c01 = FloatVector.fromMemorySegment(SPECIES, ALL, d + BYTES, ORDER).add(c01);
@@ -200,6 +226,8 @@ final class Tile4Accumulate {
     c02.intoMemorySegment(ALL, c + 2 * BYTES, ORDER);
     c += stepC;
     d += stepD;
+    c &= BASE;
+    d &= BASE;
     c10 = FloatVector.fromMemorySegment(SPECIES, ALL, d, ORDER).add(c10);
     c10.intoMemorySegment(ALL, c, ORDER);
     c11 = FloatVector.fromMemorySegment(SPECIES, ALL, d + BYTES, ORDER).add(c11);
@@ -208,6 +236,8 @@ final class Tile4Accumulate {
     c12.intoMemorySegment(ALL, c + 2 * BYTES, ORDER);
     c += stepC;
     d += stepD;
+    c &= BASE;
+    d &= BASE;
     c20 = FloatVector.fromMemorySegment(SPECIES, ALL, d, ORDER).add(c20);
     c20.intoMemorySegment(ALL, c, ORDER);
     c21 = FloatVector.fromMemorySegment(SPECIES, ALL, d + BYTES, ORDER).add(c21);
@@ -216,6 +246,8 @@ final class Tile4Accumulate {
     c22.intoMemorySegment(ALL, c + 2 * BYTES, ORDER);
     c += stepC;
     d += stepD;
+    c &= BASE;
+    d &= BASE;
     c30 = FloatVector.fromMemorySegment(SPECIES, ALL, d, ORDER).add(c30);
     c30.intoMemorySegment(ALL, c, ORDER);
     c31 = FloatVector.fromMemorySegment(SPECIES, ALL, d + BYTES, ORDER).add(c31);
@@ -238,9 +270,9 @@ final class Tile4Accumulate {
       long rowC) {
     long stepA = 4 * colA;
     long stepB = 4 * rowB;
-    long a1 = 4 * rowA;
-    long a2 = 8 * rowA;
-    long a3 = 12 * rowA;
+    long a1 = (4 * rowA) & BASE;
+    long a2 = (8 * rowA) & BASE;
+    long a3 = (12 * rowA) & BASE;
     FloatVector c00 = FloatVector.zero(SPECIES);
     FloatVector c01 = FloatVector.zero(SPECIES);
     FloatVector c02 = FloatVector.zero(SPECIES);
@@ -258,6 +290,8 @@ final class Tile4Accumulate {
     FloatVector c32 = FloatVector.zero(SPECIES);
     FloatVector c33 = FloatVector.zero(SPECIES);
     for (int p = 0; p < k; p++) {
+      a &= BASE;
+      b &= BASE;
       FloatVector b0 = FloatVector.fromMemorySegment(SPECIES, ALL, b, ORDER);
       FloatVector b1 = FloatVector.fromMemorySegment(SPECIES, ALL, b + BYTES, ORDER);
       FloatVector b2 = FloatVector.fromMemorySegment(SPECIES, ALL, b + 2 * BYTES, ORDER);
@@ -287,6 +321,8 @@ final class Tile4Accumulate {
     }
     long stepC = 4 * rowC;
     long stepD = 4 * rowD;
+    c &= BASE;
+    d &= BASE;
     c00 = FloatVector.fromMemorySegment(SPECIES, ALL, d, ORDER).add(c00);
     c00.intoMemorySegment(ALL, c, ORDER);
     c01 = FloatVector.fromMemorySegment(SPECIES, ALL, d + BYTES, ORDER).add(c01);
@@ -297,6 +333,8 @@ final class Tile4Accumulate {
     c03.intoMemorySegment(ALL, c + 3 * BYTES, ORDER);
     c += stepC;
     d += stepD;
+    c &= BASE;
+    d &= BASE;
     c10 = FloatVector.fromMemorySegment(SPECIES, ALL, d, ORDER).add(c10);
     c10.intoMemorySegment(ALL, c, ORDER);
     c11 = FloatVector.fromMemorySegment(SPECIES, ALL, d + BYTES, ORDER).add(c11);
@@ -307,6 +345,8 @@ final class Tile4Accumulate {
     c13.intoMemorySegment(ALL, c + 3 * BYTES, ORDER);
     c += stepC;
     d += stepD;
+    c &= BASE;
+    d &= BASE;
     c20 = FloatVector.fromMemorySegment(SPECIES, ALL, d, ORDER).add(c20);
     c20.intoMemorySegment(ALL, c, ORDER);
     c21 = FloatVector.fromMemorySegment(SPECIES, ALL, d + BYTES, ORDER).add(c21);
@@ -317,6 +357,8 @@ final class Tile4Accumulate {
     c23.intoMemorySegment(ALL, c + 3 * BYTES, ORDER);
     c += stepC;
     d += stepD;
+    c &= BASE;
+    d &= BASE;
     c30 = FloatVector.fromMemorySegment(SPECIES, ALL, d, ORDER).add(c30);
     c30.intoMemorySegment(ALL, c, ORDER);
     c31 = FloatVector.fromMemorySegment(SPECIES, ALL, d + BYTES, ORDER).add(c31);

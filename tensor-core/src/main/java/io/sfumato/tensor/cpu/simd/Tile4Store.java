@@ -3,6 +3,7 @@ package io.sfumato.tensor.cpu.simd;
 
 import static io.sfumato.tensor.cpu.Memory.ALL;
 
+import io.sfumato.tensor.cpu.Memory;
 import java.lang.foreign.ValueLayout;
 import java.nio.ByteOrder;
 import jdk.incubator.vector.FloatVector;
@@ -12,6 +13,7 @@ import jdk.incubator.vector.VectorSpecies;
 final class Tile4Store {
   private static final VectorSpecies<Float> SPECIES = FloatVector.SPECIES_PREFERRED;
   private static final long BYTES = SPECIES.vectorByteSize();
+  private static final long BASE = Memory.BASE;
   private static final ByteOrder ORDER = ByteOrder.nativeOrder();
   private static final ValueLayout.OfFloat FLOAT = ValueLayout.JAVA_FLOAT_UNALIGNED;
 
@@ -21,14 +23,16 @@ final class Tile4Store {
   static void tile1(int k, long a, long rowA, long colA, long b, long rowB, long c, long rowC) {
     long stepA = 4 * colA;
     long stepB = 4 * rowB;
-    long a1 = 4 * rowA;
-    long a2 = 8 * rowA;
-    long a3 = 12 * rowA;
+    long a1 = (4 * rowA) & BASE;
+    long a2 = (8 * rowA) & BASE;
+    long a3 = (12 * rowA) & BASE;
     FloatVector c00 = FloatVector.zero(SPECIES);
     FloatVector c10 = FloatVector.zero(SPECIES);
     FloatVector c20 = FloatVector.zero(SPECIES);
     FloatVector c30 = FloatVector.zero(SPECIES);
     for (int p = 0; p < k; p++) {
+      a &= BASE;
+      b &= BASE;
       FloatVector b0 = FloatVector.fromMemorySegment(SPECIES, ALL, b, ORDER);
       FloatVector x = FloatVector.broadcast(SPECIES, ALL.get(FLOAT, a));
       c00 = x.fma(b0, c00);
@@ -42,12 +46,16 @@ final class Tile4Store {
       b += stepB;
     }
     long stepC = 4 * rowC;
+    c &= BASE;
     c00.intoMemorySegment(ALL, c, ORDER);
     c += stepC;
+    c &= BASE;
     c10.intoMemorySegment(ALL, c, ORDER);
     c += stepC;
+    c &= BASE;
     c20.intoMemorySegment(ALL, c, ORDER);
     c += stepC;
+    c &= BASE;
     c30.intoMemorySegment(ALL, c, ORDER);
   }
 
@@ -55,9 +63,9 @@ final class Tile4Store {
   static void tile2(int k, long a, long rowA, long colA, long b, long rowB, long c, long rowC) {
     long stepA = 4 * colA;
     long stepB = 4 * rowB;
-    long a1 = 4 * rowA;
-    long a2 = 8 * rowA;
-    long a3 = 12 * rowA;
+    long a1 = (4 * rowA) & BASE;
+    long a2 = (8 * rowA) & BASE;
+    long a3 = (12 * rowA) & BASE;
     FloatVector c00 = FloatVector.zero(SPECIES);
     FloatVector c01 = FloatVector.zero(SPECIES);
     FloatVector c10 = FloatVector.zero(SPECIES);
@@ -67,6 +75,8 @@ final class Tile4Store {
     FloatVector c30 = FloatVector.zero(SPECIES);
     FloatVector c31 = FloatVector.zero(SPECIES);
     for (int p = 0; p < k; p++) {
+      a &= BASE;
+      b &= BASE;
       FloatVector b0 = FloatVector.fromMemorySegment(SPECIES, ALL, b, ORDER);
       FloatVector b1 = FloatVector.fromMemorySegment(SPECIES, ALL, b + BYTES, ORDER);
       FloatVector x = FloatVector.broadcast(SPECIES, ALL.get(FLOAT, a));
@@ -85,15 +95,19 @@ final class Tile4Store {
       b += stepB;
     }
     long stepC = 4 * rowC;
+    c &= BASE;
     c00.intoMemorySegment(ALL, c, ORDER);
     c01.intoMemorySegment(ALL, c + BYTES, ORDER);
     c += stepC;
+    c &= BASE;
     c10.intoMemorySegment(ALL, c, ORDER);
     c11.intoMemorySegment(ALL, c + BYTES, ORDER);
     c += stepC;
+    c &= BASE;
     c20.intoMemorySegment(ALL, c, ORDER);
     c21.intoMemorySegment(ALL, c + BYTES, ORDER);
     c += stepC;
+    c &= BASE;
     c30.intoMemorySegment(ALL, c, ORDER);
     c31.intoMemorySegment(ALL, c + BYTES, ORDER);
   }
@@ -102,9 +116,9 @@ final class Tile4Store {
   static void tile3(int k, long a, long rowA, long colA, long b, long rowB, long c, long rowC) {
     long stepA = 4 * colA;
     long stepB = 4 * rowB;
-    long a1 = 4 * rowA;
-    long a2 = 8 * rowA;
-    long a3 = 12 * rowA;
+    long a1 = (4 * rowA) & BASE;
+    long a2 = (8 * rowA) & BASE;
+    long a3 = (12 * rowA) & BASE;
     FloatVector c00 = FloatVector.zero(SPECIES);
     FloatVector c01 = FloatVector.zero(SPECIES);
     FloatVector c02 = FloatVector.zero(SPECIES);
@@ -118,6 +132,8 @@ final class Tile4Store {
     FloatVector c31 = FloatVector.zero(SPECIES);
     FloatVector c32 = FloatVector.zero(SPECIES);
     for (int p = 0; p < k; p++) {
+      a &= BASE;
+      b &= BASE;
       FloatVector b0 = FloatVector.fromMemorySegment(SPECIES, ALL, b, ORDER);
       FloatVector b1 = FloatVector.fromMemorySegment(SPECIES, ALL, b + BYTES, ORDER);
       FloatVector b2 = FloatVector.fromMemorySegment(SPECIES, ALL, b + 2 * BYTES, ORDER);
@@ -141,18 +157,22 @@ final class Tile4Store {
       b += stepB;
     }
     long stepC = 4 * rowC;
+    c &= BASE;
     c00.intoMemorySegment(ALL, c, ORDER);
     c01.intoMemorySegment(ALL, c + BYTES, ORDER);
     c02.intoMemorySegment(ALL, c + 2 * BYTES, ORDER);
     c += stepC;
+    c &= BASE;
     c10.intoMemorySegment(ALL, c, ORDER);
     c11.intoMemorySegment(ALL, c + BYTES, ORDER);
     c12.intoMemorySegment(ALL, c + 2 * BYTES, ORDER);
     c += stepC;
+    c &= BASE;
     c20.intoMemorySegment(ALL, c, ORDER);
     c21.intoMemorySegment(ALL, c + BYTES, ORDER);
     c22.intoMemorySegment(ALL, c + 2 * BYTES, ORDER);
     c += stepC;
+    c &= BASE;
     c30.intoMemorySegment(ALL, c, ORDER);
     c31.intoMemorySegment(ALL, c + BYTES, ORDER);
     c32.intoMemorySegment(ALL, c + 2 * BYTES, ORDER);
@@ -162,9 +182,9 @@ final class Tile4Store {
   static void tile4(int k, long a, long rowA, long colA, long b, long rowB, long c, long rowC) {
     long stepA = 4 * colA;
     long stepB = 4 * rowB;
-    long a1 = 4 * rowA;
-    long a2 = 8 * rowA;
-    long a3 = 12 * rowA;
+    long a1 = (4 * rowA) & BASE;
+    long a2 = (8 * rowA) & BASE;
+    long a3 = (12 * rowA) & BASE;
     FloatVector c00 = FloatVector.zero(SPECIES);
     FloatVector c01 = FloatVector.zero(SPECIES);
     FloatVector c02 = FloatVector.zero(SPECIES);
@@ -182,6 +202,8 @@ final class Tile4Store {
     FloatVector c32 = FloatVector.zero(SPECIES);
     FloatVector c33 = FloatVector.zero(SPECIES);
     for (int p = 0; p < k; p++) {
+      a &= BASE;
+      b &= BASE;
       FloatVector b0 = FloatVector.fromMemorySegment(SPECIES, ALL, b, ORDER);
       FloatVector b1 = FloatVector.fromMemorySegment(SPECIES, ALL, b + BYTES, ORDER);
       FloatVector b2 = FloatVector.fromMemorySegment(SPECIES, ALL, b + 2 * BYTES, ORDER);
@@ -210,21 +232,25 @@ final class Tile4Store {
       b += stepB;
     }
     long stepC = 4 * rowC;
+    c &= BASE;
     c00.intoMemorySegment(ALL, c, ORDER);
     c01.intoMemorySegment(ALL, c + BYTES, ORDER);
     c02.intoMemorySegment(ALL, c + 2 * BYTES, ORDER);
     c03.intoMemorySegment(ALL, c + 3 * BYTES, ORDER);
     c += stepC;
+    c &= BASE;
     c10.intoMemorySegment(ALL, c, ORDER);
     c11.intoMemorySegment(ALL, c + BYTES, ORDER);
     c12.intoMemorySegment(ALL, c + 2 * BYTES, ORDER);
     c13.intoMemorySegment(ALL, c + 3 * BYTES, ORDER);
     c += stepC;
+    c &= BASE;
     c20.intoMemorySegment(ALL, c, ORDER);
     c21.intoMemorySegment(ALL, c + BYTES, ORDER);
     c22.intoMemorySegment(ALL, c + 2 * BYTES, ORDER);
     c23.intoMemorySegment(ALL, c + 3 * BYTES, ORDER);
     c += stepC;
+    c &= BASE;
     c30.intoMemorySegment(ALL, c, ORDER);
     c31.intoMemorySegment(ALL, c + BYTES, ORDER);
     c32.intoMemorySegment(ALL, c + 2 * BYTES, ORDER);

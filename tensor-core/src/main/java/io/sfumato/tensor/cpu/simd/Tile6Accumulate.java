@@ -3,6 +3,7 @@ package io.sfumato.tensor.cpu.simd;
 
 import static io.sfumato.tensor.cpu.Memory.ALL;
 
+import io.sfumato.tensor.cpu.Memory;
 import java.lang.foreign.ValueLayout;
 import java.nio.ByteOrder;
 import jdk.incubator.vector.FloatVector;
@@ -12,6 +13,7 @@ import jdk.incubator.vector.VectorSpecies;
 final class Tile6Accumulate {
   private static final VectorSpecies<Float> SPECIES = FloatVector.SPECIES_PREFERRED;
   private static final long BYTES = SPECIES.vectorByteSize();
+  private static final long BASE = Memory.BASE;
   private static final ByteOrder ORDER = ByteOrder.nativeOrder();
   private static final ValueLayout.OfFloat FLOAT = ValueLayout.JAVA_FLOAT_UNALIGNED;
 
@@ -31,11 +33,11 @@ final class Tile6Accumulate {
       long rowC) {
     long stepA = 4 * colA;
     long stepB = 4 * rowB;
-    long a1 = 4 * rowA;
-    long a2 = 8 * rowA;
-    long a3 = 12 * rowA;
-    long a4 = 16 * rowA;
-    long a5 = 20 * rowA;
+    long a1 = (4 * rowA) & BASE;
+    long a2 = (8 * rowA) & BASE;
+    long a3 = (12 * rowA) & BASE;
+    long a4 = (16 * rowA) & BASE;
+    long a5 = (20 * rowA) & BASE;
     FloatVector c00 = FloatVector.zero(SPECIES);
     FloatVector c10 = FloatVector.zero(SPECIES);
     FloatVector c20 = FloatVector.zero(SPECIES);
@@ -43,6 +45,8 @@ final class Tile6Accumulate {
     FloatVector c40 = FloatVector.zero(SPECIES);
     FloatVector c50 = FloatVector.zero(SPECIES);
     for (int p = 0; p < k; p++) {
+      a &= BASE;
+      b &= BASE;
       FloatVector b0 = FloatVector.fromMemorySegment(SPECIES, ALL, b, ORDER);
       FloatVector x = FloatVector.broadcast(SPECIES, ALL.get(FLOAT, a));
       c00 = x.fma(b0, c00);
@@ -61,26 +65,38 @@ final class Tile6Accumulate {
     }
     long stepC = 4 * rowC;
     long stepD = 4 * rowD;
+    c &= BASE;
+    d &= BASE;
     c00 = FloatVector.fromMemorySegment(SPECIES, ALL, d, ORDER).add(c00);
     c00.intoMemorySegment(ALL, c, ORDER);
     c += stepC;
     d += stepD;
+    c &= BASE;
+    d &= BASE;
     c10 = FloatVector.fromMemorySegment(SPECIES, ALL, d, ORDER).add(c10);
     c10.intoMemorySegment(ALL, c, ORDER);
     c += stepC;
     d += stepD;
+    c &= BASE;
+    d &= BASE;
     c20 = FloatVector.fromMemorySegment(SPECIES, ALL, d, ORDER).add(c20);
     c20.intoMemorySegment(ALL, c, ORDER);
     c += stepC;
     d += stepD;
+    c &= BASE;
+    d &= BASE;
     c30 = FloatVector.fromMemorySegment(SPECIES, ALL, d, ORDER).add(c30);
     c30.intoMemorySegment(ALL, c, ORDER);
     c += stepC;
     d += stepD;
+    c &= BASE;
+    d &= BASE;
     c40 = FloatVector.fromMemorySegment(SPECIES, ALL, d, ORDER).add(c40);
     c40.intoMemorySegment(ALL, c, ORDER);
     c += stepC;
     d += stepD;
+    c &= BASE;
+    d &= BASE;
     c50 = FloatVector.fromMemorySegment(SPECIES, ALL, d, ORDER).add(c50);
     c50.intoMemorySegment(ALL, c, ORDER);
   }
@@ -99,11 +115,11 @@ final class Tile6Accumulate {
       long rowC) {
     long stepA = 4 * colA;
     long stepB = 4 * rowB;
-    long a1 = 4 * rowA;
-    long a2 = 8 * rowA;
-    long a3 = 12 * rowA;
-    long a4 = 16 * rowA;
-    long a5 = 20 * rowA;
+    long a1 = (4 * rowA) & BASE;
+    long a2 = (8 * rowA) & BASE;
+    long a3 = (12 * rowA) & BASE;
+    long a4 = (16 * rowA) & BASE;
+    long a5 = (20 * rowA) & BASE;
     FloatVector c00 = FloatVector.zero(SPECIES);
     FloatVector c01 = FloatVector.zero(SPECIES);
     FloatVector c10 = FloatVector.zero(SPECIES);
@@ -117,6 +133,8 @@ final class Tile6Accumulate {
     FloatVector c50 = FloatVector.zero(SPECIES);
     FloatVector c51 = FloatVector.zero(SPECIES);
     for (int p = 0; p < k; p++) {
+      a &= BASE;
+      b &= BASE;
       FloatVector b0 = FloatVector.fromMemorySegment(SPECIES, ALL, b, ORDER);
       FloatVector b1 = FloatVector.fromMemorySegment(SPECIES, ALL, b + BYTES, ORDER);
       FloatVector x = FloatVector.broadcast(SPECIES, ALL.get(FLOAT, a));
@@ -142,36 +160,48 @@ final class Tile6Accumulate {
     }
     long stepC = 4 * rowC;
     long stepD = 4 * rowD;
+    c &= BASE;
+    d &= BASE;
     c00 = FloatVector.fromMemorySegment(SPECIES, ALL, d, ORDER).add(c00);
     c00.intoMemorySegment(ALL, c, ORDER);
     c01 = FloatVector.fromMemorySegment(SPECIES, ALL, d + BYTES, ORDER).add(c01);
     c01.intoMemorySegment(ALL, c + BYTES, ORDER);
     c += stepC;
     d += stepD;
+    c &= BASE;
+    d &= BASE;
     c10 = FloatVector.fromMemorySegment(SPECIES, ALL, d, ORDER).add(c10);
     c10.intoMemorySegment(ALL, c, ORDER);
     c11 = FloatVector.fromMemorySegment(SPECIES, ALL, d + BYTES, ORDER).add(c11);
     c11.intoMemorySegment(ALL, c + BYTES, ORDER);
     c += stepC;
     d += stepD;
+    c &= BASE;
+    d &= BASE;
     c20 = FloatVector.fromMemorySegment(SPECIES, ALL, d, ORDER).add(c20);
     c20.intoMemorySegment(ALL, c, ORDER);
     c21 = FloatVector.fromMemorySegment(SPECIES, ALL, d + BYTES, ORDER).add(c21);
     c21.intoMemorySegment(ALL, c + BYTES, ORDER);
     c += stepC;
     d += stepD;
+    c &= BASE;
+    d &= BASE;
     c30 = FloatVector.fromMemorySegment(SPECIES, ALL, d, ORDER).add(c30);
     c30.intoMemorySegment(ALL, c, ORDER);
     c31 = FloatVector.fromMemorySegment(SPECIES, ALL, d + BYTES, ORDER).add(c31);
     c31.intoMemorySegment(ALL, c + BYTES, ORDER);
     c += stepC;
     d += stepD;
+    c &= BASE;
+    d &= BASE;
     c40 = FloatVector.fromMemorySegment(SPECIES, ALL, d, ORDER).add(c40);
     c40.intoMemorySegment(ALL, c, ORDER);
     c41 = FloatVector.fromMemorySegment(SPECIES, ALL, d + BYTES, ORDER).add(c41);
     c41.intoMemorySegment(ALL, c + BYTES, ORDER);
     c += stepC;
     d += stepD;
+    c &= BASE;
+    d &= BASE;
     c50 = FloatVector.fromMemorySegment(SPECIES, ALL, d, ORDER).add(c50);
     c50.intoMemorySegment(ALL, c, ORDER);
     c51 = FloatVector.fromMemorySegment(SPECIES, ALL, d + BYTES, ORDER).add(c51);

@@ -3,6 +3,7 @@ package io.sfumato.tensor.cpu.simd;
 
 import static io.sfumato.tensor.cpu.Memory.ALL;
 
+import io.sfumato.tensor.cpu.Memory;
 import java.lang.foreign.ValueLayout;
 import java.nio.ByteOrder;
 import jdk.incubator.vector.FloatVector;
@@ -12,6 +13,7 @@ import jdk.incubator.vector.VectorSpecies;
 final class Tile6Store {
   private static final VectorSpecies<Float> SPECIES = FloatVector.SPECIES_PREFERRED;
   private static final long BYTES = SPECIES.vectorByteSize();
+  private static final long BASE = Memory.BASE;
   private static final ByteOrder ORDER = ByteOrder.nativeOrder();
   private static final ValueLayout.OfFloat FLOAT = ValueLayout.JAVA_FLOAT_UNALIGNED;
 
@@ -21,11 +23,11 @@ final class Tile6Store {
   static void tile1(int k, long a, long rowA, long colA, long b, long rowB, long c, long rowC) {
     long stepA = 4 * colA;
     long stepB = 4 * rowB;
-    long a1 = 4 * rowA;
-    long a2 = 8 * rowA;
-    long a3 = 12 * rowA;
-    long a4 = 16 * rowA;
-    long a5 = 20 * rowA;
+    long a1 = (4 * rowA) & BASE;
+    long a2 = (8 * rowA) & BASE;
+    long a3 = (12 * rowA) & BASE;
+    long a4 = (16 * rowA) & BASE;
+    long a5 = (20 * rowA) & BASE;
     FloatVector c00 = FloatVector.zero(SPECIES);
     FloatVector c10 = FloatVector.zero(SPECIES);
     FloatVector c20 = FloatVector.zero(SPECIES);
@@ -33,6 +35,8 @@ final class Tile6Store {
     FloatVector c40 = FloatVector.zero(SPECIES);
     FloatVector c50 = FloatVector.zero(SPECIES);
     for (int p = 0; p < k; p++) {
+      a &= BASE;
+      b &= BASE;
       FloatVector b0 = FloatVector.fromMemorySegment(SPECIES, ALL, b, ORDER);
       FloatVector x = FloatVector.broadcast(SPECIES, ALL.get(FLOAT, a));
       c00 = x.fma(b0, c00);
@@ -50,16 +54,22 @@ final class Tile6Store {
       b += stepB;
     }
     long stepC = 4 * rowC;
+    c &= BASE;
     c00.intoMemorySegment(ALL, c, ORDER);
     c += stepC;
+    c &= BASE;
     c10.intoMemorySegment(ALL, c, ORDER);
     c += stepC;
+    c &= BASE;
     c20.intoMemorySegment(ALL, c, ORDER);
     c += stepC;
+    c &= BASE;
     c30.intoMemorySegment(ALL, c, ORDER);
     c += stepC;
+    c &= BASE;
     c40.intoMemorySegment(ALL, c, ORDER);
     c += stepC;
+    c &= BASE;
     c50.intoMemorySegment(ALL, c, ORDER);
   }
 
@@ -67,11 +77,11 @@ final class Tile6Store {
   static void tile2(int k, long a, long rowA, long colA, long b, long rowB, long c, long rowC) {
     long stepA = 4 * colA;
     long stepB = 4 * rowB;
-    long a1 = 4 * rowA;
-    long a2 = 8 * rowA;
-    long a3 = 12 * rowA;
-    long a4 = 16 * rowA;
-    long a5 = 20 * rowA;
+    long a1 = (4 * rowA) & BASE;
+    long a2 = (8 * rowA) & BASE;
+    long a3 = (12 * rowA) & BASE;
+    long a4 = (16 * rowA) & BASE;
+    long a5 = (20 * rowA) & BASE;
     FloatVector c00 = FloatVector.zero(SPECIES);
     FloatVector c01 = FloatVector.zero(SPECIES);
     FloatVector c10 = FloatVector.zero(SPECIES);
@@ -85,6 +95,8 @@ final class Tile6Store {
     FloatVector c50 = FloatVector.zero(SPECIES);
     FloatVector c51 = FloatVector.zero(SPECIES);
     for (int p = 0; p < k; p++) {
+      a &= BASE;
+      b &= BASE;
       FloatVector b0 = FloatVector.fromMemorySegment(SPECIES, ALL, b, ORDER);
       FloatVector b1 = FloatVector.fromMemorySegment(SPECIES, ALL, b + BYTES, ORDER);
       FloatVector x = FloatVector.broadcast(SPECIES, ALL.get(FLOAT, a));
@@ -109,22 +121,231 @@ final class Tile6Store {
       b += stepB;
     }
     long stepC = 4 * rowC;
+    c &= BASE;
     c00.intoMemorySegment(ALL, c, ORDER);
     c01.intoMemorySegment(ALL, c + BYTES, ORDER);
     c += stepC;
+    c &= BASE;
     c10.intoMemorySegment(ALL, c, ORDER);
     c11.intoMemorySegment(ALL, c + BYTES, ORDER);
     c += stepC;
+    c &= BASE;
     c20.intoMemorySegment(ALL, c, ORDER);
     c21.intoMemorySegment(ALL, c + BYTES, ORDER);
     c += stepC;
+    c &= BASE;
     c30.intoMemorySegment(ALL, c, ORDER);
     c31.intoMemorySegment(ALL, c + BYTES, ORDER);
     c += stepC;
+    c &= BASE;
     c40.intoMemorySegment(ALL, c, ORDER);
     c41.intoMemorySegment(ALL, c + BYTES, ORDER);
     c += stepC;
+    c &= BASE;
     c50.intoMemorySegment(ALL, c, ORDER);
     c51.intoMemorySegment(ALL, c + BYTES, ORDER);
+  }
+
+  /** A tile 3 vectors wide. */
+  static void tile3(int k, long a, long rowA, long colA, long b, long rowB, long c, long rowC) {
+    long stepA = 4 * colA;
+    long stepB = 4 * rowB;
+    long a1 = (4 * rowA) & BASE;
+    long a2 = (8 * rowA) & BASE;
+    long a3 = (12 * rowA) & BASE;
+    long a4 = (16 * rowA) & BASE;
+    long a5 = (20 * rowA) & BASE;
+    FloatVector c00 = FloatVector.zero(SPECIES);
+    FloatVector c01 = FloatVector.zero(SPECIES);
+    FloatVector c02 = FloatVector.zero(SPECIES);
+    FloatVector c10 = FloatVector.zero(SPECIES);
+    FloatVector c11 = FloatVector.zero(SPECIES);
+    FloatVector c12 = FloatVector.zero(SPECIES);
+    FloatVector c20 = FloatVector.zero(SPECIES);
+    FloatVector c21 = FloatVector.zero(SPECIES);
+    FloatVector c22 = FloatVector.zero(SPECIES);
+    FloatVector c30 = FloatVector.zero(SPECIES);
+    FloatVector c31 = FloatVector.zero(SPECIES);
+    FloatVector c32 = FloatVector.zero(SPECIES);
+    FloatVector c40 = FloatVector.zero(SPECIES);
+    FloatVector c41 = FloatVector.zero(SPECIES);
+    FloatVector c42 = FloatVector.zero(SPECIES);
+    FloatVector c50 = FloatVector.zero(SPECIES);
+    FloatVector c51 = FloatVector.zero(SPECIES);
+    FloatVector c52 = FloatVector.zero(SPECIES);
+    for (int p = 0; p < k; p++) {
+      a &= BASE;
+      b &= BASE;
+      FloatVector b0 = FloatVector.fromMemorySegment(SPECIES, ALL, b, ORDER);
+      FloatVector b1 = FloatVector.fromMemorySegment(SPECIES, ALL, b + BYTES, ORDER);
+      FloatVector b2 = FloatVector.fromMemorySegment(SPECIES, ALL, b + 2 * BYTES, ORDER);
+      FloatVector x = FloatVector.broadcast(SPECIES, ALL.get(FLOAT, a));
+      c00 = x.fma(b0, c00);
+      c01 = x.fma(b1, c01);
+      c02 = x.fma(b2, c02);
+      x = FloatVector.broadcast(SPECIES, ALL.get(FLOAT, a + a1));
+      c10 = x.fma(b0, c10);
+      c11 = x.fma(b1, c11);
+      c12 = x.fma(b2, c12);
+      x = FloatVector.broadcast(SPECIES, ALL.get(FLOAT, a + a2));
+      c20 = x.fma(b0, c20);
+      c21 = x.fma(b1, c21);
+      c22 = x.fma(b2, c22);
+      x = FloatVector.broadcast(SPECIES, ALL.get(FLOAT, a + a3));
+      c30 = x.fma(b0, c30);
+      c31 = x.fma(b1, c31);
+      c32 = x.fma(b2, c32);
+      x = FloatVector.broadcast(SPECIES, ALL.get(FLOAT, a + a4));
+      c40 = x.fma(b0, c40);
+      c41 = x.fma(b1, c41);
+      c42 = x.fma(b2, c42);
+      x = FloatVector.broadcast(SPECIES, ALL.get(FLOAT, a + a5));
+      c50 = x.fma(b0, c50);
+      c51 = x.fma(b1, c51);
+      c52 = x.fma(b2, c52);
+      a += stepA;
+      b += stepB;
+    }
+    long stepC = 4 * rowC;
+    c &= BASE;
+    c00.intoMemorySegment(ALL, c, ORDER);
+    c01.intoMemorySegment(ALL, c + BYTES, ORDER);
+    c02.intoMemorySegment(ALL, c + 2 * BYTES, ORDER);
+    c += stepC;
+    c &= BASE;
+    c10.intoMemorySegment(ALL, c, ORDER);
+    c11.intoMemorySegment(ALL, c + BYTES, ORDER);
+    c12.intoMemorySegment(ALL, c + 2 * BYTES, ORDER);
+    c += stepC;
+    c &= BASE;
+    c20.intoMemorySegment(ALL, c, ORDER);
+    c21.intoMemorySegment(ALL, c + BYTES, ORDER);
+    c22.intoMemorySegment(ALL, c + 2 * BYTES, ORDER);
+    c += stepC;
+    c &= BASE;
+    c30.intoMemorySegment(ALL, c, ORDER);
+    c31.intoMemorySegment(ALL, c + BYTES, ORDER);
+    c32.intoMemorySegment(ALL, c + 2 * BYTES, ORDER);
+    c += stepC;
+    c &= BASE;
+    c40.intoMemorySegment(ALL, c, ORDER);
+    c41.intoMemorySegment(ALL, c + BYTES, ORDER);
+    c42.intoMemorySegment(ALL, c + 2 * BYTES, ORDER);
+    c += stepC;
+    c &= BASE;
+    c50.intoMemorySegment(ALL, c, ORDER);
+    c51.intoMemorySegment(ALL, c + BYTES, ORDER);
+    c52.intoMemorySegment(ALL, c + 2 * BYTES, ORDER);
+  }
+
+  /** A tile 4 vectors wide. */
+  static void tile4(int k, long a, long rowA, long colA, long b, long rowB, long c, long rowC) {
+    long stepA = 4 * colA;
+    long stepB = 4 * rowB;
+    long a1 = (4 * rowA) & BASE;
+    long a2 = (8 * rowA) & BASE;
+    long a3 = (12 * rowA) & BASE;
+    long a4 = (16 * rowA) & BASE;
+    long a5 = (20 * rowA) & BASE;
+    FloatVector c00 = FloatVector.zero(SPECIES);
+    FloatVector c01 = FloatVector.zero(SPECIES);
+    FloatVector c02 = FloatVector.zero(SPECIES);
+    FloatVector c03 = FloatVector.zero(SPECIES);
+    FloatVector c10 = FloatVector.zero(SPECIES);
+    FloatVector c11 = FloatVector.zero(SPECIES);
+    FloatVector c12 = FloatVector.zero(SPECIES);
+    FloatVector c13 = FloatVector.zero(SPECIES);
+    FloatVector c20 = FloatVector.zero(SPECIES);
+    FloatVector c21 = FloatVector.zero(SPECIES);
+    FloatVector c22 = FloatVector.zero(SPECIES);
+    FloatVector c23 = FloatVector.zero(SPECIES);
+    FloatVector c30 = FloatVector.zero(SPECIES);
+    FloatVector c31 = FloatVector.zero(SPECIES);
+    FloatVector c32 = FloatVector.zero(SPECIES);
+    FloatVector c33 = FloatVector.zero(SPECIES);
+    FloatVector c40 = FloatVector.zero(SPECIES);
+    FloatVector c41 = FloatVector.zero(SPECIES);
+    FloatVector c42 = FloatVector.zero(SPECIES);
+    FloatVector c43 = FloatVector.zero(SPECIES);
+    FloatVector c50 = FloatVector.zero(SPECIES);
+    FloatVector c51 = FloatVector.zero(SPECIES);
+    FloatVector c52 = FloatVector.zero(SPECIES);
+    FloatVector c53 = FloatVector.zero(SPECIES);
+    for (int p = 0; p < k; p++) {
+      a &= BASE;
+      b &= BASE;
+      FloatVector b0 = FloatVector.fromMemorySegment(SPECIES, ALL, b, ORDER);
+      FloatVector b1 = FloatVector.fromMemorySegment(SPECIES, ALL, b + BYTES, ORDER);
+      FloatVector b2 = FloatVector.fromMemorySegment(SPECIES, ALL, b + 2 * BYTES, ORDER);
+      FloatVector b3 = FloatVector.fromMemorySegment(SPECIES, ALL, b + 3 * BYTES, ORDER);
+      FloatVector x = FloatVector.broadcast(SPECIES, ALL.get(FLOAT, a));
+      c00 = x.fma(b0, c00);
+      c01 = x.fma(b1, c01);
+      c02 = x.fma(b2, c02);
+      c03 = x.fma(b3, c03);
+      x = FloatVector.broadcast(SPECIES, ALL.get(FLOAT, a + a1));
+      c10 = x.fma(b0, c10);
+      c11 = x.fma(b1, c11);
+      c12 = x.fma(b2, c12);
+      c13 = x.fma(b3, c13);
+      x = FloatVector.broadcast(SPECIES, ALL.get(FLOAT, a + a2));
+      c20 = x.fma(b0, c20);
+      c21 = x.fma(b1, c21);
+      c22 = x.fma(b2, c22);
+      c23 = x.fma(b3, c23);
+      x = FloatVector.broadcast(SPECIES, ALL.get(FLOAT, a + a3));
+      c30 = x.fma(b0, c30);
+      c31 = x.fma(b1, c31);
+      c32 = x.fma(b2, c32);
+      c33 = x.fma(b3, c33);
+      x = FloatVector.broadcast(SPECIES, ALL.get(FLOAT, a + a4));
+      c40 = x.fma(b0, c40);
+      c41 = x.fma(b1, c41);
+      c42 = x.fma(b2, c42);
+      c43 = x.fma(b3, c43);
+      x = FloatVector.broadcast(SPECIES, ALL.get(FLOAT, a + a5));
+      c50 = x.fma(b0, c50);
+      c51 = x.fma(b1, c51);
+      c52 = x.fma(b2, c52);
+      c53 = x.fma(b3, c53);
+      a += stepA;
+      b += stepB;
+    }
+    long stepC = 4 * rowC;
+    c &= BASE;
+    c00.intoMemorySegment(ALL, c, ORDER);
+    c01.intoMemorySegment(ALL, c + BYTES, ORDER);
+    c02.intoMemorySegment(ALL, c + 2 * BYTES, ORDER);
+    c03.intoMemorySegment(ALL, c + 3 * BYTES, ORDER);
+    c += stepC;
+    c &= BASE;
+    c10.intoMemorySegment(ALL, c, ORDER);
+    c11.intoMemorySegment(ALL, c + BYTES, ORDER);
+    c12.intoMemorySegment(ALL, c + 2 * BYTES, ORDER);
+    c13.intoMemorySegment(ALL, c + 3 * BYTES, ORDER);
+    c += stepC;
+    c &= BASE;
+    c20.intoMemorySegment(ALL, c, ORDER);
+    c21.intoMemorySegment(ALL, c + BYTES, ORDER);
+    c22.intoMemorySegment(ALL, c + 2 * BYTES, ORDER);
+    c23.intoMemorySegment(ALL, c + 3 * BYTES, ORDER);
+    c += stepC;
+    c &= BASE;
+    c30.intoMemorySegment(ALL, c, ORDER);
+    c31.intoMemorySegment(ALL, c + BYTES, ORDER);
+    c32.intoMemorySegment(ALL, c + 2 * BYTES, ORDER);
+    c33.intoMemorySegment(ALL, c + 3 * BYTES, ORDER);
+    c += stepC;
+    c &= BASE;
+    c40.intoMemorySegment(ALL, c, ORDER);
+    c41.intoMemorySegment(ALL, c + BYTES, ORDER);
+    c42.intoMemorySegment(ALL, c + 2 * BYTES, ORDER);
+    c43.intoMemorySegment(ALL, c + 3 * BYTES, ORDER);
+    c += stepC;
+    c &= BASE;
+    c50.intoMemorySegment(ALL, c, ORDER);
+    c51.intoMemorySegment(ALL, c + BYTES, ORDER);
+    c52.intoMemorySegment(ALL, c + 2 * BYTES, ORDER);
+    c53.intoMemorySegment(ALL, c + 3 * BYTES, ORDER);
   }
 }

@@ -5,6 +5,7 @@ import static io.sfumato.tensor.cpu.Memory.ALL;
 
 import io.sfumato.tensor.cpu.GemmTile;
 import io.sfumato.tensor.cpu.Memory;
+import io.sfumato.tensor.cpu.Scratch;
 import java.nio.ByteOrder;
 import java.util.Set;
 import jdk.incubator.vector.FloatVector;
@@ -13,7 +14,7 @@ import org.jspecify.annotations.Nullable;
 
 /**
  * {@link GemmTile} over the Vector API. The unrolled loops are in the generated classes {@link
- * Tile6Store} to {@link Tile1Accumulate}.
+ * Tile6Packed} to {@link Tile1Accumulate}.
  */
 final class VectorGemmTile implements GemmTile {
   private static final VectorSpecies<Float> SPECIES = FloatVector.SPECIES_PREFERRED;
@@ -26,7 +27,12 @@ final class VectorGemmTile implements GemmTile {
 
   static final boolean X86 = Set.of("amd64", "x86_64").contains(System.getProperty("os.arch", ""));
 
-  /** Whether sums fill most of 32 registers, as 4 x 4 vectors, or of 16, as 6 x 2. */
+  private static final int ROWS = 6;
+
+  /** From so many columns on the faster loops over slabs make up for rearranging the rows. */
+  private static final int SLAB_COLUMNS = 256;
+
+  /** Whether sums fill most of 32 registers, as 6 x 4 vectors, or of 16, as 6 x 2. */
   private final boolean many;
 
   private VectorGemmTile(boolean many) {
@@ -49,7 +55,12 @@ final class VectorGemmTile implements GemmTile {
 
   @Override
   public int maxRows() {
-    return many ? 4 : 6;
+    return ROWS;
+  }
+
+  @Override
+  public int slabColumns() {
+    return many ? SLAB_COLUMNS : Integer.MAX_VALUE;
   }
 
   @Override
@@ -75,6 +86,14 @@ final class VectorGemmTile implements GemmTile {
       long c,
       long ldc) {
     switch (8 * rows + vectors) {
+      case 48 + 4 -> {
+        if (rowStrideA == 1 && colStrideA == ROWS && ldb == 4 * LANES) {
+          Tile6Packed.tile4(k, a, b, c, ldc);
+        } else {
+          Tile6Store.tile4(k, a, rowStrideA, colStrideA, b, ldb, c, ldc);
+        }
+      }
+      case 48 + 3 -> Tile6Store.tile3(k, a, rowStrideA, colStrideA, b, ldb, c, ldc);
       case 48 + 2 -> Tile6Store.tile2(k, a, rowStrideA, colStrideA, b, ldb, c, ldc);
       case 48 + 1 -> Tile6Store.tile1(k, a, rowStrideA, colStrideA, b, ldb, c, ldc);
       case 32 + 4 -> Tile4Store.tile4(k, a, rowStrideA, colStrideA, b, ldb, c, ldc);
@@ -108,6 +127,12 @@ final class VectorGemmTile implements GemmTile {
       long c,
       long ldc) {
     switch (8 * rows + vectors) {
+      case 48 + 4, 48 + 3 -> {
+        int width = vectors * LANES;
+        long sums = Scratch.get(Scratch.Slot.SUMS, 4L * rows * width);
+        store(rows, vectors, k, a, rowStrideA, colStrideA, b, ldb, sums, width);
+        addSums(rows, width, sums, d, ldd, c, ldc);
+      }
       case 48 + 2 -> Tile6Accumulate.tile2(k, a, rowStrideA, colStrideA, b, ldb, d, ldd, c, ldc);
       case 48 + 1 -> Tile6Accumulate.tile1(k, a, rowStrideA, colStrideA, b, ldb, d, ldd, c, ldc);
       case 32 + 4 -> Tile4Accumulate.tile4(k, a, rowStrideA, colStrideA, b, ldb, d, ldd, c, ldc);
@@ -123,6 +148,21 @@ final class VectorGemmTile implements GemmTile {
       case 8 + 2 -> Tile1Accumulate.tile2(k, a, rowStrideA, colStrideA, b, ldb, d, ldd, c, ldc);
       case 8 + 1 -> Tile1Accumulate.tile1(k, a, rowStrideA, colStrideA, b, ldb, d, ldd, c, ldc);
       default -> throw unknown(rows, vectors);
+    }
+  }
+
+  /** {@code C = D + sums}, whole vectors. */
+  static void addSums(int rows, int width, long sums, long d, long ldd, long c, long ldc) {
+    long bytes = 4L * width;
+    for (int r = 0; r < rows; r++) {
+      for (long i = 0; i < bytes; i += BYTES) {
+        FloatVector.fromMemorySegment(SPECIES, ALL, Memory.at(d, i), ORDER)
+            .add(FloatVector.fromMemorySegment(SPECIES, ALL, Memory.at(sums, i), ORDER))
+            .intoMemorySegment(ALL, Memory.at(c, i), ORDER);
+      }
+      sums += bytes;
+      d += 4 * ldd;
+      c += 4 * ldc;
     }
   }
 
