@@ -40,6 +40,20 @@ public interface GemmTile {
   }
 
   /**
+   * Rearranges the first columns of {@link #maxRows()} rows that lie along {@code k} into a slab,
+   * {@code slab[p, r] = A[r, p]}.
+   *
+   * @param k the columns there are
+   * @param a address of A
+   * @param rowStrideA floats from one row of A to the next
+   * @param slab address of the slab
+   * @return how many columns were rearranged, from none to all; the others are left to the caller
+   */
+  default int packColumns(int k, long a, long rowStrideA, long slab) {
+    return 0;
+  }
+
+  /**
    * Computes {@code C = A B}.
    *
    * @param rows 4, 2, 1 or {@link #maxRows()}

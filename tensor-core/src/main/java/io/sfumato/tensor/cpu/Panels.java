@@ -167,7 +167,8 @@ final class Panels {
       return;
     }
     if (colStride == 1 && rows == 6 && height == 6) {
-      packRows6(k, a, 4 * rowStride, slab);
+      int done = tile.packColumns(k, a, rowStride, slab);
+      packRows6(k - done, a + 4L * done, 4 * rowStride, slab + 24L * done);
       return;
     }
     transpose(k, rows, 1f, a, colStride, rowStride, slab, height);
@@ -213,8 +214,9 @@ final class Panels {
   }
 
   /**
-   * Packs rows of a matrix with any strides to slabs, one after the other. A few columns at a time
-   * go to all slabs, so that a cache line that holds the rows of several slabs is read once.
+   * Packs rows of a matrix with any strides to slabs, one after the other. Unless rows lie along
+   * {@code k}, a few columns at a time go to all slabs, so that a cache line that holds the rows of
+   * several slabs is read once.
    *
    * @param tile the tiles that will read them
    * @param rows rows
@@ -227,8 +229,9 @@ final class Panels {
   static void packSlabs(
       GemmTile tile, int rows, int k, long a, long rowStride, long colStride, long slabs) {
     int height = tile.maxRows();
-    for (int p = 0; p < k; p += SLAB_COLUMNS) {
-      int columns = Math.min(SLAB_COLUMNS, k - p);
+    int most = colStride == 1 ? k : SLAB_COLUMNS;
+    for (int p = 0; p < k; p += most) {
+      int columns = Math.min(most, k - p);
       long from = a + 4 * p * colStride;
       for (int r = 0; r < rows; r += height) {
         packSlab(

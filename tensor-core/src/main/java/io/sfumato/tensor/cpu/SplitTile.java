@@ -35,6 +35,11 @@ final class SplitTile implements GemmTile {
   }
 
   @Override
+  public int packColumns(int k, long a, long rowStrideA, long slab) {
+    return tile.packColumns(k, a, rowStrideA, slab);
+  }
+
+  @Override
   public void store(
       int rows,
       int vectors,

@@ -101,7 +101,10 @@ class GemmTest {
     "3,64,2050",
     "96,8,1500",
     "80,3,1025",
-    "16,64,1024"
+    "16,64,1024",
+    "23,256,37",
+    "17,300,1030",
+    "9,321,16"
   })
   void agreesWithTheDefinitionForEveryLayout(int m, int n, int k) {
     for (GemmTile tile : TILES) {

@@ -74,6 +74,16 @@ final class VectorGemmTile implements GemmTile {
   }
 
   @Override
+  public int packColumns(int k, long a, long rowStrideA, long slab) {
+    if (!many || LANES != SlabVectors.COLUMNS) {
+      return 0;
+    }
+    int whole = k / SlabVectors.COLUMNS * SlabVectors.COLUMNS;
+    SlabVectors.pack(whole, a, 4 * rowStrideA, slab);
+    return whole;
+  }
+
+  @Override
   public void store(
       int rows,
       int vectors,

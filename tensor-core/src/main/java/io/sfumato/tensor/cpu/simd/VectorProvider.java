@@ -51,6 +51,7 @@ public final class VectorProvider implements SimdProvider {
         RowVectors.class,
         SiluVectors.class,
         SineVectors.class,
+        SlabVectors.class,
         SoftmaxVectors.class,
         TanhVectors.class,
         UnaryVectors.class,
