@@ -103,6 +103,18 @@ public final class GemmTileGenerator {
     for (int r = 1; r < rows; r++) {
       line(s, 2, "long a" + r + " = (" + 4 * r + " * rowA) & BASE;");
     }
+    body(s, rows, vectors, accumulate, r -> "a" + r, "stepA", "stepB");
+  }
+
+  /** From the first sum to the end of the method; row r of A lies {@code row(r)} behind a. */
+  private static void body(
+      StringBuilder s,
+      int rows,
+      int vectors,
+      boolean accumulate,
+      IntFunction<String> row,
+      String stepA,
+      String stepB) {
     zero(s, rows, vectors);
     line(s, 2, "for (int p = 0; p < k; p++) {");
     line(s, 3, "a &= BASE;");
@@ -110,9 +122,9 @@ public final class GemmTileGenerator {
     for (int v = 0; v < vectors; v++) {
       line(s, 3, "FloatVector b" + v + " = " + load(offset("b", v)) + ";");
     }
-    multiply(s, rows, vectors, r -> r == 0 ? "a" : "a + a" + r);
-    line(s, 3, "a += stepA;");
-    line(s, 3, "b += stepB;");
+    multiply(s, rows, vectors, r -> r == 0 ? "a" : "a + " + row.apply(r));
+    line(s, 3, "a += " + stepA + ";");
+    line(s, 3, "b += " + stepB + ";");
     line(s, 2, "}");
     if (rows > 1) {
       line(s, 2, "long stepC = 4 * rowC;");
@@ -174,20 +186,7 @@ public final class GemmTileGenerator {
     line(s, 0, "");
     line(s, 1, "/** A whole tile; A is [k][6], B is [k][4 vectors]. */");
     line(s, 1, "static void tile4(int k, long a, long b, long c, long rowC) {");
-    zero(s, 6, 4);
-    line(s, 2, "for (int p = 0; p < k; p++) {");
-    line(s, 3, "a &= BASE;");
-    line(s, 3, "b &= BASE;");
-    for (int v = 0; v < 4; v++) {
-      line(s, 3, "FloatVector b" + v + " = " + load(offset("b", v)) + ";");
-    }
-    multiply(s, 6, 4, r -> r == 0 ? "a" : "a + " + 4 * r);
-    line(s, 3, "a += 24;");
-    line(s, 3, "b += 4 * BYTES;");
-    line(s, 2, "}");
-    line(s, 2, "long stepC = 4 * rowC;");
-    put(s, 6, 4, false);
-    line(s, 1, "}");
+    body(s, 6, 4, false, r -> Integer.toString(4 * r), "24", "4 * BYTES");
     return s.append("}\n").toString();
   }
 

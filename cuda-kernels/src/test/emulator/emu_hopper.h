@@ -188,14 +188,8 @@ static inline void multiply(Wgmma& w, Accumulators& sums, unsigned warp) {
     else
         read_operand(a, w.a, w.transposed_a, (int)(warp % 4) * 16, 16);
     read_operand(b, w.b, w.transposed_b, 0, w.n);
-    auto widen = [&](float* to, const unsigned short* from, int count) {
-        for (int i = 0; i < count; i += 8) {
-            Floats v = operands_of(from + i, w.half);
-            memcpy(to + i, &v, sizeof v);
-        }
-    };
-    widen(A[0], a[0], 16 * 16);
-    widen(B[0], b[0], w.n * 16);
+    widen(A[0], a[0], 16 * 16, w.half);
+    widen(B[0], b[0], w.n * 16, w.half);
     for (int n = 0; n < w.n; n += 8) {
         float C[16][8] = {};
         auto pair = [&](int r, int e) { return &sums.value[(size_t)((r % 8 * 4 + e / 2) * (w.n / 2) + n / 2 + r / 8 * 2)]; };

@@ -329,14 +329,8 @@ template <class T, int K> static inline void mma(float* c, const unsigned* a, co
             for (int i = 0; i < K / 4; i++) memcpy(&a[g + (i & 1) * 8][t * 2 + (i >> 1) * 8], m->a + i, 4);
             for (int i = 0; i < K / 8; i++) memcpy(&b[g][t * 2 + i * 8], m->b + i, 4);
         }
-        for (int i = 0; i < 16 * K; i += 8) {
-            Floats v = operands_of(&a[0][0] + i, std::is_same_v<T, f16>);
-            memcpy(&A[0][0] + i, &v, sizeof v);
-        }
-        for (int i = 0; i < 8 * K; i += 8) {
-            Floats v = operands_of(&b[0][0] + i, std::is_same_v<T, f16>);
-            memcpy(&B[0][0] + i, &v, sizeof v);
-        }
+        widen(A[0], a[0], 16 * K, std::is_same_v<T, f16>);
+        widen(B[0], b[0], 8 * K, std::is_same_v<T, f16>);
         gather(C, x);
         tensor_core<K>(C, A, B, std::is_same_v<T, f16> ? 113 : 1, 16);
         scatter(C, x);

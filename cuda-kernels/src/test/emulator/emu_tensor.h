@@ -120,10 +120,12 @@ template <int K> static inline void tensor_core(float (&c)[16][8], const float (
     }
 }
 
-/** 8 values of 16 bits as floats. */
-static inline Floats operands_of(const unsigned short* p, bool half) {
-    if (half) return __builtin_convertvector(loaded<Halves>(p), Floats);
-    return (Floats)(__builtin_convertvector(loaded<Words>(p), Ints) << 16);
+/** Values of 16 bits as floats; their number is a multiple of 8. */
+static inline void widen(float* to, const unsigned short* from, int count, bool half) {
+    for (int i = 0; i < count; i += 8) {
+        Floats v = half ? __builtin_convertvector(loaded<Halves>(from + i), Floats) : (Floats)(__builtin_convertvector(loaded<Words>(from + i), Ints) << 16);
+        memcpy(to + i, &v, sizeof v);
+    }
 }
 
 }  // namespace emu

@@ -58,7 +58,6 @@ final class GemmBlock {
     final int kBlock;
     final Matrix a;
     final Matrix b;
-    final boolean packA;
     final boolean packB;
     final boolean packed; // by the caller, over the whole depth of the term
     final long depth; // rows of a packed panel
@@ -72,7 +71,6 @@ final class GemmBlock {
       a = term.a().at(0, first, 0);
       b = term.b().at(first, 0, 0);
       packed = term.panels() != 0;
-      packA = (a.colStride() != 1 || n >= tile.slabColumns()) && !Gemm.fewRows(m);
       boolean inPlaceB = b.colStride() == 1 && n % tile.lanes() == 0;
       packB = !packed && !(inPlaceB && (Gemm.fewRows(m) || (panels == 1 && b.rowStride() == n)));
       depth = packed ? term.k() : k;
@@ -107,6 +105,8 @@ final class GemmBlock {
         long out,
         boolean add) {
       long left = a.address() + 4 * (product * a.batchStride() + row * a.rowStride());
+      int columns = Math.min(n, lastPanel * full) - firstPanel * full;
+      boolean packA = !Gemm.fewRows(m) && (a.colStride() != 1 || columns >= tile.slabColumns());
       boolean sum = add;
       for (int p = 0; p < k; p += kBlock) {
         int length = Math.min(kBlock, k - p);

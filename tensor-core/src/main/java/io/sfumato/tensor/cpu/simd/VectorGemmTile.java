@@ -141,7 +141,7 @@ final class VectorGemmTile implements GemmTile {
         int width = vectors * LANES;
         long sums = Scratch.get(Scratch.Slot.SUMS, 4L * rows * width);
         store(rows, vectors, k, a, rowStrideA, colStrideA, b, ldb, sums, width);
-        addSums(rows, width, sums, d, ldd, c, ldc);
+        add(rows, width, sums, width, d, ldd, c, ldc);
       }
       case 48 + 2 -> Tile6Accumulate.tile2(k, a, rowStrideA, colStrideA, b, ldb, d, ldd, c, ldc);
       case 48 + 1 -> Tile6Accumulate.tile1(k, a, rowStrideA, colStrideA, b, ldb, d, ldd, c, ldc);
@@ -158,21 +158,6 @@ final class VectorGemmTile implements GemmTile {
       case 8 + 2 -> Tile1Accumulate.tile2(k, a, rowStrideA, colStrideA, b, ldb, d, ldd, c, ldc);
       case 8 + 1 -> Tile1Accumulate.tile1(k, a, rowStrideA, colStrideA, b, ldb, d, ldd, c, ldc);
       default -> throw unknown(rows, vectors);
-    }
-  }
-
-  /** {@code C = D + sums}, whole vectors. */
-  static void addSums(int rows, int width, long sums, long d, long ldd, long c, long ldc) {
-    long bytes = 4L * width;
-    for (int r = 0; r < rows; r++) {
-      for (long i = 0; i < bytes; i += BYTES) {
-        FloatVector.fromMemorySegment(SPECIES, ALL, Memory.at(d, i), ORDER)
-            .add(FloatVector.fromMemorySegment(SPECIES, ALL, Memory.at(sums, i), ORDER))
-            .intoMemorySegment(ALL, Memory.at(c, i), ORDER);
-      }
-      sums += bytes;
-      d += 4 * ldd;
-      c += 4 * ldc;
     }
   }
 
@@ -195,18 +180,25 @@ final class VectorGemmTile implements GemmTile {
 
   @Override
   public void addRows(int rows, int n, long from, long fromStride, long to, long toStride) {
+    add(rows, n, from, fromStride, to, toStride, to, toStride);
+  }
+
+  /** {@code to[r, j] = y[r, j] + x[r, j]}; y may be the result. */
+  private static void add(
+      int rows, int n, long x, long xStride, long y, long yStride, long to, long toStride) {
     long whole = n / LANES * BYTES;
     long end = 4L * n;
     for (int r = 0; r < rows; r++) {
       for (long i = 0; i < whole; i += BYTES) {
-        FloatVector.fromMemorySegment(SPECIES, ALL, Memory.at(to, i), ORDER)
-            .add(FloatVector.fromMemorySegment(SPECIES, ALL, Memory.at(from, i), ORDER))
+        FloatVector.fromMemorySegment(SPECIES, ALL, Memory.at(y, i), ORDER)
+            .add(FloatVector.fromMemorySegment(SPECIES, ALL, Memory.at(x, i), ORDER))
             .intoMemorySegment(ALL, Memory.at(to, i), ORDER);
       }
       for (long i = whole; i < end; i += 4) {
-        Memory.putFloat(to + i, Memory.getFloat(to + i) + Memory.getFloat(from + i));
+        Memory.putFloat(to + i, Memory.getFloat(y + i) + Memory.getFloat(x + i));
       }
-      from += 4 * fromStride;
+      x += 4 * xStride;
+      y += 4 * yStride;
       to += 4 * toStride;
     }
   }
