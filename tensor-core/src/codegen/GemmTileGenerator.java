@@ -18,9 +18,9 @@ import java.util.function.IntFunction;
  * that add to C do. So those are stored first and added then.
  *
  * <p>Addresses are masked once per step of {@code k} and operand: whatever is added to them stays
- * within {@code Memory.ALL} as far as the compiler knows, and no load is checked. Where the strides
- * are known, too ({@code Tile6Packed}), a step takes 24 multiply-adds, 10 loads and 8 others. That
- * is what counts where another thread keeps the core's other half busy.
+ * within {@code Memory.ALL} as far as the compiler knows, and no load is checked. Where the
+ * compiler knows how the rows of A lie, too ({@code Tile6Known}), a step takes 24 multiply-adds, 10
+ * loads and 8 others. That is what counts where another thread keeps the core's other half busy.
  */
 public final class GemmTileGenerator {
   private static final int[] ROWS = {6, 4, 2, 1};
@@ -43,7 +43,7 @@ public final class GemmTileGenerator {
         Files.writeString(Path.of(args[0], name + ".java"), source(name, rows, accumulate));
       }
     }
-    Files.writeString(Path.of(args[0], "Tile6Packed.java"), packed());
+    Files.writeString(Path.of(args[0], "Tile6Known.java"), known());
   }
 
   private static String source(String name, int rows, boolean accumulate) {
@@ -179,14 +179,27 @@ public final class GemmTileGenerator {
     }
   }
 
-  /** The tile of six rows by four vectors of operands whose strides are known. */
-  private static String packed() {
+  /** Tiles of six rows by four vectors that know how the rows of A lie to one another. */
+  private static String known() {
     StringBuilder s = new StringBuilder();
-    s.append(head("Tile6Packed", "6 packed rows, C = A B"));
+    s.append(head("Tile6Known", "6 rows that lie in A as known, C = A B"));
     line(s, 0, "");
-    line(s, 1, "/** A whole tile; A is [k][6], B is [k][4 vectors]. */");
-    line(s, 1, "static void tile4(int k, long a, long b, long c, long rowC) {");
+    line(s, 1, "/** A is [k][6], B is [k][4 vectors]. */");
+    line(s, 1, "static void packed(int k, long a, long b, long c, long rowC) {");
     body(s, 6, 4, false, r -> Integer.toString(4 * r), "24", "4 * BYTES");
+    line(s, 0, "");
+    line(s, 1, "/** The rows of A begin side by side. */");
+    String adjacent = "int k, long a, long colA, long b, long rowB, long c, long rowC";
+    line(s, 1, "static void adjacent(" + adjacent + ") {");
+    line(s, 2, "long stepA = 4 * colA;");
+    line(s, 2, "long stepB = 4 * rowB;");
+    body(s, 6, 4, false, r -> Integer.toString(4 * r), "stepA", "stepB");
+    line(s, 0, "");
+    line(s, 1, "/** The rows of A lie {@link GemmTile#pitch()} floats apart. */");
+    line(s, 1, "static void pitched(int k, long a, long b, long rowB, long c, long rowC) {");
+    line(s, 2, "long stepB = 4 * rowB;");
+    line(s, 2, "long pitch = VectorGemmTile.PITCH_BYTES;");
+    body(s, 6, 4, false, r -> r == 1 ? "pitch" : r + " * pitch", "4", "stepB");
     return s.append("}\n").toString();
   }
 

@@ -2,6 +2,7 @@
 package io.sfumato.tensor.cpu;
 
 import io.sfumato.tensor.cpu.AttentionProblem.Matrix;
+import io.sfumato.tensor.cpu.AttentionTiles.Rows;
 import org.jspecify.annotations.Nullable;
 
 /**
@@ -74,8 +75,9 @@ final class AttentionBackward {
           (begin, end, worker) -> {
             long sum = Scratch.get(Scratch.Slot.ATTENTION_SHARED, queryRows + 64);
             for (int h = begin; h < end; h++) {
-              part(h, 0, sum);
-              storeQueryGradient(h, sum);
+              Sum rows = sum(dq, h, 0, sum);
+              part(h, 0, rows);
+              store(rows, p.queries(), dq, h, 0);
             }
           });
       return;
@@ -86,7 +88,7 @@ final class AttentionBackward {
         1,
         (begin, end, worker) -> {
           for (int i = begin; i < end; i++) {
-            part(i / parts, i % parts, sums + i * queryRows);
+            part(i / parts, i % parts, new Sum(sums + i * queryRows, tiles.paddedDim, false));
           }
         });
     int floats = Math.toIntExact(queryRows / 4);
@@ -99,20 +101,46 @@ final class AttentionBackward {
             for (int i = 1; i < parts; i++) {
               tiles.tile.addRows(1, floats, sum + i * queryRows, 0, sum, 0);
             }
-            storeQueryGradient(h, sum);
+            store(new Sum(sum, tiles.paddedDim, false), p.queries(), dq, h, 0);
           }
         });
   }
 
-  private void storeQueryGradient(int head, long sum) {
-    if (dq != null) {
-      unpack(sum, p.queries(), dq, head, 0);
+  /**
+   * Rows of a gradient while they are summed up.
+   *
+   * @param address address of the first row
+   * @param stride floats from one row to the next
+   * @param inPlace whether they are the result itself
+   */
+  private record Sum(long address, long stride, boolean inPlace) {
+    long row(long i) {
+      return address + i * stride * 4;
     }
   }
 
-  private void unpack(long from, int rows, Matrix to, int head, int firstRow) {
-    long target = to.head(head / p.heads(), head % p.heads()) + firstRow * to.rowStride() * 4;
-    tiles.tile.copyRows(rows, p.dim(), from, tiles.paddedDim, target, to.rowStride());
+  /** Where to sum up rows of a result: in it if they are whole vectors, else at {@code packed}. */
+  private Sum sum(@Nullable Matrix to, int head, int firstRow, long packed) {
+    return to == null || tiles.paddedDim != p.dim()
+        ? new Sum(packed, tiles.paddedDim, false)
+        : new Sum(address(to, head, firstRow), to.rowStride(), true);
+  }
+
+  private void store(Sum from, int rows, @Nullable Matrix to, int head, int firstRow) {
+    if (to != null && !from.inPlace) {
+      long target = address(to, head, firstRow);
+      tiles.tile.copyRows(rows, p.dim(), from.address, from.stride, target, to.rowStride());
+    }
+  }
+
+  private void zero(Sum sum, int rows) {
+    for (int r = 0; r < rows; r++) {
+      Memory.zero(sum.row(r), tiles.paddedDim * 4L);
+    }
+  }
+
+  private long address(Matrix m, int head, int row) {
+    return m.head(head / p.heads(), head % p.heads()) + row * m.rowStride() * 4;
   }
 
   /** Native memory of one piece of work. */
@@ -122,6 +150,8 @@ final class AttentionBackward {
     final long keys;
     final long queries;
     final long gradients;
+    final Rows leftQueries;
+    final Rows leftGradients;
     final long delta;
     final long s;
     final long dp;
@@ -134,7 +164,9 @@ final class AttentionBackward {
       long scores = (long) QUERY_BLOCK * tiles.scoreStride * 4;
       long block = tiles.rowsSize(AttentionTiles.KEY_BLOCK) * 4;
       long deltas = (p.queries() * 4L + 63) & -64;
-      long bytes = 2 * transposed + keyRows + 2 * queryRows + deltas + 2 * scores + 2 * block;
+      boolean slabs = tiles.slabsPay(count);
+      long slabBytes = slabs ? (tiles.slabsSize(p.queries()) * 4 + 63) & -64 : 0;
+      long bytes = 2 * (transposed + queryRows + scores + block + slabBytes) + keyRows + deltas;
       long at = Scratch.get(Scratch.Slot.ATTENTION_BLOCK, bytes + 64);
       s = at;
       dp = s + scores;
@@ -155,12 +187,21 @@ final class AttentionBackward {
       keys = packed(k0, k.rowStride(), count, keysPacked);
       queries = packed(q.head(b, h), q.rowStride(), p.queries(), queriesPacked);
       gradients = packed(dout.head(b, h), dout.rowStride(), p.queries(), gradientsPacked);
+      long slab = gradientsPacked + queryRows;
+      leftQueries = left(slabs, queries, slab);
+      leftGradients = left(slabs, gradients, slab + slabBytes);
       long o = out.head(b, h);
       for (int i = 0; i < p.queries(); i++) {
         long row = gradients + tiles.rowsSize(i) * 4;
         double d = reduce.dot(row, o + i * out.rowStride() * 4, p.dim());
         Memory.putFloat(delta + i * 4L, (float) d);
       }
+    }
+
+    private Rows left(boolean slabs, long rows, long to) {
+      return slabs
+          ? tiles.packSlabs(rows, tiles.paddedDim, p.queries(), to)
+          : tiles.inPlace(rows, tiles.paddedDim);
     }
 
     private long packed(long from, long rowStride, int rows, long to) {
@@ -173,54 +214,60 @@ final class AttentionBackward {
   }
 
   /** All queries against one part of the keys of a head. */
-  private void part(int head, int part, long dqSum) {
+  private void part(int head, int part, Sum dqSum) {
     int first = part * partKeys;
-    int count = Math.min(partKeys, p.keys() - first);
-    Memory.zero(dqSum, queryRows);
-    Work w = new Work(head, first, Math.max(0, count));
+    int count = Math.max(0, Math.min(partKeys, p.keys() - first));
+    if (dq != null) { // the first block of keys stores what it sees
+      zero(dqSum, count == 0 ? p.queries() : Math.min(p.queries(), firstBlock(first)));
+    }
+    Work w = new Work(head, first, count);
     for (int j = 0; j < count; j += AttentionTiles.KEY_BLOCK) {
       keyBlock(head, w, first, j, Math.min(AttentionTiles.KEY_BLOCK, count - j), dqSum);
     }
   }
 
+  /** The first query of the first block that sees a key. */
+  private int firstBlock(int key) {
+    return p.causal() ? key / QUERY_BLOCK * QUERY_BLOCK : 0;
+  }
+
   /** Keys {@code [first + j, first + j + n)} of a head against all queries that see them. */
-  private void keyBlock(int head, Work w, int first, int j, int n, long dqSum) {
+  private void keyBlock(int head, Work w, int first, int j, int n, Sum dqSum) {
     int stride = tiles.scoreStride;
     long keyRow = tiles.rowsSize(j) * 4;
     long panel = (long) j * p.dim() * 4;
-    int start = p.causal() ? (first + j) / QUERY_BLOCK * QUERY_BLOCK : 0;
+    int start = firstBlock(first + j);
+    Sum dkSum = sum(dk, head, first + j, w.dkSum);
+    Sum dvSum = sum(dv, head, first + j, w.dvSum);
     boolean add = false;
     for (int i0 = start; i0 < p.queries(); i0 += QUERY_BLOCK) {
       int rows = Math.min(QUERY_BLOCK, p.queries() - i0);
       long row = tiles.rowsSize(i0) * 4;
       long queries = w.queries + row;
       long gradients = w.gradients + row;
-      tiles.scores(rows, n, queries, tiles.paddedDim, w.keysT + panel, w.s);
-      tiles.scores(rows, n, gradients, tiles.paddedDim, w.valuesT + panel, w.dp);
+      tiles.scores(rows, n, w.leftQueries, i0, w.keysT + panel, w.s);
+      tiles.scores(rows, n, w.leftGradients, i0, w.valuesT + panel, w.dp);
       for (int r = 0; r < rows; r++) {
         scoreGradient(head, w, i0 + r, (long) r * stride * 4, first + j, n);
       }
       if (dv != null) {
-        tiles.product(add, n, rows, w.s, 1, stride, gradients, w.dvSum);
+        tiles.product(add, n, rows, w.s, 1, stride, gradients, dvSum.address, dvSum.stride);
       }
       if (dk != null) {
-        tiles.product(add, n, rows, w.dp, 1, stride, queries, w.dkSum);
+        tiles.product(add, n, rows, w.dp, 1, stride, queries, dkSum.address, dkSum.stride);
       }
       if (dq != null) {
-        tiles.product(true, rows, n, w.dp, stride, 1, w.keys + keyRow, dqSum + row);
+        long to = dqSum.row(i0);
+        tiles.product(j > 0, rows, n, w.dp, stride, 1, w.keys + keyRow, to, dqSum.stride);
       }
       add = true;
     }
     if (!add) {
-      Memory.zero(w.dkSum, tiles.rowsSize(n) * 4);
-      Memory.zero(w.dvSum, tiles.rowsSize(n) * 4);
+      zero(dkSum, n);
+      zero(dvSum, n);
     }
-    if (dk != null) {
-      unpack(w.dkSum, n, dk, head, first + j);
-    }
-    if (dv != null) {
-      unpack(w.dvSum, n, dv, head, first + j);
-    }
+    store(dkSum, n, dk, head, first + j);
+    store(dvSum, n, dv, head, first + j);
   }
 
   /** Turns a row of scores into probabilities and of dP into dS. */

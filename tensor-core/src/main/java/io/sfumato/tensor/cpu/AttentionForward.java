@@ -2,6 +2,7 @@
 package io.sfumato.tensor.cpu;
 
 import io.sfumato.tensor.cpu.AttentionProblem.Matrix;
+import io.sfumato.tensor.cpu.AttentionTiles.Rows;
 import java.util.Arrays;
 
 /**
@@ -23,6 +24,7 @@ final class AttentionForward {
   private final int queryBlocks;
   private final long transposedBytes;
   private final long valueBytes;
+  private final boolean slabs;
 
   AttentionForward(AttentionProblem p, Matrix q, Matrix k, Matrix v, Matrix out, long lse) {
     this.p = p;
@@ -36,6 +38,7 @@ final class AttentionForward {
     this.queryBlocks = (p.queries() + QUERY_BLOCK - 1) / QUERY_BLOCK;
     this.transposedBytes = tiles.transposedSize(p.keys()) * 4;
     this.valueBytes = tiles.isPacked(v.rowStride()) ? 0 : tiles.rowsSize(p.keys()) * 4;
+    this.slabs = tiles.slabsPay(p.keys());
   }
 
   void run() {
@@ -93,17 +96,26 @@ final class AttentionForward {
     int rows = Math.min(QUERY_BLOCK, p.queries() - i0);
     long scores = QUERY_BLOCK * tiles.scoreStride * 4L;
     long outputs = QUERY_BLOCK * tiles.paddedDim * 4L;
-    long s = Scratch.get(Scratch.Slot.ATTENTION_BLOCK, scores + outputs);
+    long slabBytes = tiles.slabsSize(QUERY_BLOCK) * 4;
+    long s = Scratch.get(Scratch.Slot.ATTENTION_BLOCK, scores + outputs + slabBytes);
     long o = s + scores;
+    Rows queries = queries(head, i0, rows, o + outputs);
     float[] max = new float[rows];
     double[] sum = new double[rows];
     Arrays.fill(max, Float.NEGATIVE_INFINITY);
     int keys = p.causal() ? Math.min(p.keys(), i0 + rows) : p.keys();
     for (int j = 0; j < keys; j += AttentionTiles.KEY_BLOCK) {
       int n = Math.min(AttentionTiles.KEY_BLOCK, keys - j);
-      keyBlock(head, i0, rows, j, n, shared, s, o, max, sum);
+      keyBlock(head, queries, i0, rows, j, n, shared, s, o, max, sum);
     }
     finish(head, i0, rows, keys, o, max, sum);
+  }
+
+  private Rows queries(int head, int i0, int rows, long to) {
+    long from = q.head(head / p.heads(), head % p.heads()) + i0 * q.rowStride() * 4;
+    return slabs
+        ? tiles.packSlabs(from, q.rowStride(), rows, to)
+        : tiles.inPlace(from, q.rowStride());
   }
 
   /**
@@ -112,6 +124,7 @@ final class AttentionForward {
    */
   private void keyBlock(
       int head,
+      Rows queries,
       int i0,
       int rows,
       int j0,
@@ -124,9 +137,8 @@ final class AttentionForward {
     int batch = head / p.heads();
     int h = head % p.heads();
     int stride = tiles.scoreStride;
-    long queries = q.head(batch, h) + i0 * q.rowStride() * 4;
     long values = valueBytes > 0 ? shared + transposedBytes : v.head(batch, h);
-    tiles.scores(rows, n, queries, q.rowStride(), shared + (long) j0 * p.dim() * 4, s);
+    tiles.scores(rows, n, queries, 0, shared + (long) j0 * p.dim() * 4, s);
     for (int r = 0; r < rows; r++) {
       long row = s + (long) r * stride * 4;
       int seen = p.causal() ? Math.clamp(i0 + r + 1L - j0, 0, n) : n;
@@ -153,7 +165,8 @@ final class AttentionForward {
       }
       max[r] = now;
     }
-    tiles.product(j0 > 0, rows, n, s, stride, 1, values + tiles.rowsSize(j0) * 4, o);
+    tiles.product(
+        j0 > 0, rows, n, s, stride, 1, values + tiles.rowsSize(j0) * 4, o, tiles.paddedDim);
   }
 
   private void finish(int head, int i0, int rows, int keys, long o, float[] max, double[] sum) {

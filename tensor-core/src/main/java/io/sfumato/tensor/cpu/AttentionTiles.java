@@ -4,7 +4,7 @@ package io.sfumato.tensor.cpu;
 /** Packing and block products that attention's two directions share. */
 final class AttentionTiles {
   /** Keys per block of scores; a multiple of every panel width. */
-  static final int KEY_BLOCK = 256;
+  static final int KEY_BLOCK = GemmTile.PITCHED_COLUMNS;
 
   final GemmTile tile = Loops.tile();
   final AttentionLoops loops = Loops.leaf().attention();
@@ -16,16 +16,14 @@ final class AttentionTiles {
   /** Head size rounded up to whole vectors. */
   final int paddedDim;
 
-  /**
-   * Floats from one row of scores to the next; odd in vectors, so that columns spread in caches.
-   */
+  /** Floats from one row of scores to the next. */
   final int scoreStride;
 
   AttentionTiles(int dim) {
     this.dim = dim;
     this.panel = tile.maxVectors() * tile.lanes();
     this.paddedDim = roundUp(dim);
-    this.scoreStride = KEY_BLOCK + tile.lanes();
+    this.scoreStride = tile.pitch();
   }
 
   int roundUp(int n) {
@@ -50,7 +48,8 @@ final class AttentionTiles {
       if (count < panel) {
         Memory.zero(target, (long) panel * dim * 4);
       }
-      Panels.transpose(dim, count, scale, from + r * rowStride * 4, 1, rowStride, target, panel);
+      Panels.transpose(
+          tile, dim, count, scale, from + r * rowStride * 4, 1, rowStride, target, panel);
     }
   }
 
@@ -67,50 +66,91 @@ final class AttentionTiles {
     return rowStride == dim && paddedDim == dim;
   }
 
-  /** {@code s[r, j] = Σ_d a[r, d] panels[d, j]} for the keys {@code [0, n)} of the panels. */
-  void scores(int rows, int n, long a, long strideA, long panels, long s) {
+  /**
+   * Rows [row][dim] as left operands, in place or as slabs.
+   *
+   * @param address address of the first row
+   * @param slabStride floats from one slab, or as many rows, to the next
+   * @param rowStride floats from one row to the next of its slab
+   * @param colStride floats from one element to the next of its row
+   */
+  record Rows(long address, long slabStride, long rowStride, long colStride) {}
+
+  /** Whether rows that meet {@code keys} keys are worth rearranging to slabs. */
+  boolean slabsPay(int keys) {
+    return keys >= tile.slabColumns();
+  }
+
+  /** Floats of {@link #packSlabs} for {@code n} rows. */
+  long slabsSize(int n) {
+    int height = tile.maxRows();
+    return (long) (n + height - 1) / height * height * dim;
+  }
+
+  /** Rows in place. */
+  Rows inPlace(long from, long rowStride) {
+    return new Rows(from, tile.maxRows() * rowStride, rowStride, 1);
+  }
+
+  /** Rows rearranged to slabs at {@code to}. */
+  Rows packSlabs(long from, long rowStride, int rows, long to) {
+    int height = tile.maxRows();
+    Panels.packSlabs(tile, rows, dim, from, rowStride, 1, to);
+    return new Rows(to, (long) height * dim, 1, height);
+  }
+
+  /**
+   * {@code s[r, j] = Σ_d a[first + r, d] panels[d, j]} for the keys {@code [0, n)} of the panels.
+   *
+   * @param first the first row, a multiple of any tile's rows
+   */
+  void scores(int rows, int n, Rows a, int first, long panels, long s) {
+    long from = a.address + first / tile.maxRows() * a.slabStride * 4;
     for (int j = 0; j < n; j += panel) {
-      int vectors = roundUp(Math.min(panel, n - j)) / tile.lanes();
-      long b = panels + (long) j * dim * 4;
-      product(false, rows, vectors, dim, a, strideA, 1, b, panel, s + j * 4L, scoreStride);
+      int columns = roundUp(Math.min(panel, n - j));
+      Panels.multiply(
+          tile,
+          rows,
+          columns,
+          dim,
+          from,
+          a.slabStride,
+          a.rowStride,
+          a.colStride,
+          panels + (long) j * dim * 4,
+          panel,
+          s + j * 4L,
+          scoreStride,
+          false);
     }
   }
 
-  /** {@code c (+)= a b} with {@code c} and {@code b} rows of {@link #paddedDim} floats. */
+  /** {@code c (+)= a b}, all of {@link #paddedDim} columns; rows of {@code b} are as long. */
   void product(
-      boolean add, int rows, int k, long a, long strideA, long colStrideA, long b, long c) {
-    int vectors = paddedDim / tile.lanes();
-    for (int v = 0; v < vectors; v += tile.maxVectors()) {
-      int count = Math.min(tile.maxVectors(), vectors - v);
-      long at = (long) v * tile.lanes() * 4;
-      product(add, rows, count, k, a, strideA, colStrideA, b + at, paddedDim, c + at, paddedDim);
-    }
-  }
-
-  private void product(
       boolean add,
       int rows,
-      int vectors,
       int k,
       long a,
       long strideA,
       long colStrideA,
       long b,
-      long ldb,
       long c,
-      long ldc) {
-    int most = tile.maxRows();
-    for (int r = 0; r < rows; ) {
-      int left = rows - r;
-      int count = left >= most ? most : left >= 4 ? 4 : left >= 2 ? 2 : 1;
-      long from = a + r * strideA * 4;
-      long to = c + r * ldc * 4;
-      if (add) {
-        tile.accumulate(count, vectors, k, from, strideA, colStrideA, b, ldb, to, ldc);
-      } else {
-        tile.store(count, vectors, k, from, strideA, colStrideA, b, ldb, to, ldc);
-      }
-      r += count;
+      long strideC) {
+    for (int d = 0; d < paddedDim; d += panel) {
+      Panels.multiply(
+          tile,
+          rows,
+          Math.min(panel, paddedDim - d),
+          k,
+          a,
+          tile.maxRows() * strideA,
+          strideA,
+          colStrideA,
+          b + d * 4L,
+          paddedDim,
+          c + d * 4L,
+          strideC,
+          add);
     }
   }
 }

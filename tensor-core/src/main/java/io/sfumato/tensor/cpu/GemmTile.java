@@ -22,6 +22,9 @@ public interface GemmTile {
   /** The most vectors a tile may be wide on any processor. */
   int MAX_VECTORS = 4;
 
+  /** Columns of A that fit between two rows {@link #pitch()} apart. */
+  int PITCHED_COLUMNS = 256;
+
   /** The number of rows of the fastest tile, 4 or 6. */
   int maxRows();
 
@@ -30,6 +33,14 @@ public interface GemmTile {
 
   /** The most vectors a tile may be wide. */
   int maxVectors();
+
+  /**
+   * The distance, in floats, at which rows of A are read in place as fast as from a slab, if any
+   * is: an odd number of vectors, so that columns spread in caches.
+   */
+  default int pitch() {
+    return PITCHED_COLUMNS + lanes();
+  }
 
   /**
    * The columns of C from which it pays to rearrange A into slabs {@code [k][maxRows()]} for the
@@ -50,6 +61,24 @@ public interface GemmTile {
    * @return how many columns were rearranged, from none to all; the others are left to the caller
    */
   default int packColumns(int k, long a, long rowStrideA, long slab) {
+    return 0;
+  }
+
+  /**
+   * Writes columns that lie along {@code k} as rows, {@code to[p, i] = scale * from[i, p]}, as far
+   * as vectors do that: all but the last columns, fewer than a vector, and all but the last p.
+   *
+   * @param k the length of the columns
+   * @param columns the number of columns
+   * @param scale a factor
+   * @param from address of the columns
+   * @param fromStride floats from one column to the next
+   * @param to address of the result
+   * @param toStride floats between rows of the result
+   * @return how many p were done of whole vectors of columns; the others are left to the caller
+   */
+  default int transposeColumns(
+      int k, int columns, float scale, long from, long fromStride, long to, long toStride) {
     return 0;
   }
 

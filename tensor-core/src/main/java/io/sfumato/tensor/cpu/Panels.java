@@ -62,7 +62,7 @@ final class Panels {
       tile.copyRows(k, columns, b, rowStride, panel, width);
       return;
     }
-    transpose(k, columns, 1f, b, rowStride, colStride, panel, width);
+    transpose(tile, k, columns, 1f, b, rowStride, colStride, panel, width);
   }
 
   /** Packs all panels of a matrix [k, n], one after the other, on the calling thread. */
@@ -81,12 +81,9 @@ final class Panels {
   }
 
   /**
-   * Columns as rows, {@code to[p, i] = scale from[p, i]}, where {@code from} lies along {@code p}:
-   * eight streams are read, and half a cache line is written at a time.
+   * Columns as rows, {@code to[p, i] = scale from[p, i]}.
    *
-   * <p>One method of more than 325 bytecodes, which the compiler never inlines: in a large caller
-   * its budget may end, and each access to memory would be a call from there on.
-   *
+   * @param tile the tiles that will read them
    * @param k the length of the columns
    * @param columns the number of columns
    * @param scale a factor
@@ -97,6 +94,38 @@ final class Panels {
    * @param toStride floats between rows of the result
    */
   static void transpose(
+      GemmTile tile,
+      int k,
+      int columns,
+      float scale,
+      long from,
+      long rowStride,
+      long colStride,
+      long to,
+      long toStride) {
+    int done =
+        rowStride == 1
+            ? tile.transposeColumns(k, columns, scale, from, colStride, to, toStride)
+            : 0;
+    if (done > 0) {
+      int whole = columns / tile.lanes() * tile.lanes();
+      long rest = from + 4 * whole * colStride;
+      scalarTranspose(
+          done, columns - whole, scale, rest, rowStride, colStride, to + 4L * whole, toStride);
+    }
+    long last = from + 4 * done * rowStride;
+    long toLast = to + 4 * done * toStride;
+    scalarTranspose(k - done, columns, scale, last, rowStride, colStride, toLast, toStride);
+  }
+
+  /**
+   * The same by scalars, for {@code from} that lies along {@code p}: eight streams are read, and
+   * half a cache line is written at a time.
+   *
+   * <p>One method of more than 325 bytecodes, which the compiler never inlines: in a large caller
+   * its budget may end, and each access to memory would be a call from there on.
+   */
+  private static void scalarTranspose(
       int k,
       int columns,
       float scale,
@@ -171,7 +200,7 @@ final class Panels {
       packRows6(k - done, a + 4L * done, 4 * rowStride, slab + 24L * done);
       return;
     }
-    transpose(k, rows, 1f, a, colStride, rowStride, slab, height);
+    transpose(tile, k, rows, 1f, a, colStride, rowStride, slab, height);
   }
 
   /** Six rows that lie along {@code k}, two values at a time. */

@@ -35,6 +35,12 @@ final class SplitTile implements GemmTile {
   }
 
   @Override
+  public int transposeColumns(
+      int k, int columns, float scale, long from, long fromStride, long to, long toStride) {
+    return tile.transposeColumns(k, columns, scale, from, fromStride, to, toStride);
+  }
+
+  @Override
   public int packColumns(int k, long a, long rowStrideA, long slab) {
     return tile.packColumns(k, a, rowStrideA, slab);
   }

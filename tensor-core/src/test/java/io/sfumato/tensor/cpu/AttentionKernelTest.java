@@ -43,7 +43,8 @@ class AttentionKernelTest {
     "1, 1, 60, 260, 256",
     "1, 1, 3, 1000, 24",
     "1, 1, 200, 3, 8",
-    "17, 1, 49, 17, 32"
+    "17, 1, 49, 17, 32",
+    "4, 4, 110, 300, 32"
   })
   void followsDoublePrecision(int batch, int heads, int queries, int keys, int dim) {
     boolean small = (long) batch * queries * keys * dim < 500_000;

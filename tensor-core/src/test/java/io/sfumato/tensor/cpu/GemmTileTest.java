@@ -17,7 +17,7 @@ class GemmTileTest {
     storesAndAccumulates(3);
   }
 
-  /** Slabs and panels without gaps have loops of their own. */
+  /** Slabs and panels without gaps have loops of their own, as have rows at the pitch. */
   @Test
   void everyTileOfPackedOperands() {
     storesAndAccumulates(0);
@@ -29,11 +29,10 @@ class GemmTileTest {
       for (int rows : new TreeSet<>(List.of(1, 2, 4, tile.maxRows()))) {
         for (int vectors = 1; vectors <= tile.maxVectors(); vectors++) {
           int n = vectors * tile.lanes();
-          for (boolean transposed : new boolean[] {false, true}) {
+          for (long rowStride : new long[] {1, k + 2, tile.pitch()}) {
             try (Arena arena = Arena.ofConfined()) {
-              long rowStride = transposed ? 1 : k + 2;
-              long colStride = transposed ? rows : 1;
-              Floats a = Floats.random(arena, rows * (k + 2), 1);
+              long colStride = rowStride == 1 ? rows + gap : 1;
+              Floats a = Floats.random(arena, rows * tile.pitch(), 1);
               Floats b = Floats.random(arena, k * (n + gap), 2);
               Floats c = Floats.filled(arena, rows * (n + 1), 3f);
               double[] expected = new double[rows * (n + 1)];
@@ -46,7 +45,8 @@ class GemmTileTest {
                   }
                 }
               }
-              String what = tile.getClass().getSimpleName() + " " + rows + " x " + vectors;
+              String what =
+                  tile.getClass().getSimpleName() + " " + rows + " x " + vectors + " " + rowStride;
               tile.store(
                   rows,
                   vectors,

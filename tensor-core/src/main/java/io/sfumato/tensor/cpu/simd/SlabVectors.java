@@ -9,7 +9,7 @@ import jdk.incubator.vector.IntVector;
 import jdk.incubator.vector.LongVector;
 import jdk.incubator.vector.VectorSpecies;
 
-/** Rearranges rows of A for {@link Tile6Packed}, 16 columns at a time. */
+/** Rearranges rows of A for {@link Tile6Known#packed}, 16 columns at a time. */
 final class SlabVectors {
   static final int COLUMNS = 16;
 

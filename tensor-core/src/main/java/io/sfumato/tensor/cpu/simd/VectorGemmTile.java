@@ -14,13 +14,15 @@ import org.jspecify.annotations.Nullable;
 
 /**
  * {@link GemmTile} over the Vector API. The unrolled loops are in the generated classes {@link
- * Tile6Packed} to {@link Tile1Accumulate}.
+ * Tile6Known} to {@link Tile1Accumulate}.
  */
 final class VectorGemmTile implements GemmTile {
   private static final VectorSpecies<Float> SPECIES = FloatVector.SPECIES_PREFERRED;
   private static final int LANES = SPECIES.length();
   private static final long BYTES = SPECIES.vectorByteSize();
   private static final ByteOrder ORDER = ByteOrder.nativeOrder();
+
+  static final long PITCH_BYTES = 4L * (PITCHED_COLUMNS + LANES);
 
   /** The system property that sets how many vector registers tiles count on, 16 or 32. */
   static final String REGISTERS = "sfumato.vector.registers";
@@ -84,6 +86,21 @@ final class VectorGemmTile implements GemmTile {
   }
 
   @Override
+  public int transposeColumns(
+      int k, int columns, float scale, long from, long fromStride, long to, long toStride) {
+    int side = TransposeVectors.SIDE;
+    if (LANES != side || columns < side) {
+      return 0;
+    }
+    int whole = k / side * side;
+    for (int i = 0; i + side <= columns; i += side) {
+      long rows = from + 4L * i * fromStride;
+      TransposeVectors.transpose(whole, scale, rows, 4 * fromStride, to + 4L * i, 4 * toStride);
+    }
+    return whole;
+  }
+
+  @Override
   public void store(
       int rows,
       int vectors,
@@ -98,7 +115,11 @@ final class VectorGemmTile implements GemmTile {
     switch (8 * rows + vectors) {
       case 48 + 4 -> {
         if (rowStrideA == 1 && colStrideA == ROWS && ldb == 4 * LANES) {
-          Tile6Packed.tile4(k, a, b, c, ldc);
+          Tile6Known.packed(k, a, b, c, ldc);
+        } else if (rowStrideA == 1) {
+          Tile6Known.adjacent(k, a, colStrideA, b, ldb, c, ldc);
+        } else if (colStrideA == 1 && 4 * rowStrideA == PITCH_BYTES) {
+          Tile6Known.pitched(k, a, b, ldb, c, ldc);
         } else {
           Tile6Store.tile4(k, a, rowStrideA, colStrideA, b, ldb, c, ldc);
         }

@@ -54,6 +54,7 @@ public final class VectorProvider implements SimdProvider {
         SlabVectors.class,
         SoftmaxVectors.class,
         TanhVectors.class,
+        TransposeVectors.class,
         UnaryVectors.class,
         VectorAttentionLoops.class,
         VectorCastLoops.class,
