@@ -16,8 +16,8 @@ import picocli.CommandLine.Command;
 import picocli.CommandLine.Option;
 
 /**
- * The speed suite beside PyTorch: starts {@link Suite} and {@code torch_suite.py} in turn, in fresh
- * processes, and prints one table of both.
+ * The speed suite beside PyTorch: {@link Suite} and {@code torch_suite.py} measure each case in
+ * turn, a fraction of a second at a time, and one table tells of both.
  */
 @Command(
     name = "compare",
@@ -38,8 +38,8 @@ public final class Compare implements Callable<Integer> {
 
   @Option(
       names = "--rounds",
-      description = "Rounds; in each, both suites run once.",
-      defaultValue = "3")
+      description = "Rounds; in each, both sides measure each case once.",
+      defaultValue = "9")
   private int rounds;
 
   @Option(names = "--threads", split = ",", description = "Threads.", defaultValue = "1,2")
@@ -48,7 +48,7 @@ public final class Compare implements Callable<Integer> {
   @Option(names = "--only", description = "Cases whose name contains this expression.")
   private String only = "";
 
-  @Option(names = "--seconds", description = "Time per case.", defaultValue = "1.0")
+  @Option(names = "--seconds", description = "Time per case and round.", defaultValue = "0.3")
   private double seconds;
 
   @Option(
@@ -84,7 +84,6 @@ public final class Compare implements Callable<Integer> {
 
   @Override
   public Integer call() {
-    boolean onCpu = Suite.device(device).isCpu();
     DType unusedType = Suite.dtype(dtype);
     List<String> names = Suite.selected(only);
     if (rounds < 1) {
@@ -94,27 +93,59 @@ public final class Compare implements Callable<Integer> {
       throw new Programs.Refusal("--threads must be numbers of at least 1; got " + threads);
     }
     String version = torchVersion(python, peer);
-    Measured.Quantity quantity =
-        !memory
-            ? Measured.Quantity.TIME
-            : onCpu ? Measured.Quantity.MEMORY : Measured.Quantity.DEVICE_MEMORY;
-    Comparison comparison = new Comparison(quantity, PEER);
-    List<String> selections =
-        memory ? names.stream().map(name -> "^" + name + "$").toList() : List.of(only);
+    Comparison comparison = new Comparison(quantity(), PEER);
     write("not finished\n", version);
     for (int count : threads) {
-      for (int round = 1; round <= rounds; round++) {
-        System.err.printf("%d thread(s), round %d of %d%n", count, round, rounds);
-        for (String selection : selections) {
-          List<String> options = options(selection, count);
-          comparison.add(Side.OURS, Measured.parse(ours(options), quantity));
-          comparison.add(Side.THEIRS, Measured.parse(theirs(options), quantity));
-        }
-        write(comparison.table(), version);
+      if (memory) {
+        inProcesses(names, count, comparison, version);
+      } else {
+        inTurn(names, count, comparison, version);
       }
     }
     System.out.print(comparison.table());
     return 0;
+  }
+
+  /** Both sides wait for one another, case by case and round by round. */
+  private void inTurn(List<String> names, int count, Comparison comparison, String version) {
+    List<String> options = options(only, count);
+    options.add("--turns");
+    try (Turns ours = new Turns(ours(options));
+        Turns theirs = new Turns(theirs(options))) {
+      for (String name : names) {
+        System.err.printf("%d thread(s), %s%n", count, name);
+        for (int round = 0; round < rounds; round++) {
+          comparison.add(Side.OURS, measured(List.of(ours.measure())));
+          comparison.add(Side.THEIRS, measured(List.of(theirs.measure())));
+        }
+        ours.next();
+        theirs.next();
+        write(comparison.table(), version);
+      }
+    }
+  }
+
+  /** A process for each measurement. */
+  private void inProcesses(List<String> names, int count, Comparison comparison, String version) {
+    for (int round = 1; round <= rounds; round++) {
+      System.err.printf("%d thread(s), round %d of %d%n", count, round, rounds);
+      for (String name : names) {
+        List<String> options = options("^" + name + "$", count);
+        comparison.add(Side.OURS, measured(Children.run(ours(options)).lines()));
+        comparison.add(Side.THEIRS, measured(Children.run(theirs(options)).lines()));
+      }
+      write(comparison.table(), version);
+    }
+  }
+
+  private List<Measured> measured(List<String> lines) {
+    return Measured.parse(lines, quantity());
+  }
+
+  private Measured.Quantity quantity() {
+    return !memory
+        ? Measured.Quantity.TIME
+        : Suite.device(device).isCpu() ? Measured.Quantity.MEMORY : Measured.Quantity.DEVICE_MEMORY;
   }
 
   /** The options that both suites have. */
@@ -132,13 +163,13 @@ public final class Compare implements Callable<Integer> {
   private List<String> ours(List<String> options) {
     List<String> all = new ArrayList<>(options);
     all.addAll(List.of("--warm-up", String.valueOf(warmUp)));
-    return Children.run(Children.java(Suite.class, List.of(), all)).lines();
+    return Children.java(Suite.class, List.of(), all);
   }
 
   private List<String> theirs(List<String> options) {
     List<String> command = new ArrayList<>(List.of(python, peer.toString()));
     command.addAll(options);
-    return Children.run(command).lines();
+    return command;
   }
 
   /**
@@ -188,9 +219,9 @@ public final class Compare implements Callable<Integer> {
                     : ", peak of the tensors on the device")
             + ", least / median of "
             + rounds
-            + " rounds. Ratio = "
+            + " rounds, the two in turn. Ratio = "
             + PEER
-            + " / Sfumato, of the least / of the medians.\n\n"
+            + " / Sfumato, of the least / median over the rounds.\n\n"
             + table;
     try {
       Files.writeString(out, text);

@@ -8,11 +8,13 @@ import java.util.List;
 import java.util.Locale;
 import java.util.Map;
 import java.util.Set;
+import java.util.stream.IntStream;
 import org.jspecify.annotations.Nullable;
 
 /**
  * Values of two suites over several rounds, side by side. A ratio is theirs by ours, so more than 1
- * is to our favour: of the least values, and of the medians, over the rounds.
+ * is to our favour: of the least values, and the median of the rounds' ratios. The two values of a
+ * round were measured one after the other, so that is of two sides that had the same machine.
  */
 final class Comparison {
   private static final String NONE = "–";
@@ -31,7 +33,7 @@ final class Comparison {
    * The ratios of one case.
    *
    * @param least of the least values
-   * @param median of the medians
+   * @param median of the rounds' ratios
    */
   record Ratio(double least, double median) {}
 
@@ -73,11 +75,16 @@ final class Comparison {
         ratios.put(
             name,
             new Ratio(
-                Samples.least(theirs) / Samples.least(ours),
-                Samples.median(theirs) / Samples.median(ours)));
+                Samples.least(theirs) / Samples.least(ours), Samples.median(ratios(ours, theirs))));
       }
     }
     return ratios;
+  }
+
+  private static List<Double> ratios(List<Double> ours, List<Double> theirs) {
+    return IntStream.range(0, Math.min(ours.size(), theirs.size()))
+        .mapToObj(i -> theirs.get(i) / ours.get(i))
+        .toList();
   }
 
   /** The whole as one table, with the geometric means of the ratios at its end. */

@@ -14,7 +14,12 @@ import io.sfumato.tensor.exec.Backends;
 import io.sfumato.tensor.exec.Executor;
 import io.sfumato.tensor.exec.Recording;
 import io.sfumato.tensor.exec.Trace;
+import java.io.BufferedReader;
+import java.io.IOException;
+import java.io.InputStreamReader;
+import java.io.UncheckedIOException;
 import java.lang.management.ManagementFactory;
+import java.nio.charset.StandardCharsets;
 import java.util.Arrays;
 import java.util.List;
 import java.util.Locale;
@@ -97,10 +102,20 @@ public final class Suite implements Callable<Integer> {
               + " waits after each op.")
   private boolean trace;
 
+  @Option(
+      names = "--turns",
+      description =
+          "Waits for a line of standard input before each measurement: \"measure\" times the"
+              + " present case, \"next\" goes on with the next one. Compare takes turns with"
+              + " PyTorch so.")
+  private boolean turns;
+
   @Option(names = "--list", description = "Prints the names of the cases, and times nothing.")
   private boolean list;
 
   private static final int TRACED_RUNS = 10;
+  private static final BufferedReader COMMANDS =
+      new BufferedReader(new InputStreamReader(System.in, StandardCharsets.UTF_8));
 
   private Suite() {}
 
@@ -192,6 +207,9 @@ public final class Suite implements Callable<Integer> {
   }
 
   private void time(String name, Supplier<SuiteCase> make, Backend backend, DType dtype) {
+    if (turns && !isTold()) {
+      return;
+    }
     ResidentSet resident = memory ? new ResidentSet() : null;
     Scope scope = Scope.open();
     try (SuiteCase benchmark = make.get()) {
@@ -238,13 +256,35 @@ public final class Suite implements Callable<Integer> {
     if (exactly == 0) {
       warmUp(body);
     }
+    do {
+      measure(name, body, backend, resident);
+    } while (turns && isTold());
+  }
+
+  /** Whether the next line of standard input asks for a measurement of the present case. */
+  private static boolean isTold() {
+    try {
+      String line = COMMANDS.readLine();
+      if (line != null && !line.equals(Turns.MEASURE) && !line.equals(Turns.NEXT)) {
+        throw new Programs.Refusal(
+            "--turns reads " + Turns.MEASURE + " or " + Turns.NEXT + "; got " + line);
+      }
+      return Turns.MEASURE.equals(line);
+    } catch (IOException e) {
+      throw new UncheckedIOException(e);
+    }
+  }
+
+  private void measure(
+      String name, Runnable body, Backend backend, @Nullable ResidentSet resident) {
+    int least = turns ? 1 : LEAST_RUNS;
     double[] times = new double[Math.max(exactly, MOST_RUNS)];
     int runs = 0;
     long allocated = THREADS.getTotalThreadAllocatedBytes();
     long start = System.nanoTime();
     while (exactly > 0
         ? runs < exactly
-        : runs < LEAST_RUNS || (runs < MOST_RUNS && (System.nanoTime() - start) * 1e-9 < seconds)) {
+        : runs < least || (runs < MOST_RUNS && (System.nanoTime() - start) * 1e-9 < seconds)) {
       long before = System.nanoTime();
       body.run();
       times[runs++] = (System.nanoTime() - before) * 1e-6;
