@@ -199,8 +199,8 @@ final class GemmBlock {
       }
     }
     int wanted = serial ? 1 : 4 * threads;
-    int rowBlock = Gemm.rowBlock(m, height, (wanted + batch - 1) / batch);
-    int rowBlocks = (m + rowBlock - 1) / rowBlock;
+    int slabs = (m + height - 1) / height;
+    int rowBlocks = rowBlocks(slabs, (wanted + batch - 1) / batch, serial ? 1 : threads);
     int groups = Math.clamp((wanted + batch * rowBlocks - 1) / (batch * rowBlocks), 1, panels);
     int groupPanels = (panels + groups - 1) / groups;
     int groupCount = (panels + groupPanels - 1) / groupPanels;
@@ -212,18 +212,30 @@ final class GemmBlock {
           for (int item = begin; item < end; item++) {
             int product = item / (rowBlocks * groupCount);
             int within = item % (rowBlocks * groupCount);
-            int row = within / groupCount * rowBlock;
+            int block = within / groupCount;
+            int row = (int) ((long) slabs * block / rowBlocks) * height;
+            int rowEnd = (int) ((long) slabs * (block + 1) / rowBlocks) * height;
             int panel = within % groupCount * groupPanels;
             compute(
                 parts,
                 first,
                 product,
                 row,
-                Math.min(rowBlock, m - row),
+                Math.min(rowEnd, m) - row,
                 panel,
                 Math.min(panels, panel + groupPanels));
           }
         });
+  }
+
+  /**
+   * The blocks of rows of one product: as many as are wanted if they are neither very low nor very
+   * high, and of one product as many for each thread.
+   */
+  private int rowBlocks(int slabs, int wanted, int threads) {
+    int rowBlock = Gemm.rowBlock(m, height, wanted);
+    int blocks = (m + rowBlock - 1) / rowBlock;
+    return batch == 1 ? Math.min(slabs, (blocks + threads - 1) / threads * threads) : blocks;
   }
 
   /** Rows {@code row} to {@code row + rows} of one product, for some panels. */

@@ -3,10 +3,18 @@ package io.sfumato.tensor.cpu;
 
 import static org.junit.jupiter.api.Assertions.assertEquals;
 
+import java.io.IOException;
 import java.lang.foreign.Arena;
+import java.lang.foreign.MemorySegment;
+import java.lang.foreign.ValueLayout;
+import java.nio.channels.FileChannel;
+import java.nio.file.Path;
+import java.nio.file.StandardOpenOption;
 import java.util.List;
+import java.util.Set;
 import java.util.TreeSet;
 import org.junit.jupiter.api.Test;
+import org.junit.jupiter.api.io.TempDir;
 
 class GemmTileTest {
   private static final List<GemmTile> TILES =
@@ -95,6 +103,35 @@ class GemmTileTest {
               c.assertClose(expected, k, what + " and one row");
             }
           }
+        }
+      }
+    }
+  }
+
+  /** Rows of A that lie two gigabytes apart, in a file with a hole. */
+  @Test
+  void rowsFarApart(@TempDir Path directory) throws IOException {
+    long far = 1L << 29;
+    Set<StandardOpenOption> options =
+        Set.of(StandardOpenOption.CREATE, StandardOpenOption.READ, StandardOpenOption.WRITE);
+    try (Arena arena = Arena.ofConfined();
+        FileChannel file = FileChannel.open(directory.resolve("sparse"), options)) {
+      MemorySegment a = file.map(FileChannel.MapMode.READ_WRITE, 0, 4 * far + 64, arena);
+      a.set(ValueLayout.JAVA_FLOAT, 0, 2f);
+      a.set(ValueLayout.JAVA_FLOAT, 4 * far, 5f);
+      for (GemmTile tile : TILES) {
+        int n = tile.lanes();
+        Floats b = Floats.random(arena, n, 2);
+        Floats c = Floats.filled(arena, 2 * n, 3f);
+        tile.store(2, 1, 1, a.address(), far, 1, b.address(), n, c.address(), n);
+        for (int j = 0; j < n; j++) {
+          assertEquals(2 * b.get(j), c.get(j), "first row");
+          assertEquals(5 * b.get(j), c.get(n + j), "second row");
+        }
+        tile.accumulate(2, 1, 1, a.address(), far, 1, b.address(), n, c.address(), n);
+        for (int j = 0; j < n; j++) {
+          assertEquals(4 * b.get(j), c.get(j), "first row twice");
+          assertEquals(10 * b.get(j), c.get(n + j), "second row twice");
         }
       }
     }

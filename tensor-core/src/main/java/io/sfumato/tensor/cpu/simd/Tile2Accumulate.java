@@ -33,7 +33,7 @@ final class Tile2Accumulate {
       long rowC) {
     long stepA = 4 * colA;
     long stepB = 4 * rowB;
-    long a1 = (4 * rowA) & BASE;
+    long a1 = (int) (4 * rowA) & Integer.MAX_VALUE;
     FloatVector c00 = FloatVector.zero(SPECIES);
     FloatVector c10 = FloatVector.zero(SPECIES);
     for (int p = 0; p < k; p++) {
@@ -75,7 +75,7 @@ final class Tile2Accumulate {
       long rowC) {
     long stepA = 4 * colA;
     long stepB = 4 * rowB;
-    long a1 = (4 * rowA) & BASE;
+    long a1 = (int) (4 * rowA) & Integer.MAX_VALUE;
     FloatVector c00 = FloatVector.zero(SPECIES);
     FloatVector c01 = FloatVector.zero(SPECIES);
     FloatVector c10 = FloatVector.zero(SPECIES);
@@ -126,7 +126,7 @@ final class Tile2Accumulate {
       long rowC) {
     long stepA = 4 * colA;
     long stepB = 4 * rowB;
-    long a1 = (4 * rowA) & BASE;
+    long a1 = (int) (4 * rowA) & Integer.MAX_VALUE;
     FloatVector c00 = FloatVector.zero(SPECIES);
     FloatVector c01 = FloatVector.zero(SPECIES);
     FloatVector c02 = FloatVector.zero(SPECIES);
@@ -186,7 +186,7 @@ final class Tile2Accumulate {
       long rowC) {
     long stepA = 4 * colA;
     long stepB = 4 * rowB;
-    long a1 = (4 * rowA) & BASE;
+    long a1 = (int) (4 * rowA) & Integer.MAX_VALUE;
     FloatVector c00 = FloatVector.zero(SPECIES);
     FloatVector c01 = FloatVector.zero(SPECIES);
     FloatVector c02 = FloatVector.zero(SPECIES);

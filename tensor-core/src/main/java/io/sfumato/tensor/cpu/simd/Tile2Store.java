@@ -23,7 +23,7 @@ final class Tile2Store {
   static void tile1(int k, long a, long rowA, long colA, long b, long rowB, long c, long rowC) {
     long stepA = 4 * colA;
     long stepB = 4 * rowB;
-    long a1 = (4 * rowA) & BASE;
+    long a1 = (int) (4 * rowA) & Integer.MAX_VALUE;
     FloatVector c00 = FloatVector.zero(SPECIES);
     FloatVector c10 = FloatVector.zero(SPECIES);
     for (int p = 0; p < k; p++) {
@@ -49,7 +49,7 @@ final class Tile2Store {
   static void tile2(int k, long a, long rowA, long colA, long b, long rowB, long c, long rowC) {
     long stepA = 4 * colA;
     long stepB = 4 * rowB;
-    long a1 = (4 * rowA) & BASE;
+    long a1 = (int) (4 * rowA) & Integer.MAX_VALUE;
     FloatVector c00 = FloatVector.zero(SPECIES);
     FloatVector c01 = FloatVector.zero(SPECIES);
     FloatVector c10 = FloatVector.zero(SPECIES);
@@ -82,7 +82,7 @@ final class Tile2Store {
   static void tile3(int k, long a, long rowA, long colA, long b, long rowB, long c, long rowC) {
     long stepA = 4 * colA;
     long stepB = 4 * rowB;
-    long a1 = (4 * rowA) & BASE;
+    long a1 = (int) (4 * rowA) & Integer.MAX_VALUE;
     FloatVector c00 = FloatVector.zero(SPECIES);
     FloatVector c01 = FloatVector.zero(SPECIES);
     FloatVector c02 = FloatVector.zero(SPECIES);
@@ -122,7 +122,7 @@ final class Tile2Store {
   static void tile4(int k, long a, long rowA, long colA, long b, long rowB, long c, long rowC) {
     long stepA = 4 * colA;
     long stepB = 4 * rowB;
-    long a1 = (4 * rowA) & BASE;
+    long a1 = (int) (4 * rowA) & Integer.MAX_VALUE;
     FloatVector c00 = FloatVector.zero(SPECIES);
     FloatVector c01 = FloatVector.zero(SPECIES);
     FloatVector c02 = FloatVector.zero(SPECIES);

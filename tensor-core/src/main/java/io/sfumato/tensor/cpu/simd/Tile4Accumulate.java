@@ -33,9 +33,9 @@ final class Tile4Accumulate {
       long rowC) {
     long stepA = 4 * colA;
     long stepB = 4 * rowB;
-    long a1 = (4 * rowA) & BASE;
-    long a2 = (8 * rowA) & BASE;
-    long a3 = (12 * rowA) & BASE;
+    long a1 = (int) (4 * rowA) & Integer.MAX_VALUE;
+    long a2 = (int) (8 * rowA) & Integer.MAX_VALUE;
+    long a3 = (int) (12 * rowA) & Integer.MAX_VALUE;
     FloatVector c00 = FloatVector.zero(SPECIES);
     FloatVector c10 = FloatVector.zero(SPECIES);
     FloatVector c20 = FloatVector.zero(SPECIES);
@@ -95,9 +95,9 @@ final class Tile4Accumulate {
       long rowC) {
     long stepA = 4 * colA;
     long stepB = 4 * rowB;
-    long a1 = (4 * rowA) & BASE;
-    long a2 = (8 * rowA) & BASE;
-    long a3 = (12 * rowA) & BASE;
+    long a1 = (int) (4 * rowA) & Integer.MAX_VALUE;
+    long a2 = (int) (8 * rowA) & Integer.MAX_VALUE;
+    long a3 = (int) (12 * rowA) & Integer.MAX_VALUE;
     FloatVector c00 = FloatVector.zero(SPECIES);
     FloatVector c01 = FloatVector.zero(SPECIES);
     FloatVector c10 = FloatVector.zero(SPECIES);
@@ -174,9 +174,9 @@ final class Tile4Accumulate {
       long rowC) {
     long stepA = 4 * colA;
     long stepB = 4 * rowB;
-    long a1 = (4 * rowA) & BASE;
-    long a2 = (8 * rowA) & BASE;
-    long a3 = (12 * rowA) & BASE;
+    long a1 = (int) (4 * rowA) & Integer.MAX_VALUE;
+    long a2 = (int) (8 * rowA) & Integer.MAX_VALUE;
+    long a3 = (int) (12 * rowA) & Integer.MAX_VALUE;
     FloatVector c00 = FloatVector.zero(SPECIES);
     FloatVector c01 = FloatVector.zero(SPECIES);
     FloatVector c02 = FloatVector.zero(SPECIES);
@@ -270,9 +270,9 @@ final class Tile4Accumulate {
       long rowC) {
     long stepA = 4 * colA;
     long stepB = 4 * rowB;
-    long a1 = (4 * rowA) & BASE;
-    long a2 = (8 * rowA) & BASE;
-    long a3 = (12 * rowA) & BASE;
+    long a1 = (int) (4 * rowA) & Integer.MAX_VALUE;
+    long a2 = (int) (8 * rowA) & Integer.MAX_VALUE;
+    long a3 = (int) (12 * rowA) & Integer.MAX_VALUE;
     FloatVector c00 = FloatVector.zero(SPECIES);
     FloatVector c01 = FloatVector.zero(SPECIES);
     FloatVector c02 = FloatVector.zero(SPECIES);

@@ -23,9 +23,9 @@ final class Tile4Store {
   static void tile1(int k, long a, long rowA, long colA, long b, long rowB, long c, long rowC) {
     long stepA = 4 * colA;
     long stepB = 4 * rowB;
-    long a1 = (4 * rowA) & BASE;
-    long a2 = (8 * rowA) & BASE;
-    long a3 = (12 * rowA) & BASE;
+    long a1 = (int) (4 * rowA) & Integer.MAX_VALUE;
+    long a2 = (int) (8 * rowA) & Integer.MAX_VALUE;
+    long a3 = (int) (12 * rowA) & Integer.MAX_VALUE;
     FloatVector c00 = FloatVector.zero(SPECIES);
     FloatVector c10 = FloatVector.zero(SPECIES);
     FloatVector c20 = FloatVector.zero(SPECIES);
@@ -63,9 +63,9 @@ final class Tile4Store {
   static void tile2(int k, long a, long rowA, long colA, long b, long rowB, long c, long rowC) {
     long stepA = 4 * colA;
     long stepB = 4 * rowB;
-    long a1 = (4 * rowA) & BASE;
-    long a2 = (8 * rowA) & BASE;
-    long a3 = (12 * rowA) & BASE;
+    long a1 = (int) (4 * rowA) & Integer.MAX_VALUE;
+    long a2 = (int) (8 * rowA) & Integer.MAX_VALUE;
+    long a3 = (int) (12 * rowA) & Integer.MAX_VALUE;
     FloatVector c00 = FloatVector.zero(SPECIES);
     FloatVector c01 = FloatVector.zero(SPECIES);
     FloatVector c10 = FloatVector.zero(SPECIES);
@@ -116,9 +116,9 @@ final class Tile4Store {
   static void tile3(int k, long a, long rowA, long colA, long b, long rowB, long c, long rowC) {
     long stepA = 4 * colA;
     long stepB = 4 * rowB;
-    long a1 = (4 * rowA) & BASE;
-    long a2 = (8 * rowA) & BASE;
-    long a3 = (12 * rowA) & BASE;
+    long a1 = (int) (4 * rowA) & Integer.MAX_VALUE;
+    long a2 = (int) (8 * rowA) & Integer.MAX_VALUE;
+    long a3 = (int) (12 * rowA) & Integer.MAX_VALUE;
     FloatVector c00 = FloatVector.zero(SPECIES);
     FloatVector c01 = FloatVector.zero(SPECIES);
     FloatVector c02 = FloatVector.zero(SPECIES);
@@ -182,9 +182,9 @@ final class Tile4Store {
   static void tile4(int k, long a, long rowA, long colA, long b, long rowB, long c, long rowC) {
     long stepA = 4 * colA;
     long stepB = 4 * rowB;
-    long a1 = (4 * rowA) & BASE;
-    long a2 = (8 * rowA) & BASE;
-    long a3 = (12 * rowA) & BASE;
+    long a1 = (int) (4 * rowA) & Integer.MAX_VALUE;
+    long a2 = (int) (8 * rowA) & Integer.MAX_VALUE;
+    long a3 = (int) (12 * rowA) & Integer.MAX_VALUE;
     FloatVector c00 = FloatVector.zero(SPECIES);
     FloatVector c01 = FloatVector.zero(SPECIES);
     FloatVector c02 = FloatVector.zero(SPECIES);

@@ -33,11 +33,11 @@ final class Tile6Accumulate {
       long rowC) {
     long stepA = 4 * colA;
     long stepB = 4 * rowB;
-    long a1 = (4 * rowA) & BASE;
-    long a2 = (8 * rowA) & BASE;
-    long a3 = (12 * rowA) & BASE;
-    long a4 = (16 * rowA) & BASE;
-    long a5 = (20 * rowA) & BASE;
+    long a1 = (int) (4 * rowA) & Integer.MAX_VALUE;
+    long a2 = (int) (8 * rowA) & Integer.MAX_VALUE;
+    long a3 = (int) (12 * rowA) & Integer.MAX_VALUE;
+    long a4 = (int) (16 * rowA) & Integer.MAX_VALUE;
+    long a5 = (int) (20 * rowA) & Integer.MAX_VALUE;
     FloatVector c00 = FloatVector.zero(SPECIES);
     FloatVector c10 = FloatVector.zero(SPECIES);
     FloatVector c20 = FloatVector.zero(SPECIES);
@@ -115,11 +115,11 @@ final class Tile6Accumulate {
       long rowC) {
     long stepA = 4 * colA;
     long stepB = 4 * rowB;
-    long a1 = (4 * rowA) & BASE;
-    long a2 = (8 * rowA) & BASE;
-    long a3 = (12 * rowA) & BASE;
-    long a4 = (16 * rowA) & BASE;
-    long a5 = (20 * rowA) & BASE;
+    long a1 = (int) (4 * rowA) & Integer.MAX_VALUE;
+    long a2 = (int) (8 * rowA) & Integer.MAX_VALUE;
+    long a3 = (int) (12 * rowA) & Integer.MAX_VALUE;
+    long a4 = (int) (16 * rowA) & Integer.MAX_VALUE;
+    long a5 = (int) (20 * rowA) & Integer.MAX_VALUE;
     FloatVector c00 = FloatVector.zero(SPECIES);
     FloatVector c01 = FloatVector.zero(SPECIES);
     FloatVector c10 = FloatVector.zero(SPECIES);

@@ -31,6 +31,9 @@ final class VectorGemmTile implements GemmTile {
 
   private static final int ROWS = 6;
 
+  /** The rows of A that tiles go through together are at most so many floats apart. */
+  private static final long FAR = Integer.MAX_VALUE / (4L * ROWS);
+
   /** From so many columns on the faster loops over slabs make up for rearranging the rows. */
   private static final int SLAB_COLUMNS = 256;
 
@@ -112,6 +115,13 @@ final class VectorGemmTile implements GemmTile {
       long ldb,
       long c,
       long ldc) {
+    if (rowStrideA > FAR && rows > 1) {
+      for (int r = 0; r < rows; r++) {
+        long row = a + 4 * r * rowStrideA;
+        store(1, vectors, k, row, 0, colStrideA, b, ldb, c + 4 * r * ldc, ldc);
+      }
+      return;
+    }
     switch (8 * rows + vectors) {
       case 48 + 4 -> {
         if (rowStrideA == 1 && colStrideA == ROWS && ldb == 4 * LANES) {
@@ -157,6 +167,14 @@ final class VectorGemmTile implements GemmTile {
       long ldd,
       long c,
       long ldc) {
+    if (rowStrideA > FAR && rows > 1) {
+      for (int r = 0; r < rows; r++) {
+        long row = a + 4 * r * rowStrideA;
+        long addends = d + 4 * r * ldd;
+        sum(1, vectors, k, row, 0, colStrideA, b, ldb, addends, ldd, c + 4 * r * ldc, ldc);
+      }
+      return;
+    }
     switch (8 * rows + vectors) {
       case 48 + 4, 48 + 3 -> {
         int width = vectors * LANES;
