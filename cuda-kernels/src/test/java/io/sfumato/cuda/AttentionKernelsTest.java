@@ -41,8 +41,10 @@ import org.junit.jupiter.params.provider.MethodSource;
 class AttentionKernelsTest {
   private static final Device GPU = new Device("cuda", 0);
 
-  /** As many normal numbers as no length is a multiple of: drawing them takes time. */
-  private static final double[] NORMAL = normal();
+  /** Normal numbers: each problem takes them from the first on, and drawing takes time. */
+  private static final Random RANDOM = new Random(7);
+
+  private static double[] normal = {};
 
   /** What must come out of the cases that were met: the reference takes as long as a kernel. */
   private static final Map<Case, Expected> EXPECTED = new HashMap<>();
@@ -229,11 +231,16 @@ class AttentionKernelsTest {
     }
   }
 
-  private static double[] normal() {
-    Random random = new Random(7);
-    double[] values = new double[65_537];
-    Arrays.setAll(values, i -> random.nextGaussian());
-    return values;
+  private static double[] normal(int from, int to) {
+    if (to > normal.length) {
+      int before = normal.length;
+      normal = Arrays.copyOf(normal, 2 * to);
+      for (int i = before; i < normal.length; i++) {
+        double unused = RANDOM.nextDouble(); // one in two, as of a stream of doubles
+        normal[i] = RANDOM.nextGaussian();
+      }
+    }
+    return Arrays.copyOfRange(normal, from, to);
   }
 
   private static Tensor empty(int keys) {
@@ -311,11 +318,8 @@ class AttentionKernelsTest {
     }
 
     private double[] normal(int n) {
-      double[] values = new double[n];
-      for (int i = 0; i < n; i++) {
-        values[i] = NORMAL[drawn++ % NORMAL.length];
-      }
-      return values;
+      drawn += n;
+      return AttentionKernelsTest.normal(drawn - n, drawn);
     }
 
     private Tensor operand(int length, int width) {
