@@ -3,7 +3,6 @@ package io.sfumato.tensor.cpu;
 
 import java.lang.System.Logger.Level;
 import java.lang.foreign.Arena;
-import java.util.Arrays;
 import java.util.Locale;
 import java.util.concurrent.locks.ReentrantLock;
 import java.util.function.LongSupplier;
@@ -22,9 +21,12 @@ import org.jspecify.annotations.Nullable;
  * products go over to them, and the log says so. Should the tiles be fast at the next check, they
  * are used again.
  *
- * <p>The choice changes no bit of any result. A check takes some microseconds where tiles are fast,
- * and some milliseconds where they are not. The system property {@code sfumato.tile.check} turns
- * all of it off ({@code off}; {@code on} is the default).
+ * <p>Rows of A are read in place for that. Loops for slabs and for other known distances are not
+ * looked at: a program may never use them, and to have them compiled would take it minutes.
+ *
+ * <p>The choice changes no bit of any result. A check takes less than a microsecond where tiles are
+ * fast, and a few milliseconds where they are not. The system property {@code sfumato.tile.check}
+ * turns all of it off ({@code off}; {@code on} is the default).
  */
 public final class TileChoice {
   /** The system property that turns checks off. */
@@ -183,34 +185,26 @@ public final class TileChoice {
     }
   }
 
-  /**
-   * The time of a full tile per vector multiplied and added, the slowest one of store and sum, and
-   * of A in rows, in slabs and at the distances that have loops of their own.
-   */
+  /** The time of a full tile per vector multiplied and added, the slower one of store and sum. */
   private double nanoseconds(GemmTile tile, int tries) {
     int rows = tile.maxRows();
     int vectors = tile.maxVectors();
     int width = vectors * tile.lanes();
+    long store = Long.MAX_VALUE;
+    long sum = Long.MAX_VALUE;
     try (Arena arena = Arena.ofConfined()) {
-      long a = arena.allocate(4L * rows * Math.max(DEPTH, tile.pitch()), 64).address();
+      long a = arena.allocate(4L * rows * DEPTH, 64).address();
       long b = arena.allocate(4L * DEPTH * width, 64).address();
       long c = arena.allocate(4L * rows * width, 64).address();
-      long[][] layouts = {{DEPTH, 1}, {1, rows}, {1, rows + 1}, {tile.pitch(), 1}};
-      long[] least = new long[layouts.length + 1];
-      Arrays.fill(least, Long.MAX_VALUE);
       for (int i = 0; i < tries; i++) {
-        for (int j = 0; j < least.length; j++) {
-          long begin = clock.getAsLong();
-          if (j == layouts.length) {
-            tile.sum(rows, vectors, DEPTH, a, DEPTH, 1, b, width, c, width, c, width);
-          } else {
-            long[] strides = layouts[j];
-            tile.store(rows, vectors, DEPTH, a, strides[0], strides[1], b, width, c, width);
-          }
-          least[j] = Math.min(least[j], clock.getAsLong() - begin);
-        }
+        long begin = clock.getAsLong();
+        tile.store(rows, vectors, DEPTH, a, DEPTH, 1, b, width, c, width);
+        long middle = clock.getAsLong();
+        tile.sum(rows, vectors, DEPTH, a, DEPTH, 1, b, width, c, width, c, width);
+        store = Math.min(store, middle - begin);
+        sum = Math.min(sum, clock.getAsLong() - middle);
       }
-      return (double) Arrays.stream(least).max().orElseThrow() / (rows * vectors * DEPTH);
     }
+    return (double) Math.max(store, sum) / (rows * vectors * DEPTH);
   }
 }
