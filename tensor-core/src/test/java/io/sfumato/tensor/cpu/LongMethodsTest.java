@@ -29,7 +29,7 @@ class LongMethodsTest {
     "simd/VectorAttentionLoops, gradientVectors",
     "AttentionForward, keyBlock",
     "AttentionBackward, keyBlock",
-    "Panels, transpose"
+    "Panels, scalarTranspose"
   })
   void areNotInlined(String type, String methods) throws Exception {
     Set<String> expected = Set.of(methods.split(" "));
