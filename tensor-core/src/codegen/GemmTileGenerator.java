@@ -199,7 +199,7 @@ public final class GemmTileGenerator {
     line(s, 2, "long stepB = 4 * rowB;");
     body(s, 6, 4, false, r -> Integer.toString(4 * r), "stepA", "stepB");
     line(s, 0, "");
-    line(s, 1, "/** The rows of A lie {@link GemmTile#pitch()} floats apart. */");
+    line(s, 1, "/** The rows of A lie {@code GemmTile.pitch()} floats apart. */");
     line(s, 1, "static void pitched(int k, long a, long b, long rowB, long c, long rowC) {");
     line(s, 2, "long stepB = 4 * rowB;");
     line(s, 2, "long pitch = VectorGemmTile.PITCH_BYTES;");

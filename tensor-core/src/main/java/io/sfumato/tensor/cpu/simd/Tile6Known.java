@@ -229,7 +229,7 @@ final class Tile6Known {
     c53.intoMemorySegment(ALL, c + 3 * BYTES, ORDER);
   }
 
-  /** The rows of A lie {@link GemmTile#pitch()} floats apart. */
+  /** The rows of A lie {@code GemmTile.pitch()} floats apart. */
   static void pitched(int k, long a, long b, long rowB, long c, long rowC) {
     long stepB = 4 * rowB;
     long pitch = VectorGemmTile.PITCH_BYTES;
