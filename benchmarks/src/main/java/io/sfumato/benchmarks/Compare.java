@@ -84,6 +84,7 @@ public final class Compare implements Callable<Integer> {
 
   @Override
   public Integer call() {
+    boolean onCpu = Suite.device(device).isCpu();
     DType unusedType = Suite.dtype(dtype);
     List<String> names = Suite.selected(only);
     if (rounds < 1) {
@@ -93,7 +94,11 @@ public final class Compare implements Callable<Integer> {
       throw new Programs.Refusal("--threads must be numbers of at least 1; got " + threads);
     }
     String version = torchVersion(python, peer);
-    Comparison comparison = new Comparison(quantity(), PEER);
+    Measured.Quantity quantity =
+        !memory
+            ? Measured.Quantity.TIME
+            : onCpu ? Measured.Quantity.MEMORY : Measured.Quantity.DEVICE_MEMORY;
+    Comparison comparison = new Comparison(quantity, PEER);
     write("not finished\n", version);
     for (int count : threads) {
       if (memory) {
@@ -115,8 +120,8 @@ public final class Compare implements Callable<Integer> {
       for (String name : names) {
         System.err.printf("%d thread(s), %s%n", count, name);
         for (int round = 0; round < rounds; round++) {
-          comparison.add(Side.OURS, measured(List.of(ours.measure())));
-          comparison.add(Side.THEIRS, measured(List.of(theirs.measure())));
+          comparison.read(Side.OURS, List.of(ours.measure()));
+          comparison.read(Side.THEIRS, List.of(theirs.measure()));
         }
         ours.next();
         theirs.next();
@@ -131,21 +136,11 @@ public final class Compare implements Callable<Integer> {
       System.err.printf("%d thread(s), round %d of %d%n", count, round, rounds);
       for (String name : names) {
         List<String> options = options("^" + name + "$", count);
-        comparison.add(Side.OURS, measured(Children.run(ours(options)).lines()));
-        comparison.add(Side.THEIRS, measured(Children.run(theirs(options)).lines()));
+        comparison.read(Side.OURS, Children.run(ours(options)).lines());
+        comparison.read(Side.THEIRS, Children.run(theirs(options)).lines());
       }
       write(comparison.table(), version);
     }
-  }
-
-  private List<Measured> measured(List<String> lines) {
-    return Measured.parse(lines, quantity());
-  }
-
-  private Measured.Quantity quantity() {
-    return !memory
-        ? Measured.Quantity.TIME
-        : Suite.device(device).isCpu() ? Measured.Quantity.MEMORY : Measured.Quantity.DEVICE_MEMORY;
   }
 
   /** The options that both suites have. */

@@ -54,6 +54,11 @@ final class Comparison {
     this.peer = peer;
   }
 
+  /** Adds what a suite printed. */
+  void read(Side side, List<String> lines) {
+    add(side, Measured.parse(lines, quantity));
+  }
+
   /** Adds what one side measured in one round. */
   void add(Side side, List<Measured> lines) {
     for (Measured line : lines) {

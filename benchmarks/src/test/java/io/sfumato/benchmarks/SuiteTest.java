@@ -57,6 +57,7 @@ final class SuiteTest {
     refused(Compare::run, "at least 1", "--rounds", "0");
     refused(Compare::run, "at least 1", "--threads", "1,0");
     refused(Compare::run, "f32 and bf16 only", "--dtype", "f16");
+    refused(Compare::run, "--device nowhere", "--device", "nowhere");
     refused(Compare::run, "no-such.py is not there", "--peer", "no-such.py");
     refused(Stability::run, "at least 1", "--runs", "0");
     refused(Stability::run, "no case has such a name", "--only", "nothing");

@@ -73,7 +73,8 @@ final class AttentionBackward {
           heads,
           1,
           (begin, end, worker) -> {
-            long sum = Scratch.get(Scratch.Slot.ATTENTION_SHARED, queryRows + 64);
+            long sum =
+                isPacked(dq) ? Scratch.get(Scratch.Slot.ATTENTION_SHARED, queryRows + 64) : 0;
             for (int h = begin; h < end; h++) {
               Sum rows = sum(dq, h, 0, sum);
               part(h, 0, rows);
@@ -121,9 +122,14 @@ final class AttentionBackward {
 
   /** Where to sum up rows of a result: in it if they are whole vectors, else at {@code packed}. */
   private Sum sum(@Nullable Matrix to, int head, int firstRow, long packed) {
-    return to == null || tiles.paddedDim != p.dim()
+    return to == null || isPacked(to)
         ? new Sum(packed, tiles.paddedDim, false)
         : new Sum(address(to, head, firstRow), to.rowStride(), true);
+  }
+
+  /** Whether rows of a result are summed up elsewhere, padded to whole vectors. */
+  private boolean isPacked(@Nullable Matrix to) {
+    return to != null && tiles.paddedDim != p.dim();
   }
 
   private void store(Sum from, int rows, @Nullable Matrix to, int head, int firstRow) {

@@ -17,8 +17,8 @@ final class SlabVectors {
   private static final VectorSpecies<Long> L = LongVector.SPECIES_512;
 
   // Values of two rows alternately: where each comes from, 16 and more being the second row.
-  private static final int[] LOW = {0, 16, 1, 17, 2, 18, 3, 19, 4, 20, 5, 21, 6, 22, 7, 23};
-  private static final int[] HIGH = {8, 24, 9, 25, 10, 26, 11, 27, 12, 28, 13, 29, 14, 30, 15, 31};
+  static final int[] LOW = {0, 16, 1, 17, 2, 18, 3, 19, 4, 20, 5, 21, 6, 22, 7, 23};
+  static final int[] HIGH = {8, 24, 9, 25, 10, 26, 11, 27, 12, 28, 13, 29, 14, 30, 15, 31};
 
   // A column is three pairs: for each third of eight columns where the first two pairs come from,
   // then all with the last pair, which is 8 and more.

@@ -21,10 +21,6 @@ final class TransposeVectors {
   private static final VectorSpecies<Integer> I = IntVector.SPECIES_512;
   private static final long BASE = Memory.BASE;
 
-  // The first and the last eight of two rows in turn; 16 and more is the second row.
-  private static final int[] LOW = {0, 16, 1, 17, 2, 18, 3, 19, 4, 20, 5, 21, 6, 22, 7, 23};
-  private static final int[] HIGH = {8, 24, 9, 25, 10, 26, 11, 27, 12, 28, 13, 29, 14, 30, 15, 31};
-
   private TransposeVectors() {}
 
   /**
@@ -38,8 +34,8 @@ final class TransposeVectors {
    * @param toStep bytes from one row of the result to the next
    */
   static void transpose(int k, float scale, long from, long step, long to, long toStep) {
-    IntVector low = IntVector.fromArray(I, LOW, 0);
-    IntVector high = IntVector.fromArray(I, HIGH, 0);
+    IntVector low = IntVector.fromArray(I, SlabVectors.LOW, 0);
+    IntVector high = IntVector.fromArray(I, SlabVectors.HIGH, 0);
     for (int p = 0; p < k; p += SIDE) {
       long s = from + 4L * p;
       s &= BASE;
