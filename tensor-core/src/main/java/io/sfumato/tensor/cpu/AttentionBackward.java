@@ -14,7 +14,9 @@ import org.jspecify.annotations.Nullable;
  * keys with a dq of its own; these are then added in order.
  */
 final class AttentionBackward {
-  private static final int QUERY_BLOCK = 96;
+  /** About so many queries at a time. */
+  private static final int QUERIES = 96;
+
   private static final int FEW_HEADS = 16;
   private static final int MAX_PARTS = 8;
 
@@ -28,6 +30,7 @@ final class AttentionBackward {
   private final @Nullable Matrix dq;
   private final @Nullable Matrix dk;
   private final @Nullable Matrix dv;
+  private final int queryBlock;
   private final AttentionTiles tiles;
   private final AttentionLoops loops;
   private final ReduceLoops reduce = Loops.leaf().reduce();
@@ -58,6 +61,7 @@ final class AttentionBackward {
     this.dv = dv;
     this.tiles = new AttentionTiles(p.dim());
     this.loops = tiles.loops;
+    this.queryBlock = tiles.wholeTiles(QUERIES);
     int blocks = Math.max(1, (p.keys() + AttentionTiles.KEY_BLOCK - 1) / AttentionTiles.KEY_BLOCK);
     int most = p.batch() * p.heads() >= FEW_HEADS ? 1 : Math.min(MAX_PARTS, blocks);
     int perPart = (blocks + most - 1) / most;
@@ -167,7 +171,7 @@ final class AttentionBackward {
     Work(int head, int first, int count) {
       long transposed = tiles.transposedSize(count) * 4;
       long keyRows = tiles.rowsSize(count) * 4;
-      long scores = (long) QUERY_BLOCK * tiles.scoreStride * 4;
+      long scores = (long) queryBlock * tiles.scoreStride * 4;
       long block = tiles.rowsSize(AttentionTiles.KEY_BLOCK) * 4;
       long deltas = (p.queries() * 4L + 63) & -64;
       boolean slabs = tiles.slabsPay(count);
@@ -234,7 +238,7 @@ final class AttentionBackward {
 
   /** The first query of the first block that sees a key. */
   private int firstBlock(int key) {
-    return p.causal() ? key / QUERY_BLOCK * QUERY_BLOCK : 0;
+    return p.causal() ? key / queryBlock * queryBlock : 0;
   }
 
   /** Keys {@code [first + j, first + j + n)} of a head against all queries that see them. */
@@ -246,8 +250,8 @@ final class AttentionBackward {
     Sum dkSum = sum(dk, head, first + j, w.dkSum);
     Sum dvSum = sum(dv, head, first + j, w.dvSum);
     boolean add = false;
-    for (int i0 = start; i0 < p.queries(); i0 += QUERY_BLOCK) {
-      int rows = Math.min(QUERY_BLOCK, p.queries() - i0);
+    for (int i0 = start; i0 < p.queries(); i0 += queryBlock) {
+      int rows = Math.min(queryBlock, p.queries() - i0);
       long row = tiles.rowsSize(i0) * 4;
       long queries = w.queries + row;
       long gradients = w.gradients + row;

@@ -11,7 +11,7 @@ import java.util.Arrays;
  * output is rescaled when the maximum grows.
  */
 final class AttentionForward {
-  private static final int QUERY_BLOCK = 48;
+  private static final int QUERY_BLOCK = 56;
 
   private final AttentionProblem p;
   private final Matrix q;

@@ -21,13 +21,18 @@ final class AttentionTiles {
 
   AttentionTiles(int dim) {
     this.dim = dim;
-    this.panel = tile.maxVectors() * tile.lanes();
+    this.panel = Panels.fullWidth(tile);
     this.paddedDim = roundUp(dim);
     this.scoreStride = tile.pitch();
   }
 
   int roundUp(int n) {
     return (n + tile.lanes() - 1) / tile.lanes() * tile.lanes();
+  }
+
+  /** A number of rows, rounded up to whole tiles. */
+  int wholeTiles(int rows) {
+    return (rows + tile.maxRows() - 1) / tile.maxRows() * tile.maxRows();
   }
 
   /** Floats of {@link #packTransposed} for {@code n} rows. */
@@ -83,8 +88,7 @@ final class AttentionTiles {
 
   /** Floats of {@link #packSlabs} for {@code n} rows. */
   long slabsSize(int n) {
-    int height = tile.maxRows();
-    return (long) (n + height - 1) / height * height * dim;
+    return (long) wholeTiles(n) * dim;
   }
 
   /** Rows in place. */
@@ -102,7 +106,7 @@ final class AttentionTiles {
   /**
    * {@code s[r, j] = Σ_d a[first + r, d] panels[d, j]} for the keys {@code [0, n)} of the panels.
    *
-   * @param first the first row, a multiple of any tile's rows
+   * @param first the first row, a multiple of the tile's rows
    */
   void scores(int rows, int n, Rows a, int first, long panels, long s) {
     long from = a.address + first / tile.maxRows() * a.slabStride * 4;

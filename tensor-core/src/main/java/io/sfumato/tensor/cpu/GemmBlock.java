@@ -17,6 +17,9 @@ import java.util.List;
  * Each element of C is written by one worker, in an order that depends on the sizes alone.
  */
 final class GemmBlock {
+  /** Rows of B that are packed at a time. */
+  private static final int STRIP = 16;
+
   private final GemmTile tile;
   private final int batch;
   private final int m;
@@ -85,12 +88,23 @@ final class GemmBlock {
     }
 
     void pack(int begin, int end) {
-      for (int i = begin; i < end; i++) {
-        int product = i / panels;
-        int j = i % panels * full;
-        long from = b.address() + 4 * (product * b.batchStride() + j * b.colStride());
-        long to = panelsAt + 4 * (product * batchFloats + (long) j * k);
-        Panels.pack(tile, k, Math.min(full, n - j), from, b.rowStride(), b.colStride(), to);
+      // some rows of all panels at a time: where rows lie along n, they are read as they lie
+      int strip = b.colStride() == 1 ? STRIP : k;
+      for (int p = 0; p < k; p += strip) {
+        int length = Math.min(strip, k - p);
+        for (int i = begin; i < end; i++) {
+          int product = i / panels;
+          int j = i % panels * full;
+          int columns = Math.min(full, n - j);
+          Matrix block = b.at(p, j, product);
+          long to =
+              panelsAt
+                  + 4
+                      * (product * batchFloats
+                          + (long) j * k
+                          + (long) p * Panels.width(tile, columns));
+          Panels.pack(tile, length, columns, block.address(), b.rowStride(), b.colStride(), to);
+        }
       }
     }
 

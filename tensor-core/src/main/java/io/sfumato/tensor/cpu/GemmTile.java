@@ -17,7 +17,7 @@ package io.sfumato.tensor.cpu;
  */
 public interface GemmTile {
   /** The most rows a tile may have on any processor. */
-  int MAX_ROWS = 6;
+  int MAX_ROWS = 14;
 
   /** The most vectors a tile may be wide on any processor. */
   int MAX_VECTORS = 4;
@@ -25,8 +25,16 @@ public interface GemmTile {
   /** Columns of A that fit between two rows {@link #pitch()} apart. */
   int PITCHED_COLUMNS = 256;
 
-  /** The number of rows of the fastest tile, 4 or 6. */
+  /** The number of rows of the fastest tile. */
   int maxRows();
+
+  /**
+   * The rows that the next tile should have, so that all that are left are done soonest.
+   *
+   * @param left the rows that are left, at least 1
+   * @return at least 1 and at most {@link #maxRows()}
+   */
+  int nextRows(int left);
 
   /** The number of floats in one vector of columns. */
   int lanes();
@@ -85,7 +93,7 @@ public interface GemmTile {
   /**
    * Computes {@code C = A B}.
    *
-   * @param rows 4, 2, 1 or {@link #maxRows()}
+   * @param rows a number that {@link #nextRows} gives
    * @param vectors 1 to {@link #maxVectors()}
    * @param k the length of the sums, at least 0
    * @param a address of A
@@ -112,7 +120,7 @@ public interface GemmTile {
    * Computes {@code C = D + A B}; the product is summed first and then added to D. D may be C, or
    * one row for all ({@code ldd} 0), as a bias is.
    *
-   * @param rows 4, 2, 1 or {@link #maxRows()}
+   * @param rows a number that {@link #nextRows} gives
    * @param vectors 1 to {@link #maxVectors()}
    * @param k the length of the sums, at least 0
    * @param a address of A

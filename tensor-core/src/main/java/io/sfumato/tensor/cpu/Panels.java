@@ -195,12 +195,18 @@ final class Panels {
       packSlab6(k, a, 4 * colStride, slab);
       return;
     }
-    if (colStride == 1 && rows == 6 && height == 6) {
-      int done = tile.packColumns(k, a, rowStride, slab);
-      packRows6(k - done, a + 4L * done, 4 * rowStride, slab + 24L * done);
+    if (rowStride == 1 && rows == 14 && height == 14) {
+      packSlab14(k, a, 4 * colStride, slab);
       return;
     }
-    transpose(tile, k, rows, 1f, a, colStride, rowStride, slab, height);
+    int done = colStride == 1 && rows == height ? tile.packColumns(k, a, rowStride, slab) : 0;
+    long left = a + 4 * done * colStride;
+    long to = slab + 4L * done * height;
+    if (colStride == 1 && rows == 6 && height == 6) {
+      packRows6(k - done, left, 4 * rowStride, to);
+      return;
+    }
+    transpose(tile, k - done, rows, 1f, left, colStride, rowStride, to, height);
   }
 
   /** Six rows that lie along {@code k}, two values at a time. */
@@ -239,6 +245,20 @@ final class Panels {
       Memory.putLong(slab + 16, Memory.getLong(a + 16));
       a += step;
       slab += 24;
+    }
+  }
+
+  private static void packSlab14(int k, long a, long step, long slab) {
+    for (int p = 0; p < k; p++) {
+      Memory.putLong(slab, Memory.getLong(a));
+      Memory.putLong(slab + 8, Memory.getLong(a + 8));
+      Memory.putLong(slab + 16, Memory.getLong(a + 16));
+      Memory.putLong(slab + 24, Memory.getLong(a + 24));
+      Memory.putLong(slab + 32, Memory.getLong(a + 32));
+      Memory.putLong(slab + 40, Memory.getLong(a + 40));
+      Memory.putLong(slab + 48, Memory.getLong(a + 48));
+      a += step;
+      slab += 56;
     }
   }
 
@@ -355,7 +375,8 @@ final class Panels {
     int r = 0;
     while (r < rows) {
       int inSlab = even ? 0 : r % height;
-      int count = tileRows(rows - r, height, inSlab, even);
+      // a tile stays in its slab
+      int count = tile.nextRows(even ? rows - r : Math.min(rows - r, height - inSlab));
       long from = a + 4 * (even ? r * rowStride : r / height * slabStride + inSlab * rowStride);
       long to = c + 4 * r * ldc;
       if (!whole) {
@@ -377,22 +398,5 @@ final class Panels {
       }
       r += count;
     }
-  }
-
-  /**
-   * Rows of the next tile.
-   *
-   * @param left rows that are left
-   * @param height rows of a full tile
-   * @param inSlab rows of a slab that are done; a tile stays in its slab
-   * @param even whether rows lie evenly, so that slabs do not matter
-   */
-  private static int tileRows(int left, int height, int inSlab, boolean even) {
-    if (left >= height && inSlab == 0) {
-      // two rows take as long as four: too few sums at a time to fill the pipes
-      return even && height == 6 && left == 8 ? 4 : height;
-    }
-    int most = Math.min(left, height - inSlab);
-    return most >= 4 ? 4 : most >= 2 ? 2 : 1;
   }
 }

@@ -11,6 +11,11 @@ final class ScalarGemmTile implements GemmTile {
   }
 
   @Override
+  public int nextRows(int left) {
+    return left >= 4 ? 4 : left >= 2 ? 2 : 1;
+  }
+
+  @Override
   public int lanes() {
     return LANES;
   }

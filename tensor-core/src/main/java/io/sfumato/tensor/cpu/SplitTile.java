@@ -20,6 +20,11 @@ final class SplitTile implements GemmTile {
   }
 
   @Override
+  public int nextRows(int left) {
+    return tile.nextRows(left);
+  }
+
+  @Override
   public int lanes() {
     return tile.lanes();
   }

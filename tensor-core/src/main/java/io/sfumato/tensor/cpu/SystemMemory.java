@@ -1,12 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 package io.sfumato.tensor.cpu;
 
+import io.sfumato.tensor.cpu.machine.LinuxMemory;
 import java.lang.foreign.Arena;
-import java.lang.foreign.FunctionDescriptor;
-import java.lang.foreign.Linker;
-import java.lang.foreign.SymbolLookup;
-import java.lang.foreign.ValueLayout;
-import java.lang.invoke.MethodHandle;
 import java.util.Locale;
 import java.util.Map;
 import java.util.concurrent.ConcurrentHashMap;
@@ -59,7 +55,6 @@ abstract class SystemMemory {
   /** Anonymous mappings, aligned to huge pages. */
   private static final class Mapped extends SystemMemory {
     private static final long HUGE = 2L << 20;
-    private static final long PAGE = 4096;
 
     /**
      * Blocks start at different places in a page and in the sets of a cache; otherwise the streams
@@ -68,76 +63,27 @@ abstract class SystemMemory {
     private static final long COLOUR = 4096 + 256;
 
     private static final long COLOURS = 15;
-    private static final int READ_WRITE = 3;
-    private static final int PRIVATE_ANONYMOUS = 0x22;
-    private static final int ADVICE_HUGE_PAGE = 14;
 
     private final AtomicLong next = new AtomicLong();
-    private final MethodHandle map;
-    private final MethodHandle unmap;
-    private final MethodHandle advise;
 
-    Mapped() throws Throwable {
-      var word = ValueLayout.JAVA_LONG;
-      var number = ValueLayout.JAVA_INT;
-      Linker linker = Linker.nativeLinker();
-      SymbolLookup c = linker.defaultLookup();
-      map =
-          linker.downcallHandle(
-              c.find("mmap").orElseThrow(),
-              FunctionDescriptor.of(word, word, word, number, number, number, word));
-      unmap =
-          linker.downcallHandle(
-              c.find("munmap").orElseThrow(), FunctionDescriptor.of(number, word, word));
-      advise =
-          linker.downcallHandle(
-              c.find("madvise").orElseThrow(), FunctionDescriptor.of(number, word, word, number));
-      release(reserve(PAGE), PAGE);
+    Mapped() {
+      release(reserve(LinuxMemory.PAGE), LinuxMemory.PAGE);
     }
 
     @Override
     long reserve(long bytes) {
-      long size = pages(bytes + COLOURS * COLOUR);
-      try {
-        long from = (long) map.invokeExact(0L, size + HUGE, READ_WRITE, PRIVATE_ANONYMOUS, -1, 0L);
-        if (from == -1) {
-          throw new OutOfMemoryError("the system has no " + size + " bytes left");
-        }
-        long base = (from + HUGE - 1) & -HUGE;
-        drop(from, base - from);
-        drop(base + size, from + HUGE - base);
-        int unused = (int) advise.invokeExact(base, size, ADVICE_HUGE_PAGE); // only advice
-        return base + next.getAndIncrement() % COLOURS * COLOUR;
-      } catch (RuntimeException | Error e) {
-        throw e;
-      } catch (Throwable e) {
-        throw new IllegalStateException("mmap", e);
-      }
+      long size = LinuxMemory.pages(bytes + COLOURS * COLOUR);
+      long from = LinuxMemory.map(size + HUGE);
+      long base = (from + HUGE - 1) & -HUGE;
+      LinuxMemory.unmap(from, base - from);
+      LinuxMemory.unmap(base + size, from + HUGE - base);
+      LinuxMemory.wishHugePages(base, size);
+      return base + next.getAndIncrement() % COLOURS * COLOUR;
     }
 
     @Override
     void release(long address, long bytes) {
-      drop(address & -HUGE, pages(bytes + COLOURS * COLOUR));
-    }
-
-    private void drop(long address, long bytes) {
-      if (bytes == 0) {
-        return;
-      }
-      try {
-        int failed = (int) unmap.invokeExact(address, bytes);
-        if (failed != 0) {
-          throw new IllegalStateException("munmap of " + bytes + " bytes failed");
-        }
-      } catch (RuntimeException | Error e) {
-        throw e;
-      } catch (Throwable e) {
-        throw new IllegalStateException("munmap", e);
-      }
-    }
-
-    private static long pages(long bytes) {
-      return (bytes + PAGE - 1) & -PAGE;
+      LinuxMemory.unmap(address & -HUGE, LinuxMemory.pages(bytes + COLOURS * COLOUR));
     }
   }
 

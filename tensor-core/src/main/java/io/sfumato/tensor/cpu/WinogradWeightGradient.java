@@ -9,6 +9,9 @@ package io.sfumato.tensor.cpu;
  * parts are added in order and depend on the sizes alone.
  */
 final class WinogradWeightGradient {
+  /** Input channels that share the transformed gradients of a block, if there are as many. */
+  private static final int SHARING = 64;
+
   /** Floats of transformed gradients of a block. */
   private static final int BLOCK_FLOATS = 1 << 16;
 
@@ -26,6 +29,8 @@ final class WinogradWeightGradient {
   private final ConvWindow w;
   private final int full;
   private final int panels;
+  private final int perItem;
+  private final int groups;
   private final int block;
   private final int blocks;
   private final int parts;
@@ -51,9 +56,11 @@ final class WinogradWeightGradient {
     count = tiles.count();
     full = Panels.fullWidth(tile);
     panels = Panels.count(tile, w.inC());
+    perItem = Math.max(1, SHARING / full);
+    groups = (panels + perItem - 1) / perItem;
     block = Math.clamp(BLOCK_FLOATS / (4 * w.outC()), MIN_TILES, MAX_TILES);
     blocks = (count + block - 1) / block;
-    int wanted = (ITEMS + 4 * panels - 1) / (4 * panels);
+    int wanted = (ITEMS + 4 * groups - 1) / (4 * groups);
     parts = Math.clamp(wanted, 1, Math.max(1, count / PART_TILES));
     partFloats = 16 * Panels.floats(tile, w.outC(), w.inC());
     partials = Scratch.get(Scratch.Slot.PARTIAL_SUMS, 4 * partFloats * parts);
@@ -68,15 +75,15 @@ final class WinogradWeightGradient {
    */
   void run(long x, long dy, long dw) {
     Parallel.forRange(
-        parts * panels * 4,
+        parts * groups * 4,
         1,
         (begin, end, worker) -> {
           for (int item = begin; item < end; item++) {
-            int part = item / (4 * panels);
+            int part = item / (4 * groups);
             int from = part * blocks / parts;
             int to = (part + 1) * blocks / parts;
             for (int i = from; i < to; i++) {
-              block(x, dy, part, item / 4 % panels, item % 4, i * block, i > from);
+              block(x, dy, part, item / 4 % groups, item % 4, i * block, i > from);
             }
           }
         });
@@ -96,36 +103,38 @@ final class WinogradWeightGradient {
     return partials + 4 * (part * partFloats + 16L * column * w.outC());
   }
 
-  private void block(long x, long dy, int part, int panel, int row, int first, boolean add) {
+  private void block(long x, long dy, int part, int group, int row, int first, boolean add) {
     int last = Math.min(count, first + block);
     int size = last - first;
-    int column = panel * full;
-    int columns = Math.min(full, w.inC() - column);
-    int width = Panels.width(tile, columns);
     int height = Panels.width(tile, w.outC());
     int odd = tile.lanes(); // the elements of a tile must not all share one set of the cache
-    long step = (long) size * width + odd;
     long gradientStep = (long) size * height + odd;
-    long patches = Scratch.get(Scratch.Slot.TRANSFORMED, 16 * step);
     long gradients = Scratch.get(Scratch.Slot.TRANSFORMED_OUTPUT, 16 * gradientStep);
-    tiles.input(x + 4L * column, first, last, row, columns, patches, width, step);
     tiles.gradient(dy, first, last, row, gradients, height, gradientStep);
-    long rowFloats = (long) w.outC() * width;
-    for (int s = 0; s < 4; s++) {
-      Panels.multiply(
-          tile,
-          w.outC(),
-          width,
-          size,
-          gradients + 4 * s * gradientStep,
-          tile.maxRows(),
-          1,
-          height,
-          patches + 4 * s * step,
-          width,
-          sums(part, column) + 4 * (4 * row + s) * rowFloats,
-          width,
-          add);
+    for (int panel = group * perItem; panel < Math.min(panels, (group + 1) * perItem); panel++) {
+      int column = panel * full;
+      int columns = Math.min(full, w.inC() - column);
+      int width = Panels.width(tile, columns);
+      long step = (long) size * width + odd;
+      long patches = Scratch.get(Scratch.Slot.TRANSFORMED, 16 * step);
+      tiles.input(x + 4L * column, first, last, row, columns, patches, width, step);
+      long rowFloats = (long) w.outC() * width;
+      for (int s = 0; s < 4; s++) {
+        Panels.multiply(
+            tile,
+            w.outC(),
+            width,
+            size,
+            gradients + 4 * s * gradientStep,
+            tile.maxRows(),
+            1,
+            height,
+            patches + 4 * s * step,
+            width,
+            sums(part, column) + 4 * (4 * row + s) * rowFloats,
+            width,
+            add);
+      }
     }
   }
 

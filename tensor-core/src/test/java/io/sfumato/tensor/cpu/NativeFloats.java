@@ -108,10 +108,28 @@ final class NativeFloats {
     checkGuards(what);
   }
 
-  /** Both sets of loops, or those over vectors alone where a length of vectors is under test. */
+  /**
+   * All sets of loops: in plain Java, over vectors, and these with tiles by machine code; or those
+   * over vectors alone where a length of vectors is under test.
+   */
   static List<SimdProvider> providers() {
     return System.getProperty("sfumato.test.vectors") == null
-        ? List.of(Simd.scalar(), Simd.provider())
+        ? List.of(Simd.scalar(), Compiled.PROVIDER, Simd.provider())
         : List.of(Simd.provider());
+  }
+
+  /** The loops over vectors without machine code. */
+  private static final class Compiled {
+    static final SimdProvider PROVIDER = choose();
+
+    private static SimdProvider choose() {
+      String property = "sfumato.machine.code";
+      System.setProperty(property, "off");
+      try {
+        return Simd.choose(null);
+      } finally {
+        System.clearProperty(property);
+      }
+    }
   }
 }

@@ -54,6 +54,11 @@ class TileChoiceTest {
     }
 
     @Override
+    public int nextRows(int left) {
+      return inner.nextRows(left);
+    }
+
+    @Override
     public int lanes() {
       return inner.lanes();
     }

@@ -5,7 +5,9 @@ import static io.sfumato.tensor.cpu.Memory.ALL;
 import static io.sfumato.tensor.cpu.simd.Lanes.ORDER;
 
 import io.sfumato.tensor.cpu.Memory;
+import jdk.incubator.vector.FloatVector;
 import jdk.incubator.vector.IntVector;
+import jdk.incubator.vector.VectorMask;
 import jdk.incubator.vector.VectorSpecies;
 
 /**
@@ -19,21 +21,26 @@ final class TransposeVectors {
   static final int SIDE = 16;
 
   private static final VectorSpecies<Integer> I = IntVector.SPECIES_512;
+  private static final VectorSpecies<Float> F = FloatVector.SPECIES_512;
   private static final long BASE = Memory.BASE;
 
   private TransposeVectors() {}
 
   /**
-   * {@code to[p, i] = scale * from[i, p]} for 16 rows.
+   * {@code to[p, i] = scale * from[i, p]} for 14 or 16 rows. Each row of the result but the last of
+   * a block is written 16 floats long, before the next one.
    *
    * @param k the length of the rows, a multiple of {@value #SIDE}
+   * @param rows 14 or 16
    * @param scale a factor
    * @param from address of the rows
    * @param step bytes from one row to the next
    * @param to address of the result
    * @param toStep bytes from one row of the result to the next
    */
-  static void transpose(int k, float scale, long from, long step, long to, long toStep) {
+  static void transpose(int k, int rows, float scale, long from, long step, long to, long toStep) {
+    VectorMask<Float> last = F.indexInRange(0, rows);
+    long beyond = rows == SIDE ? step : 0; // rows that are not there are others once more
     IntVector low = IntVector.fromArray(I, SlabVectors.LOW, 0);
     IntVector high = IntVector.fromArray(I, SlabVectors.HIGH, 0);
     for (int p = 0; p < k; p += SIDE) {
@@ -79,10 +86,10 @@ final class TransposeVectors {
       s += step;
       s &= BASE;
       IntVector a13 = IntVector.fromMemorySegment(I, ALL, s, ORDER);
-      s += step;
+      s += beyond;
       s &= BASE;
       IntVector a14 = IntVector.fromMemorySegment(I, ALL, s, ORDER);
-      s += step;
+      s += beyond;
       s &= BASE;
       IntVector a15 = IntVector.fromMemorySegment(I, ALL, s, ORDER);
       IntVector b0 = low.selectFrom(a0, a8);
@@ -195,7 +202,7 @@ final class TransposeVectors {
       e14.reinterpretAsFloats().mul(scale).intoMemorySegment(ALL, to, ORDER);
       to += toStep;
       to &= BASE;
-      e15.reinterpretAsFloats().mul(scale).intoMemorySegment(ALL, to, ORDER);
+      e15.reinterpretAsFloats().mul(scale).intoMemorySegment(ALL, to, ORDER, last);
       to += toStep;
     }
   }

@@ -64,6 +64,15 @@ final class VectorGemmTile implements GemmTile {
   }
 
   @Override
+  public int nextRows(int left) {
+    if (left >= ROWS) {
+      // two rows take as long as four: too few sums at a time to fill the pipes
+      return left == ROWS + 2 ? 4 : ROWS;
+    }
+    return left >= 4 ? 4 : left >= 2 ? 2 : 1;
+  }
+
+  @Override
   public int slabColumns() {
     return many ? SLAB_COLUMNS : Integer.MAX_VALUE;
   }
@@ -98,7 +107,8 @@ final class VectorGemmTile implements GemmTile {
     int whole = k / side * side;
     for (int i = 0; i + side <= columns; i += side) {
       long rows = from + 4L * i * fromStride;
-      TransposeVectors.transpose(whole, scale, rows, 4 * fromStride, to + 4L * i, 4 * toStride);
+      TransposeVectors.transpose(
+          whole, side, scale, rows, 4 * fromStride, to + 4L * i, 4 * toStride);
     }
     return whole;
   }

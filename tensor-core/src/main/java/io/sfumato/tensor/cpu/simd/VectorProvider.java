@@ -14,10 +14,8 @@ import org.jspecify.annotations.Nullable;
 public final class VectorProvider implements SimdProvider {
   private static final int LONGEST = 512;
 
-  private final TileChoice tiles =
-      new TileChoice(
-          VectorGemmTile.of(System.getProperty(VectorGemmTile.REGISTERS)),
-          System.getProperty(TileChoice.PROPERTY));
+  private final TileChoice tiles;
+  private final @Nullable GemmTile assembled;
   private final WinogradLoops winograd = new VectorWinogradLoops();
   private final LeafLoops loops = new VectorLoops();
 
@@ -34,6 +32,11 @@ public final class VectorProvider implements SimdProvider {
       throw new UnsupportedOperationException(
           "vectors of at most " + LONGEST + " bits are served; this JVM prefers " + bits);
     }
+    String registers = System.getProperty(VectorGemmTile.REGISTERS);
+    VectorGemmTile vectors = VectorGemmTile.of(registers);
+    tiles = new TileChoice(vectors, System.getProperty(TileChoice.PROPERTY));
+    String code = System.getProperty(AssembledTile.PROPERTY);
+    assembled = AssembledTile.of(vectors, registers == null ? code : "off");
     if (obstacle() == null) {
       CompilerDirectives.send(separate(), System.getProperty(CompilerDirectives.PROPERTY));
     }
@@ -85,7 +88,7 @@ public final class VectorProvider implements SimdProvider {
 
   @Override
   public GemmTile gemmTile() {
-    return tiles.current();
+    return assembled != null ? assembled : tiles.current();
   }
 
   @Override

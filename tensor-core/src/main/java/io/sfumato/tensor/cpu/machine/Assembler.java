@@ -1,0 +1,315 @@
+// SPDX-License-Identifier: Apache-2.0
+package io.sfumato.tensor.cpu.machine;
+
+import java.util.Arrays;
+
+/**
+ * Encodes the instructions of x86-64 with AVX-512 that the loops of this package are made of. Each
+ * method is one instruction and bears its name; operands come in the order of Intel's manuals, the
+ * destination first.
+ *
+ * <p>Source: Intel 64 and IA-32 Architectures Software Developer's Manual, volume 2, chapters 2.1
+ * (ModRM, SIB), 2.3 (VEX), 2.7 (EVEX, compressed displacement).
+ */
+final class Assembler {
+  /** Integer registers, in the order of their numbers. */
+  enum Register {
+    RAX,
+    RCX,
+    RDX,
+    RBX,
+    RSP,
+    RBP,
+    RSI,
+    RDI,
+    R8,
+    R9,
+    R10,
+    R11,
+    R12,
+    R13,
+    R14,
+    R15
+  }
+
+  /**
+   * An operand in memory, {@code [base + times * index + displacement]}.
+   *
+   * @param base a register
+   * @param index another one, not the stack pointer; ignored if {@code times} is 0
+   * @param times 0 for no index, 1, 2, 4 or 8
+   * @param displacement bytes
+   */
+  record Address(Register base, Register index, int times, int displacement) {
+    static Address at(Register base, int displacement) {
+      return new Address(base, base, 0, displacement);
+    }
+
+    static Address at(Register base, int times, Register index) {
+      return new Address(base, index, times, 0);
+    }
+
+    Address plus(int bytes) {
+      return new Address(base, index, times, displacement + bytes);
+    }
+  }
+
+  // prefixes and opcode maps as EVEX numbers them
+  private static final int NO_PREFIX = 0;
+  private static final int PREFIX_66 = 1;
+  private static final int MAP_0F = 1;
+  private static final int MAP_0F38 = 2;
+
+  private static final int VECTOR_BYTES = 64;
+  private static final int FLOAT_BYTES = 4;
+
+  private byte[] bytes = new byte[1 << 12];
+  private int size;
+
+  /** Where the next instruction will be, to jump to. */
+  int here() {
+    return size;
+  }
+
+  /** All instructions so far. */
+  byte[] code() {
+    return Arrays.copyOf(bytes, size);
+  }
+
+  // Vectors of 16 floats, zmm0 to zmm31.
+
+  /** {@code to = x ^ y}; a vector with itself gives zero. */
+  void vpxord(int to, int x, int y) {
+    evex(PREFIX_66, MAP_0F, 0xEF, to, x, y);
+  }
+
+  void vmovups(int to, Address from) {
+    evex(NO_PREFIX, MAP_0F, 0x10, to, 0, from, VECTOR_BYTES, false);
+  }
+
+  void vmovups(Address to, int from) {
+    evex(NO_PREFIX, MAP_0F, 0x11, from, 0, to, VECTOR_BYTES, false);
+  }
+
+  /** {@code to[i] = } the float at {@code from}. */
+  void vbroadcastss(int to, Address from) {
+    evex(PREFIX_66, MAP_0F38, 0x18, to, 0, from, FLOAT_BYTES, false);
+  }
+
+  void vaddps(int to, int x, Address y) {
+    evex(NO_PREFIX, MAP_0F, 0x58, to, x, y, VECTOR_BYTES, false);
+  }
+
+  /** {@code sum = x * y + sum}, rounded once. */
+  void vfmadd231ps(int sum, int x, int y) {
+    evex(PREFIX_66, MAP_0F38, 0xB8, sum, x, y);
+  }
+
+  /** {@code sum[i] = x[i] * y + sum[i]} with one float y from memory, rounded once. */
+  void vfmadd231psBroadcast(int sum, int x, Address y) {
+    evex(PREFIX_66, MAP_0F38, 0xB8, sum, x, y, FLOAT_BYTES, true);
+  }
+
+  /** Ends the use of vectors, so that code with old instructions does not wait for them. */
+  void vzeroupper() {
+    emit(0xC5, 0xF8, 0x77);
+  }
+
+  // Integers of 64 bits.
+
+  void mov(Register to, Register from) {
+    integer(0x89, from, to);
+  }
+
+  void mov(Register to, Address from) {
+    integer(0x8B, to, from);
+  }
+
+  void lea(Register to, Address from) {
+    integer(0x8D, to, from);
+  }
+
+  void add(Register to, Register x) {
+    integer(0x01, x, to);
+  }
+
+  void add(Register to, int x) {
+    immediate(0, to, x);
+  }
+
+  void sub(Register to, int x) {
+    immediate(5, to, x);
+  }
+
+  void shl(Register to, int bits) {
+    emit(0x48 | to.ordinal() >> 3, 0xC1, 0xE0 | to.ordinal() & 7, bits);
+  }
+
+  void push(Register from) {
+    stack(0x50, from);
+  }
+
+  void pop(Register to) {
+    stack(0x58, to);
+  }
+
+  /** Asks for the cache line at an address, which need not be one that can be read. */
+  void prefetcht0(Address at) {
+    rex(0, at, false);
+    emit(0x0F, 0x18);
+    memory(1, at, 1);
+  }
+
+  void ret() {
+    emit(0xC3);
+  }
+
+  // Jumps; forward ones are completed by land().
+
+  /** Jumps back if the last result was zero or more. */
+  void jgeBack(int target) {
+    back(0x8D, target);
+  }
+
+  /** Jumps back if the last result was not zero. */
+  void jnzBack(int target) {
+    back(0x85, target);
+  }
+
+  /** Jumps forward if the last result was less than zero; the answer goes to {@link #land}. */
+  int jlForward() {
+    return forward(0x8C);
+  }
+
+  /** Jumps forward if the last result was zero; the answer goes to {@link #land}. */
+  int jzForward() {
+    return forward(0x84);
+  }
+
+  /** Lets a jump forward end here. */
+  void land(int jump) {
+    int end = size;
+    size = jump;
+    int32(end - (jump + 4));
+    size = end;
+  }
+
+  private void back(int opcode, int target) {
+    emit(0x0F, opcode);
+    int32(target - (here() + 4));
+  }
+
+  private int forward(int opcode) {
+    emit(0x0F, opcode);
+    int at = here();
+    int32(0);
+    return at;
+  }
+
+  // Encodings.
+
+  private void integer(int opcode, Register reg, Register rm) {
+    emit(0x48 | (reg.ordinal() >> 3) << 2 | rm.ordinal() >> 3, opcode);
+    emit(0xC0 | (reg.ordinal() & 7) << 3 | rm.ordinal() & 7);
+  }
+
+  private void integer(int opcode, Register reg, Address rm) {
+    rex(reg.ordinal(), rm, true);
+    emit(opcode);
+    memory(reg.ordinal(), rm, 1);
+  }
+
+  private void immediate(int extension, Register rm, int value) {
+    boolean small = value == (byte) value;
+    emit(0x48 | rm.ordinal() >> 3, small ? 0x83 : 0x81);
+    emit(0xC0 | extension << 3 | rm.ordinal() & 7);
+    if (small) {
+      emit(value);
+    } else {
+      int32(value);
+    }
+  }
+
+  private void stack(int opcode, Register register) {
+    if (register.ordinal() >= 8) {
+      emit(0x41);
+    }
+    emit(opcode | register.ordinal() & 7);
+  }
+
+  private void rex(int reg, Address rm, boolean wide) {
+    int x = rm.times == 0 ? 0 : rm.index.ordinal() >> 3;
+    int bits = (wide ? 8 : 0) | (reg >> 3) << 2 | x << 1 | rm.base.ordinal() >> 3;
+    if (bits != 0) {
+      emit(0x40 | bits);
+    }
+  }
+
+  private void evex(int prefix, int map, int opcode, int reg, int x, int rm) {
+    evexPrefix(prefix, map, reg, x, rm >> 3 & 1, rm >> 4, false);
+    emit(opcode, 0xC0 | (reg & 7) << 3 | rm & 7);
+  }
+
+  /**
+   * With an operand in memory.
+   *
+   * @param unit the bytes that are read or written, which a displacement of one byte counts
+   */
+  private void evex(
+      int prefix, int map, int opcode, int reg, int x, Address rm, int unit, boolean broadcast) {
+    int index = rm.times == 0 ? 0 : rm.index.ordinal() >> 3;
+    evexPrefix(prefix, map, reg, x, rm.base.ordinal() >> 3, index, broadcast);
+    emit(opcode);
+    memory(reg, rm, unit);
+  }
+
+  /** Four bytes; the high bits of register numbers are in there inverted. */
+  private void evexPrefix(
+      int prefix, int map, int reg, int x, int rmHigh, int indexHigh, boolean broadcast) {
+    int r = ~reg >> 3 & 1;
+    int r2 = ~reg >> 4 & 1;
+    emit(
+        0x62,
+        r << 7 | (~indexHigh & 1) << 6 | (~rmHigh & 1) << 5 | r2 << 4 | map,
+        (~x & 15) << 3 | 4 | prefix,
+        2 << 5 | (broadcast ? 16 : 0) | (~x >> 4 & 1) << 3);
+  }
+
+  /**
+   * ModRM, SIB and displacement.
+   *
+   * @param unit what a displacement of one byte counts
+   */
+  private void memory(int reg, Address rm, int unit) {
+    int base = rm.base.ordinal() & 7;
+    int displacement = rm.displacement;
+    int units = displacement / unit;
+    boolean small = displacement % unit == 0 && units == (byte) units;
+    // base 5 without displacement would mean something else
+    int mod = displacement == 0 && base != 5 ? 0 : small ? 1 : 2;
+    boolean sib = rm.times != 0 || base == 4;
+    emit(mod << 6 | (reg & 7) << 3 | (sib ? 4 : base));
+    if (sib) {
+      int index = rm.times == 0 ? 4 : rm.index.ordinal() & 7;
+      emit(Integer.numberOfTrailingZeros(Math.max(1, rm.times)) << 6 | index << 3 | base);
+    }
+    if (mod == 1) {
+      emit(units);
+    } else if (mod == 2) {
+      int32(displacement);
+    }
+  }
+
+  private void int32(int value) {
+    emit(value, value >> 8, value >> 16, value >> 24);
+  }
+
+  private void emit(int... values) {
+    if (size + values.length > bytes.length) {
+      bytes = Arrays.copyOf(bytes, 2 * bytes.length);
+    }
+    for (int value : values) {
+      bytes[size++] = (byte) value;
+    }
+  }
+}
