@@ -59,8 +59,8 @@ public final class TileCode {
   /** Steps before the end at which the result is asked for. */
   private static final int RESULT_AHEAD = 40;
 
-  /** So many rows are broadcast by an instruction of its own. */
-  private static final int APART = 4;
+  /** So many of adjacent rows are broadcast by an instruction of their own. */
+  private static final int OWN_BROADCASTS = 4;
 
   /** Registers that the caller wants back. */
   private static final Register[] SAVED = {RBX, RBP, R12, R13};
@@ -202,7 +202,7 @@ public final class TileCode {
     if (!adjacent) {
       return BEYOND[r] == 0;
     }
-    int some = vectors == 1 ? rows : Math.max(0, rows - APART);
+    int some = vectors == 1 ? rows : Math.max(0, rows - OWN_BROADCASTS);
     return (r + 1) * some / rows > r * some / rows;
   }
 
