@@ -11,6 +11,7 @@ import org.junit.jupiter.api.Test;
 
 class SimdTest {
   private static final String REGISTERS = "sfumato.vector.registers";
+  private static final String CODE = "sfumato.machine.code";
 
   @Test
   void keepsItsChoice() {
@@ -51,7 +52,15 @@ class SimdTest {
           assertThrows(IllegalArgumentException.class, () -> Simd.choose("on"));
       assertEquals(
           "system property sfumato.vector.registers must be 16 or 32; got 15", e.getMessage());
+      System.setProperty(REGISTERS, "32");
+      System.setProperty(CODE, "on");
+      e = assertThrows(IllegalArgumentException.class, () -> Simd.choose("on"));
+      assertEquals(
+          "system property sfumato.vector.registers is about tiles that sfumato.machine.code=on"
+              + " replaces; set one of them",
+          e.getMessage());
     } finally {
+      System.clearProperty(CODE);
       if (before == null) {
         System.clearProperty(REGISTERS);
       } else {

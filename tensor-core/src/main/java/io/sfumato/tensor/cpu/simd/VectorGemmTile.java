@@ -24,7 +24,10 @@ final class VectorGemmTile implements GemmTile {
 
   static final long PITCH_BYTES = 4L * (PITCHED_COLUMNS + LANES);
 
-  /** The system property that sets how many vector registers tiles count on, 16 or 32. */
+  /**
+   * The system property that sets how many vector registers tiles count on, 16 or 32; these tiles
+   * then serve, and no machine code is made.
+   */
   static final String REGISTERS = "sfumato.vector.registers";
 
   static final boolean X86 = Set.of("amd64", "x86_64").contains(System.getProperty("os.arch", ""));

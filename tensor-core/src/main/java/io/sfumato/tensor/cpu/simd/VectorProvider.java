@@ -36,6 +36,14 @@ public final class VectorProvider implements SimdProvider {
     VectorGemmTile vectors = VectorGemmTile.of(registers);
     tiles = new TileChoice(vectors, System.getProperty(TileChoice.PROPERTY));
     String code = System.getProperty(AssembledTile.PROPERTY);
+    if (registers != null && "on".equals(code)) {
+      throw new IllegalArgumentException(
+          "system property "
+              + VectorGemmTile.REGISTERS
+              + " is about tiles that "
+              + AssembledTile.PROPERTY
+              + "=on replaces; set one of them");
+    }
     assembled = AssembledTile.of(vectors, registers == null ? code : "off");
     if (obstacle() == null) {
       CompilerDirectives.send(separate(), System.getProperty(CompilerDirectives.PROPERTY));
