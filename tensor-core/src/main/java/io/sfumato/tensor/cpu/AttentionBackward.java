@@ -61,7 +61,7 @@ final class AttentionBackward {
     this.dv = dv;
     this.tiles = new AttentionTiles(p.dim());
     this.loops = tiles.loops;
-    this.queryBlock = tiles.wholeTiles(QUERIES);
+    this.queryBlock = Panels.wholeTiles(tiles.tile, QUERIES);
     int blocks = Math.max(1, (p.keys() + AttentionTiles.KEY_BLOCK - 1) / AttentionTiles.KEY_BLOCK);
     int most = p.batch() * p.heads() >= FEW_HEADS ? 1 : Math.min(MAX_PARTS, blocks);
     int perPart = (blocks + most - 1) / most;

@@ -27,12 +27,7 @@ final class AttentionTiles {
   }
 
   int roundUp(int n) {
-    return (n + tile.lanes() - 1) / tile.lanes() * tile.lanes();
-  }
-
-  /** A number of rows, rounded up to whole tiles. */
-  int wholeTiles(int rows) {
-    return (rows + tile.maxRows() - 1) / tile.maxRows() * tile.maxRows();
+    return Panels.width(tile, n);
   }
 
   /** Floats of {@link #packTransposed} for {@code n} rows. */
@@ -88,7 +83,7 @@ final class AttentionTiles {
 
   /** Floats of {@link #packSlabs} for {@code n} rows. */
   long slabsSize(int n) {
-    return (long) wholeTiles(n) * dim;
+    return (long) Panels.wholeTiles(tile, n) * dim;
   }
 
   /** Rows in place. */

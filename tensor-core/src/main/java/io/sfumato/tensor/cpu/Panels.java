@@ -28,6 +28,12 @@ final class Panels {
     return (columns + lanes - 1) / lanes * lanes;
   }
 
+  /** {@code rows} rounded up to whole tiles. */
+  static int wholeTiles(GemmTile tile, int rows) {
+    int height = tile.maxRows();
+    return (rows + height - 1) / height * height;
+  }
+
   /** The panels for {@code n} columns. */
   static int count(GemmTile tile, int n) {
     int full = fullWidth(tile);

@@ -108,7 +108,7 @@ final class WinogradForward {
     int shares = count < w.outC() ? (2 * threads + panels - 1) / panels : 2 * threads;
     int perWorker = (count + shares - 1) / shares;
     block = threads == 1 ? block : Math.clamp(perWorker, Math.min(MIN_TILES, block), block);
-    block = (block + tile.maxRows() - 1) / tile.maxRows() * tile.maxRows();
+    block = Panels.wholeTiles(tile, block);
     int tileBlock = block;
     int blocks = (count + block - 1) / block;
     int split = Math.clamp(2L * threads / blocks, 1, panels);

@@ -49,6 +49,11 @@ final class Assembler {
       return new Address(base, index, times, 0);
     }
 
+    /** The high bit of the index's number. */
+    private int indexHigh() {
+      return times == 0 ? 0 : index.ordinal() >> 3;
+    }
+
     Address plus(int bytes) {
       return new Address(base, index, times, displacement + bytes);
     }
@@ -238,8 +243,7 @@ final class Assembler {
   }
 
   private void rex(int reg, Address rm, boolean wide) {
-    int x = rm.times == 0 ? 0 : rm.index.ordinal() >> 3;
-    int bits = (wide ? 8 : 0) | (reg >> 3) << 2 | x << 1 | rm.base.ordinal() >> 3;
+    int bits = (wide ? 8 : 0) | (reg >> 3) << 2 | rm.indexHigh() << 1 | rm.base.ordinal() >> 3;
     if (bits != 0) {
       emit(0x40 | bits);
     }
@@ -257,8 +261,7 @@ final class Assembler {
    */
   private void evex(
       int prefix, int map, int opcode, int reg, int x, Address rm, int unit, boolean broadcast) {
-    int index = rm.times == 0 ? 0 : rm.index.ordinal() >> 3;
-    evexPrefix(prefix, map, reg, x, rm.base.ordinal() >> 3, index, broadcast);
+    evexPrefix(prefix, map, reg, x, rm.base.ordinal() >> 3, rm.indexHigh(), broadcast);
     emit(opcode);
     memory(reg, rm, unit);
   }

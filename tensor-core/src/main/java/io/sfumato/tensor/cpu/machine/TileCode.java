@@ -72,13 +72,14 @@ public final class TileCode {
   private static final Address C = at(RSP, ARGUMENTS + 16);
   private static final Address ROW_C = at(RSP, ARGUMENTS + 24);
 
-  /** Registers that hold the rows 0, 3, 5 and 10 of A, if its rows do not lie side by side. */
+  /** Registers that hold some rows of A, if its rows do not lie side by side. */
   private static final Register[] BASES = {RSI, RAX, R10, R11};
 
-  /** For each row the base it is reached from, and how many rows it lies beyond it. */
-  private static final int[] BASE = {0, 0, 0, 1, 0, 2, 2, 2, 0, 2, 3, 3, 3, 2};
+  /** The rows that these hold. */
+  private static final int[] BASE_ROWS = {0, 3, 5, 10};
 
-  private static final int[] BEYOND = {0, 1, 2, 0, 4, 0, 1, 2, 8, 4, 0, 1, 2, 8};
+  /** For each row the base it is reached from: 0, 1, 2, 4 or 8 rows lie between. */
+  private static final int[] BASE = {0, 0, 0, 1, 0, 2, 2, 2, 0, 2, 3, 3, 3, 2};
 
   private final int rows;
   private final int vectors;
@@ -187,7 +188,7 @@ public final class TileCode {
     }
     asm.add(R8, R9);
     for (int i = 0; i < BASES.length; i++) {
-      if (i == 0 || !adjacent && uses(i)) {
+      if (i == 0 || !adjacent && rows > BASE_ROWS[i]) {
         asm.add(BASES[i], RCX);
       }
     }
@@ -200,23 +201,19 @@ public final class TileCode {
    */
   private boolean isEmbedded(int r) {
     if (!adjacent) {
-      return BEYOND[r] == 0;
+      return beyond(r) == 0;
     }
     int some = vectors == 1 ? rows : Math.max(0, rows - OWN_BROADCASTS);
     return (r + 1) * some / rows > r * some / rows;
   }
 
-  private boolean uses(int base) {
-    for (int r = 0; r < rows; r++) {
-      if (BASE[r] == base) {
-        return true;
-      }
-    }
-    return false;
+  /** How many rows a row lies beyond its base. */
+  private static int beyond(int r) {
+    return r - BASE_ROWS[BASE[r]];
   }
 
   private Address row(int r) {
-    return adjacent ? at(RSI, r * FLOAT) : at(BASES[BASE[r]], BEYOND[r], RDX);
+    return adjacent ? at(RSI, r * FLOAT) : at(BASES[BASE[r]], beyond(r), RDX);
   }
 
   private void prefetchResult() {
@@ -233,8 +230,10 @@ public final class TileCode {
   private void writeResult() {
     asm.mov(R12, C);
     asm.mov(R13, ROW_C);
-    asm.mov(RSI, D);
-    asm.mov(RDX, ROW_D);
+    if (sum) {
+      asm.mov(RSI, D);
+      asm.mov(RDX, ROW_D);
+    }
     for (int r = 0; r < rows; r++) {
       for (int v = 0; v < vectors; v++) {
         int result = r * vectors + v;
