@@ -3,6 +3,7 @@ package io.sfumato.tensor.cpu;
 
 import java.util.ArrayList;
 import java.util.List;
+import org.jspecify.annotations.Nullable;
 
 /**
  * The f32 matrix product of the CPU backend,
@@ -24,7 +25,7 @@ public final class Gemm {
    */
   private static final int MAX_K_BLOCK = 1024;
 
-  private static final int MAX_ROW_BLOCK = 144;
+  static final int MAX_ROW_BLOCK = 144;
   private static final int MIN_ROW_BLOCK = 24;
 
   /** Floats of B rearranged at a time: they are read again and again from the shared cache. */
@@ -74,12 +75,17 @@ public final class Gemm {
    * @param k columns of A, rows of B
    * @param a the left operand
    * @param b the right operand
-   * @param panels address of all panels of B, packed over the whole of {@code k} and kept by {@link
-   *     PackedWeights}; or 0 for a B to be read where it is
+   * @param panels address of all panels of B, packed over the whole of {@code k}, as {@link
+   *     PackedWeights} keeps them; or 0 for a B to be read where it is
+   * @param split whether these are panels for a {@link MatrixUnit}
    */
-  record Term(int k, Matrix a, Matrix b, long panels) {
+  record Term(int k, Matrix a, Matrix b, long panels, boolean split) {
     Term(int k, Matrix a, Matrix b) {
-      this(k, a, b, 0);
+      this(k, a, b, 0, false);
+    }
+
+    Term(int k, Matrix a, Matrix b, long panels) {
+      this(k, a, b, panels, false);
     }
 
     Term at(int row, int column, int batch) {
@@ -87,7 +93,13 @@ public final class Gemm {
           k,
           a.at(row, 0, batch),
           b.at(0, column, batch),
-          panels == 0 ? 0 : panels + 4L * column * k);
+          panels == 0 ? 0 : panels + skipped(column),
+          split);
+    }
+
+    /** Bytes of the panels of the columns before one that begins a panel. */
+    private long skipped(int column) {
+      return split ? SplitOperands.allBytes(k, column) : 4L * column * k;
     }
   }
 
@@ -145,6 +157,9 @@ public final class Gemm {
     multiply(Simd.provider().gemmTile(), m, n, k, a, b, cache, c, bias);
   }
 
+  /** Tells the panels for a {@link MatrixUnit} from others of the same matrix. */
+  private record SplitKey(Matrix b) {}
+
   static void multiply(
       GemmTile tile,
       int m,
@@ -155,12 +170,23 @@ public final class Gemm {
       PackedWeights.Cache cache,
       Matrix c,
       long bias) {
-    long floats = Panels.floats(tile, k, n);
-    long panels = cache.find(b, floats, to -> Panels.packAll(tile, k, n, b, to));
+    MatrixUnit unit = tile.unit();
+    boolean split = false;
+    long panels;
+    if (unit != null && SplitOperands.pays(m, n, k)) {
+      split = true;
+      panels =
+          cache.find(
+              new SplitKey(b),
+              SplitOperands.allBytes(k, n) / 4,
+              to -> SplitOperands.panels(tile, unit, k, n, 0, SplitOperands.count(n), b, to));
+    } else {
+      panels = cache.find(b, Panels.floats(tile, k, n), to -> Panels.packAll(tile, k, n, b, to));
+    }
     if (panels == 0) {
       multiply(tile, 1, m, n, k, a, b, c, false, bias);
     } else {
-      multiplySum(tile, m, n, List.of(new Term(k, a, b, panels)), c, false, bias);
+      multiplySum(tile, m, n, List.of(new Term(k, a, b, panels, split)), c, false, bias);
     }
   }
 
@@ -276,7 +302,8 @@ public final class Gemm {
       boolean accumulate,
       long bias,
       int threads) {
-    int full = Panels.fullWidth(tile);
+    MatrixUnit unit = unit(tile, m, n, terms);
+    int full = unit == null ? Panels.fullWidth(tile) : SplitOperands.SIDE;
     long depth = 1;
     for (Term t : terms) {
       depth = Math.max(depth, batch > 1 ? t.k : kBlock(t.k));
@@ -292,6 +319,7 @@ public final class Gemm {
         }
         new GemmBlock(
                 tile,
+                unit,
                 Math.min(group, batch - i),
                 m,
                 Math.min(nBlock, n - j),
@@ -304,6 +332,22 @@ public final class Gemm {
     }
   }
 
+  /** The unit to multiply on, or null where tiles are faster, or panels are packed for them. */
+  private static @Nullable MatrixUnit unit(GemmTile tile, int m, int n, List<Term> terms) {
+    MatrixUnit unit = tile.unit();
+    if (unit == null || terms.isEmpty()) {
+      return null;
+    }
+    boolean pays = false;
+    for (Term t : terms) {
+      if (t.panels != 0) {
+        return t.split ? unit : null;
+      }
+      pays |= SplitOperands.pays(m, n, t.k);
+    }
+    return pays ? unit : null;
+  }
+
   /** The length of the sums that are formed at a time, about equal parts of {@code k}. */
   static int kBlock(int k) {
     int parts = Math.max(1, (k + MAX_K_BLOCK - 1) / MAX_K_BLOCK);
@@ -311,9 +355,9 @@ public final class Gemm {
   }
 
   /** Rows of one work item: enough items for all workers, but not so few rows that B is reread. */
-  static int rowBlock(int m, int height, int wantedBlocks) {
+  static int rowBlock(int m, int height, int most, int wantedBlocks) {
     int rows = (m + wantedBlocks - 1) / Math.max(1, wantedBlocks);
-    rows = Math.clamp(rows, MIN_ROW_BLOCK, MAX_ROW_BLOCK);
+    rows = Math.clamp(rows, MIN_ROW_BLOCK, most);
     return (rows + height - 1) / height * height;
   }
 

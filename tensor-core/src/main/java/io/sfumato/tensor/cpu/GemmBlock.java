@@ -5,6 +5,7 @@ import io.sfumato.tensor.cpu.Gemm.Matrix;
 import io.sfumato.tensor.cpu.Gemm.Term;
 import java.util.ArrayList;
 import java.util.List;
+import org.jspecify.annotations.Nullable;
 
 /**
  * A sum of products {@code C (+)= A1 B1 + A2 B2 + … (+ bias)} for a range of columns whose
@@ -17,10 +18,8 @@ import java.util.List;
  * Each element of C is written by one worker, in an order that depends on the sizes alone.
  */
 final class GemmBlock {
-  /** Rows of B that are packed at a time. */
-  private static final int STRIP = 16;
-
   private final GemmTile tile;
+  private final @Nullable MatrixUnit unit;
   private final int batch;
   private final int m;
   private final int n;
@@ -32,81 +31,21 @@ final class GemmBlock {
   private final int full;
   private final int height;
   private final int panels;
-
-  GemmBlock(
-      GemmTile tile,
-      int batch,
-      int m,
-      int n,
-      List<Term> terms,
-      Matrix c,
-      boolean accumulate,
-      long bias) {
-    this.tile = tile;
-    this.batch = batch;
-    this.m = m;
-    this.n = n;
-    this.terms = terms;
-    this.c = c;
-    this.accumulate = accumulate;
-    this.bias = bias;
-    full = Panels.fullWidth(tile);
-    height = tile.maxRows();
-    panels = Panels.count(tile, n);
-  }
+  private final long maxPacked;
 
   /** Rows {@code first} to {@code first + k} of one B with what they meet in A. */
-  private final class Part {
-    final int k;
-    final int kBlock;
-    final Matrix a;
-    final Matrix b;
-    final boolean packB;
-    final boolean packed; // by the caller, over the whole depth of the term
-    final long depth; // rows of a packed panel
-    final long skipped; // rows of a packed panel before this part
-    final long batchFloats; // from the panels of one product to those of the next
-    long panelsAt;
-
-    Part(Term term, int first, int k, int kBlock) {
-      this.k = k;
-      this.kBlock = kBlock;
-      a = term.a().at(0, first, 0);
-      b = term.b().at(first, 0, 0);
-      packed = term.panels() != 0;
-      boolean inPlaceB = b.colStride() == 1 && n % tile.lanes() == 0;
-      packB = !packed && !(inPlaceB && (Gemm.fewRows(m) || (panels == 1 && b.rowStride() == n)));
-      depth = packed ? term.k() : k;
-      batchFloats = b.batchStride() == 0 ? 0 : Panels.floats(tile, k, n);
-      skipped = packed ? first : 0;
-      panelsAt = term.panels();
-    }
-
+  interface Part {
     /** Floats to pack. */
-    long floats() {
-      return packB ? Panels.floats(tile, k, n) * (b.batchStride() == 0 ? 1 : batch) : 0;
-    }
+    long floats();
 
-    void pack(int begin, int end) {
-      // some rows of all panels at a time: where rows lie along n, they are read as they lie
-      int strip = b.colStride() == 1 ? STRIP : k;
-      for (int p = 0; p < k; p += strip) {
-        int length = Math.min(strip, k - p);
-        for (int i = begin; i < end; i++) {
-          int product = i / panels;
-          int j = i % panels * full;
-          int columns = Math.min(full, n - j);
-          Matrix block = b.at(p, j, product);
-          long to =
-              panelsAt
-                  + 4
-                      * (product * batchFloats
-                          + (long) j * k
-                          + (long) p * Panels.width(tile, columns));
-          Panels.pack(tile, length, columns, block.address(), b.rowStride(), b.colStride(), to);
-        }
-      }
-    }
+    /** Panels to pack, if there are floats to pack. */
+    int count();
+
+    /** Says where. */
+    void place(long at);
+
+    /** Packs some panels, counted over the batch. */
+    void pack(int begin, int end);
 
     /** Adds {@code A B} for some rows and panels to C, or puts it there with {@code start}. */
     void multiply(
@@ -117,59 +56,44 @@ final class GemmBlock {
         int lastPanel,
         long start,
         long out,
-        boolean add) {
-      long left = a.address() + 4 * (product * a.batchStride() + row * a.rowStride());
-      int columns = Math.min(n, lastPanel * full) - firstPanel * full;
-      boolean packA = !Gemm.fewRows(m) && (a.colStride() != 1 || columns >= tile.slabColumns());
-      boolean sum = add;
-      for (int p = 0; p < k; p += kBlock) {
-        int length = Math.min(kBlock, k - p);
-        long block = left + 4 * p * a.colStride();
-        long slabStride = height * a.rowStride();
-        long rowStride = a.rowStride();
-        long colStride = a.colStride();
-        if (packA) {
-          block = packBlock(rows, length, block);
-          slabStride = (long) height * length;
-          rowStride = 1;
-          colStride = height;
-        }
-        for (int panel = firstPanel; panel < lastPanel; panel++) {
-          int j = panel * full;
-          int width = Math.min(full, n - j);
-          long ldb = packB || packed ? Panels.width(tile, width) : b.rowStride();
-          Panels.multiply(
-              tile,
-              rows,
-              width,
-              length,
-              block,
-              slabStride,
-              rowStride,
-              colStride,
-              right(product, j, p, ldb),
-              ldb,
-              sum || start == 0 ? 0 : start + 4L * j,
-              out + 4L * j,
-              c.rowStride(),
-              sum);
-        }
-        sum = true;
-      }
-    }
+        boolean add);
+  }
 
-    private long packBlock(int rows, int length, long from) {
-      int slabs = (rows + height - 1) / height;
-      long to = Scratch.get(Scratch.Slot.PACKED_A, 4L * slabs * height * length);
-      Panels.packSlabs(tile, rows, length, from, a.rowStride(), a.colStride(), to);
-      return to;
-    }
+  /**
+   * A sum of products.
+   *
+   * @param tile tiles
+   * @param unit the unit to multiply on, or null for tiles alone
+   */
+  GemmBlock(
+      GemmTile tile,
+      @Nullable MatrixUnit unit,
+      int batch,
+      int m,
+      int n,
+      List<Term> terms,
+      Matrix c,
+      boolean accumulate,
+      long bias) {
+    this.tile = tile;
+    this.unit = unit;
+    this.batch = batch;
+    this.m = m;
+    this.n = n;
+    this.terms = terms;
+    this.c = c;
+    this.accumulate = accumulate;
+    this.bias = bias;
+    full = unit == null ? Panels.fullWidth(tile) : SplitOperands.SIDE;
+    height = unit == null ? tile.maxRows() : SplitOperands.SIDE;
+    panels = (n + full - 1) / full;
+    maxPacked = unit == null ? Gemm.MAX_PACKED : 2 * Gemm.MAX_PACKED;
+  }
 
-    private long right(int product, int j, int p, long ldb) {
-      return packB || packed
-          ? panelsAt + 4 * (product * batchFloats + j * depth + (skipped + p) * ldb)
-          : b.address() + 4 * (product * b.batchStride() + j + p * ldb);
-    }
+  private Part part(Term term, int first, int k) {
+    return unit == null
+        ? new PackedPart(tile, batch, m, n, term, first, k, c)
+        : new SplitPart(tile, unit, batch, n, term, first, k, c);
   }
 
   void run(int threads) {
@@ -177,12 +101,12 @@ final class GemmBlock {
     long used = 0;
     boolean first = true;
     for (Term term : terms) {
-      int kBlock = Gemm.kBlock(term.k());
+      int kBlock = unit == null ? Gemm.kBlock(term.k()) : SplitOperands.K_BLOCK;
       long fits = Gemm.MAX_PACKED / Math.max(1, Panels.width(tile, n)) / kBlock * kBlock;
       int step = batch > 1 ? Math.max(1, term.k()) : (int) Math.clamp(fits, kBlock, 1 << 30);
       for (int p = 0; p < term.k(); p += step) {
-        Part part = new Part(term, p, Math.min(step, term.k() - p), kBlock);
-        if (!round.isEmpty() && used + part.floats() > Gemm.MAX_PACKED) {
+        Part part = part(term, p, Math.min(step, term.k() - p));
+        if (!round.isEmpty() && used + part.floats() > maxPacked) {
           round(round, first, threads);
           round.clear();
           used = 0;
@@ -203,10 +127,10 @@ final class GemmBlock {
     }
     long at = floats == 0 ? 0 : Scratch.get(Scratch.Slot.PACKED_B, 4 * floats);
     for (Part part : parts) {
-      if (part.packB) {
-        part.panelsAt = at;
+      if (part.floats() > 0) {
+        part.place(at);
         at += 4 * part.floats();
-        int count = panels * (part.b.batchStride() == 0 ? 1 : batch);
+        int count = part.count();
         boolean little = part.floats() < 1 << 12;
         Parallel.forRange(
             count, serial || little ? count : 1, (begin, end, worker) -> part.pack(begin, end));
@@ -247,7 +171,9 @@ final class GemmBlock {
    * high, and of one product as many for each thread.
    */
   private int rowBlocks(int slabs, int wanted, int threads) {
-    int rowBlock = Gemm.rowBlock(m, height, wanted);
+    int rowBlock =
+        Gemm.rowBlock(
+            m, height, unit == null ? Gemm.MAX_ROW_BLOCK : SplitOperands.ROW_BLOCK, wanted);
     int blocks = (m + rowBlock - 1) / rowBlock;
     return batch == 1 ? Math.min(slabs, (blocks + threads - 1) / threads * threads) : blocks;
   }

@@ -1,6 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 package io.sfumato.tensor.cpu;
 
+import org.jspecify.annotations.Nullable;
+
 /**
  * The innermost loops of every matrix product and convolution: a tile of at most {@link #maxRows()}
  * rows by at most {@link #maxVectors()} vectors of f32 columns,
@@ -56,6 +58,11 @@ public interface GemmTile {
    */
   default int slabColumns() {
     return Integer.MAX_VALUE;
+  }
+
+  /** The processor's matrix unit, which is faster from some size on, or null if there is none. */
+  default @Nullable MatrixUnit unit() {
+    return null;
   }
 
   /**

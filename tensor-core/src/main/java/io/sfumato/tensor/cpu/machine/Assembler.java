@@ -9,7 +9,7 @@ import java.util.Arrays;
  * destination first.
  *
  * <p>Source: Intel 64 and IA-32 Architectures Software Developer's Manual, volume 2, chapters 2.1
- * (ModRM, SIB), 2.3 (VEX), 2.7 (EVEX, compressed displacement).
+ * (ModRM, SIB), 2.3 (VEX), 2.7 (EVEX, compressed displacement), 3 (AMX).
  */
 final class Assembler {
   /** Integer registers, in the order of their numbers. */
@@ -59,11 +59,14 @@ final class Assembler {
     }
   }
 
-  // prefixes and opcode maps as EVEX numbers them
+  // prefixes and opcode maps as VEX and EVEX number them
   private static final int NO_PREFIX = 0;
   private static final int PREFIX_66 = 1;
+  private static final int PREFIX_F3 = 2;
+  private static final int PREFIX_F2 = 3;
   private static final int MAP_0F = 1;
   private static final int MAP_0F38 = 2;
+  private static final int MAP_0F3A = 3;
 
   private static final int VECTOR_BYTES = 64;
   private static final int FLOAT_BYTES = 4;
@@ -115,6 +118,112 @@ final class Assembler {
     evex(PREFIX_66, MAP_0F38, 0xB8, sum, x, y, FLOAT_BYTES, true);
   }
 
+  /** {@code to = } the floats whose bit in a mask is set, 0 for the others, which are not read. */
+  void vmovupsMasked(int to, int mask, Address from) {
+    evexPrefix(NO_PREFIX, MAP_0F, to, 0, from.base.ordinal() >> 3, from.indexHigh(), false);
+    bytes[size - 1] |= (byte) (0x80 | mask);
+    emit(0x10);
+    memory(to, from, VECTOR_BYTES);
+  }
+
+  void vsubps(int to, int x, int y) {
+    evex(NO_PREFIX, MAP_0F, 0x5C, to, x, y);
+  }
+
+  /** Integers of 32 bits. */
+  void vpaddd(int to, int x, int y) {
+    evex(PREFIX_66, MAP_0F, 0xFE, to, x, y);
+  }
+
+  void vpandd(int to, int x, int y) {
+    evex(PREFIX_66, MAP_0F, 0xDB, to, x, y);
+  }
+
+  void vpord(int to, int x, int y) {
+    evex(PREFIX_66, MAP_0F, 0xEB, to, x, y);
+  }
+
+  /** Integers of 32 bits, zeros enter. */
+  void vpsrld(int to, int x, int bits) {
+    evex(PREFIX_66, MAP_0F, 0x72, 2, to, x);
+    emit(bits);
+  }
+
+  /** Integers of 32 bits. */
+  void vpslld(int to, int x, int bits) {
+    evex(PREFIX_66, MAP_0F, 0x72, 6, to, x);
+    emit(bits);
+  }
+
+  /** Any function of three bits; 0xFF sets all. */
+  void vpternlogd(int to, int x, int y, int table) {
+    evex(PREFIX_66, MAP_0F3A, 0x25, to, x, y);
+    emit(table);
+  }
+
+  /** Unsigned integers of 32 bits. */
+  void vpminud(int to, int x, int y) {
+    evex(PREFIX_66, MAP_0F38, 0x3B, to, x, y);
+  }
+
+  /** Unsigned integers of 32 bits. */
+  void vpmaxud(int to, int x, int y) {
+    evex(PREFIX_66, MAP_0F38, 0x3F, to, x, y);
+  }
+
+  /** Sets the bit of a mask for each {@code x < y} of unsigned integers of 32 bits. */
+  void vpcmpltud(int mask, int x, int y) {
+    evex(PREFIX_66, MAP_0F3A, 0x1E, mask, x, y);
+    emit(1);
+  }
+
+  void vpbroadcastd(int to, Register from) {
+    evex(PREFIX_66, MAP_0F38, 0x7C, to, 0, from.ordinal());
+  }
+
+  // Masks of 16 bits, k0 to k7.
+
+  void kmovw(int to, Register from) {
+    vex(NO_PREFIX, MAP_0F, 0x92, to, 0, from.ordinal());
+  }
+
+  void kmovw(Register to, int from) {
+    vex(NO_PREFIX, MAP_0F, 0x93, to.ordinal(), 0, from);
+  }
+
+  void korw(int to, int x, int y) {
+    vexLong(NO_PREFIX, MAP_0F, 0x45, to, x, y);
+  }
+
+  // Tiles of 16 rows of 64 bytes, tmm0 to tmm7.
+
+  void ldtilecfg(Address from) {
+    vex(NO_PREFIX, MAP_0F38, 0x49, 0, 0, from);
+  }
+
+  void tilerelease() {
+    vex(NO_PREFIX, MAP_0F38, 0x49, 0, 0, 0);
+  }
+
+  void tilezero(int to) {
+    vex(PREFIX_F2, MAP_0F38, 0x49, to, 0, 0);
+  }
+
+  /** Rows as far apart as the index of the address says. */
+  void tileloadd(int to, Address from) {
+    vex(PREFIX_F2, MAP_0F38, 0x4B, to, 0, from);
+  }
+
+  /** Rows as far apart as the index of the address says. */
+  void tilestored(Address to, int from) {
+    vex(PREFIX_F3, MAP_0F38, 0x4B, from, 0, to);
+  }
+
+  /** {@code sum[m, n] += x[m, 2 k] y[k, 2 n] + x[m, 2 k + 1] y[k, 2 n + 1]} of bfloat16. */
+  void tdpbf16ps(int sum, int x, int y) {
+    vex(PREFIX_F3, MAP_0F38, 0x5C, sum, y, x);
+  }
+
   /** Ends the use of vectors, so that code with old instructions does not wait for them. */
   void vzeroupper() {
     emit(0xC5, 0xF8, 0x77);
@@ -130,6 +239,15 @@ final class Assembler {
     integer(0x8B, to, from);
   }
 
+  /** The lower half; the upper half becomes zero. */
+  void mov(Register to, int x) {
+    if (to.ordinal() >= 8) {
+      emit(0x41);
+    }
+    emit(0xB8 | to.ordinal() & 7);
+    int32(x);
+  }
+
   void lea(Register to, Address from) {
     integer(0x8D, to, from);
   }
@@ -140,6 +258,15 @@ final class Assembler {
 
   void add(Register to, int x) {
     immediate(0, to, x);
+  }
+
+  /** Compares with zero, for a jump. */
+  void test(Register x) {
+    integer(0x85, x, x);
+  }
+
+  void sub(Register to, Register x) {
+    integer(0x29, x, to);
   }
 
   void sub(Register to, int x) {
@@ -163,6 +290,16 @@ final class Assembler {
     rex(0, at, false);
     emit(0x0F, 0x18);
     memory(1, at, 1);
+  }
+
+  /** What the processor can do: by EAX and ECX to EAX, EBX, ECX and EDX. */
+  void cpuid() {
+    emit(0x0F, 0xA2);
+  }
+
+  /** Calls the system; changes RCX and R11. */
+  void syscall() {
+    emit(0x0F, 0x05);
   }
 
   void ret() {
@@ -189,6 +326,14 @@ final class Assembler {
   /** Jumps forward if the last result was zero; the answer goes to {@link #land}. */
   int jzForward() {
     return forward(0x84);
+  }
+
+  /** Jumps forward; the answer goes to {@link #land}. */
+  int jmpForward() {
+    emit(0xE9);
+    int at = here();
+    int32(0);
+    return at;
   }
 
   /** Lets a jump forward end here. */
@@ -246,6 +391,35 @@ final class Assembler {
     int bits = (wide ? 8 : 0) | (reg >> 3) << 2 | rm.indexHigh() << 1 | rm.base.ordinal() >> 3;
     if (bits != 0) {
       emit(0x40 | bits);
+    }
+  }
+
+  private void vex(int prefix, int map, int opcode, int reg, int x, int rm) {
+    vexPrefix(prefix, map, reg, x, rm >> 3, 0, 0);
+    emit(opcode, 0xC0 | (reg & 7) << 3 | rm & 7);
+  }
+
+  /** For masks with three operands, which count as 256 bits. */
+  private void vexLong(int prefix, int map, int opcode, int reg, int x, int rm) {
+    vexPrefix(prefix, map, reg, x, 0, 0, 1);
+    emit(opcode, 0xC0 | reg << 3 | rm);
+  }
+
+  private void vex(int prefix, int map, int opcode, int reg, int x, Address rm) {
+    vexPrefix(prefix, map, reg, x, rm.base.ordinal() >> 3, rm.indexHigh(), 0);
+    emit(opcode);
+    memory(reg, rm, 1);
+  }
+
+  /** Two or three bytes; the high bits of register numbers are in there inverted. */
+  private void vexPrefix(
+      int prefix, int map, int reg, int x, int rmHigh, int indexHigh, int length) {
+    int r = (~reg >> 3 & 1) << 7;
+    int last = (~x & 15) << 3 | length << 2 | prefix;
+    if (map == MAP_0F && rmHigh == 0 && indexHigh == 0) {
+      emit(0xC5, r | last);
+    } else {
+      emit(0xC4, r | (~indexHigh & 1) << 6 | (~rmHigh & 1) << 5 | map, last);
     }
   }
 

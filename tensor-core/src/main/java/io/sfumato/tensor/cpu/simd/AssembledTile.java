@@ -2,6 +2,7 @@
 package io.sfumato.tensor.cpu.simd;
 
 import io.sfumato.tensor.cpu.GemmTile;
+import io.sfumato.tensor.cpu.MatrixUnit;
 import io.sfumato.tensor.cpu.machine.LinuxMemory;
 import io.sfumato.tensor.cpu.machine.TileCode;
 import java.io.ByteArrayOutputStream;
@@ -40,6 +41,7 @@ final class AssembledTile implements GemmTile {
   private static final int SLAB_COLUMNS = 256;
 
   private final GemmTile vectors;
+  private final @Nullable MatrixUnit unit;
 
   /** Where the code for each number of rows, vectors and form begins. */
   private final MemorySegment[] entries = new MemorySegment[ROWS * VECTORS * FORMS];
@@ -50,8 +52,9 @@ final class AssembledTile implements GemmTile {
    * @throws RuntimeException if the system does not allow that
    * @throws LinkageError likewise
    */
-  private AssembledTile(GemmTile vectors) {
+  private AssembledTile(GemmTile vectors, boolean withUnit) {
     this.vectors = vectors;
+    unit = withUnit ? AmxUnit.find() : null;
     var code = new ByteArrayOutputStream();
     int[] offsets = new int[entries.length];
     for (int i = 0; i < entries.length; i++) {
@@ -86,21 +89,36 @@ final class AssembledTile implements GemmTile {
    *
    * @param vectors tiles that copy and transpose
    * @param setting the value of {@link #PROPERTY}, or null
-   * @throws IllegalArgumentException if the setting is neither {@code on} nor {@code off}, or is on
-   *     where no code can be made
+   * @param unitSetting the value of {@link AmxUnit#PROPERTY}, or null
+   * @throws IllegalArgumentException if a setting is neither {@code on} nor {@code off}, or is on
+   *     where that cannot be
    */
-  static @Nullable AssembledTile of(GemmTile vectors, @Nullable String setting) {
+  static @Nullable AssembledTile of(
+      GemmTile vectors, @Nullable String setting, @Nullable String unitSetting) {
     if (setting != null && !setting.equals("on") && !setting.equals("off")) {
       throw new IllegalArgumentException(
           "system property " + PROPERTY + " must be on or off; got " + setting);
     }
-    if ("off".equals(setting)) {
-      return null;
+    boolean withUnit = AmxUnit.isWanted(unitSetting);
+    AssembledTile tile = "off".equals(setting) ? null : make(vectors, setting, withUnit);
+    if ("on".equals(unitSetting) && (tile == null || tile.unit == null)) {
+      throw new IllegalArgumentException(
+          "system property "
+              + AmxUnit.PROPERTY
+              + " is on, but "
+              + (tile == null
+                  ? "no machine code is made"
+                  : "this processor has no AMX with bfloat16, or the system does not give it"));
     }
+    return tile;
+  }
+
+  private static @Nullable AssembledTile make(
+      GemmTile vectors, @Nullable String setting, boolean withUnit) {
     String obstacle = "it is made on Linux, for x86-64 with AVX-512";
     if (isKnown(vectors)) {
       try {
-        return new AssembledTile(vectors);
+        return new AssembledTile(vectors, withUnit);
       } catch (UnsupportedOperationException e) {
         obstacle = String.valueOf(e.getMessage());
       } catch (RuntimeException | LinkageError e) { // no native access
@@ -147,6 +165,11 @@ final class AssembledTile implements GemmTile {
   @Override
   public int maxVectors() {
     return VECTORS;
+  }
+
+  @Override
+  public @Nullable MatrixUnit unit() {
+    return unit;
   }
 
   @Override

@@ -44,7 +44,9 @@ public final class VectorProvider implements SimdProvider {
               + AssembledTile.PROPERTY
               + "=on replaces; set one of them");
     }
-    assembled = AssembledTile.of(vectors, registers == null ? code : "off");
+    assembled =
+        AssembledTile.of(
+            vectors, registers == null ? code : "off", System.getProperty(AmxUnit.PROPERTY));
     if (obstacle() == null) {
       CompilerDirectives.send(separate(), System.getProperty(CompilerDirectives.PROPERTY));
     }
@@ -79,7 +81,8 @@ public final class VectorProvider implements SimdProvider {
 
   @Override
   public String name() {
-    return "vector, " + FloatVector.SPECIES_PREFERRED.vectorBitSize() + " bits";
+    String unit = gemmTile().unit() == null ? "" : ", matrix unit";
+    return "vector, " + FloatVector.SPECIES_PREFERRED.vectorBitSize() + " bits" + unit;
   }
 
   /**

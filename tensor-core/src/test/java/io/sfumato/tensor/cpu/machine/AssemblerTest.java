@@ -12,6 +12,7 @@ import static io.sfumato.tensor.cpu.machine.Assembler.Register.R9;
 import static io.sfumato.tensor.cpu.machine.Assembler.Register.RAX;
 import static io.sfumato.tensor.cpu.machine.Assembler.Register.RBP;
 import static io.sfumato.tensor.cpu.machine.Assembler.Register.RBX;
+import static io.sfumato.tensor.cpu.machine.Assembler.Register.RCX;
 import static io.sfumato.tensor.cpu.machine.Assembler.Register.RDI;
 import static io.sfumato.tensor.cpu.machine.Assembler.Register.RDX;
 import static io.sfumato.tensor.cpu.machine.Assembler.Register.RSI;
@@ -72,6 +73,54 @@ class AssemblerTest {
           "vfmadd231ps zmm27,zmm5,[r11-512]{1to16}",
           "62425558b85b80",
           a -> a.vfmadd231psBroadcast(27, 5, at(R11, -512))),
+      code("vmovups zmm0{k1}{z},[rdx]", "62f17cc91002", a -> a.vmovupsMasked(0, 1, at(RDX, 0))),
+      code(
+          "vmovups zmm17{k2}{z},[r10+rcx]",
+          "62c17cca100c0a",
+          a -> a.vmovupsMasked(17, 2, at(R10, 1, RCX))),
+      code("vsubps zmm0,zmm20,zmm2", "62f15c405cc2", a -> a.vsubps(0, 20, 2)),
+      code("vpaddd zmm31,zmm1,zmm18", "62217548fefa", a -> a.vpaddd(31, 1, 18)),
+      code("vpandd zmm2,zmm17,zmm30", "62917540dbd6", a -> a.vpandd(2, 17, 30)),
+      code("vpord zmm4,zmm19,zmm3", "62f16540ebe3", a -> a.vpord(4, 19, 3)),
+      code("vpsrld zmm19,zmm2,16", "62f1654072d210", a -> a.vpsrld(19, 2, 16)),
+      code("vpslld zmm4,zmm21,15", "62b15d4872f50f", a -> a.vpslld(4, 21, 15)),
+      code(
+          "vpternlogd zmm30,zmm30,zmm30,255", "62030d4025f6ff", a -> a.vpternlogd(30, 30, 30, 255)),
+      code("vpminud zmm25,zmm25,zmm3", "626235403bcb", a -> a.vpminud(25, 25, 3)),
+      code("vpmaxud zmm26,zmm26,zmm18", "62222d403fd2", a -> a.vpmaxud(26, 26, 18)),
+      code("vpcmpltud k4,zmm17,zmm28", "629375401ee401", a -> a.vpcmpltud(4, 17, 28)),
+      code("vpbroadcastd zmm28,eax", "62627d487ce0", a -> a.vpbroadcastd(28, RAX)),
+      code("vpbroadcastd zmm7,r10d", "62d27d487cfa", a -> a.vpbroadcastd(7, R10)),
+      code("mov eax,0x7f000000", "b80000007f", a -> a.mov(RAX, 0x7F000000)),
+      code("mov r11d,0xbffffff", "41bbffffff0b", a -> a.mov(R11, 0xBFFFFFF)),
+      code("kmovw k1,eax", "c5f892c8", a -> a.kmovw(1, RAX)),
+      code("kmovw k2,r10d", "c4c17892d2", a -> a.kmovw(2, R10)),
+      code("kmovw eax,k3", "c5f893c3", a -> a.kmovw(RAX, 3)),
+      code("korw k3,k3,k4", "c5e445dc", a -> a.korw(3, 3, 4)),
+      code("ldtilecfg [rax]", "c4e2784900", a -> a.ldtilecfg(at(RAX, 0))),
+      code("ldtilecfg [r12]", "c4c278490424", a -> a.ldtilecfg(at(R12, 0))),
+      code("tilerelease", "c4e27849c0", Assembler::tilerelease),
+      code("tilezero tmm3", "c4e27b49d8", a -> a.tilezero(3)),
+      code("tileloadd tmm4,[rdx+rax]", "c4e27b4b2402", a -> a.tileloadd(4, at(RDX, 1, RAX))),
+      code(
+          "tileloadd tmm7,[r11+rax+4096]",
+          "c4c27b4bbc0300100000",
+          a -> a.tileloadd(7, at(R11, 1, RAX).plus(4096))),
+      code(
+          "tileloadd tmm1,[r8+r9+64]",
+          "c4827b4b4c0840",
+          a -> a.tileloadd(1, at(R8, 1, R9).plus(64))),
+      code(
+          "tilestored [r8+r9+64],tmm3",
+          "c4827a4b5c0840",
+          a -> a.tilestored(at(R8, 1, R9).plus(64), 3)),
+      code("tilestored [r13+r9],tmm0", "c4827a4b440d00", a -> a.tilestored(at(R13, 1, R9), 0)),
+      code("tdpbf16ps tmm3,tmm5,tmm6", "c4e24a5cdd", a -> a.tdpbf16ps(3, 5, 6)),
+      code("tdpbf16ps tmm0,tmm4,tmm7", "c4e2425cc4", a -> a.tdpbf16ps(0, 4, 7)),
+      code("test r10,r10", "4d85d2", a -> a.test(R10)),
+      code("sub rcx,rcx", "4829c9", a -> a.sub(RCX, RCX)),
+      code("cpuid", "0fa2", Assembler::cpuid),
+      code("syscall", "0f05", Assembler::syscall),
       code("vzeroupper", "c5f877", Assembler::vzeroupper),
       code("mov rbx,r9", "4c89cb", a -> a.mov(RBX, R9)),
       code("mov r13,[rsp+40]", "4c8b6c2428", a -> a.mov(R13, at(RSP, 40))),

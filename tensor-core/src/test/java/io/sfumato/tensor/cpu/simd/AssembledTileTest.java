@@ -20,7 +20,7 @@ class AssembledTileTest {
   private static final VectorGemmTile VECTORS = VectorGemmTile.of(null);
 
   private static GemmTile assembled() {
-    GemmTile tile = AssembledTile.of(VECTORS, null);
+    GemmTile tile = AssembledTile.of(VECTORS, null, null);
     assumeTrue(tile != null, "no machine code on this machine");
     return tile;
   }
@@ -115,20 +115,21 @@ class AssembledTileTest {
 
   @Test
   void obeysTheSetting() {
-    assertNull(AssembledTile.of(VECTORS, "off"));
+    assertNull(AssembledTile.of(VECTORS, "off", null));
     IllegalArgumentException e =
-        assertThrows(IllegalArgumentException.class, () -> AssembledTile.of(VECTORS, "maybe"));
+        assertThrows(
+            IllegalArgumentException.class, () -> AssembledTile.of(VECTORS, "maybe", null));
     assertEquals(
         "system property sfumato.machine.code must be on or off; got maybe", e.getMessage());
     GemmTile narrow = Simd.scalar().gemmTile();
-    assertNull(AssembledTile.of(narrow, null));
-    e = assertThrows(IllegalArgumentException.class, () -> AssembledTile.of(narrow, "on"));
+    assertNull(AssembledTile.of(narrow, null, null));
+    e = assertThrows(IllegalArgumentException.class, () -> AssembledTile.of(narrow, "on", null));
     assertEquals(
         "system property sfumato.machine.code is on, but no code can be made: it is made on Linux,"
             + " for x86-64 with AVX-512",
         e.getMessage());
     assembled();
-    assertNotNull(AssembledTile.of(VECTORS, "on"));
+    assertNotNull(AssembledTile.of(VECTORS, "on", null));
   }
 
   @Test

@@ -1,0 +1,156 @@
+// SPDX-License-Identifier: Apache-2.0
+package io.sfumato.tensor.cpu;
+
+import io.sfumato.tensor.cpu.Gemm.Matrix;
+import io.sfumato.tensor.cpu.Gemm.Term;
+
+/** A part of a product by {@link GemmTile}s: B in {@link Panels}, A where it lies or in slabs. */
+final class PackedPart implements GemmBlock.Part {
+  /** Rows of B that are packed at a time. */
+  private static final int STRIP = 16;
+
+  private final GemmTile tile;
+  private final int batch;
+  private final int m;
+  private final int n;
+  private final Matrix c;
+  private final int full;
+  private final int height;
+  private final int panels;
+  private final int k;
+  private final int kBlock;
+  private final Matrix a;
+  private final Matrix b;
+  private final boolean packB;
+  private final boolean packed; // by the caller, over the whole depth of the term
+  private final long depth; // rows of a packed panel
+  private final long skipped; // rows of a packed panel before this part
+  private final long batchFloats; // from the panels of one product to those of the next
+  private long panelsAt;
+
+  PackedPart(GemmTile tile, int batch, int m, int n, Term term, int first, int k, Matrix c) {
+    this.tile = tile;
+    this.batch = batch;
+    this.m = m;
+    this.n = n;
+    this.c = c;
+    this.k = k;
+    full = Panels.fullWidth(tile);
+    height = tile.maxRows();
+    panels = Panels.count(tile, n);
+    kBlock = Gemm.kBlock(term.k());
+    a = term.a().at(0, first, 0);
+    b = term.b().at(first, 0, 0);
+    packed = term.panels() != 0;
+    boolean inPlaceB = b.colStride() == 1 && n % tile.lanes() == 0;
+    packB = !packed && !(inPlaceB && (Gemm.fewRows(m) || (panels == 1 && b.rowStride() == n)));
+    depth = packed ? term.k() : k;
+    batchFloats = b.batchStride() == 0 ? 0 : Panels.floats(tile, k, n);
+    skipped = packed ? first : 0;
+    panelsAt = term.panels();
+  }
+
+  @Override
+  public long floats() {
+    return packB ? Panels.floats(tile, k, n) * products() : 0;
+  }
+
+  @Override
+  public void place(long at) {
+    panelsAt = at;
+  }
+
+  @Override
+  public int count() {
+    return panels * products();
+  }
+
+  private int products() {
+    return b.batchStride() == 0 ? 1 : batch;
+  }
+
+  @Override
+  public void pack(int begin, int end) {
+    // some rows of all panels at a time: where rows lie along n, they are read as they lie
+    int strip = b.colStride() == 1 ? STRIP : k;
+    for (int p = 0; p < k; p += strip) {
+      int length = Math.min(strip, k - p);
+      for (int i = begin; i < end; i++) {
+        int product = i / panels;
+        int j = i % panels * full;
+        int columns = Math.min(full, n - j);
+        Matrix block = b.at(p, j, product);
+        long to =
+            panelsAt
+                + 4
+                    * (product * batchFloats
+                        + (long) j * k
+                        + (long) p * Panels.width(tile, columns));
+        Panels.pack(tile, length, columns, block.address(), b.rowStride(), b.colStride(), to);
+      }
+    }
+  }
+
+  @Override
+  public void multiply(
+      int product,
+      int row,
+      int rows,
+      int firstPanel,
+      int lastPanel,
+      long start,
+      long out,
+      boolean add) {
+    long left = a.address() + 4 * (product * a.batchStride() + row * a.rowStride());
+    int columns = Math.min(n, lastPanel * full) - firstPanel * full;
+    boolean packA = !Gemm.fewRows(m) && (a.colStride() != 1 || columns >= tile.slabColumns());
+    boolean sum = add;
+    for (int p = 0; p < k; p += kBlock) {
+      int length = Math.min(kBlock, k - p);
+      long block = left + 4 * p * a.colStride();
+      long slabStride = height * a.rowStride();
+      long rowStride = a.rowStride();
+      long colStride = a.colStride();
+      if (packA) {
+        block = packBlock(rows, length, block);
+        slabStride = (long) height * length;
+        rowStride = 1;
+        colStride = height;
+      }
+      for (int panel = firstPanel; panel < lastPanel; panel++) {
+        int j = panel * full;
+        int width = Math.min(full, n - j);
+        long ldb = packB || packed ? Panels.width(tile, width) : b.rowStride();
+        Panels.multiply(
+            tile,
+            rows,
+            width,
+            length,
+            block,
+            slabStride,
+            rowStride,
+            colStride,
+            right(product, j, p, ldb),
+            ldb,
+            sum || start == 0 ? 0 : start + 4L * j,
+            out + 4L * j,
+            c.rowStride(),
+            sum);
+      }
+      sum = true;
+    }
+  }
+
+  private long packBlock(int rows, int length, long from) {
+    int slabs = (rows + height - 1) / height;
+    long to = Scratch.get(Scratch.Slot.PACKED_A, 4L * slabs * height * length);
+    Panels.packSlabs(tile, rows, length, from, a.rowStride(), a.colStride(), to);
+    return to;
+  }
+
+  private long right(int product, int j, int p, long ldb) {
+    return packB || packed
+        ? panelsAt + 4 * (product * batchFloats + j * depth + (skipped + p) * ldb)
+        : b.address() + 4 * (product * b.batchStride() + j + p * ldb);
+  }
+}

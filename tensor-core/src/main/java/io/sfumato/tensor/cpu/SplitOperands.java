@@ -1,0 +1,254 @@
+// SPDX-License-Identifier: Apache-2.0
+package io.sfumato.tensor.cpu;
+
+/**
+ * Operands of products on a {@link MatrixUnit}: <em>slabs</em> of up to 16 rows of A and
+ * <em>panels</em> of up to 16 columns of B, split over up to {@link #K_BLOCK} elements of what is
+ * summed over. Each has a header, whose first integer is not zero if its values cannot be split,
+ * and then its blocks. All slabs, or panels, over as many elements are as long.
+ */
+final class SplitOperands {
+  /** Rows of a slab, columns of a panel. */
+  static final int SIDE = MatrixUnit.SIDE;
+
+  /** The longest sum at a time: with it a panel stays in an L1 cache, a block of rows in an L2. */
+  static final int K_BLOCK = 256;
+
+  /** Rows of a block, at most. */
+  static final int ROW_BLOCK = 256;
+
+  private static final int HEADER = MatrixUnit.HEADER_BYTES;
+  private static final int DEPTH = MatrixUnit.DEPTH;
+
+  /** Bytes of a row of a tile. */
+  private static final int ROW_BYTES = 64;
+
+  private SplitOperands() {}
+
+  /**
+   * Whether a product is faster on the unit, by cycles of a core: a step of 16 x 16 x 32 takes 96,
+   * splitting a value half of one; a tile does 26 multiply-adds in one.
+   */
+  static boolean pays(int m, int n, int k) {
+    double split = 0.5 * ((double) m + n) * k + 96.0 * count(m) * count(n) * steps(k);
+    return split < (double) m * n * k / 26;
+  }
+
+  /** Slabs for rows, panels for columns. */
+  static int count(int side) {
+    return (side + SIDE - 1) / SIDE;
+  }
+
+  /** Blocks along what is summed over. */
+  private static int steps(int k) {
+    return (k + DEPTH - 1) / DEPTH;
+  }
+
+  /** Bytes of a slab or panel over {@code k} elements, at most {@link #K_BLOCK}. */
+  static long bytes(int k) {
+    return HEADER + (long) steps(k) * MatrixUnit.BLOCK_BYTES;
+  }
+
+  /** Bytes of a panel over {@code k} elements, cut at multiples of {@link #K_BLOCK}. */
+  static long panelBytes(int k) {
+    int rest = k % K_BLOCK;
+    return k / K_BLOCK * bytes(K_BLOCK) + (rest > 0 ? bytes(rest) : 0);
+  }
+
+  /** Bytes of all panels of a matrix [k, n]. */
+  static long allBytes(int k, int n) {
+    return count(n) * panelBytes(k);
+  }
+
+  /** Whether the product with a slab or panel must do without the unit. */
+  static boolean isUnfit(long operand) {
+    return Memory.getInt(operand) != 0;
+  }
+
+  private static void setFit(long operand, boolean fit) {
+    Memory.putInt(operand, fit ? 0 : 1);
+  }
+
+  /**
+   * Splits a slab.
+   *
+   * @param rows rows, at most {@link #SIDE}
+   * @param k columns, at most {@link #K_BLOCK}
+   * @param a address of the first element
+   * @param rowStride floats between rows
+   * @param colStride floats between columns
+   * @param to address of the slab
+   */
+  static void slab(
+      GemmTile tile,
+      MatrixUnit unit,
+      int rows,
+      int k,
+      long a,
+      long rowStride,
+      long colStride,
+      long to) {
+    if (colStride != 1) {
+      long dense = Scratch.get(Scratch.Slot.TILE, 4L * rows * k);
+      Panels.transpose(tile, rows, k, 1f, a, rowStride, colStride, dense, k);
+      slab(tile, unit, rows, k, dense, k, 1, to);
+      return;
+    }
+    int whole = k / DEPTH;
+    int rest = k % DEPTH;
+    long first = to + HEADER;
+    long step = 4 * rowStride;
+    boolean fit = true;
+    if (whole > 0) {
+      fit =
+          unit.split(
+              whole, rows, a, 4 * SIDE, step, 4 * DEPTH, first, MatrixUnit.BLOCK_BYTES, SIDE, SIDE);
+    }
+    if (rest > 0) {
+      long from = a + 4L * whole * DEPTH;
+      long last = first + (long) whole * MatrixUnit.BLOCK_BYTES;
+      int second = Math.max(0, rest - SIDE);
+      fit &= unit.split(1, rows, from, 4 * SIDE, step, 0, last, 0, rest - second, second);
+    }
+    setFit(to, fit);
+  }
+
+  /**
+   * Splits panels of a matrix [k, n].
+   *
+   * @param k rows, cut at multiples of {@link #K_BLOCK}
+   * @param n columns of the whole matrix
+   * @param first the first panel
+   * @param last the panel behind the last one
+   * @param b the matrix
+   * @param to address of panel 0; each is {@link #panelBytes} long
+   */
+  static void panels(
+      GemmTile tile, MatrixUnit unit, int k, int n, int first, int last, Gemm.Matrix b, long to) {
+    long panelBytes = panelBytes(k);
+    for (int p = 0; p < k; p += K_BLOCK) {
+      int length = Math.min(K_BLOCK, k - p);
+      long block = to + p / K_BLOCK * bytes(K_BLOCK);
+      int whole = b.colStride() == 1 ? Math.min(last, n / SIDE) : first;
+      if (whole > first) {
+        boolean fit =
+            split(
+                unit,
+                length,
+                SIDE,
+                whole - first,
+                b.at(p, first * SIDE, 0),
+                block + first * panelBytes,
+                panelBytes);
+        whole = fit ? whole : first; // to find which one is not
+      }
+      for (int j = whole; j < last; j++) {
+        int columns = Math.min(SIDE, n - j * SIDE);
+        Gemm.Matrix piece = b.at(p, j * SIDE, 0);
+        if (b.colStride() != 1) {
+          long dense = Scratch.get(Scratch.Slot.TILE, 4L * SIDE * K_BLOCK);
+          Panels.transpose(
+              tile,
+              length,
+              columns,
+              1f,
+              piece.address(),
+              b.rowStride(),
+              b.colStride(),
+              dense,
+              columns);
+          piece = Gemm.Matrix.rowMajor(dense, columns);
+        }
+        split(unit, length, columns, 1, piece, block + j * panelBytes, panelBytes);
+      }
+    }
+  }
+
+  /**
+   * Splits panels side by side, 32 rows of all at a time, as they lie.
+   *
+   * @param columns columns of a panel; 16 if there are several
+   * @return whether all values could be split
+   */
+  private static boolean split(
+      MatrixUnit unit, int k, int columns, int panels, Gemm.Matrix b, long to, long panelBytes) {
+    long step = 4 * b.rowStride();
+    long next = 4 * SIDE;
+    boolean fit = true;
+    for (int p = 0; p < k; p += DEPTH) {
+      long from = b.address() + p * step;
+      long at = to + HEADER + (long) p / DEPTH * MatrixUnit.BLOCK_BYTES;
+      int left = Math.min(DEPTH, k - p);
+      int pairs = Math.max(0, left - SIDE);
+      int rows = Math.min(SIDE, left);
+      if (pairs > 0) {
+        fit &=
+            unit.split(
+                panels, pairs, from, SIDE * step, step, next, at, panelBytes, columns, columns);
+      }
+      if (rows > pairs) { // their second row is beyond the last one
+        long single = from + pairs * step;
+        long row = at + (long) pairs * ROW_BYTES;
+        fit &= unit.split(panels, rows - pairs, single, 0, step, next, row, panelBytes, columns, 0);
+      }
+      if (rows < SIDE) {
+        long row = at + (long) rows * ROW_BYTES;
+        fit &= unit.split(panels, SIDE - rows, from, 0, 0, 0, row, panelBytes, 0, 0);
+      }
+    }
+    for (int i = 0; i < panels; i++) {
+      setFit(to + i * panelBytes, fit);
+    }
+    return fit;
+  }
+
+  /**
+   * The product of a block of rows with one panel, over up to {@link #K_BLOCK} elements.
+   *
+   * @param rows rows of A and C
+   * @param columns columns of C, at most {@link #SIDE}
+   * @param k the length of the sums
+   * @param slabs address of the slabs of A; all are fit
+   * @param panel address of the panel, which is fit
+   * @param bias address of what is added to each row, or 0; only with {@code accumulate} false
+   * @param c address of {@code C[0, 0]}
+   * @param ldc floats between rows of C
+   * @param accumulate whether to add to C
+   */
+  static void multiply(
+      GemmTile tile,
+      MatrixUnit unit,
+      int rows,
+      int columns,
+      int k,
+      long slabs,
+      long panel,
+      long bias,
+      long c,
+      long ldc,
+      boolean accumulate) {
+    int steps = steps(k);
+    long left = slabs + HEADER;
+    long right = panel + HEADER;
+    int whole = columns == SIDE ? rows / SIDE : 0;
+    if (whole > 0) {
+      long start = accumulate ? c : bias;
+      long rowStart = accumulate ? 4 * ldc : 0;
+      unit.multiply(whole, steps, left, right, start, rowStart, c, 4 * ldc);
+    }
+    for (int r = whole * SIDE; r < rows; r += SIDE) {
+      int some = Math.min(SIDE, rows - r);
+      long block = Scratch.get(Scratch.Slot.TILE, 4L * SIDE * SIDE);
+      unit.multiply(1, steps, left + r / SIDE * bytes(k), right, 0, 0, block, 4 * SIDE);
+      long to = c + 4 * r * ldc;
+      if (accumulate) {
+        tile.addRows(some, columns, block, SIDE, to, ldc);
+      } else {
+        tile.copyRows(some, columns, block, SIDE, to, ldc);
+        if (bias != 0) {
+          tile.addRows(some, columns, bias, 0, to, ldc);
+        }
+      }
+    }
+  }
+}

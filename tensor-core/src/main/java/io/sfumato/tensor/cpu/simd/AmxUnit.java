@@ -1,0 +1,169 @@
+// SPDX-License-Identifier: Apache-2.0
+package io.sfumato.tensor.cpu.simd;
+
+import io.sfumato.tensor.cpu.MatrixUnit;
+import io.sfumato.tensor.cpu.machine.LinuxMemory;
+import io.sfumato.tensor.cpu.machine.MatrixUnitCode;
+import java.io.ByteArrayOutputStream;
+import java.lang.System.Logger.Level;
+import java.lang.foreign.Arena;
+import java.lang.foreign.FunctionDescriptor;
+import java.lang.foreign.Linker;
+import java.lang.foreign.MemorySegment;
+import java.lang.foreign.ValueLayout;
+import java.lang.invoke.MethodHandle;
+import java.util.ArrayList;
+import java.util.List;
+import org.jspecify.annotations.Nullable;
+
+/** {@link MatrixUnit} by AMX, on Linux and Intel processors since Sapphire Rapids (2023). */
+final class AmxUnit implements MatrixUnit {
+  /** The system property that decides whether it is used: {@code on} (the default) or off. */
+  static final String PROPERTY = "sfumato.matrix.unit";
+
+  private static final int ALIGNMENT = 64;
+  private static final ValueLayout.OfLong W = ValueLayout.JAVA_LONG;
+
+  // Leaf 7 of CPUID, EDX.
+  private static final int FEATURES = 7;
+  private static final long AMX = 1 << 24 | 1 << 22;
+
+  // The system gives the unit to processes that ask for it.
+  private static final int ARCH_PRCTL = 158;
+  private static final int REQUEST_PERMISSION = 0x1023;
+  private static final int TILE_DATA = 18;
+
+  private final MemorySegment split;
+  private final MemorySegment multiply;
+  private final long configuration;
+
+  /** Apart, for it fails where native access is not allowed. */
+  private static final class Native {
+    static final MethodHandle SPLIT =
+        handle(FunctionDescriptor.of(W, W, W, W, W, W, W, W, W, W, W));
+    static final MethodHandle MULTIPLY =
+        handle(FunctionDescriptor.ofVoid(W, W, W, W, W, W, W, W, W));
+    static final MethodHandle CPUID = handle(FunctionDescriptor.of(W, W));
+    static final MethodHandle CALL = handle(FunctionDescriptor.of(W, W, W, W));
+
+    static MethodHandle handle(FunctionDescriptor descriptor) {
+      return Linker.nativeLinker().downcallHandle(descriptor, Linker.Option.critical(false));
+    }
+  }
+
+  private AmxUnit(List<MemorySegment> entries) {
+    split = entries.get(2);
+    multiply = entries.get(3);
+    // palette 1; eight tiles of 16 rows of 64 bytes
+    MemorySegment tiles = Arena.global().allocate(64, ALIGNMENT);
+    tiles.set(ValueLayout.JAVA_BYTE, 0, (byte) 1);
+    for (int i = 0; i < 8; i++) {
+      tiles.set(ValueLayout.JAVA_SHORT, 16 + 2 * i, (short) 64);
+      tiles.set(ValueLayout.JAVA_BYTE, 48 + i, (byte) SIDE);
+    }
+    configuration = tiles.address();
+  }
+
+  /** Whether it is wanted where it is there. */
+  static boolean isWanted(@Nullable String setting) {
+    if (setting != null && !setting.equals("on") && !setting.equals("off")) {
+      throw new IllegalArgumentException(
+          "system property " + PROPERTY + " must be on or off; got " + setting);
+    }
+    return !"off".equals(setting);
+  }
+
+  /**
+   * The unit, or null if the processor has none or the system does not give it, which is said in
+   * the log.
+   *
+   * @throws RuntimeException if the system lets no program make code
+   * @throws LinkageError likewise
+   */
+  static @Nullable AmxUnit find() {
+    List<byte[]> functions =
+        List.of(
+            MatrixUnitCode.cpuid(),
+            MatrixUnitCode.systemCall(),
+            MatrixUnitCode.split(),
+            MatrixUnitCode.multiply());
+    var code = new ByteArrayOutputStream();
+    List<Integer> offsets = new ArrayList<>();
+    for (byte[] function : functions) {
+      code.writeBytes(new byte[-code.size() & (ALIGNMENT - 1)]);
+      offsets.add(code.size());
+      code.writeBytes(function);
+    }
+    long start = LinuxMemory.load(code.toByteArray());
+    List<MemorySegment> entries =
+        offsets.stream().map(offset -> MemorySegment.ofAddress(start + offset)).toList();
+    try {
+      long features = (long) Native.CPUID.invokeExact(entries.get(0), (long) FEATURES);
+      if ((features & AMX) != AMX) {
+        return null;
+      }
+      long refused =
+          (long)
+              Native.CALL.invokeExact(
+                  entries.get(1), (long) ARCH_PRCTL, (long) REQUEST_PERMISSION, (long) TILE_DATA);
+      if (refused != 0) {
+        System.getLogger(AmxUnit.class.getName())
+            .log(
+                Level.INFO,
+                "this processor''s matrix unit (AMX) is not used, which costs some speed: the"
+                    + " system does not give it, error {0} (-D{1}=off silences this)",
+                -refused,
+                PROPERTY);
+        return null;
+      }
+      return new AmxUnit(entries);
+    } catch (RuntimeException | LinkageError e) {
+      throw e;
+    } catch (Throwable e) {
+      throw new AssertionError(e);
+    }
+  }
+
+  @Override
+  public boolean split(
+      int blocks,
+      int rows,
+      long from,
+      long second,
+      long step,
+      long blockStep,
+      long to,
+      long toStep,
+      int lanes,
+      int secondLanes) {
+    try {
+      long unfit =
+          (long)
+              Native.SPLIT.invokeExact(
+                  split,
+                  (long) blocks,
+                  (long) rows,
+                  from,
+                  second,
+                  step,
+                  blockStep,
+                  to,
+                  toStep,
+                  (1L << lanes) - 1,
+                  (1L << secondLanes) - 1);
+      return unfit == 0;
+    } catch (Throwable e) { // declared, and thrown by nothing here
+      throw new AssertionError(e);
+    }
+  }
+
+  @Override
+  public void multiply(int slabs, int steps, long a, long b, long d, long rowD, long c, long rowC) {
+    try {
+      Native.MULTIPLY.invokeExact(
+          multiply, (long) slabs, (long) steps, a, b, c, rowC, d, rowD, configuration);
+    } catch (Throwable e) { // declared, and thrown by nothing here
+      throw new AssertionError(e);
+    }
+  }
+}

@@ -1,0 +1,105 @@
+// SPDX-License-Identifier: Apache-2.0
+package io.sfumato.tensor.cpu;
+
+/**
+ * A {@link MatrixUnit} as Intel's manual describes its instructions (TDPBF16PS: sums of even and of
+ * odd elements apart, each step rounded once, denormal numbers taken for zero).
+ */
+public final class EmulatedUnit implements MatrixUnit {
+  private static final int TILE = 1024;
+  private static final int ROW = 64;
+  private static final int[][] PRODUCTS = {{0, 2}, {0, 1}, {1, 1}, {1, 0}, {2, 0}, {0, 0}};
+
+  @Override
+  public boolean split(
+      int blocks,
+      int rows,
+      long from,
+      long second,
+      long step,
+      long blockStep,
+      long to,
+      long toStep,
+      int lanes,
+      int secondLanes) {
+    boolean fit = true;
+    int[] low = new int[3];
+    int[] high = new int[3];
+    for (int block = 0; block < blocks; block++) {
+      for (int r = 0; r < rows; r++) {
+        for (int j = 0; j < SIDE; j++) {
+          long at = from + block * blockStep + r * step + 4L * j;
+          fit &= parts(j < lanes ? Memory.getFloat(at) : 0, low);
+          fit &= parts(j < secondLanes ? Memory.getFloat(at + second) : 0, high);
+          for (int part = 0; part < 3; part++) {
+            long pair = to + block * toStep + part * TILE + r * ROW + 4L * j;
+            Memory.putInt(pair, low[part] >>> 16 | high[part]);
+          }
+        }
+      }
+    }
+    return fit;
+  }
+
+  private static boolean parts(float x, int[] parts) {
+    parts[0] = rounded(x);
+    float rest = x - Float.intBitsToFloat(parts[0]);
+    parts[1] = rounded(rest);
+    float last = rest - Float.intBitsToFloat(parts[1]);
+    parts[2] = Float.floatToRawIntBits(last);
+    return x == 0 || Math.abs(x) >= 0x1p-103f && Math.abs(x) < 0x1p127f;
+  }
+
+  private static int rounded(float x) {
+    return Float.floatToRawIntBits(x) + 0x8000 & 0xFFFF0000;
+  }
+
+  @Override
+  public void multiply(int slabs, int steps, long a, long b, long d, long rowD, long c, long rowC) {
+    float[] left = new float[2 * SIDE];
+    for (int slab = 0; slab < slabs; slab++) {
+      long first = a + slab * (HEADER_BYTES + (long) steps * BLOCK_BYTES);
+      for (int m = 0; m < SIDE; m++) {
+        long row = slab * SIDE + m;
+        float[] sums = new float[SIDE];
+        for (int n = 0; n < SIDE && d != 0; n++) {
+          sums[n] = Memory.getFloat(d + row * rowD + 4L * n);
+        }
+        for (int step = 0; step < steps; step++) {
+          for (int[] product : PRODUCTS) {
+            long rowA = first + (long) step * BLOCK_BYTES + product[0] * TILE + m * ROW;
+            long tileB = b + (long) step * BLOCK_BYTES + product[1] * TILE;
+            for (int k = 0; k < 2 * SIDE; k++) {
+              left[k] = bfloat16(rowA + 2L * k);
+            }
+            for (int n = 0; n < SIDE; n++) {
+              sums[n] = dot(left, tileB + 4L * n, sums[n]);
+            }
+          }
+        }
+        for (int n = 0; n < SIDE; n++) {
+          Memory.putFloat(c + row * rowC + 4L * n, sums[n]);
+        }
+      }
+    }
+  }
+
+  private static float dot(float[] left, long column, float sum) {
+    float even = 0;
+    float odd = 0;
+    for (int k = 0; k < SIDE; k++) {
+      long pair = column + (long) k * ROW;
+      even = flushed(Math.fma(left[2 * k], bfloat16(pair), even));
+      odd = flushed(Math.fma(left[2 * k + 1], bfloat16(pair + 2), odd));
+    }
+    return flushed(flushed(sum) + flushed(even + odd));
+  }
+
+  private static float bfloat16(long at) {
+    return flushed(Float.intBitsToFloat(Memory.getShort(at) << 16));
+  }
+
+  private static float flushed(float x) {
+    return Math.abs(x) < Float.MIN_NORMAL ? Math.copySign(0, x) : x;
+  }
+}

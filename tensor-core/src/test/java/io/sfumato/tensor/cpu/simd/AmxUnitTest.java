@@ -1,0 +1,161 @@
+// SPDX-License-Identifier: Apache-2.0
+package io.sfumato.tensor.cpu.simd;
+
+import static org.junit.jupiter.api.Assertions.assertEquals;
+import static org.junit.jupiter.api.Assertions.assertFalse;
+import static org.junit.jupiter.api.Assertions.assertNotNull;
+import static org.junit.jupiter.api.Assertions.assertNull;
+import static org.junit.jupiter.api.Assertions.assertThrows;
+import static org.junit.jupiter.api.Assertions.assertTrue;
+import static org.junit.jupiter.api.Assumptions.assumeTrue;
+
+import io.sfumato.tensor.cpu.EmulatedUnit;
+import io.sfumato.tensor.cpu.GemmTile;
+import io.sfumato.tensor.cpu.MatrixUnit;
+import io.sfumato.tensor.cpu.Memory;
+import io.sfumato.tensor.cpu.Simd;
+import java.lang.foreign.Arena;
+import java.util.Random;
+import org.junit.jupiter.api.Test;
+
+/** The processor's matrix unit against what its manual says, bit for bit. */
+class AmxUnitTest {
+  private static final VectorGemmTile VECTORS = VectorGemmTile.of(null);
+  private static final MatrixUnit EMULATED = new EmulatedUnit();
+  private static final int BLOCK = MatrixUnit.BLOCK_BYTES;
+
+  private static MatrixUnit unit() {
+    AssembledTile tile = AssembledTile.of(VECTORS, null, null);
+    assumeTrue(tile != null && tile.unit() != null, "no matrix unit on this machine");
+    return tile.unit();
+  }
+
+  private static long floats(Arena arena, int n, long seed) {
+    long at = arena.allocate(4L * n, 64).address();
+    Random random = new Random(seed);
+    for (int i = 0; i < n; i++) {
+      double spread = Math.exp(10 * random.nextGaussian());
+      Memory.putFloat(at + 4L * i, (float) (random.nextGaussian() * spread));
+    }
+    return at;
+  }
+
+  private static void assertSame(long expected, long actual, long bytes, String what) {
+    for (long i = 0; i < bytes; i += 4) {
+      assertEquals(
+          Integer.toHexString(Memory.getInt(expected + i)),
+          Integer.toHexString(Memory.getInt(actual + i)),
+          what + ": at byte " + i);
+    }
+  }
+
+  @Test
+  void splitsAsDefined() {
+    MatrixUnit unit = unit();
+    try (Arena arena = Arena.ofConfined()) {
+      long from = floats(arena, 1 << 12, 1);
+      for (int rows : new int[] {1, 7, 16}) {
+        for (int lanes : new int[] {0, 1, 9, 16}) {
+          for (int second : new int[] {0, 5, 16}) {
+            long theirs = arena.allocate(4L * BLOCK, 64).address();
+            long ours = arena.allocate(4L * BLOCK, 64).address();
+            String what = rows + " rows, " + lanes + " and " + second + " lanes";
+            assertTrue(
+                EMULATED.split(3, rows, from, 52, 200, 1000, theirs, BLOCK, lanes, second), what);
+            assertTrue(unit.split(3, rows, from, 52, 200, 1000, ours, BLOCK, lanes, second), what);
+            assertSame(theirs, ours, 4L * BLOCK, what);
+          }
+        }
+      }
+    }
+  }
+
+  @Test
+  void tellsWhatCannotBeSplit() {
+    MatrixUnit unit = unit();
+    float[] unfit = {
+      Float.NaN,
+      Float.POSITIVE_INFINITY,
+      Float.NEGATIVE_INFINITY,
+      Float.MAX_VALUE,
+      -Float.MAX_VALUE,
+      Float.MIN_VALUE,
+      -1e-40f,
+      Math.nextDown(0x1p-103f),
+      0x1p-126f,
+      0x1p127f,
+      Float.intBitsToFloat(0x7FFFFFFF),
+      Float.intBitsToFloat(0xFF800001)
+    };
+    float[] fit = {0, -0f, Math.nextDown(0x1p127f), 0x1p-103f, -Math.nextUp(0x1p-103f), 1};
+    try (Arena arena = Arena.ofConfined()) {
+      long to = arena.allocate(BLOCK, 64).address();
+      for (int place : new int[] {0, 15, 16, 31}) {
+        for (int i = 0; i < unfit.length + fit.length; i++) {
+          boolean is = i >= unfit.length;
+          float x = is ? fit[i - unfit.length] : unfit[i];
+          long from = arena.allocate(128, 64).address();
+          Memory.putFloat(from + 4L * place, x);
+          String what = x + " at " + place;
+          assertEquals(is, unit.split(1, 1, from, 64, 0, 0, to, 0, 16, 16), what);
+          assertEquals(is, EMULATED.split(1, 1, from, 64, 0, 0, to, 0, 16, 16), what);
+          if (!is) { // a lane that is not read does not count
+            assertTrue(unit.split(1, 1, from, 64, 0, 0, to, 0, Math.min(16, place), 0), what);
+          }
+        }
+      }
+    }
+  }
+
+  @Test
+  void multipliesAsDefined() {
+    MatrixUnit unit = unit();
+    for (int slabs : new int[] {1, 2, 5}) {
+      for (int steps : new int[] {1, 2, 7}) {
+        try (Arena arena = Arena.ofConfined()) {
+          long slabBytes = MatrixUnit.HEADER_BYTES + (long) steps * BLOCK;
+          long a = arena.allocate(slabs * slabBytes, 64).address();
+          long b = arena.allocate(steps * (long) BLOCK, 64).address();
+          long values = floats(arena, 512 * steps * (slabs + 1), slabs + steps);
+          for (int s = 0; s < slabs; s++) {
+            long at = values + 2048L * steps * (s + 1);
+            unit.split(steps, 16, at, 1024, 64, 2048, a + s * slabBytes, BLOCK, 16, 16);
+          }
+          unit.split(steps, 16, values, 1024, 64, 2048, b, BLOCK, 16, 16);
+          long d = floats(arena, 16 * 19 * slabs, 7);
+          for (long rowD : new long[] {-1, 0, 76}) {
+            long start = rowD < 0 ? 0 : d;
+            long theirs = floats(arena, 16 * 21 * slabs, 8);
+            long ours = floats(arena, 16 * 21 * slabs, 8);
+            EMULATED.multiply(slabs, steps, a, b, start, rowD, theirs, 84);
+            unit.multiply(slabs, steps, a, b, start, rowD, ours, 84);
+            String what = slabs + " slabs, " + steps + " steps, rows of D " + rowD + " apart";
+            assertSame(theirs, ours, 16L * 84 * slabs, what);
+          }
+        }
+      }
+    }
+  }
+
+  @Test
+  void obeysTheSetting() {
+    AssembledTile without = AssembledTile.of(VECTORS, null, "off");
+    assumeTrue(without != null, "no machine code on this machine");
+    assertNull(without.unit());
+    IllegalArgumentException e =
+        assertThrows(
+            IllegalArgumentException.class, () -> AssembledTile.of(VECTORS, null, "maybe"));
+    assertEquals(
+        "system property sfumato.matrix.unit must be on or off; got maybe", e.getMessage());
+    e = assertThrows(IllegalArgumentException.class, () -> AssembledTile.of(VECTORS, "off", "on"));
+    assertEquals(
+        "system property sfumato.matrix.unit is on, but no machine code is made", e.getMessage());
+    GemmTile narrow = Simd.scalar().gemmTile();
+    assertThrows(IllegalArgumentException.class, () -> AssembledTile.of(narrow, null, "on"));
+    assertFalse(Simd.scalar().name().contains("matrix unit"));
+    unit();
+    AssembledTile with = AssembledTile.of(VECTORS, null, "on");
+    assertNotNull(with);
+    assertNotNull(with.unit());
+  }
+}
