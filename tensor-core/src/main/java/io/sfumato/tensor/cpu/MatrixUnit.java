@@ -66,17 +66,29 @@ public interface MatrixUnit {
       int secondLanes);
 
   /**
-   * Multiplies slabs of A, {@value #SIDE} rows each, by a panel of B, {@value #SIDE} columns:
+   * Multiplies slabs of A, {@value #SIDE} rows each, by panels of B, {@value #SIDE} columns each:
    * {@code C = D + A B} or {@code C = A B}. Nothing is checked.
    *
    * @param slabs the number of slabs, at least 1; they lie {@value #HEADER_BYTES} bytes apart
+   * @param panels the number of panels, at least 1
    * @param steps blocks along what is summed over, at least 1
    * @param a address of the blocks of the first slab
-   * @param b address of the blocks of the panel
+   * @param b address of the blocks of the first panel
+   * @param panelBytes from there to those of the next
    * @param d address of D, or 0
    * @param rowD bytes from one row of D to the next; 0 repeats one row
    * @param c address of C, which may be D
    * @param rowC bytes from one row of C to the next
    */
-  void multiply(int slabs, int steps, long a, long b, long d, long rowD, long c, long rowC);
+  void multiply(
+      int slabs,
+      int panels,
+      int steps,
+      long a,
+      long b,
+      long panelBytes,
+      long d,
+      long rowD,
+      long c,
+      long rowC);
 }

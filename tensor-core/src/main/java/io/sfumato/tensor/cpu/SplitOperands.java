@@ -203,13 +203,14 @@ final class SplitOperands {
   }
 
   /**
-   * The product of a block of rows with one panel, over up to {@link #K_BLOCK} elements.
+   * The product of a block of rows with panels side by side, over up to {@link #K_BLOCK} elements.
    *
    * @param rows rows of A and C
-   * @param columns columns of C, at most {@link #SIDE}
+   * @param columns columns of C
    * @param k the length of the sums
    * @param slabs address of the slabs of A; all are fit
-   * @param panel address of the panel, which is fit
+   * @param panels address of the panels; all are fit
+   * @param panelBytes from one panel to the next
    * @param bias address of what is added to each row, or 0; only with {@code accumulate} false
    * @param c address of {@code C[0, 0]}
    * @param ldc floats between rows of C
@@ -222,31 +223,38 @@ final class SplitOperands {
       int columns,
       int k,
       long slabs,
-      long panel,
+      long panels,
+      long panelBytes,
       long bias,
       long c,
       long ldc,
       boolean accumulate) {
     int steps = steps(k);
     long left = slabs + HEADER;
-    long right = panel + HEADER;
-    int whole = columns == SIDE ? rows / SIDE : 0;
-    if (whole > 0) {
+    long right = panels + HEADER;
+    int whole = rows / SIDE;
+    int wide = columns / SIDE;
+    if (whole > 0 && wide > 0) {
       long start = accumulate ? c : bias;
       long rowStart = accumulate ? 4 * ldc : 0;
-      unit.multiply(whole, steps, left, right, start, rowStart, c, 4 * ldc);
+      unit.multiply(whole, wide, steps, left, right, panelBytes, start, rowStart, c, 4 * ldc);
     }
-    for (int r = whole * SIDE; r < rows; r += SIDE) {
-      int some = Math.min(SIDE, rows - r);
-      long block = Scratch.get(Scratch.Slot.TILE, 4L * SIDE * SIDE);
-      unit.multiply(1, steps, left + r / SIDE * bytes(k), right, 0, 0, block, 4 * SIDE);
-      long to = c + 4 * r * ldc;
-      if (accumulate) {
-        tile.addRows(some, columns, block, SIDE, to, ldc);
-      } else {
-        tile.copyRows(some, columns, block, SIDE, to, ldc);
-        if (bias != 0) {
-          tile.addRows(some, columns, bias, 0, to, ldc);
+    long block = Scratch.get(Scratch.Slot.TILE, 4L * SIDE * SIDE);
+    for (int j = 0; j < columns; j += SIDE) {
+      int some = Math.min(SIDE, columns - j);
+      for (int r = some == SIDE ? whole * SIDE : 0; r < rows; r += SIDE) {
+        int count = Math.min(SIDE, rows - r);
+        long slab = left + r / SIDE * bytes(k);
+        long panel = right + j / SIDE * panelBytes;
+        unit.multiply(1, 1, steps, slab, panel, 0, 0, 0, block, 4 * SIDE);
+        long to = c + 4 * (r * ldc + j);
+        if (accumulate) {
+          tile.addRows(count, some, block, SIDE, to, ldc);
+        } else {
+          tile.copyRows(count, some, block, SIDE, to, ldc);
+          if (bias != 0) {
+            tile.addRows(count, some, bias + 4L * j, 0, to, ldc);
+          }
         }
       }
     }

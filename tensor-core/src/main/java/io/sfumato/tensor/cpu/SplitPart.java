@@ -122,19 +122,33 @@ final class SplitPart implements GemmBlock.Part {
         fit &= !SplitOperands.isUnfit(left + s * slabBytes);
       }
       for (int panel = firstPanel; panel < lastPanel; panel++) {
+        fit &= !SplitOperands.isUnfit(panel(product, panel, p));
+      }
+      int together = fit ? lastPanel - firstPanel : 1;
+      int high = fit ? rows : SIDE;
+      for (int panel = firstPanel; panel < lastPanel; panel += together) {
         int j = panel * SIDE;
-        int columns = Math.min(SIDE, n - j);
+        int columns = Math.min(together * SIDE, n - j);
         long right = panel(product, panel, p);
         long bias = sum || start == 0 ? 0 : start + 4L * j;
-        boolean whole = fit && !SplitOperands.isUnfit(right);
-        int together = whole ? rows : SIDE;
-        for (int r = 0; r < rows; r += together) {
-          int some = Math.min(together, rows - r);
+        for (int r = 0; r < rows; r += high) {
+          int some = Math.min(high, rows - r);
           long from = left + r / SIDE * slabBytes;
           long to = out + 4 * (r * c.rowStride() + j);
-          if (whole || !SplitOperands.isUnfit(from) && !SplitOperands.isUnfit(right)) {
+          if (fit || !SplitOperands.isUnfit(from) && !SplitOperands.isUnfit(right)) {
             SplitOperands.multiply(
-                tile, unit, some, columns, length, from, right, bias, to, c.rowStride(), sum);
+                tile,
+                unit,
+                some,
+                columns,
+                length,
+                from,
+                right,
+                SplitOperands.panelBytes(depth),
+                bias,
+                to,
+                c.rowStride(),
+                sum);
           } else {
             byTiles(product, row + r, some, j, columns, p, length, bias, to, sum);
           }

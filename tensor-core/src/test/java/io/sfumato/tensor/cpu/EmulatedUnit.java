@@ -55,7 +55,26 @@ public final class EmulatedUnit implements MatrixUnit {
   }
 
   @Override
-  public void multiply(int slabs, int steps, long a, long b, long d, long rowD, long c, long rowC) {
+  public void multiply(
+      int slabs,
+      int panels,
+      int steps,
+      long a,
+      long b,
+      long panelBytes,
+      long d,
+      long rowD,
+      long c,
+      long rowC) {
+    for (int panel = 0; panel < panels; panel++) {
+      long right = 4L * SIDE * panel;
+      long start = d == 0 ? 0 : d + right;
+      multiply(slabs, steps, a, b + panel * panelBytes, start, rowD, c + right, rowC);
+    }
+  }
+
+  private static void multiply(
+      int slabs, int steps, long a, long b, long d, long rowD, long c, long rowC) {
     float[] left = new float[2 * SIDE];
     for (int slab = 0; slab < slabs; slab++) {
       long first = a + slab * (HEADER_BYTES + (long) steps * BLOCK_BYTES);

@@ -239,6 +239,10 @@ final class Assembler {
     integer(0x8B, to, from);
   }
 
+  void mov(Address to, Register from) {
+    integer(0x89, from, to);
+  }
+
   /** The lower half; the upper half becomes zero. */
   void mov(Register to, int x) {
     if (to.ordinal() >= 8) {

@@ -19,6 +19,7 @@ import static io.sfumato.tensor.cpu.machine.Assembler.Register.RDX;
 import static io.sfumato.tensor.cpu.machine.Assembler.Register.RSI;
 import static io.sfumato.tensor.cpu.machine.Assembler.Register.RSP;
 
+import io.sfumato.tensor.cpu.machine.Assembler.Address;
 import io.sfumato.tensor.cpu.machine.Assembler.Register;
 
 /**
@@ -179,7 +180,7 @@ public final class MatrixUnitCode {
    *
    * <pre>
    *   void multiply(long slabs, long steps, long a, long b, long c, long rowC,
-   *                 long d, long rowD, long configuration)
+   *                 long d, long rowD, long panels, long panelBytes, long configuration)
    * </pre>
    *
    * <p>Slabs of A lie one after the other, each with a header before it; the address of the first
@@ -196,17 +197,56 @@ public final class MatrixUnitCode {
 
   private byte[] writeMultiply() {
     save();
-    asm.mov(R12, at(RSP, ARGUMENTS)); // d
-    asm.mov(R13, at(RSP, ARGUMENTS + 8)); // rowD
-    asm.mov(RAX, at(RSP, ARGUMENTS + 16));
+    asm.push(RDI);
+    asm.push(RDX);
+    asm.push(R8);
+    Address slabs = at(RSP, 16);
+    Address a = at(RSP, 8);
+    Address c = at(RSP, 0);
+    int arguments = ARGUMENTS + 24;
+    Address d = at(RSP, arguments);
+    Address panels = at(RSP, arguments + 16);
+    Address panelBytes = at(RSP, arguments + 24);
+    asm.mov(RAX, at(RSP, arguments + 32));
     asm.ldtilecfg(at(RAX, 0));
-    asm.sub(RAX, RAX);
-    asm.add(RAX, ROW);
+    asm.mov(RAX, ROW);
+    asm.mov(R13, at(RSP, arguments + 8)); // rowD
     asm.mov(R14, R9);
     asm.shl(R14, 4); // sixteen rows
     asm.mov(R15, R13);
     asm.shl(R15, 4);
+    int panel = asm.here();
+    asm.mov(RDI, slabs);
+    asm.mov(RDX, a);
+    asm.mov(R8, c);
+    asm.mov(R12, d);
     int slab = asm.here();
+    slab();
+    asm.sub(RDI, 1);
+    asm.jnzBack(slab);
+    asm.mov(RBP, panelBytes);
+    asm.add(RCX, RBP);
+    asm.mov(RBP, c);
+    asm.add(RBP, ROW);
+    asm.mov(c, RBP);
+    asm.mov(RBP, d);
+    asm.test(RBP);
+    int nothing = asm.jzForward();
+    asm.add(RBP, ROW);
+    asm.mov(d, RBP);
+    asm.land(nothing);
+    asm.mov(RBP, panels);
+    asm.sub(RBP, 1);
+    asm.mov(panels, RBP);
+    asm.jnzBack(panel);
+    asm.tilerelease();
+    asm.add(RSP, 24);
+    restore();
+    return asm.code();
+  }
+
+  /** A tile of C. */
+  private void slab() {
     asm.tilezero(SUM);
     asm.test(R12);
     int nothing = asm.jzForward();
@@ -235,11 +275,6 @@ public final class MatrixUnitCode {
     asm.tilestored(at(R8, 1, R9), SUM);
     asm.add(R8, R14);
     asm.add(RDX, HEADER);
-    asm.sub(RDI, 1);
-    asm.jnzBack(slab);
-    asm.tilerelease();
-    restore();
-    return asm.code();
   }
 
   /** Asks for the C of the slab after this one. */

@@ -42,7 +42,7 @@ final class AmxUnit implements MatrixUnit {
     static final MethodHandle SPLIT =
         handle(FunctionDescriptor.of(W, W, W, W, W, W, W, W, W, W, W));
     static final MethodHandle MULTIPLY =
-        handle(FunctionDescriptor.ofVoid(W, W, W, W, W, W, W, W, W));
+        handle(FunctionDescriptor.ofVoid(W, W, W, W, W, W, W, W, W, W, W));
     static final MethodHandle CPUID = handle(FunctionDescriptor.of(W, W));
     static final MethodHandle CALL = handle(FunctionDescriptor.of(W, W, W, W));
 
@@ -158,10 +158,31 @@ final class AmxUnit implements MatrixUnit {
   }
 
   @Override
-  public void multiply(int slabs, int steps, long a, long b, long d, long rowD, long c, long rowC) {
+  public void multiply(
+      int slabs,
+      int panels,
+      int steps,
+      long a,
+      long b,
+      long panelBytes,
+      long d,
+      long rowD,
+      long c,
+      long rowC) {
     try {
       Native.MULTIPLY.invokeExact(
-          multiply, (long) slabs, (long) steps, a, b, c, rowC, d, rowD, configuration);
+          multiply,
+          (long) slabs,
+          (long) steps,
+          a,
+          b,
+          c,
+          rowC,
+          d,
+          rowD,
+          (long) panels,
+          panelBytes,
+          configuration);
     } catch (Throwable e) { // declared, and thrown by nothing here
       throw new AssertionError(e);
     }

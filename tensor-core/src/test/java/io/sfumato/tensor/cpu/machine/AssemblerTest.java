@@ -124,6 +124,7 @@ class AssemblerTest {
       code("vzeroupper", "c5f877", Assembler::vzeroupper),
       code("mov rbx,r9", "4c89cb", a -> a.mov(RBX, R9)),
       code("mov r13,[rsp+40]", "4c8b6c2428", a -> a.mov(R13, at(RSP, 40))),
+      code("mov [rsp+8],rbp", "48896c2408", a -> a.mov(at(RSP, 8), RBP)),
       code("mov rax,[r12]", "498b0424", a -> a.mov(RAX, at(R12, 0))),
       code("lea rax,[rsi+rdx*2]", "488d0456", a -> a.lea(RAX, at(RSI, 2, RDX))),
       code("lea r11,[r10+rdx*4]", "4d8d1c92", a -> a.lea(R11, at(R10, 4, RDX))),

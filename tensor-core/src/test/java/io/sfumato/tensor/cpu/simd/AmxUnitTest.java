@@ -111,30 +111,44 @@ class AmxUnitTest {
   void multipliesAsDefined() {
     MatrixUnit unit = unit();
     for (int slabs : new int[] {1, 2, 5}) {
-      for (int steps : new int[] {1, 2, 7}) {
-        try (Arena arena = Arena.ofConfined()) {
-          long slabBytes = MatrixUnit.HEADER_BYTES + (long) steps * BLOCK;
-          long a = arena.allocate(slabs * slabBytes, 64).address();
-          long b = arena.allocate(steps * (long) BLOCK, 64).address();
-          long values = floats(arena, 512 * steps * (slabs + 1), slabs + steps);
-          for (int s = 0; s < slabs; s++) {
-            long at = values + 2048L * steps * (s + 1);
-            unit.split(steps, 16, at, 1024, 64, 2048, a + s * slabBytes, BLOCK, 16, 16);
-          }
-          unit.split(steps, 16, values, 1024, 64, 2048, b, BLOCK, 16, 16);
-          long d = floats(arena, 16 * 19 * slabs, 7);
-          for (long rowD : new long[] {-1, 0, 76}) {
-            long start = rowD < 0 ? 0 : d;
-            long theirs = floats(arena, 16 * 21 * slabs, 8);
-            long ours = floats(arena, 16 * 21 * slabs, 8);
-            EMULATED.multiply(slabs, steps, a, b, start, rowD, theirs, 84);
-            unit.multiply(slabs, steps, a, b, start, rowD, ours, 84);
-            String what = slabs + " slabs, " + steps + " steps, rows of D " + rowD + " apart";
-            assertSame(theirs, ours, 16L * 84 * slabs, what);
-          }
+      for (int panels : new int[] {1, 3}) {
+        for (int steps : new int[] {1, 2, 7}) {
+          check(unit, slabs, panels, steps);
         }
       }
     }
+  }
+
+  private static void check(MatrixUnit unit, int slabs, int panels, int steps) {
+    try (Arena arena = Arena.ofConfined()) {
+      long bytes = MatrixUnit.HEADER_BYTES + (long) steps * BLOCK;
+      long a = operand(arena, unit, slabs, steps, 1);
+      long b = operand(arena, unit, panels, steps, 2);
+      int columns = 16 * panels;
+      long d = floats(arena, (columns + 3) * 16 * slabs, 7);
+      for (long rowD : new long[] {-1, 0, 4 * (columns + 3)}) {
+        long start = rowD < 0 ? 0 : d;
+        int row = columns + 5;
+        long theirs = floats(arena, 16 * row * slabs, 8);
+        long ours = floats(arena, 16 * row * slabs, 8);
+        EMULATED.multiply(slabs, panels, steps, a, b, bytes, start, rowD, theirs, 4 * row);
+        unit.multiply(slabs, panels, steps, a, b, bytes, start, rowD, ours, 4 * row);
+        String what =
+            slabs + " slabs, " + panels + " panels, " + steps + " steps, rows of D " + rowD;
+        assertSame(theirs, ours, 64L * row * slabs, what);
+      }
+    }
+  }
+
+  private static long operand(Arena arena, MatrixUnit unit, int count, int steps, long seed) {
+    long bytes = MatrixUnit.HEADER_BYTES + (long) steps * BLOCK;
+    long to = arena.allocate(count * bytes, 64).address();
+    long values = floats(arena, 512 * steps * count, seed);
+    for (int i = 0; i < count; i++) {
+      long from = values + 2048L * steps * i;
+      unit.split(steps, 16, from, 1024, 64, 2048, to + i * bytes, BLOCK, 16, 16);
+    }
+    return to;
   }
 
   @Test
