@@ -18,6 +18,9 @@ import org.jspecify.annotations.Nullable;
  * Each element of C is written by one worker, in an order that depends on the sizes alone.
  */
 final class GemmBlock {
+  private static final int APART_ROWS = 512;
+  private static final int APART_COLUMNS = 128;
+
   private final GemmTile tile;
   private final @Nullable MatrixUnit unit;
   private final int batch;
@@ -127,9 +130,22 @@ final class GemmBlock {
     }
     long at = floats == 0 ? 0 : Scratch.get(Scratch.Slot.PACKED_B, 4 * floats);
     for (Part part : parts) {
+      part.place(at);
+      at += 4 * part.floats();
+    }
+    if (!serial && isApart(threads)) {
+      Parallel.forRange(
+          threads,
+          1,
+          (begin, end, worker) -> {
+            for (int share = begin; share < end; share++) {
+              columns(parts, first, panels * share / threads, panels * (share + 1) / threads);
+            }
+          });
+      return;
+    }
+    for (Part part : parts) {
       if (part.floats() > 0) {
-        part.place(at);
-        at += 4 * part.floats();
         int count = part.count();
         boolean little = part.floats() < 1 << 12;
         Parallel.forRange(
@@ -164,6 +180,27 @@ final class GemmBlock {
                 Math.min(panels, panel + groupPanels));
           }
         });
+  }
+
+  /**
+   * Whether each worker does all rows of some columns: then panels need not go from one core's
+   * cache to another's, and workers wait for each other only once; but all split A.
+   */
+  private boolean isApart(int threads) {
+    return unit != null && batch == 1 && m <= APART_ROWS && n >= APART_COLUMNS * threads;
+  }
+
+  /** Some panels, packed by the worker that uses them. */
+  private void columns(List<Part> parts, boolean first, int firstPanel, int lastPanel) {
+    for (Part part : parts) {
+      if (part.floats() > 0) {
+        part.pack(firstPanel, lastPanel);
+      }
+    }
+    for (int row = 0; row < m; row += SplitOperands.ROW_BLOCK) {
+      int rows = Math.min(SplitOperands.ROW_BLOCK, m - row);
+      compute(parts, first, 0, row, rows, firstPanel, lastPanel);
+    }
   }
 
   /**

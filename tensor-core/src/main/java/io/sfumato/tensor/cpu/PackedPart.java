@@ -57,7 +57,9 @@ final class PackedPart implements GemmBlock.Part {
 
   @Override
   public void place(long at) {
-    panelsAt = at;
+    if (floats() > 0) {
+      panelsAt = at;
+    }
   }
 
   @Override

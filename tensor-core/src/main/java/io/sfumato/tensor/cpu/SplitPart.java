@@ -53,7 +53,9 @@ final class SplitPart implements GemmBlock.Part {
 
   @Override
   public void place(long at) {
-    panelsAt = at;
+    if (floats() > 0) {
+      panelsAt = at;
+    }
   }
 
   @Override

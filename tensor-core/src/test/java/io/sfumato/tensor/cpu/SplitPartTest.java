@@ -137,11 +137,9 @@ class SplitPartTest {
     }
   }
 
-  @Test
-  void packedPanelsAndThreadsGiveTheSameBits() {
-    int m = 600;
-    int n = 70;
-    int k = 520;
+  @ParameterizedTest
+  @CsvSource({"600,70,520", "50,275,40"})
+  void packedPanelsAndThreadsGiveTheSameBits(int m, int n, int k) {
     try (Arena arena = Arena.ofConfined()) {
       Matrix a = operand(arena, 0, 1, m, k, 1);
       Matrix b = operand(arena, 1, 1, k, n, 2);
