@@ -32,22 +32,32 @@ public interface MatrixUnit {
   /** Bytes of a block. */
   int BLOCK_BYTES = 3 << 10;
 
-  /** Bytes between slabs of A. */
-  int HEADER_BYTES = 64;
+  /** Bytes of a tile, one part of a block. */
+  int TILE_BYTES = 1 << 10;
+
+  /** Bytes of a row of a tile. */
+  int ROW_BYTES = 64;
+
+  /** Bytes of an entry in a table. */
+  int ENTRY_BYTES = 16;
+
+  /** Sums start at what is in C. */
+  long ADD = 1;
 
   /**
    * Splits floats, block after block: of row r of a block, 16 floats at {@code from + r * step} and
-   * as many at {@code from + second + r * step} give row r of its tiles, in pairs. All distances
-   * are in bytes.
+   * as many at {@code from + second + r * step} give row r of each part, in pairs. All distances
+   * are in bytes; rows of a part are {@value #ROW_BYTES} apart.
    *
    * @param blocks the number of blocks, at least 1
-   * @param rows the rows of each, 1 to {@value #SIDE}; others are left as they are
+   * @param rows the rows of each, at least 1
    * @param from address of the first value
    * @param second from the first value of a pair to the second
    * @param step from one row to the next
    * @param blockStep from one block to the next
    * @param to address of the first block
    * @param toStep from there to the next
+   * @param part from a part to the next, {@value #TILE_BYTES} in a block of 16 rows
    * @param lanes how many of the first values of a row there are; zero stands for the others, which
    *     are not read
    * @param secondLanes how many of the second values there are
@@ -62,33 +72,44 @@ public interface MatrixUnit {
       long blockStep,
       long to,
       long toStep,
+      long part,
       int lanes,
       int secondLanes);
 
   /**
-   * Multiplies slabs of A, {@value #SIDE} rows each, by panels of B, {@value #SIDE} columns each:
-   * {@code C = D + A B} or {@code C = A B}. Nothing is checked.
+   * Multiplies slabs of A, {@value #SIDE} rows each, by panels of B, {@value #SIDE} columns each,
+   * as a sum over steps, which are products of one block of A and one of B.
    *
-   * @param slabs the number of slabs, at least 1; they lie {@value #HEADER_BYTES} bytes apart
+   * <p>Two tables say where they lie. That of the slabs has two addresses for each: where its A
+   * begins, and where its C; and one entry more, of which the second is an address to be
+   * prefetched. That of the steps has two distances for each: from where A begins to the block of
+   * A, and from where the panel begins to the block of B. Nothing is checked.
+   *
+   * @param slabs the number of slabs, at least 1
+   * @param slabTable address of their table
+   * @param steps the number of steps, at least 1
+   * @param stepTable address of their table
+   * @param rowA bytes from one row of a block of A to the next
+   * @param partA bytes from one part of a block of A to the next
    * @param panels the number of panels, at least 1
-   * @param steps blocks along what is summed over, at least 1
-   * @param a address of the blocks of the first slab
-   * @param b address of the blocks of the first panel
-   * @param panelBytes from there to those of the next
-   * @param d address of D, or 0
-   * @param rowD bytes from one row of D to the next; 0 repeats one row
-   * @param c address of C, which may be D
-   * @param rowC bytes from one row of C to the next
+   * @param b address of the first panel
+   * @param panelBytes from there to the next
+   * @param partB bytes from one part of a block of B to the next
+   * @param start where sums start: at nothing (0), at what is in C ({@link #ADD}), or at a row for
+   *     all, whose address this is
+   * @param rowC bytes from one row of C to the next; panels follow one another in it
    */
   void multiply(
       int slabs,
-      int panels,
+      long slabTable,
       int steps,
-      long a,
+      long stepTable,
+      long rowA,
+      long partA,
+      int panels,
       long b,
       long panelBytes,
-      long d,
-      long rowD,
-      long c,
+      long partB,
+      long start,
       long rowC);
 }

@@ -29,6 +29,8 @@ public final class Scratch {
     TILE,
     /** The sums of a tile before they are added to what precedes them. */
     SUMS,
+    /** Where the operands of a matrix unit lie. */
+    TABLE,
     /** The left operand of a matrix product, rearranged. */
     PACKED_A,
     /** The right operand of a matrix product, rearranged. */

@@ -1,6 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 package io.sfumato.tensor.cpu;
 
+import java.lang.foreign.Arena;
+
 /**
  * Operands of products on a {@link MatrixUnit}: <em>slabs</em> of up to 16 rows of A and
  * <em>panels</em> of up to 16 columns of B, split over up to {@link #K_BLOCK} elements of what is
@@ -17,13 +19,32 @@ final class SplitOperands {
   /** Rows of a block, at most. */
   static final int ROW_BLOCK = 256;
 
-  private static final int HEADER = MatrixUnit.HEADER_BYTES;
+  private static final int HEADER = 64;
   private static final int DEPTH = MatrixUnit.DEPTH;
 
-  /** Bytes of a row of a tile. */
-  private static final int ROW_BYTES = 64;
+  private static final int ROW_BYTES = MatrixUnit.ROW_BYTES;
+  private static final int TILE_BYTES = MatrixUnit.TILE_BYTES;
+
+  /** The table of steps: blocks follow one another. */
+  private static final long STEPS = steps();
 
   private SplitOperands() {}
+
+  private static long steps() {
+    int steps = K_BLOCK / DEPTH;
+    long table = Arena.global().allocate((long) steps * MatrixUnit.ENTRY_BYTES, 64).address();
+    for (int i = 0; i < steps; i++) {
+      long block = (long) i * MatrixUnit.BLOCK_BYTES;
+      entry(table, i, block, block);
+    }
+    return table;
+  }
+
+  /** Writes an entry of a table. */
+  static void entry(long table, int i, long first, long second) {
+    Memory.putLong(table + (long) i * MatrixUnit.ENTRY_BYTES, first);
+    Memory.putLong(table + (long) i * MatrixUnit.ENTRY_BYTES + 8, second);
+  }
 
   /**
    * Whether a product is faster on the unit, by cycles of a core: a step of 16 x 16 x 32 takes 96,
@@ -102,13 +123,24 @@ final class SplitOperands {
     if (whole > 0) {
       fit =
           unit.split(
-              whole, rows, a, 4 * SIDE, step, 4 * DEPTH, first, MatrixUnit.BLOCK_BYTES, SIDE, SIDE);
+              whole,
+              rows,
+              a,
+              4 * SIDE,
+              step,
+              4 * DEPTH,
+              first,
+              MatrixUnit.BLOCK_BYTES,
+              TILE_BYTES,
+              SIDE,
+              SIDE);
     }
     if (rest > 0) {
       long from = a + 4L * whole * DEPTH;
       long last = first + (long) whole * MatrixUnit.BLOCK_BYTES;
       int second = Math.max(0, rest - SIDE);
-      fit &= unit.split(1, rows, from, 4 * SIDE, step, 0, last, 0, rest - second, second);
+      fit &=
+          unit.split(1, rows, from, 4 * SIDE, step, 0, last, 0, TILE_BYTES, rest - second, second);
     }
     setFit(to, fit);
   }
@@ -184,16 +216,38 @@ final class SplitOperands {
       if (pairs > 0) {
         fit &=
             unit.split(
-                panels, pairs, from, SIDE * step, step, next, at, panelBytes, columns, columns);
+                panels,
+                pairs,
+                from,
+                SIDE * step,
+                step,
+                next,
+                at,
+                panelBytes,
+                TILE_BYTES,
+                columns,
+                columns);
       }
       if (rows > pairs) { // their second row is beyond the last one
         long single = from + pairs * step;
         long row = at + (long) pairs * ROW_BYTES;
-        fit &= unit.split(panels, rows - pairs, single, 0, step, next, row, panelBytes, columns, 0);
+        fit &=
+            unit.split(
+                panels,
+                rows - pairs,
+                single,
+                0,
+                step,
+                next,
+                row,
+                panelBytes,
+                TILE_BYTES,
+                columns,
+                0);
       }
       if (rows < SIDE) {
         long row = at + (long) rows * ROW_BYTES;
-        fit &= unit.split(panels, SIDE - rows, from, 0, 0, 0, row, panelBytes, 0, 0);
+        fit &= unit.split(panels, SIDE - rows, from, 0, 0, 0, row, panelBytes, TILE_BYTES, 0, 0);
       }
     }
     for (int i = 0; i < panels; i++) {
@@ -229,24 +283,25 @@ final class SplitOperands {
       long c,
       long ldc,
       boolean accumulate) {
-    int steps = steps(k);
-    long left = slabs + HEADER;
-    long right = panels + HEADER;
     int whole = rows / SIDE;
     int wide = columns / SIDE;
     if (whole > 0 && wide > 0) {
-      long start = accumulate ? c : bias;
-      long rowStart = accumulate ? 4 * ldc : 0;
-      unit.multiply(whole, wide, steps, left, right, panelBytes, start, rowStart, c, 4 * ldc);
+      long table = Scratch.get(Scratch.Slot.TABLE, (whole + 1L) * MatrixUnit.ENTRY_BYTES);
+      for (int i = 0; i <= whole; i++) {
+        entry(table, i, slabs + i * bytes(k) + HEADER, c + 4 * i * SIDE * ldc);
+      }
+      long start = accumulate ? MatrixUnit.ADD : bias;
+      multiply(unit, whole, table, k, wide, panels, panelBytes, start, 4 * ldc);
     }
-    long block = Scratch.get(Scratch.Slot.TILE, 4L * SIDE * SIDE);
     for (int j = 0; j < columns; j += SIDE) {
       int some = Math.min(SIDE, columns - j);
       for (int r = some == SIDE ? whole * SIDE : 0; r < rows; r += SIDE) {
         int count = Math.min(SIDE, rows - r);
-        long slab = left + r / SIDE * bytes(k);
-        long panel = right + j / SIDE * panelBytes;
-        unit.multiply(1, 1, steps, slab, panel, 0, 0, 0, block, 4 * SIDE);
+        long block = Scratch.get(Scratch.Slot.TILE, 4L * SIDE * SIDE);
+        long table = Scratch.get(Scratch.Slot.TABLE, 2 * MatrixUnit.ENTRY_BYTES);
+        entry(table, 0, slabs + r / SIDE * bytes(k) + HEADER, block);
+        entry(table, 1, 0, block);
+        multiply(unit, 1, table, k, 1, panels + j / SIDE * panelBytes, 0, 0, 4 * SIDE);
         long to = c + 4 * (r * ldc + j);
         if (accumulate) {
           tile.addRows(count, some, block, SIDE, to, ldc);
@@ -258,5 +313,30 @@ final class SplitOperands {
         }
       }
     }
+  }
+
+  private static void multiply(
+      MatrixUnit unit,
+      int slabs,
+      long table,
+      int k,
+      int panels,
+      long b,
+      long panelBytes,
+      long start,
+      long rowC) {
+    unit.multiply(
+        slabs,
+        table,
+        steps(k),
+        STEPS,
+        ROW_BYTES,
+        TILE_BYTES,
+        panels,
+        b + HEADER,
+        panelBytes,
+        TILE_BYTES,
+        start,
+        rowC);
   }
 }

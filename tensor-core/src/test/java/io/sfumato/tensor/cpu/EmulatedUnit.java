@@ -6,8 +6,7 @@ package io.sfumato.tensor.cpu;
  * odd elements apart, each step rounded once, denormal numbers taken for zero).
  */
 public final class EmulatedUnit implements MatrixUnit {
-  private static final int TILE = 1024;
-  private static final int ROW = 64;
+  private static final int ROW = ROW_BYTES;
   private static final int[][] PRODUCTS = {{0, 2}, {0, 1}, {1, 1}, {1, 0}, {2, 0}, {0, 0}};
 
   @Override
@@ -20,6 +19,7 @@ public final class EmulatedUnit implements MatrixUnit {
       long blockStep,
       long to,
       long toStep,
+      long partStep,
       int lanes,
       int secondLanes) {
     boolean fit = true;
@@ -32,7 +32,7 @@ public final class EmulatedUnit implements MatrixUnit {
           fit &= parts(j < lanes ? Memory.getFloat(at) : 0, low);
           fit &= parts(j < secondLanes ? Memory.getFloat(at + second) : 0, high);
           for (int part = 0; part < 3; part++) {
-            long pair = to + block * toStep + part * TILE + r * ROW + 4L * j;
+            long pair = to + block * toStep + part * partStep + r * ROW + 4L * j;
             Memory.putInt(pair, low[part] >>> 16 | high[part]);
           }
         }
@@ -57,47 +57,44 @@ public final class EmulatedUnit implements MatrixUnit {
   @Override
   public void multiply(
       int slabs,
-      int panels,
+      long slabTable,
       int steps,
-      long a,
+      long stepTable,
+      long rowA,
+      long partA,
+      int panels,
       long b,
       long panelBytes,
-      long d,
-      long rowD,
-      long c,
+      long partB,
+      long start,
       long rowC) {
-    for (int panel = 0; panel < panels; panel++) {
-      long right = 4L * SIDE * panel;
-      long start = d == 0 ? 0 : d + right;
-      multiply(slabs, steps, a, b + panel * panelBytes, start, rowD, c + right, rowC);
-    }
-  }
-
-  private static void multiply(
-      int slabs, int steps, long a, long b, long d, long rowD, long c, long rowC) {
     float[] left = new float[2 * SIDE];
-    for (int slab = 0; slab < slabs; slab++) {
-      long first = a + slab * (HEADER_BYTES + (long) steps * BLOCK_BYTES);
+    for (int tile = 0; tile < slabs * panels; tile++) {
+      int panel = tile / slabs;
+      long entry = slabTable + (long) tile % slabs * ENTRY_BYTES;
       for (int m = 0; m < SIDE; m++) {
-        long row = slab * SIDE + m;
+        long c = Memory.getLong(entry + 8) + m * rowC + 4L * SIDE * panel;
+        long from = start == ADD ? c : start + 4L * SIDE * panel;
         float[] sums = new float[SIDE];
-        for (int n = 0; n < SIDE && d != 0; n++) {
-          sums[n] = Memory.getFloat(d + row * rowD + 4L * n);
+        for (int n = 0; n < SIDE && start != 0; n++) {
+          sums[n] = Memory.getFloat(from + 4L * n);
         }
         for (int step = 0; step < steps; step++) {
+          long distances = stepTable + (long) step * ENTRY_BYTES;
           for (int[] product : PRODUCTS) {
-            long rowA = first + (long) step * BLOCK_BYTES + product[0] * TILE + m * ROW;
-            long tileB = b + (long) step * BLOCK_BYTES + product[1] * TILE;
+            long blockA = Memory.getLong(entry) + Memory.getLong(distances);
+            long rowOfA = blockA + product[0] * partA + m * rowA;
+            long blockB = b + panel * panelBytes + Memory.getLong(distances + 8);
             for (int k = 0; k < 2 * SIDE; k++) {
-              left[k] = bfloat16(rowA + 2L * k);
+              left[k] = bfloat16(rowOfA + 2L * k);
             }
             for (int n = 0; n < SIDE; n++) {
-              sums[n] = dot(left, tileB + 4L * n, sums[n]);
+              sums[n] = dot(left, blockB + product[1] * partB + 4L * n, sums[n]);
             }
           }
         }
         for (int n = 0; n < SIDE; n++) {
-          Memory.putFloat(c + row * rowC + 4L * n, sums[n]);
+          Memory.putFloat(c + 4L * n, sums[n]);
         }
       }
     }

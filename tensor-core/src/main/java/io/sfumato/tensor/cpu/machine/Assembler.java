@@ -264,6 +264,11 @@ final class Assembler {
     immediate(0, to, x);
   }
 
+  /** Compares, for a jump. */
+  void cmp(Register x, Register y) {
+    integer(0x39, y, x);
+  }
+
   /** Compares with zero, for a jump. */
   void test(Register x) {
     integer(0x85, x, x);
@@ -291,9 +296,18 @@ final class Assembler {
 
   /** Asks for the cache line at an address, which need not be one that can be read. */
   void prefetcht0(Address at) {
+    prefetch(1, at);
+  }
+
+  /** Likewise, for the L2 cache. */
+  void prefetcht1(Address at) {
+    prefetch(2, at);
+  }
+
+  private void prefetch(int level, Address at) {
     rex(0, at, false);
     emit(0x0F, 0x18);
-    memory(1, at, 1);
+    memory(level, at, 1);
   }
 
   /** What the processor can do: by EAX and ECX to EAX, EBX, ECX and EDX. */

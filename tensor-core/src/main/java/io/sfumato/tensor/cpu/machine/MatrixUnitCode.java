@@ -32,7 +32,6 @@ public final class MatrixUnitCode {
   private static final int ROW = 64;
   private static final int ROWS = 16;
   private static final int PARTS = 3;
-  private static final int HEADER = 64;
 
   private static final Register[] SAVED = {RBX, RBP, R12, R13, R14, R15};
   private static final int ARGUMENTS = 8 * (SAVED.length + 1);
@@ -56,10 +55,14 @@ public final class MatrixUnitCode {
   private static final int LEFT = 1;
   private static final int RIGHT = 2;
 
-  /** The parts of A and B to multiply; from each pair to the next only one of them changes. */
-  private static final int[][] PRODUCTS = {{0, 2}, {0, 1}, {1, 1}, {1, 0}, {2, 0}, {0, 0}};
+  /** Bytes of an entry of a table. */
+  private static final int ENTRY = 16;
 
-  private static final int[] NONE = {-1, -1};
+  /** Where sums start: at what is in C. */
+  private static final int ADD = 1;
+
+  /** Cache lines of the next panel that are asked for in each step. */
+  private static final int PREFETCHED = 3;
 
   private final Assembler asm = new Assembler();
 
@@ -98,7 +101,7 @@ public final class MatrixUnitCode {
    *
    * <pre>
    *   long split(long blocks, long rows, long from, long second, long step, long blockStep,
-   *              long to, long toStep, long lanes, long secondLanes)
+   *              long to, long toStep, long part, long lanes, long secondLanes)
    * </pre>
    *
    * <p>For each block and row it reads 16 floats at {@code from} and 16 at {@code from + second},
@@ -113,9 +116,10 @@ public final class MatrixUnitCode {
     save();
     asm.mov(R10, at(RSP, ARGUMENTS)); // to
     asm.mov(R11, at(RSP, ARGUMENTS + 8)); // toStep
-    asm.mov(RAX, at(RSP, ARGUMENTS + 16));
-    asm.kmovw(1, RAX);
+    asm.mov(RBP, at(RSP, ARGUMENTS + 16)); // part
     asm.mov(RAX, at(RSP, ARGUMENTS + 24));
+    asm.kmovw(1, RAX);
+    asm.mov(RAX, at(RSP, ARGUMENTS + 32));
     asm.kmovw(2, RAX);
     asm.vpternlogd(ONES, ONES, ONES, 0xFF);
     asm.vpsrld(MAGNITUDE, ONES, 1);
@@ -152,7 +156,7 @@ public final class MatrixUnitCode {
       }
       asm.vpsrld(4 + part, x, 16);
       asm.vpord(4 + part, 4 + part, y);
-      asm.vmovups(at(R13, part * TILE), 4 + part);
+      asm.vmovups(part == 0 ? at(R13, 0) : at(R13, part, RBP), 4 + part);
     }
     asm.add(R12, R8);
     asm.add(R13, ROW);
@@ -179,13 +183,13 @@ public final class MatrixUnitCode {
    * The function that multiplies.
    *
    * <pre>
-   *   void multiply(long slabs, long steps, long a, long b, long c, long rowC,
-   *                 long d, long rowD, long panels, long panelBytes, long configuration)
+   *   void multiply(long slabs, long stepsEnd, long slabTable, long stepTable, long b, long rowA,
+   *                 long partA, long partB, long panels, long panelBytes, long start, long rowC,
+   *                 long configuration)
    * </pre>
    *
-   * <p>Slabs of A lie one after the other, each with a header before it; the address of the first
-   * one is behind its header. D is 0 or what is added to. The configuration of tiles is that of
-   * eight whole ones.
+   * <p>The table of steps ends at {@code stepsEnd}. The configuration of tiles is that of eight
+   * whole ones.
    *
    * <p>Only three tiles are in use. More would save loads, but the processor has tile registers for
    * little more than twice eight: while a core's other thread runs, a thread that uses all its
@@ -199,91 +203,118 @@ public final class MatrixUnitCode {
     save();
     asm.push(RDI);
     asm.push(RDX);
-    asm.push(R8);
-    Address slabs = at(RSP, 16);
-    Address a = at(RSP, 8);
-    Address c = at(RSP, 0);
-    int arguments = ARGUMENTS + 24;
-    Address d = at(RSP, arguments);
+    asm.push(RCX);
+    asm.sub(R10, R10);
+    asm.push(R10);
+    int arguments = ARGUMENTS + 32;
+    Address slabs = at(RSP, 24);
+    Address slabTable = at(RSP, 16);
+    Address stepTable = at(RSP, 8);
+    Address column = at(RSP, 0);
     Address panels = at(RSP, arguments + 16);
     Address panelBytes = at(RSP, arguments + 24);
-    asm.mov(RAX, at(RSP, arguments + 32));
+    Address start = at(RSP, arguments + 32);
+    asm.mov(RBX, at(RSP, arguments)); // partA
+    asm.mov(R11, at(RSP, arguments + 8)); // partB
+    asm.mov(R14, at(RSP, arguments + 40)); // rowC
+    asm.mov(RAX, at(RSP, arguments + 48));
     asm.ldtilecfg(at(RAX, 0));
     asm.mov(RAX, ROW);
-    asm.mov(R13, at(RSP, arguments + 8)); // rowD
-    asm.mov(R14, R9);
-    asm.shl(R14, 4); // sixteen rows
-    asm.mov(R15, R13);
-    asm.shl(R15, 4);
     int panel = asm.here();
     asm.mov(RDI, slabs);
-    asm.mov(RDX, a);
-    asm.mov(R8, c);
-    asm.mov(R12, d);
+    asm.mov(RDX, slabTable);
+    asm.mov(RBP, panelBytes);
+    asm.add(RBP, R8);
     int slab = asm.here();
-    slab();
+    slab(stepTable, column, start);
     asm.sub(RDI, 1);
     asm.jnzBack(slab);
-    asm.mov(RBP, panelBytes);
-    asm.add(RCX, RBP);
-    asm.mov(RBP, c);
-    asm.add(RBP, ROW);
-    asm.mov(c, RBP);
-    asm.mov(RBP, d);
-    asm.test(RBP);
-    int nothing = asm.jzForward();
-    asm.add(RBP, ROW);
-    asm.mov(d, RBP);
-    asm.land(nothing);
-    asm.mov(RBP, panels);
-    asm.sub(RBP, 1);
-    asm.mov(panels, RBP);
+    asm.mov(R10, panelBytes);
+    asm.add(R8, R10);
+    asm.mov(R10, column);
+    asm.add(R10, ROW);
+    asm.mov(column, R10);
+    asm.mov(R10, panels);
+    asm.sub(R10, 1);
+    asm.mov(panels, R10);
     asm.jnzBack(panel);
     asm.tilerelease();
-    asm.add(RSP, 24);
+    asm.add(RSP, 32);
     restore();
     return asm.code();
   }
 
-  /** A tile of C. */
-  private void slab() {
+  /** A tile of C: R12 is where its A begins, R13 where it lies. */
+  private void slab(Address stepTable, Address column, Address start) {
+    asm.mov(R12, at(RDX, 0));
+    asm.mov(R13, at(RDX, 8));
+    asm.mov(R10, column);
+    asm.add(R13, R10);
     asm.tilezero(SUM);
-    asm.test(R12);
+    asm.mov(R15, start);
+    asm.test(R15);
     int nothing = asm.jzForward();
-    asm.tileloadd(SUM, at(R12, 1, R13));
-    asm.add(R12, R15);
+    asm.sub(R15, ADD);
+    int addition = asm.jzForward();
+    asm.add(R15, ADD);
+    asm.add(R15, R10);
+    asm.sub(R10, R10);
+    asm.tileloadd(SUM, at(R15, 1, R10));
+    int bias = asm.jmpForward();
+    asm.land(addition);
+    asm.tileloadd(SUM, at(R13, 1, R14));
     asm.land(nothing);
-    prefetchNext();
-    asm.mov(R10, RCX);
-    asm.mov(R11, RSI);
+    asm.land(bias);
+    prefetchNext(column);
+    asm.mov(RCX, stepTable);
     int step = asm.here();
-    for (int i = 0; i < PRODUCTS.length; i++) {
-      int[] product = PRODUCTS[i];
-      int[] before = i > 0 ? PRODUCTS[i - 1] : NONE;
-      if (product[0] != before[0]) {
-        asm.tileloadd(LEFT, at(RDX, 1, RAX).plus(product[0] * TILE));
-      }
-      if (product[1] != before[1]) {
-        asm.tileloadd(RIGHT, at(R10, 1, RAX).plus(product[1] * TILE));
-      }
-      asm.tdpbf16ps(SUM, LEFT, RIGHT);
+    asm.mov(R15, at(RCX, 0));
+    asm.add(R15, R12);
+    asm.mov(R10, at(RCX, 8));
+    asm.add(R10, R8);
+    asm.lea(R10, at(R10, 2, R11));
+    product(true, true);
+    asm.sub(R10, R11);
+    product(false, true);
+    asm.add(R15, RBX);
+    product(true, false);
+    asm.sub(R10, R11);
+    product(false, true);
+    asm.add(R15, RBX);
+    product(true, false);
+    asm.mov(R15, at(RCX, 0));
+    asm.add(R15, R12);
+    product(true, false);
+    for (int i = 0; i < PREFETCHED; i++) {
+      asm.prefetcht1(at(RBP, i * ROW));
     }
-    asm.add(RDX, PARTS * TILE);
-    asm.add(R10, PARTS * TILE);
-    asm.sub(R11, 1);
+    asm.add(RBP, PREFETCHED * ROW);
+    asm.add(RCX, ENTRY);
+    asm.cmp(RCX, RSI);
     asm.jnzBack(step);
-    asm.tilestored(at(R8, 1, R9), SUM);
-    asm.add(R8, R14);
-    asm.add(RDX, HEADER);
+    asm.tilestored(at(R13, 1, R14), SUM);
+    asm.add(RDX, ENTRY);
+  }
+
+  /** The next product of parts, whose operands are loaded if they are others than before. */
+  private void product(boolean left, boolean right) {
+    if (left) {
+      asm.tileloadd(LEFT, at(R15, 1, R9));
+    }
+    if (right) {
+      asm.tileloadd(RIGHT, at(R10, 1, RAX));
+    }
+    asm.tdpbf16ps(SUM, LEFT, RIGHT);
   }
 
   /** Asks for the C of the slab after this one. */
-  private void prefetchNext() {
-    asm.mov(RBX, R8);
-    asm.add(RBX, R14);
+  private void prefetchNext(Address column) {
+    asm.mov(R15, at(RDX, ENTRY + 8));
+    asm.mov(R10, column);
+    asm.add(R15, R10);
     for (int r = 0; r < ROWS; r++) {
-      asm.prefetcht0(at(RBX, 0));
-      asm.add(RBX, R9);
+      asm.prefetcht0(at(R15, 0));
+      asm.add(R15, R14);
     }
   }
 

@@ -40,9 +40,9 @@ final class AmxUnit implements MatrixUnit {
   /** Apart, for it fails where native access is not allowed. */
   private static final class Native {
     static final MethodHandle SPLIT =
-        handle(FunctionDescriptor.of(W, W, W, W, W, W, W, W, W, W, W));
+        handle(FunctionDescriptor.of(W, W, W, W, W, W, W, W, W, W, W, W));
     static final MethodHandle MULTIPLY =
-        handle(FunctionDescriptor.ofVoid(W, W, W, W, W, W, W, W, W, W, W));
+        handle(FunctionDescriptor.ofVoid(W, W, W, W, W, W, W, W, W, W, W, W, W));
     static final MethodHandle CPUID = handle(FunctionDescriptor.of(W, W));
     static final MethodHandle CALL = handle(FunctionDescriptor.of(W, W, W, W));
 
@@ -134,6 +134,7 @@ final class AmxUnit implements MatrixUnit {
       long blockStep,
       long to,
       long toStep,
+      long part,
       int lanes,
       int secondLanes) {
     try {
@@ -149,6 +150,7 @@ final class AmxUnit implements MatrixUnit {
                   blockStep,
                   to,
                   toStep,
+                  part,
                   (1L << lanes) - 1,
                   (1L << secondLanes) - 1);
       return unfit == 0;
@@ -160,28 +162,33 @@ final class AmxUnit implements MatrixUnit {
   @Override
   public void multiply(
       int slabs,
-      int panels,
+      long slabTable,
       int steps,
-      long a,
+      long stepTable,
+      long rowA,
+      long partA,
+      int panels,
       long b,
       long panelBytes,
-      long d,
-      long rowD,
-      long c,
+      long partB,
+      long start,
       long rowC) {
+    long stepsEnd = stepTable + (long) steps * ENTRY_BYTES;
     try {
       Native.MULTIPLY.invokeExact(
           multiply,
           (long) slabs,
-          (long) steps,
-          a,
+          stepsEnd,
+          slabTable,
+          stepTable,
           b,
-          c,
-          rowC,
-          d,
-          rowD,
+          rowA,
+          partA,
+          partB,
           (long) panels,
           panelBytes,
+          start,
+          rowC,
           configuration);
     } catch (Throwable e) { // declared, and thrown by nothing here
       throw new AssertionError(e);

@@ -119,6 +119,8 @@ class AssemblerTest {
       code("tdpbf16ps tmm0,tmm4,tmm7", "c4e2425cc4", a -> a.tdpbf16ps(0, 4, 7)),
       code("test r10,r10", "4d85d2", a -> a.test(R10)),
       code("sub rcx,rcx", "4829c9", a -> a.sub(RCX, RCX)),
+      code("cmp rcx,rsi", "4839f1", a -> a.cmp(RCX, RSI)),
+      code("prefetcht1 [rbp+64]", "0f185540", a -> a.prefetcht1(at(RBP, 64))),
       code("cpuid", "0fa2", Assembler::cpuid),
       code("syscall", "0f05", Assembler::syscall),
       code("vzeroupper", "c5f877", Assembler::vzeroupper),

@@ -61,8 +61,10 @@ class AmxUnitTest {
             long ours = arena.allocate(4L * BLOCK, 64).address();
             String what = rows + " rows, " + lanes + " and " + second + " lanes";
             assertTrue(
-                EMULATED.split(3, rows, from, 52, 200, 1000, theirs, BLOCK, lanes, second), what);
-            assertTrue(unit.split(3, rows, from, 52, 200, 1000, ours, BLOCK, lanes, second), what);
+                EMULATED.split(3, rows, from, 52, 200, 1000, theirs, BLOCK, 1152, lanes, second),
+                what);
+            assertTrue(
+                unit.split(3, rows, from, 52, 200, 1000, ours, BLOCK, 1152, lanes, second), what);
             assertSame(theirs, ours, 4L * BLOCK, what);
           }
         }
@@ -97,10 +99,10 @@ class AmxUnitTest {
           long from = arena.allocate(128, 64).address();
           Memory.putFloat(from + 4L * place, x);
           String what = x + " at " + place;
-          assertEquals(is, unit.split(1, 1, from, 64, 0, 0, to, 0, 16, 16), what);
-          assertEquals(is, EMULATED.split(1, 1, from, 64, 0, 0, to, 0, 16, 16), what);
+          assertEquals(is, unit.split(1, 1, from, 64, 0, 0, to, 0, 1024, 16, 16), what);
+          assertEquals(is, EMULATED.split(1, 1, from, 64, 0, 0, to, 0, 1024, 16, 16), what);
           if (!is) { // a lane that is not read does not count
-            assertTrue(unit.split(1, 1, from, 64, 0, 0, to, 0, Math.min(16, place), 0), what);
+            assertTrue(unit.split(1, 1, from, 64, 0, 0, to, 0, 1024, Math.min(16, place), 0), what);
           }
         }
       }
@@ -119,36 +121,43 @@ class AmxUnitTest {
     }
   }
 
+  /** Rows of A overlap and lie apart, parts and blocks at odd places, as images do. */
   private static void check(MatrixUnit unit, int slabs, int panels, int steps) {
     try (Arena arena = Arena.ofConfined()) {
-      long bytes = MatrixUnit.HEADER_BYTES + (long) steps * BLOCK;
-      long a = operand(arena, unit, slabs, steps, 1);
-      long b = operand(arena, unit, panels, steps, 2);
-      int columns = 16 * panels;
-      long d = floats(arena, (columns + 3) * 16 * slabs, 7);
-      for (long rowD : new long[] {-1, 0, 4 * (columns + 3)}) {
-        long start = rowD < 0 ? 0 : d;
-        int row = columns + 5;
-        long theirs = floats(arena, 16 * row * slabs, 8);
-        long ours = floats(arena, 16 * row * slabs, 8);
-        EMULATED.multiply(slabs, panels, steps, a, b, bytes, start, rowD, theirs, 4 * row);
-        unit.multiply(slabs, panels, steps, a, b, bytes, start, rowD, ours, 4 * row);
-        String what =
-            slabs + " slabs, " + panels + " panels, " + steps + " steps, rows of D " + rowD;
-        assertSame(theirs, ours, 64L * row * slabs, what);
+      int rows = 100;
+      long part = 64L * rows;
+      long a = arena.allocate(3 * part, 64).address();
+      unit.split(1, rows, floats(arena, 40 * rows, 1), 64, 160, 0, a, 0, part, 16, 16);
+      long b = arena.allocate(3 * part, 64).address();
+      unit.split(1, rows, floats(arena, 40 * rows, 2), 64, 160, 0, b, 0, part, 16, 16);
+      long bias = floats(arena, 16 * panels, 3);
+      long slabTable = arena.allocate(16L * (slabs + 1), 8).address();
+      long stepTable = arena.allocate(16L * steps, 8).address();
+      for (int i = 0; i < steps; i++) {
+        Memory.putLong(stepTable + 16L * i, 64L * (3 * i));
+        Memory.putLong(stepTable + 16L * i + 8, 64L * (5 * i + 1));
+      }
+      int row = 16 * panels + 5;
+      for (long start : new long[] {0, MatrixUnit.ADD, bias}) {
+        for (long rowA : new long[] {64, 128}) {
+          long[] results = new long[2];
+          for (int i = 0; i < 2; i++) {
+            results[i] = floats(arena, 16 * row * slabs, 8);
+            for (int slab = 0; slab <= slabs; slab++) {
+              Memory.putLong(slabTable + 16L * slab, a + 64L * 7 * slab);
+              Memory.putLong(slabTable + 16L * slab + 8, results[i] + 64L * row * slab);
+            }
+            (i == 0 ? EMULATED : unit)
+                .multiply(
+                    slabs, slabTable, steps, stepTable, rowA, part, panels, b, 64 * 11, part, start,
+                    4 * row);
+          }
+          String what =
+              slabs + " slabs, " + panels + " panels, " + steps + " steps, start " + start;
+          assertSame(results[0], results[1], 64L * row * slabs, what);
+        }
       }
     }
-  }
-
-  private static long operand(Arena arena, MatrixUnit unit, int count, int steps, long seed) {
-    long bytes = MatrixUnit.HEADER_BYTES + (long) steps * BLOCK;
-    long to = arena.allocate(count * bytes, 64).address();
-    long values = floats(arena, 512 * steps * count, seed);
-    for (int i = 0; i < count; i++) {
-      long from = values + 2048L * steps * i;
-      unit.split(steps, 16, from, 1024, 64, 2048, to + i * bytes, BLOCK, 16, 16);
-    }
-    return to;
   }
 
   @Test
