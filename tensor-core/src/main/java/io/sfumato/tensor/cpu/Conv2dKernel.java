@@ -107,34 +107,60 @@ public final class Conv2dKernel {
       Cache cache,
       long bias,
       long y) {
-    boolean winograd = WinogradTiles.pay(w);
-    long floats =
-        winograd
-            ? WinogradForward.weightFloats(simd, w)
-            : ConvForward.weightFloats(simd.gemmTile(), w);
-    LongConsumer pack =
-        to -> {
-          if (winograd) {
-            new WinogradForward(simd, w, to).packWeights(weight, outStride, inStride, flipped);
-          } else {
-            new ConvForward(simd.gemmTile(), w, to)
-                .packWeights(weight, outStride, inStride, flipped);
-          }
-        };
-    long packed = cache.find(new Packing(winograd, flipped, weight, outStride), floats, pack);
-    if (packed == 0) {
-      packed = Scratch.get(Scratch.Slot.WEIGHTS, 4 * floats);
-      pack.accept(packed);
+    GemmTile tile = simd.gemmTile();
+    MatrixUnit unit = tile.unit();
+    if (unit != null && SplitConv.serves(w)) {
+      long packed =
+          packed(
+              cache,
+              new Packing(Way.MATRIX_UNIT, flipped, weight, outStride),
+              SplitConv.weightFloats(w),
+              to ->
+                  new SplitConv(tile, unit, w, to)
+                      .packWeights(weight, outStride, inStride, flipped));
+      if (new SplitConv(tile, unit, w, packed).run(x, bias, y)) {
+        return;
+      }
     }
-    if (winograd) {
+    if (WinogradTiles.pay(w)) {
+      long packed =
+          packed(
+              cache,
+              new Packing(Way.WINOGRAD, flipped, weight, outStride),
+              WinogradForward.weightFloats(simd, w),
+              to ->
+                  new WinogradForward(simd, w, to)
+                      .packWeights(weight, outStride, inStride, flipped));
       new WinogradForward(simd, w, packed).run(x, bias, y);
     } else {
-      new ConvForward(simd.gemmTile(), w, packed, x, bias, y, ConvForward.Target.dense(w)).run();
+      long packed =
+          packed(
+              cache,
+              new Packing(Way.TILES, flipped, weight, outStride),
+              ConvForward.weightFloats(tile, w),
+              to -> new ConvForward(tile, w, to).packWeights(weight, outStride, inStride, flipped));
+      new ConvForward(tile, w, packed, x, bias, y, ConvForward.Target.dense(w)).run();
     }
   }
 
+  private static long packed(Cache cache, Packing key, long floats, LongConsumer pack) {
+    long kept = cache.find(key, floats, pack);
+    if (kept != 0) {
+      return kept;
+    }
+    long packed = Scratch.get(Scratch.Slot.WEIGHTS, 4 * floats);
+    pack.accept(packed);
+    return packed;
+  }
+
+  private enum Way {
+    MATRIX_UNIT,
+    WINOGRAD,
+    TILES
+  }
+
   /** What tells packed weights of one tensor apart. */
-  private record Packing(boolean winograd, boolean flipped, long weight, long outStride) {}
+  private record Packing(Way way, boolean flipped, long weight, long outStride) {}
 
   /**
    * The gradient with respect to the weights: {@code dW[o, c, kh, kw]} is the sum over all output

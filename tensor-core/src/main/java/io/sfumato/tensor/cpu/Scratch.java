@@ -31,6 +31,8 @@ public final class Scratch {
     SUMS,
     /** Where the operands of a matrix unit lie. */
     TABLE,
+    /** The steps of a matrix unit, shared by the workers. */
+    STEPS,
     /** The left operand of a matrix product, rearranged. */
     PACKED_A,
     /** The right operand of a matrix product, rearranged. */

@@ -86,6 +86,24 @@ final class SplitOperands {
     return Memory.getInt(operand) != 0;
   }
 
+  /** Whether all panels over {@code k} elements could be split. */
+  static boolean areFit(int k, int panels, long at) {
+    for (int panel = 0; panel < panels; panel++) {
+      for (int p = 0; p < k; p += K_BLOCK) {
+        if (isUnfit(at)) {
+          return false;
+        }
+        at += bytes(Math.min(K_BLOCK, k - p));
+      }
+    }
+    return true;
+  }
+
+  /** Where the blocks of a slab or panel begin. */
+  static long blocks(long operand) {
+    return operand + HEADER;
+  }
+
   private static void setFit(long operand, boolean fit) {
     Memory.putInt(operand, fit ? 0 : 1);
   }
