@@ -17,7 +17,7 @@ import org.junit.jupiter.params.ParameterizedTest;
 import org.junit.jupiter.params.provider.MethodSource;
 
 class Conv2dKernelTest {
-  private static final List<SimdProvider> PROVIDERS = NativeFloats.providers();
+  private static final List<SimdProvider> PROVIDERS = NativeFloats.productProviders();
 
   private final int threads = Parallel.threads();
 

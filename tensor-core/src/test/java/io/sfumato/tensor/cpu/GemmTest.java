@@ -22,7 +22,7 @@ import org.junit.jupiter.params.provider.ValueSource;
 
 class GemmTest {
   private static final List<GemmTile> TILES =
-      NativeFloats.providers().stream().map(SimdProvider::gemmTile).toList();
+      NativeFloats.productProviders().stream().map(SimdProvider::gemmTile).toList();
 
   private final int threads = Parallel.threads();
 

@@ -5,10 +5,12 @@ import static org.junit.jupiter.api.Assertions.assertEquals;
 
 import java.lang.foreign.Arena;
 import java.lang.foreign.MemorySegment;
+import java.lang.reflect.Proxy;
 import java.util.ArrayList;
 import java.util.Collections;
 import java.util.List;
 import java.util.Random;
+import java.util.function.Supplier;
 
 /**
  * Off-heap floats for tests, with guards behind them that must keep their value.
@@ -114,22 +116,54 @@ final class NativeFloats {
    */
   static List<SimdProvider> providers() {
     return System.getProperty("sfumato.test.vectors") == null
-        ? List.of(Simd.scalar(), Compiled.PROVIDER, Simd.provider())
+        ? List.of(Simd.scalar(), Chosen.COMPILED, Chosen.TILES)
         : List.of(Simd.provider());
   }
 
-  /** The loops over vectors without machine code. */
-  private static final class Compiled {
-    static final SimdProvider PROVIDER = choose();
+  /** Likewise, and with the processor's matrix unit, or an emulated one. */
+  static List<SimdProvider> productProviders() {
+    List<SimdProvider> all = new ArrayList<>(providers());
+    if (all.size() > 1) {
+      all.add(Chosen.UNIT);
+    }
+    return all;
+  }
 
-    private static SimdProvider choose() {
-      String property = "sfumato.machine.code";
+  private static final class Chosen {
+    /** Without machine code. */
+    static final SimdProvider COMPILED = without("sfumato.machine.code");
+
+    static final SimdProvider TILES = without("sfumato.matrix.unit");
+
+    static final SimdProvider UNIT =
+        Simd.provider().gemmTile().unit() == null ? emulated(TILES) : Simd.provider();
+
+    private static SimdProvider without(String property) {
       System.setProperty(property, "off");
       try {
         return Simd.choose(null);
       } finally {
         System.clearProperty(property);
       }
+    }
+
+    private static SimdProvider emulated(SimdProvider loops) {
+      MatrixUnit unit = new EmulatedUnit();
+      return proxy(
+          SimdProvider.class,
+          loops,
+          "gemmTile",
+          () -> proxy(GemmTile.class, loops.gemmTile(), "unit", () -> unit));
+    }
+
+    /** An object that answers one method by itself and leaves the others to another object. */
+    private static <T> T proxy(Class<T> type, T other, String name, Supplier<?> answer) {
+      return type.cast(
+          Proxy.newProxyInstance(
+              type.getClassLoader(),
+              new Class<?>[] {type},
+              (self, method, arguments) ->
+                  method.getName().equals(name) ? answer.get() : method.invoke(other, arguments)));
     }
   }
 }

@@ -9,7 +9,7 @@ import org.junit.jupiter.api.Test;
 class PanelsTest {
   @Test
   void slabsHoldTheRowsOfEachGroupSideBySide() {
-    for (SimdProvider provider : NativeFloats.providers()) {
+    for (SimdProvider provider : NativeFloats.productProviders()) {
       GemmTile tile = provider.gemmTile();
       for (int rows : new int[] {1, 5, 6, 17}) {
         for (int k : new int[] {0, 1, 15, 16, 17, 50}) {
@@ -23,7 +23,7 @@ class PanelsTest {
 
   @Test
   void columnsBecomeRows() {
-    for (SimdProvider provider : NativeFloats.providers()) {
+    for (SimdProvider provider : NativeFloats.productProviders()) {
       GemmTile tile = provider.gemmTile();
       for (int columns : new int[] {1, 15, 16, 17, 50}) {
         for (int k : new int[] {0, 1, 15, 16, 17, 50}) {
