@@ -16,7 +16,13 @@ import java.util.ArrayList;
 import java.util.List;
 import org.jspecify.annotations.Nullable;
 
-/** {@link MatrixUnit} by AMX, on Linux and Intel processors since Sapphire Rapids (2023). */
+/**
+ * {@link MatrixUnit} by AMX, on Linux and Intel processors since Sapphire Rapids (2023).
+ *
+ * <p>A call goes without the JVM's changes of state ({@link Linker.Option#critical}); a garbage
+ * collection waits for its end, some milliseconds for the largest blocks. The unit is given back at
+ * the end of each call, so that a thread's state stays small between them.
+ */
 final class AmxUnit implements MatrixUnit {
   /** The system property that decides whether it is used: {@code on} (the default) or off. */
   static final String PROPERTY = "sfumato.matrix.unit";
