@@ -214,8 +214,6 @@ final class SplitConv {
   private boolean split(long image, int first, int rows, int pixels, long strip) {
     int from = Math.clamp(w.padLeft(), 0, pitch);
     int to = Math.clamp(w.inW() + (long) w.padLeft(), from, pitch);
-    int whole = w.inC() / CHANNELS;
-    int rest = w.inC() % CHANNELS;
     long part = (long) pixels * ROW;
     long step = 4L * w.inC();
     boolean fit = true;
@@ -234,28 +232,7 @@ final class SplitConv {
       }
       long source = image + ((long) row * w.inW() + begin - w.padLeft()) * step;
       long target = at + (long) begin * ROW;
-      int count = end - begin;
-      if (whole > 0) {
-        fit &=
-            unit.split(
-                whole, count, source, ROW, step, 2 * ROW, target, 3 * part, part, LANES, LANES);
-      }
-      if (rest > 0) {
-        int second = Math.max(0, rest - LANES);
-        fit &=
-            unit.split(
-                1,
-                count,
-                source + 4L * whole * CHANNELS,
-                ROW,
-                step,
-                0,
-                target + 3 * whole * part,
-                0,
-                part,
-                rest - second,
-                second);
-      }
+      fit &= SplitOperands.rows(unit, end - begin, w.inC(), source, step, target, 3 * part, part);
     }
     return fit;
   }

@@ -133,34 +133,39 @@ final class SplitOperands {
       slab(tile, unit, rows, k, dense, k, 1, to);
       return;
     }
+    setFit(
+        to, rows(unit, rows, k, a, 4 * rowStride, blocks(to), MatrixUnit.BLOCK_BYTES, TILE_BYTES));
+  }
+
+  /**
+   * Splits rows that lie along what is summed over.
+   *
+   * @param rows rows
+   * @param k floats of a row
+   * @param from address of the first row
+   * @param step bytes from one row to the next
+   * @param to address of the first block
+   * @param toStep bytes from there to the next
+   * @param part bytes from one part to the next
+   * @return whether all values could be split
+   */
+  static boolean rows(
+      MatrixUnit unit, int rows, int k, long from, long step, long to, long toStep, long part) {
     int whole = k / DEPTH;
     int rest = k % DEPTH;
-    long first = to + HEADER;
-    long step = 4 * rowStride;
+    long second = 4 * SIDE;
     boolean fit = true;
     if (whole > 0) {
-      fit =
-          unit.split(
-              whole,
-              rows,
-              a,
-              4 * SIDE,
-              step,
-              4 * DEPTH,
-              first,
-              MatrixUnit.BLOCK_BYTES,
-              TILE_BYTES,
-              SIDE,
-              SIDE);
+      fit = unit.split(whole, rows, from, second, step, 4 * DEPTH, to, toStep, part, SIDE, SIDE);
     }
     if (rest > 0) {
-      long from = a + 4L * whole * DEPTH;
-      long last = first + (long) whole * MatrixUnit.BLOCK_BYTES;
-      int second = Math.max(0, rest - SIDE);
+      long last = from + 4L * whole * DEPTH;
+      int lanes = Math.min(SIDE, rest);
       fit &=
-          unit.split(1, rows, from, 4 * SIDE, step, 0, last, 0, TILE_BYTES, rest - second, second);
+          unit.split(
+              1, rows, last, second, step, 0, to + whole * toStep, 0, part, lanes, rest - lanes);
     }
-    setFit(to, fit);
+    return fit;
   }
 
   /**

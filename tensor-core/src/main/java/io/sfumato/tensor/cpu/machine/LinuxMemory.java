@@ -2,17 +2,23 @@
 package io.sfumato.tensor.cpu.machine;
 
 import io.sfumato.tensor.cpu.Memory;
+import java.io.ByteArrayOutputStream;
 import java.lang.foreign.FunctionDescriptor;
 import java.lang.foreign.Linker;
 import java.lang.foreign.MemoryLayout;
 import java.lang.foreign.MemorySegment;
 import java.lang.foreign.ValueLayout;
 import java.lang.invoke.MethodHandle;
+import java.util.ArrayList;
+import java.util.List;
 
 /** Pages of memory from Linux, by its C library. Sizes are whole pages of {@link #PAGE} bytes. */
 public final class LinuxMemory {
   /** Bytes of a page. */
   public static final long PAGE = 4096;
+
+  /** Bytes that functions begin at multiples of. */
+  private static final int ALIGNMENT = 64;
 
   private static final int READ = 1;
   private static final int WRITE = 2;
@@ -89,13 +95,25 @@ public final class LinuxMemory {
   }
 
   /**
-   * Puts machine code into pages of its own, to read and execute, for the life of the process. At
-   * no time can they be both written and executed.
+   * Puts functions of machine code into pages of their own, to read and execute, for the life of
+   * the process. At no time can they be both written and executed.
    *
-   * @return its address
+   * @return where each begins
    * @throws UnsupportedOperationException if the system does not let programs make code
    */
-  public static long load(byte[] code) {
+  public static List<MemorySegment> load(List<byte[]> functions) {
+    var code = new ByteArrayOutputStream();
+    List<Integer> offsets = new ArrayList<>();
+    for (byte[] function : functions) {
+      code.writeBytes(new byte[-code.size() & (ALIGNMENT - 1)]);
+      offsets.add(code.size());
+      code.writeBytes(function);
+    }
+    long start = load(code.toByteArray());
+    return offsets.stream().map(offset -> MemorySegment.ofAddress(start + offset)).toList();
+  }
+
+  private static long load(byte[] code) {
     long size = pages(code.length);
     long at = map(size);
     MemorySegment.copy(code, 0, Memory.ALL, ValueLayout.JAVA_BYTE, at, code.length);

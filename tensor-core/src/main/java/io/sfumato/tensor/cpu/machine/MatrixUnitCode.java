@@ -19,19 +19,20 @@ import static io.sfumato.tensor.cpu.machine.Assembler.Register.RDX;
 import static io.sfumato.tensor.cpu.machine.Assembler.Register.RSI;
 import static io.sfumato.tensor.cpu.machine.Assembler.Register.RSP;
 
+import io.sfumato.tensor.cpu.MatrixUnit;
 import io.sfumato.tensor.cpu.machine.Assembler.Address;
 import io.sfumato.tensor.cpu.machine.Assembler.Register;
 
 /**
  * Machine code for matrix products on the matrix unit of Intel processors (AMX, bfloat16), under
  * the calling convention of Unix. What the functions compute and how their operands lie is said in
- * {@link io.sfumato.tensor.cpu.MatrixUnit}. All distances are in bytes.
+ * {@link MatrixUnit}. All distances are in bytes.
  */
 public final class MatrixUnitCode {
-  private static final int TILE = 1024;
-  private static final int ROW = 64;
-  private static final int ROWS = 16;
-  private static final int PARTS = 3;
+  private static final int ROW = MatrixUnit.ROW_BYTES;
+  private static final int ENTRY = MatrixUnit.ENTRY_BYTES;
+  private static final int ADD = (int) MatrixUnit.ADD;
+  private static final int PARTS = MatrixUnit.BLOCK_BYTES / MatrixUnit.TILE_BYTES;
 
   private static final Register[] SAVED = {RBX, RBP, R12, R13, R14, R15};
   private static final int ARGUMENTS = 8 * (SAVED.length + 1);
@@ -54,12 +55,6 @@ public final class MatrixUnitCode {
   private static final int SUM = 0;
   private static final int LEFT = 1;
   private static final int RIGHT = 2;
-
-  /** Bytes of an entry of a table. */
-  private static final int ENTRY = 16;
-
-  /** Where sums start: at what is in C. */
-  private static final int ADD = 1;
 
   /** Cache lines of the next panel that are asked for in each step. */
   private static final int PREFETCHED = 3;
@@ -312,7 +307,7 @@ public final class MatrixUnitCode {
     asm.mov(R15, at(RDX, ENTRY + 8));
     asm.mov(R10, column);
     asm.add(R15, R10);
-    for (int r = 0; r < ROWS; r++) {
+    for (int r = 0; r < MatrixUnit.SIDE; r++) {
       asm.prefetcht0(at(R15, 0));
       asm.add(R15, R14);
     }

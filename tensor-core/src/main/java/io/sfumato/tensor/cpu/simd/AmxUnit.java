@@ -4,7 +4,6 @@ package io.sfumato.tensor.cpu.simd;
 import io.sfumato.tensor.cpu.MatrixUnit;
 import io.sfumato.tensor.cpu.machine.LinuxMemory;
 import io.sfumato.tensor.cpu.machine.MatrixUnitCode;
-import java.io.ByteArrayOutputStream;
 import java.lang.System.Logger.Level;
 import java.lang.foreign.Arena;
 import java.lang.foreign.FunctionDescriptor;
@@ -12,7 +11,6 @@ import java.lang.foreign.Linker;
 import java.lang.foreign.MemorySegment;
 import java.lang.foreign.ValueLayout;
 import java.lang.invoke.MethodHandle;
-import java.util.ArrayList;
 import java.util.List;
 import org.jspecify.annotations.Nullable;
 
@@ -27,7 +25,6 @@ final class AmxUnit implements MatrixUnit {
   /** The system property that decides whether it is used: {@code on} (the default) or off. */
   static final String PROPERTY = "sfumato.matrix.unit";
 
-  private static final int ALIGNMENT = 64;
   private static final ValueLayout.OfLong W = ValueLayout.JAVA_LONG;
 
   // Leaf 7 of CPUID, EDX.
@@ -61,7 +58,7 @@ final class AmxUnit implements MatrixUnit {
     split = entries.get(2);
     multiply = entries.get(3);
     // palette 1; eight tiles of 16 rows of 64 bytes
-    MemorySegment tiles = Arena.global().allocate(64, ALIGNMENT);
+    MemorySegment tiles = Arena.global().allocate(64, 64);
     tiles.set(ValueLayout.JAVA_BYTE, 0, (byte) 1);
     for (int i = 0; i < 8; i++) {
       tiles.set(ValueLayout.JAVA_SHORT, 16 + 2 * i, (short) 64);
@@ -87,22 +84,13 @@ final class AmxUnit implements MatrixUnit {
    * @throws LinkageError likewise
    */
   static @Nullable AmxUnit find() {
-    List<byte[]> functions =
-        List.of(
-            MatrixUnitCode.cpuid(),
-            MatrixUnitCode.systemCall(),
-            MatrixUnitCode.split(),
-            MatrixUnitCode.multiply());
-    var code = new ByteArrayOutputStream();
-    List<Integer> offsets = new ArrayList<>();
-    for (byte[] function : functions) {
-      code.writeBytes(new byte[-code.size() & (ALIGNMENT - 1)]);
-      offsets.add(code.size());
-      code.writeBytes(function);
-    }
-    long start = LinuxMemory.load(code.toByteArray());
     List<MemorySegment> entries =
-        offsets.stream().map(offset -> MemorySegment.ofAddress(start + offset)).toList();
+        LinuxMemory.load(
+            List.of(
+                MatrixUnitCode.cpuid(),
+                MatrixUnitCode.systemCall(),
+                MatrixUnitCode.split(),
+                MatrixUnitCode.multiply()));
     try {
       long features = (long) Native.CPUID.invokeExact(entries.get(0), (long) FEATURES);
       if ((features & AMX) != AMX) {

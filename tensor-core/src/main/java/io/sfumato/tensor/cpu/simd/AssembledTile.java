@@ -5,13 +5,14 @@ import io.sfumato.tensor.cpu.GemmTile;
 import io.sfumato.tensor.cpu.MatrixUnit;
 import io.sfumato.tensor.cpu.machine.LinuxMemory;
 import io.sfumato.tensor.cpu.machine.TileCode;
-import java.io.ByteArrayOutputStream;
 import java.lang.System.Logger.Level;
 import java.lang.foreign.FunctionDescriptor;
 import java.lang.foreign.Linker;
 import java.lang.foreign.MemorySegment;
 import java.lang.foreign.ValueLayout;
 import java.lang.invoke.MethodHandle;
+import java.util.ArrayList;
+import java.util.List;
 import java.util.Locale;
 import org.jspecify.annotations.Nullable;
 
@@ -35,8 +36,6 @@ final class AssembledTile implements GemmTile {
   private static final int SUM = 2;
   private static final int FORMS = 4;
 
-  private static final int ALIGNMENT = 64;
-
   /** From so many columns on it pays to rearrange the rows. */
   private static final int SLAB_COLUMNS = 256;
 
@@ -44,7 +43,7 @@ final class AssembledTile implements GemmTile {
   private final @Nullable MatrixUnit unit;
 
   /** Where the code for each number of rows, vectors and form begins. */
-  private final MemorySegment[] entries = new MemorySegment[ROWS * VECTORS * FORMS];
+  private final MemorySegment[] entries;
 
   /**
    * Makes the code, some 100 KB.
@@ -55,21 +54,15 @@ final class AssembledTile implements GemmTile {
   private AssembledTile(GemmTile vectors, boolean withUnit) {
     this.vectors = vectors;
     unit = withUnit ? AmxUnit.find() : null;
-    var code = new ByteArrayOutputStream();
-    int[] offsets = new int[entries.length];
-    for (int i = 0; i < entries.length; i++) {
-      code.writeBytes(new byte[-code.size() & (ALIGNMENT - 1)]);
-      offsets[i] = code.size();
+    List<byte[]> functions = new ArrayList<>();
+    for (int i = 0; i < ROWS * VECTORS * FORMS; i++) {
       int form = i % FORMS;
       int tile = i / FORMS;
-      code.writeBytes(
+      functions.add(
           TileCode.of(
               tile / VECTORS + 1, tile % VECTORS + 1, (form & ADJACENT) != 0, (form & SUM) != 0));
     }
-    long start = LinuxMemory.load(code.toByteArray());
-    for (int i = 0; i < entries.length; i++) {
-      entries[i] = MemorySegment.ofAddress(start + offsets[i]);
-    }
+    entries = LinuxMemory.load(functions).toArray(MemorySegment[]::new);
   }
 
   /** Apart, for it fails where native access is not allowed. */
