@@ -2,8 +2,9 @@
 package io.sfumato.tensor.cpu;
 
 import io.sfumato.tensor.cpu.AttentionProblem.Matrix;
-import io.sfumato.tensor.cpu.AttentionTiles.Rows;
 import java.util.Arrays;
+import java.util.concurrent.atomic.AtomicBoolean;
+import org.jspecify.annotations.Nullable;
 
 /**
  * One forward call of {@link AttentionKernel}. Per head, keys are transposed into panels, scaled;
@@ -11,136 +12,128 @@ import java.util.Arrays;
  * output is rescaled when the maximum grows.
  */
 final class AttentionForward {
-  private static final int QUERY_BLOCK = 56;
-
   private final AttentionProblem p;
-  private final Matrix q;
-  private final Matrix k;
-  private final Matrix v;
   private final Matrix out;
   private final long lse;
-  private final AttentionTiles tiles;
-  private final AttentionLoops loops;
-  private final int queryBlocks;
-  private final long transposedBytes;
-  private final long valueBytes;
-  private final boolean slabs;
+  private final AttentionProducts tiles;
+  private final @Nullable AttentionProducts unit;
+  private final AttentionLoops loops = Loops.leaf().attention();
 
   AttentionForward(AttentionProblem p, Matrix q, Matrix k, Matrix v, Matrix out, long lse) {
     this.p = p;
-    this.q = q;
-    this.k = k;
-    this.v = v;
     this.out = out;
     this.lse = lse;
-    this.tiles = new AttentionTiles(p.dim());
-    this.loops = tiles.loops;
-    this.queryBlocks = (p.queries() + QUERY_BLOCK - 1) / QUERY_BLOCK;
-    this.transposedBytes = tiles.transposedSize(p.keys()) * 4;
-    this.valueBytes = tiles.isPacked(v.rowStride()) ? 0 : tiles.rowsSize(p.keys()) * 4;
-    this.slabs = tiles.slabsPay(p.keys());
+    tiles = new TileAttention(p, q, k, v);
+    MatrixUnit there = Loops.tile().unit();
+    unit = there != null && SplitAttention.pays(p) ? new SplitAttention(there, p, q, k, v) : null;
   }
 
   void run() {
     int heads = p.batch() * p.heads();
-    long packed = transposedBytes + valueBytes + 64;
-    if (heads >= 2 * Parallel.threads() || queryBlocks == 1) {
+    if (heads >= 2 * Parallel.threads() || p.queries() <= tiles.queryBlock()) {
       Parallel.forRange(
           heads,
           1,
           (begin, end, worker) -> {
-            long shared = Scratch.get(Scratch.Slot.ATTENTION_SHARED, packed);
             for (int h = begin; h < end; h++) {
-              pack(h, 0, p.keys(), shared);
-              for (int b = 0; b < queryBlocks; b++) {
-                block(h, b, shared);
-              }
+              head(h);
             }
           });
       return;
     }
-    long shared = Scratch.get(Scratch.Slot.ATTENTION_SHARED, packed);
-    int step = AttentionTiles.KEY_BLOCK;
     for (int h = 0; h < heads; h++) {
-      int head = h;
-      Parallel.forRange(
-          (p.keys() + step - 1) / step,
-          1,
-          (begin, end, worker) -> pack(head, begin * step, Math.min(p.keys(), end * step), shared));
-      Parallel.forRange(
-          queryBlocks,
-          1,
-          (begin, end, worker) -> {
-            for (int b = begin; b < end; b++) {
-              block(head, b, shared);
-            }
-          });
+      head(h);
     }
   }
 
-  /** Packs the keys and values {@code [from, to)} of a head. */
-  private void pack(int head, int from, int to, long shared) {
-    long keys = k.head(head / p.heads(), head % p.heads()) + from * k.rowStride() * 4;
-    long panels = shared + (long) from * p.dim() * 4;
-    tiles.packTransposed(keys, k.rowStride(), to - from, p.scale(), panels);
-    if (valueBytes > 0) {
-      long values = v.head(head / p.heads(), head % p.heads()) + from * v.rowStride() * 4;
-      long rows = shared + transposedBytes + tiles.rowsSize(from) * 4;
-      tiles.packRows(values, v.rowStride(), to - from, rows);
+  /** A head, on the matrix unit if there is one that can be used with its values. */
+  private void head(int head) {
+    if (unit == null || !head(unit, head)) {
+      head(tiles, head);
     }
+  }
+
+  /**
+   * A head, on all threads unless they are at other heads.
+   *
+   * @return whether these products could be used; the result is unspecified otherwise
+   */
+  private boolean head(AttentionProducts products, int head) {
+    long packed = Scratch.get(Scratch.Slot.ATTENTION_SHARED, products.headBytes() + 64);
+    AtomicBoolean unfit = new AtomicBoolean();
+    int keys = AttentionProducts.KEY_BLOCK;
+    Parallel.forRange(
+        (p.keys() + keys - 1) / keys,
+        1,
+        (begin, end, worker) -> {
+          if (!products.packHead(head, begin * keys, Math.min(p.keys(), end * keys), packed)) {
+            unfit.set(true);
+          }
+        });
+    int queries = products.queryBlock();
+    Parallel.forRange(
+        (p.queries() + queries - 1) / queries,
+        1,
+        (begin, end, worker) -> {
+          for (int b = begin; b < end && !unfit.get(); b++) {
+            if (!block(products, head, b, packed)) {
+              unfit.set(true);
+            }
+          }
+        });
+    return !unfit.get();
   }
 
   /** One block of queries against all keys it sees. */
-  private void block(int head, int block, long shared) {
-    int i0 = block * QUERY_BLOCK;
-    int rows = Math.min(QUERY_BLOCK, p.queries() - i0);
-    long scores = QUERY_BLOCK * tiles.scoreStride * 4L;
-    long outputs = QUERY_BLOCK * tiles.paddedDim * 4L;
-    long slabBytes = tiles.slabsSize(QUERY_BLOCK) * 4;
-    long s = Scratch.get(Scratch.Slot.ATTENTION_BLOCK, scores + outputs + slabBytes);
+  private boolean block(AttentionProducts products, int head, int block, long packed) {
+    int most = products.queryBlock();
+    int i0 = block * most;
+    int rows = Math.min(most, p.queries() - i0);
+    long scores = most * products.scoreStride() * 4L;
+    long outputs = most * products.outputStride() * 4L;
+    long bytes = scores + outputs + products.blockBytes();
+    long s = Scratch.get(Scratch.Slot.ATTENTION_BLOCK, bytes);
     long o = s + scores;
-    Rows queries = queries(head, i0, rows, o + outputs);
+    long work = o + outputs;
+    if (!products.packQueries(head, i0, rows, work)) {
+      return false;
+    }
     float[] max = new float[rows];
     double[] sum = new double[rows];
     Arrays.fill(max, Float.NEGATIVE_INFINITY);
     int keys = p.causal() ? Math.min(p.keys(), i0 + rows) : p.keys();
-    for (int j = 0; j < keys; j += AttentionTiles.KEY_BLOCK) {
-      int n = Math.min(AttentionTiles.KEY_BLOCK, keys - j);
-      keyBlock(head, queries, i0, rows, j, n, shared, s, o, max, sum);
+    for (int j = 0; j < keys; j += AttentionProducts.KEY_BLOCK) {
+      int n = Math.min(AttentionProducts.KEY_BLOCK, keys - j);
+      products.scores(head, i0, rows, j, n, packed, work, s);
+      probabilities(products, head, i0, rows, j, n, s, o, max, sum);
+      products.outputs(head, rows, j, n, s, packed, work, o, j > 0);
     }
-    finish(head, i0, rows, keys, o, max, sum);
-  }
-
-  private Rows queries(int head, int i0, int rows, long to) {
-    long from = q.head(head / p.heads(), head % p.heads()) + i0 * q.rowStride() * 4;
-    return slabs
-        ? tiles.packSlabs(from, q.rowStride(), rows, to)
-        : tiles.inPlace(from, q.rowStride());
+    finish(head, i0, rows, keys, o, products.outputStride(), max, sum);
+    return true;
   }
 
   /**
-   * Queries {@code [i0, i0 + rows)} against the keys {@code [j0, j0 + n)}. Apart, so that few
-   * vector loops can be inlined into one method: the compiler's budget ends, and boxes them.
+   * Turns scores of queries {@code [i0, i0 + rows)} and keys {@code [j0, j0 + n)} into
+   * probabilities, up to their sum, and rescales the outputs where the maximum grew. Apart, so that
+   * few vector loops can be inlined into one method: the compiler's budget ends, and boxes them.
    */
-  private void keyBlock(
+  private void probabilities(
+      AttentionProducts products,
       int head,
-      Rows queries,
       int i0,
       int rows,
       int j0,
       int n,
-      long shared,
       long s,
       long o,
       float[] max,
       double[] sum) {
     int batch = head / p.heads();
     int h = head % p.heads();
-    int stride = tiles.scoreStride;
-    long values = valueBytes > 0 ? shared + transposedBytes : v.head(batch, h);
-    tiles.scores(rows, n, queries, 0, shared + (long) j0 * p.dim() * 4, s);
+    long stride = 4L * products.scoreStride();
+    int outputStride = products.outputStride();
     for (int r = 0; r < rows; r++) {
-      long row = s + (long) r * stride * 4;
+      long row = s + r * stride;
       int seen = p.causal() ? Math.clamp(i0 + r + 1L - j0, 0, n) : n;
       if (seen < n) {
         Memory.zero(row + seen * 4L, (n - seen) * 4L);
@@ -160,16 +153,15 @@ final class AttentionForward {
       } else {
         float factor = (float) Math.exp(before - now);
         sum[r] = sum[r] * factor + part;
-        long output = o + (long) r * tiles.paddedDim * 4;
-        loops.scale(output, output, tiles.paddedDim, factor);
+        long output = o + (long) r * outputStride * 4;
+        loops.scale(output, output, outputStride, factor);
       }
       max[r] = now;
     }
-    tiles.product(
-        j0 > 0, rows, n, s, stride, 1, values + tiles.rowsSize(j0) * 4, o, tiles.paddedDim);
   }
 
-  private void finish(int head, int i0, int rows, int keys, long o, float[] max, double[] sum) {
+  private void finish(
+      int head, int i0, int rows, int keys, long o, int stride, float[] max, double[] sum) {
     long to = out.head(head / p.heads(), head % p.heads());
     for (int r = 0; r < rows; r++) {
       long target = to + (i0 + r) * out.rowStride() * 4;
@@ -177,7 +169,7 @@ final class AttentionForward {
       if (blind || keys == 0) {
         Memory.zero(target, p.dim() * 4L);
       } else {
-        loops.scale(o + (long) r * tiles.paddedDim * 4, target, p.dim(), (float) (1 / sum[r]));
+        loops.scale(o + (long) r * stride * 4, target, p.dim(), (float) (1 / sum[r]));
       }
       if (lse != 0) {
         float base = max[r] == Float.NEGATIVE_INFINITY && !blind ? 0f : max[r];

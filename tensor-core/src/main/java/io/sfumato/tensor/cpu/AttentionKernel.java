@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 package io.sfumato.tensor.cpu;
 
+import io.sfumato.tensor.cpu.AttentionPiece.Operands;
 import io.sfumato.tensor.cpu.AttentionProblem.Matrix;
 import org.jspecify.annotations.Nullable;
 
@@ -53,6 +54,6 @@ public final class AttentionKernel {
       @Nullable Matrix dq,
       @Nullable Matrix dk,
       @Nullable Matrix dv) {
-    new AttentionBackward(p, q, k, v, out, lse, dout, dq, dk, dv).run();
+    new AttentionBackward(new Operands(p, q, k, v, dout, dq, dk, dv), out, lse).run();
   }
 }

@@ -26,6 +26,11 @@ public record AttentionProblem(
     boolean causal,
     @Nullable Mask mask) {
 
+  /** Address of a row of a head, which is {@code batch * heads() + its number}. */
+  long row(Matrix m, int head, int row) {
+    return m.head(head / heads, head % heads) + row * m.rowStride() * 4;
+  }
+
   /**
    * A matrix per batch and head whose rows are contiguous.
    *

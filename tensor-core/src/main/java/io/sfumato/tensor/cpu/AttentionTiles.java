@@ -3,11 +3,7 @@ package io.sfumato.tensor.cpu;
 
 /** Packing and block products that attention's two directions share. */
 final class AttentionTiles {
-  /** Keys per block of scores; a multiple of every panel width. */
-  static final int KEY_BLOCK = GemmTile.PITCHED_COLUMNS;
-
   final GemmTile tile = Loops.tile();
-  final AttentionLoops loops = Loops.leaf().attention();
   final int dim;
 
   /** Keys per panel of transposed keys. */
@@ -91,11 +87,15 @@ final class AttentionTiles {
     return new Rows(from, tile.maxRows() * rowStride, rowStride, 1);
   }
 
-  /** Rows rearranged to slabs at {@code to}. */
-  Rows packSlabs(long from, long rowStride, int rows, long to) {
-    int height = tile.maxRows();
+  /** Rearranges rows to slabs at {@code to}. */
+  void packSlabs(long from, long rowStride, int rows, long to) {
     Panels.packSlabs(tile, rows, dim, from, rowStride, 1, to);
-    return new Rows(to, (long) height * dim, 1, height);
+  }
+
+  /** What {@link #packSlabs} wrote. */
+  Rows slabs(long at) {
+    int height = tile.maxRows();
+    return new Rows(at, (long) height * dim, 1, height);
   }
 
   /**

@@ -49,6 +49,10 @@ public interface MatrixUnit {
    * as many at {@code from + second + r * step} give row r of each part, in pairs. All distances
    * are in bytes; rows of a part are {@value #ROW_BYTES} apart.
    *
+   * <p>A value that cannot be split so gets parts too, and spoils no other. If it is small, what
+   * the unit takes for their sum is off by less than 2^-124; if it is large, one of them may be
+   * infinite or NaN, as one of an infinity or a NaN always is.
+   *
    * @param blocks the number of blocks, at least 1
    * @param rows the rows of each, at least 1
    * @param from address of the first value

@@ -220,6 +220,25 @@ final class SplitOperands {
   }
 
   /**
+   * Splits all panels of a matrix [k, n] whose rows are contiguous, whatever its values are.
+   *
+   * @param k rows, at most {@link #K_BLOCK}
+   * @param n columns
+   * @param b the matrix
+   * @param to address of the panels, {@link #bytes} long each
+   */
+  static void panels(MatrixUnit unit, int k, int n, Gemm.Matrix b, long to) {
+    int whole = n / SIDE;
+    if (whole > 0) {
+      split(unit, k, SIDE, whole, b, to, bytes(k));
+    }
+    if (whole * SIDE < n) {
+      split(
+          unit, k, n - whole * SIDE, 1, b.at(0, whole * SIDE, 0), to + whole * bytes(k), bytes(k));
+    }
+  }
+
+  /**
    * Splits panels side by side, 32 rows of all at a time, as they lie.
    *
    * @param columns columns of a panel; 16 if there are several

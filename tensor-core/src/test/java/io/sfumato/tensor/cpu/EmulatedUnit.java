@@ -46,7 +46,7 @@ public final class EmulatedUnit implements MatrixUnit {
     float rest = x - Float.intBitsToFloat(parts[0]);
     parts[1] = rounded(rest);
     float last = rest - Float.intBitsToFloat(parts[1]);
-    parts[2] = Float.floatToRawIntBits(last);
+    parts[2] = Float.floatToRawIntBits(last) & 0xFFFF0000;
     return x == 0 || Math.abs(x) >= 0x1p-103f && Math.abs(x) < 0x1p127f;
   }
 

@@ -27,8 +27,6 @@ class LongMethodsTest {
     "simd/PowVectors, logarithms exponentials signed",
     "simd/ExpVectors, addVectors",
     "simd/VectorAttentionLoops, gradientVectors",
-    "AttentionForward, keyBlock",
-    "AttentionBackward, keyBlock",
     "Panels, scalarTranspose"
   })
   void areNotInlined(String type, String methods) throws Exception {

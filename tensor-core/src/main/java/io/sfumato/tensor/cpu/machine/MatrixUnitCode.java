@@ -148,6 +148,8 @@ public final class MatrixUnitCode {
         asm.vpandd(y, y, HIGH_HALF);
         asm.vsubps(0, 0, x);
         asm.vsubps(1, 1, y);
+      } else { // what is left of a value without three parts must stay out of the other half
+        asm.vpandd(y, y, HIGH_HALF);
       }
       asm.vpsrld(4 + part, x, 16);
       asm.vpord(4 + part, 4 + part, y);

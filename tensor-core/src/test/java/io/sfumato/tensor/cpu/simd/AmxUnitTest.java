@@ -98,15 +98,29 @@ class AmxUnitTest {
           float x = is ? fit[i - unfit.length] : unfit[i];
           long from = arena.allocate(128, 64).address();
           Memory.putFloat(from + 4L * place, x);
+          int other = place ^ 16;
+          Memory.putFloat(from + 4L * other, 1.2345678f);
           String what = x + " at " + place;
           assertEquals(is, unit.split(1, 1, from, 64, 0, 0, to, 0, 1024, 16, 16), what);
+          assertEquals(1.2345678f, joined(to, other), what);
           assertEquals(is, EMULATED.split(1, 1, from, 64, 0, 0, to, 0, 1024, 16, 16), what);
+          assertEquals(1.2345678f, joined(to, other), what);
           if (!is) { // a lane that is not read does not count
             assertTrue(unit.split(1, 1, from, 64, 0, 0, to, 0, 1024, Math.min(16, place), 0), what);
           }
         }
       }
     }
+  }
+
+  /** The sum of the parts of an element of a row. */
+  private static float joined(long row, int element) {
+    float sum = 0;
+    for (int part = 0; part < 3; part++) {
+      long at = row + 1024L * part + 4L * (element % 16) + 2L * (element / 16);
+      sum += Float.intBitsToFloat(Memory.getShort(at) << 16);
+    }
+    return sum;
   }
 
   @Test

@@ -1,0 +1,185 @@
+// SPDX-License-Identifier: Apache-2.0
+package io.sfumato.tensor.cpu;
+
+import io.sfumato.tensor.cpu.AttentionProblem.Matrix;
+import org.jspecify.annotations.Nullable;
+
+/**
+ * {@link AttentionPiece} on a {@link MatrixUnit}. Gradients of keys and values are summed up
+ * transposed, {@code dvᵀ (+)= doutᵀ P}, for P and dS to be split as they lie.
+ *
+ * <p>P and dS are split whatever they are: values below 2^-103 keep fewer digits, and where dS is
+ * infinite, its gradients are NaN.
+ */
+final class SplitAttentionPiece implements AttentionPiece {
+  private static final int SIDE = SplitOperands.SIDE;
+  private static final int QUERY_BLOCK = 128;
+
+  private final Operands x;
+  private final AttentionProblem p;
+  private final SplitRows split;
+  private final int head;
+  private final int firstKey;
+  private final int count;
+  private final int stride;
+  private final long queries;
+  private final long queriesT;
+  private final long gradients;
+  private final long gradientsT;
+  private final long keysT;
+  private final long valuesT;
+  private final long keys;
+  private final long s;
+  private final long dp;
+  private final long pieces;
+  private final long dkT;
+  private final long dvT;
+  private final boolean fit;
+  private int j;
+  private int n;
+
+  /** Splits the operands for the keys {@code [first, first + count)} of a head. */
+  SplitAttentionPiece(MatrixUnit unit, Operands x, int head, int first, int count) {
+    this.x = x;
+    this.head = head;
+    this.count = count;
+    p = x.p();
+    firstKey = first;
+    split = new SplitRows(unit, p.dim());
+    stride = split.tile.pitch();
+    long rowBytes = split.rowsBytes(p.queries());
+    long rowBytesT = split.rowsTransposedBytes(p.queries(), QUERY_BLOCK);
+    long columnBytes = split.columnsBytes(count);
+    long scoreBytes = 4L * QUERY_BLOCK * stride;
+    long sumBytes = 4L * split.width * stride;
+    long pieceBytes =
+        Math.max(
+            SplitOperands.count(QUERY_BLOCK) * SplitOperands.bytes(KEY_BLOCK),
+            SplitOperands.count(KEY_BLOCK) * SplitOperands.bytes(QUERY_BLOCK));
+    long bytes =
+        2 * (rowBytes + rowBytesT + columnBytes + scoreBytes + sumBytes)
+            + split.pieceBytes(count)
+            + pieceBytes;
+    s = Scratch.get(Scratch.Slot.ATTENTION_BLOCK, bytes);
+    dp = s + scoreBytes;
+    pieces = dp + scoreBytes;
+    dkT = pieces + pieceBytes;
+    dvT = dkT + sumBytes;
+    keysT = dvT + sumBytes;
+    valuesT = keysT + columnBytes;
+    keys = valuesT + columnBytes;
+    queries = keys + split.pieceBytes(count);
+    gradients = queries + rowBytes;
+    queriesT = gradients + rowBytes;
+    gradientsT = queriesT + rowBytesT;
+    fit = split();
+  }
+
+  private boolean split() {
+    long k = p.row(x.k(), head, firstKey);
+    long v = p.row(x.v(), head, firstKey);
+    long q = p.row(x.q(), head, 0);
+    long dout = p.row(x.dout(), head, 0);
+    if (!(split.columns(k, x.k().rowStride(), count, p.scale(), keysT)
+        && split.columns(v, x.v().rowStride(), count, 1f, valuesT)
+        && split.rows(q, x.q().rowStride(), p.queries(), p.dim(), queries)
+        && split.rows(dout, x.dout().rowStride(), p.queries(), p.dim(), gradients))) {
+      return false;
+    }
+    if (x.dk() != null) {
+      split.rowsTransposed(q, x.q().rowStride(), p.queries(), QUERY_BLOCK, queriesT);
+    }
+    if (x.dv() != null) {
+      split.rowsTransposed(dout, x.dout().rowStride(), p.queries(), QUERY_BLOCK, gradientsT);
+    }
+    return x.dq() == null || split.pieces(k, x.k().rowStride(), count, keys);
+  }
+
+  /** Whether all operands could be split; nothing can be computed otherwise. */
+  boolean isFit() {
+    return fit;
+  }
+
+  @Override
+  public int queryBlock() {
+    return QUERY_BLOCK;
+  }
+
+  @Override
+  public int scoreStride() {
+    return stride;
+  }
+
+  @Override
+  public long scores() {
+    return s;
+  }
+
+  @Override
+  public long scoreGradients() {
+    return dp;
+  }
+
+  @Override
+  public void begin(int j, int n) {
+    this.j = j;
+    this.n = n;
+  }
+
+  @Override
+  public void products(int first, int rows) {
+    long left = split.rowsBytes(first);
+    long right = split.columnsBytes(j);
+    scores(rows, queries + left, keysT + right, s);
+    scores(rows, gradients + left, valuesT + right, dp);
+  }
+
+  private void scores(int rows, long left, long right, long to) {
+    int columns = SplitOperands.count(n) * SIDE;
+    long bytes = SplitOperands.bytes(p.dim());
+    split.multiply(rows, columns, p.dim(), left, right, bytes, to, stride, false);
+  }
+
+  @Override
+  public void gradients(int first, int rows, boolean addKeys, boolean addQueries, Sum dq) {
+    long left = split.rowsTransposedBytes(first, QUERY_BLOCK);
+    if (x.dv() != null) {
+      keyGradient(rows, gradientsT + left, s, dvT, addKeys);
+    }
+    if (x.dk() != null) {
+      keyGradient(rows, queriesT + left, dp, dkT, addKeys);
+    }
+    if (x.dq() != null) {
+      split.rows(dp, stride, rows, n, pieces);
+      long right = keys + split.pieceBytes(j);
+      long bytes = SplitOperands.bytes(Math.min(KEY_BLOCK, count - j));
+      long to = dq.row(first);
+      split.multiply(rows, split.width, n, pieces, right, bytes, to, dq.stride(), addQueries);
+    }
+  }
+
+  private void keyGradient(int rows, long left, long scores, long to, boolean add) {
+    SplitOperands.panels(split.unit, rows, n, Gemm.Matrix.rowMajor(scores, stride), pieces);
+    int columns = SplitOperands.count(n) * SIDE;
+    long bytes = SplitOperands.bytes(rows);
+    split.multiply(split.width, columns, rows, left, pieces, bytes, to, stride, add);
+  }
+
+  @Override
+  public void end(boolean seen) {
+    store(seen, dkT, x.dk());
+    store(seen, dvT, x.dv());
+  }
+
+  private void store(boolean seen, long from, @Nullable Matrix to) {
+    if (to == null) {
+      return;
+    }
+    Sum rows = new Sum(p.row(to, head, firstKey + j), to.rowStride());
+    if (seen) {
+      Panels.transpose(split.tile, n, p.dim(), 1f, from, 1, stride, rows.address(), rows.stride());
+    } else {
+      rows.clear(n, p.dim());
+    }
+  }
+}

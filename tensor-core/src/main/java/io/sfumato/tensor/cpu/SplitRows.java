@@ -1,0 +1,130 @@
+// SPDX-License-Identifier: Apache-2.0
+package io.sfumato.tensor.cpu;
+
+/** Operands of attention on a {@link MatrixUnit}: rows of a head, split in the ways it takes. */
+final class SplitRows {
+  private static final int SIDE = SplitOperands.SIDE;
+  private static final int BLOCK = SplitOperands.K_BLOCK;
+
+  final GemmTile tile = Loops.tile();
+  final MatrixUnit unit;
+  final int dim;
+
+  /** Head size rounded up to whole panels. */
+  final int width;
+
+  SplitRows(MatrixUnit unit, int dim) {
+    this.unit = unit;
+    this.dim = dim;
+    width = SplitOperands.count(dim) * SIDE;
+  }
+
+  /** Bytes of {@code n} rows as left operands that are summed over the head size. */
+  long rowsBytes(int n) {
+    return SplitOperands.count(n) * SplitOperands.bytes(dim);
+  }
+
+  /** Bytes of {@code n} rows as right operands that are summed over the head size. */
+  long columnsBytes(int n) {
+    return SplitOperands.count(n) * SplitOperands.bytes(dim);
+  }
+
+  /** Bytes of {@code n} rows as right operands that are summed over rows. */
+  long pieceBytes(int n) {
+    long panels = SplitOperands.count(dim);
+    int rest = n % BLOCK;
+    return panels
+        * (n / BLOCK * SplitOperands.bytes(BLOCK) + (rest > 0 ? SplitOperands.bytes(rest) : 0));
+  }
+
+  /**
+   * Splits rows as left operands that are summed over their length.
+   *
+   * @return whether all values could be split
+   */
+  boolean rows(long from, long rowStride, int rows, int length, long to) {
+    long bytes = SplitOperands.bytes(length);
+    boolean fit = true;
+    for (int r = 0; r < rows; r += SIDE) {
+      long slab = to + r / SIDE * bytes;
+      SplitOperands.slab(
+          tile,
+          unit,
+          Math.min(SIDE, rows - r),
+          length,
+          from + r * rowStride * 4,
+          rowStride,
+          1,
+          slab);
+      fit &= !SplitOperands.isUnfit(slab);
+    }
+    return fit;
+  }
+
+  /** Bytes of {@link #rowsTransposed}. */
+  long rowsTransposedBytes(int n, int block) {
+    int rest = n % block;
+    return SplitOperands.count(dim)
+        * (n / block * SplitOperands.bytes(block) + (rest > 0 ? SplitOperands.bytes(rest) : 0));
+  }
+
+  /**
+   * Splits rows, transposed, as left operands that are summed over {@code block} rows, whatever the
+   * values are.
+   */
+  void rowsTransposed(long from, long rowStride, int rows, int block, long to) {
+    for (int r = 0; r < rows; r += block) {
+      int n = Math.min(block, rows - r);
+      long at = to + rowsTransposedBytes(r, block);
+      for (int d = 0; d < dim; d += SIDE) {
+        long piece = from + r * rowStride * 4 + 4L * d;
+        long slab = at + d / SIDE * SplitOperands.bytes(n);
+        SplitOperands.slab(tile, unit, Math.min(SIDE, dim - d), n, piece, 1, rowStride, slab);
+      }
+    }
+  }
+
+  /** Splits rows, scaled, as right operands that are summed over the head size. */
+  boolean columns(long from, long rowStride, int rows, float scale, long to) {
+    boolean fit = true;
+    for (int r = 0; r < rows; r += BLOCK) {
+      int n = Math.min(BLOCK, rows - r);
+      long dense = Scratch.get(Scratch.Slot.PACKED_B, 4L * dim * BLOCK);
+      Panels.transpose(tile, dim, n, scale, from + r * rowStride * 4, 1, rowStride, dense, n);
+      int panels = SplitOperands.count(n);
+      long at = to + columnsBytes(r);
+      SplitOperands.panels(tile, unit, dim, n, 0, panels, Gemm.Matrix.rowMajor(dense, n), at);
+      fit &= SplitOperands.areFit(dim, panels, at);
+    }
+    return fit;
+  }
+
+  /**
+   * Splits rows as right operands that are summed over up to {@link SplitOperands#K_BLOCK} rows.
+   */
+  boolean pieces(long from, long rowStride, int rows, long to) {
+    int panels = SplitOperands.count(dim);
+    boolean fit = true;
+    for (int r = 0; r < rows; r += BLOCK) {
+      int n = Math.min(BLOCK, rows - r);
+      long at = to + pieceBytes(r);
+      Gemm.Matrix piece = new Gemm.Matrix(from + r * rowStride * 4, rowStride, 1, 0);
+      SplitOperands.panels(tile, unit, n, dim, 0, panels, piece, at);
+      fit &= SplitOperands.areFit(n, panels, at);
+    }
+    return fit;
+  }
+
+  void multiply(
+      int rows,
+      int columns,
+      int k,
+      long left,
+      long right,
+      long panelBytes,
+      long c,
+      long ldc,
+      boolean add) {
+    SplitOperands.multiply(tile, unit, rows, columns, k, left, right, panelBytes, 0, c, ldc, add);
+  }
+}
