@@ -18,6 +18,8 @@ record Measured(String name, int threads, double value) {
   enum Quantity {
     /** The median time of one run. */
     TIME("median_ms", "ms"),
+    /** The time of the fastest run. */
+    BEST("best_ms", "ms"),
     /** The peak resident set beyond the process' own. */
     MEMORY("rss_mb", "MiB"),
     /** The peak of the tensors on a device that is not the CPU. */
