@@ -65,6 +65,7 @@ public interface MatrixUnit {
    * @param lanes how many of the first values of a row there are; zero stands for the others, which
    *     are not read
    * @param secondLanes how many of the second values there are
+   * @param ahead from values to others, anywhere, that are asked for from memory by the way
    * @return whether all values are zero, or at least 2^-103 and less than 2^127
    */
   boolean split(
@@ -78,7 +79,8 @@ public interface MatrixUnit {
       long toStep,
       long part,
       int lanes,
-      int secondLanes);
+      int secondLanes,
+      long ahead);
 
   /**
    * Multiplies slabs of A, {@value #SIDE} rows each, by panels of B, {@value #SIDE} columns each,

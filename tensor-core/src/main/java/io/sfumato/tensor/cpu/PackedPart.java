@@ -5,70 +5,34 @@ import io.sfumato.tensor.cpu.Gemm.Matrix;
 import io.sfumato.tensor.cpu.Gemm.Term;
 
 /** A part of a product by {@link GemmTile}s: B in {@link Panels}, A where it lies or in slabs. */
-final class PackedPart implements GemmBlock.Part {
+final class PackedPart extends TermPart {
   /** Rows of B that are packed at a time. */
   private static final int STRIP = 16;
 
-  private final GemmTile tile;
-  private final int batch;
   private final int m;
-  private final int n;
-  private final Matrix c;
   private final int full;
   private final int height;
-  private final int panels;
-  private final int k;
   private final int kBlock;
-  private final Matrix a;
-  private final Matrix b;
   private final boolean packB;
-  private final boolean packed; // by the caller, over the whole depth of the term
-  private final long depth; // rows of a packed panel
-  private final long skipped; // rows of a packed panel before this part
-  private final long batchFloats; // from the panels of one product to those of the next
-  private long panelsAt;
 
   PackedPart(GemmTile tile, int batch, int m, int n, Term term, int first, int k, Matrix c) {
-    this.tile = tile;
-    this.batch = batch;
+    super(tile, batch, n, Panels.count(tile, n), term, first, k, c);
     this.m = m;
-    this.n = n;
-    this.c = c;
-    this.k = k;
     full = Panels.fullWidth(tile);
     height = tile.maxRows();
-    panels = Panels.count(tile, n);
     kBlock = Gemm.kBlock(term.k());
-    a = term.a().at(0, first, 0);
-    b = term.b().at(first, 0, 0);
-    packed = term.panels() != 0;
     boolean inPlaceB = b.colStride() == 1 && n % tile.lanes() == 0;
     packB = !packed && !(inPlaceB && (Gemm.fewRows(m) || (panels == 1 && b.rowStride() == n)));
-    depth = packed ? term.k() : k;
-    batchFloats = b.batchStride() == 0 ? 0 : Panels.floats(tile, k, n);
-    skipped = packed ? first : 0;
-    panelsAt = term.panels();
   }
 
   @Override
-  public long floats() {
-    return packB ? Panels.floats(tile, k, n) * products() : 0;
+  boolean packs() {
+    return packB;
   }
 
   @Override
-  public void place(long at) {
-    if (floats() > 0) {
-      panelsAt = at;
-    }
-  }
-
-  @Override
-  public int count() {
-    return panels * products();
-  }
-
-  private int products() {
-    return b.batchStride() == 0 ? 1 : batch;
+  long productFloats() {
+    return Panels.floats(tile, k, n);
   }
 
   @Override
@@ -82,12 +46,7 @@ final class PackedPart implements GemmBlock.Part {
         int j = i % panels * full;
         int columns = Math.min(full, n - j);
         Matrix block = b.at(p, j, product);
-        long to =
-            panelsAt
-                + 4
-                    * (product * batchFloats
-                        + (long) j * k
-                        + (long) p * Panels.width(tile, columns));
+        long to = panelsOf(product) + 4 * ((long) j * k + (long) p * Panels.width(tile, columns));
         Panels.pack(tile, length, columns, block.address(), b.rowStride(), b.colStride(), to);
       }
     }
@@ -152,7 +111,7 @@ final class PackedPart implements GemmBlock.Part {
 
   private long right(int product, int j, int p, long ldb) {
     return packB || packed
-        ? panelsAt + 4 * (product * batchFloats + j * depth + (skipped + p) * ldb)
+        ? panelsOf(product) + 4 * ((long) j * depth + (skipped + p) * ldb)
         : b.address() + 4 * (product * b.batchStride() + j + p * ldb);
   }
 }

@@ -40,12 +40,8 @@ public final class Simd {
   }
 
   static SimdProvider choose(@Nullable String setting) {
-    if ("off".equals(setting)) {
+    if (Setting.isOff(PROPERTY, setting)) {
       return scalar();
-    }
-    if (setting != null && !setting.equals("on")) {
-      throw new IllegalArgumentException(
-          "system property " + PROPERTY + " must be on or off; got " + setting);
     }
     boolean forced = setting != null;
     @Nullable String obstacle = obstacle(forced);

@@ -232,7 +232,9 @@ final class SplitConv {
       }
       long source = image + ((long) row * w.inW() + begin - w.padLeft()) * step;
       long target = at + (long) begin * ROW;
-      fit &= SplitOperands.rows(unit, end - begin, w.inC(), source, step, target, 3 * part, part);
+      fit &=
+          SplitOperands.rows(
+              unit, end - begin, w.inC(), source, step, target, 3 * part, part, w.inW() * step);
     }
     return fit;
   }

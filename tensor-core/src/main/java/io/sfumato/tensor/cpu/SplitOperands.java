@@ -134,7 +134,17 @@ final class SplitOperands {
       return;
     }
     setFit(
-        to, rows(unit, rows, k, a, 4 * rowStride, blocks(to), MatrixUnit.BLOCK_BYTES, TILE_BYTES));
+        to,
+        rows(
+            unit,
+            rows,
+            k,
+            a,
+            4 * rowStride,
+            blocks(to),
+            MatrixUnit.BLOCK_BYTES,
+            TILE_BYTES,
+            4L * SIDE * rowStride));
   }
 
   /**
@@ -147,23 +157,45 @@ final class SplitOperands {
    * @param to address of the first block
    * @param toStep bytes from there to the next
    * @param part bytes from one part to the next
+   * @param ahead bytes from a row to the one that is asked for from memory meanwhile
    * @return whether all values could be split
    */
   static boolean rows(
-      MatrixUnit unit, int rows, int k, long from, long step, long to, long toStep, long part) {
+      MatrixUnit unit,
+      int rows,
+      int k,
+      long from,
+      long step,
+      long to,
+      long toStep,
+      long part,
+      long ahead) {
     int whole = k / DEPTH;
     int rest = k % DEPTH;
     long second = 4 * SIDE;
     boolean fit = true;
     if (whole > 0) {
-      fit = unit.split(whole, rows, from, second, step, 4 * DEPTH, to, toStep, part, SIDE, SIDE);
+      fit =
+          unit.split(
+              whole, rows, from, second, step, 4 * DEPTH, to, toStep, part, SIDE, SIDE, ahead);
     }
     if (rest > 0) {
       long last = from + 4L * whole * DEPTH;
       int lanes = Math.min(SIDE, rest);
       fit &=
           unit.split(
-              1, rows, last, second, step, 0, to + whole * toStep, 0, part, lanes, rest - lanes);
+              1,
+              rows,
+              last,
+              second,
+              step,
+              0,
+              to + whole * toStep,
+              0,
+              part,
+              lanes,
+              rest - lanes,
+              ahead);
     }
     return fit;
   }
@@ -268,7 +300,8 @@ final class SplitOperands {
                 panelBytes,
                 TILE_BYTES,
                 columns,
-                columns);
+                columns,
+                DEPTH * step);
       }
       if (rows > pairs) { // their second row is beyond the last one
         long single = from + pairs * step;
@@ -285,11 +318,12 @@ final class SplitOperands {
                 panelBytes,
                 TILE_BYTES,
                 columns,
+                0,
                 0);
       }
       if (rows < SIDE) {
         long row = at + (long) rows * ROW_BYTES;
-        fit &= unit.split(panels, SIDE - rows, from, 0, 0, 0, row, panelBytes, TILE_BYTES, 0, 0);
+        fit &= unit.split(panels, SIDE - rows, from, 0, 0, 0, row, panelBytes, TILE_BYTES, 0, 0, 0);
       }
     }
     for (int i = 0; i < panels; i++) {

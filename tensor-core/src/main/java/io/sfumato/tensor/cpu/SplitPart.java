@@ -9,68 +9,31 @@ import io.sfumato.tensor.cpu.Gemm.Term;
  * split, their product is formed by {@link GemmTile}s from the operands themselves; so what is
  * computed how depends on values and sizes alone.
  */
-final class SplitPart implements GemmBlock.Part {
+final class SplitPart extends TermPart {
   private static final int K_BLOCK = SplitOperands.K_BLOCK;
   private static final int SIDE = SplitOperands.SIDE;
 
-  private final GemmTile tile;
   private final MatrixUnit unit;
-  private final int batch;
-  private final int n;
-  private final int k;
-  private final Matrix a;
-  private final Matrix b;
-  private final Matrix c;
-  private final int panels;
-  private final boolean packed; // by the caller, over the whole depth of the term
-  private final int depth; // rows of a packed panel
-  private final int skipped; // rows of a packed panel before this part
-  private final long batchBytes; // from the panels of one product to those of the next
-  private long panelsAt;
 
   SplitPart(
       GemmTile tile, MatrixUnit unit, int batch, int n, Term term, int first, int k, Matrix c) {
-    this.tile = tile;
+    super(tile, batch, n, SplitOperands.count(n), term, first, k, c);
     this.unit = unit;
-    this.batch = batch;
-    this.n = n;
-    this.k = k;
-    this.c = c;
-    a = term.a().at(0, first, 0);
-    b = term.b().at(first, 0, 0);
-    panels = SplitOperands.count(n);
-    packed = term.panels() != 0;
-    depth = packed ? term.k() : k;
-    skipped = packed ? first : 0;
-    batchBytes = b.batchStride() == 0 ? 0 : SplitOperands.allBytes(k, n);
-    panelsAt = term.panels();
   }
 
   @Override
-  public long floats() {
-    return packed ? 0 : SplitOperands.allBytes(k, n) / 4 * products();
+  boolean packs() {
+    return !packed;
   }
 
   @Override
-  public void place(long at) {
-    if (floats() > 0) {
-      panelsAt = at;
-    }
-  }
-
-  @Override
-  public int count() {
-    return panels * products();
-  }
-
-  private int products() {
-    return b.batchStride() == 0 ? 1 : batch;
+  long productFloats() {
+    return SplitOperands.allBytes(k, n) / 4;
   }
 
   /** Address of a panel from row {@code p} of this part on. */
   private long panel(int product, int panel, int p) {
-    return panelsAt
-        + product * batchBytes
+    return panelsOf(product)
         + panel * SplitOperands.panelBytes(depth)
         + (skipped + p) / K_BLOCK * SplitOperands.bytes(K_BLOCK);
   }
@@ -89,7 +52,7 @@ final class SplitPart implements GemmBlock.Part {
           i - product * panels,
           last - product * panels,
           b.at(0, 0, product),
-          panelsAt + product * batchBytes);
+          panelsOf(product));
     }
   }
 

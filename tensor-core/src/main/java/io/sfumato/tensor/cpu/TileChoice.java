@@ -83,14 +83,10 @@ public final class TileChoice {
   }
 
   TileChoice(GemmTile preferred, @Nullable String setting, LongSupplier clock) {
-    if (setting != null && !setting.equals("on") && !setting.equals("off")) {
-      throw new IllegalArgumentException(
-          "system property " + PROPERTY + " must be on or off; got " + setting);
-    }
     this.preferred = preferred;
     this.clock = clock;
     chosen = preferred;
-    done = "off".equals(setting);
+    done = Setting.isOff(PROPERTY, setting);
   }
 
   /** The tiles to use now. */

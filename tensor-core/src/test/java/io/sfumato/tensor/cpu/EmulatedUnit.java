@@ -21,7 +21,8 @@ public final class EmulatedUnit implements MatrixUnit {
       long toStep,
       long partStep,
       int lanes,
-      int secondLanes) {
+      int secondLanes,
+      long ahead) {
     boolean fit = true;
     int[] low = new int[3];
     int[] high = new int[3];

@@ -96,7 +96,7 @@ public final class MatrixUnitCode {
    *
    * <pre>
    *   long split(long blocks, long rows, long from, long second, long step, long blockStep,
-   *              long to, long toStep, long part, long lanes, long secondLanes)
+   *              long to, long toStep, long part, long lanes, long secondLanes, long ahead)
    * </pre>
    *
    * <p>For each block and row it reads 16 floats at {@code from} and 16 at {@code from + second},
@@ -116,6 +116,9 @@ public final class MatrixUnitCode {
     asm.kmovw(1, RAX);
     asm.mov(RAX, at(RSP, ARGUMENTS + 32));
     asm.kmovw(2, RAX);
+    asm.mov(R14, at(RSP, ARGUMENTS + 40)); // ahead
+    asm.mov(R15, R14);
+    asm.add(R15, RCX);
     asm.vpternlogd(ONES, ONES, ONES, 0xFF);
     asm.vpsrld(MAGNITUDE, ONES, 1);
     asm.vpslld(HIGH_HALF, ONES, 16);
@@ -130,6 +133,8 @@ public final class MatrixUnitCode {
     int row = asm.here();
     asm.vmovupsMasked(0, 1, at(R12, 0));
     asm.vmovupsMasked(1, 2, at(R12, 1, RCX));
+    asm.prefetcht1(at(R12, 1, R14));
+    asm.prefetcht1(at(R12, 1, R15));
     for (int i = 0; i <= 1; i++) {
       asm.vpandd(2 + i, i, MAGNITUDE);
       asm.vpmaxud(MOST, MOST, 2 + i);

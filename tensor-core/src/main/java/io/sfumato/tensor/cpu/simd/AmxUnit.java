@@ -43,7 +43,7 @@ final class AmxUnit implements MatrixUnit {
   /** Apart, for it fails where native access is not allowed. */
   private static final class Native {
     static final MethodHandle SPLIT =
-        handle(FunctionDescriptor.of(W, W, W, W, W, W, W, W, W, W, W, W));
+        handle(FunctionDescriptor.of(W, W, W, W, W, W, W, W, W, W, W, W, W));
     static final MethodHandle MULTIPLY =
         handle(FunctionDescriptor.ofVoid(W, W, W, W, W, W, W, W, W, W, W, W, W));
     static final MethodHandle CPUID = handle(FunctionDescriptor.of(W, W));
@@ -65,15 +65,6 @@ final class AmxUnit implements MatrixUnit {
       tiles.set(ValueLayout.JAVA_BYTE, 48 + i, (byte) SIDE);
     }
     configuration = tiles.address();
-  }
-
-  /** Whether it is wanted where it is there. */
-  static boolean isWanted(@Nullable String setting) {
-    if (setting != null && !setting.equals("on") && !setting.equals("off")) {
-      throw new IllegalArgumentException(
-          "system property " + PROPERTY + " must be on or off; got " + setting);
-    }
-    return !"off".equals(setting);
   }
 
   /**
@@ -130,7 +121,8 @@ final class AmxUnit implements MatrixUnit {
       long toStep,
       long part,
       int lanes,
-      int secondLanes) {
+      int secondLanes,
+      long ahead) {
     try {
       long unfit =
           (long)
@@ -146,7 +138,8 @@ final class AmxUnit implements MatrixUnit {
                   toStep,
                   part,
                   (1L << lanes) - 1,
-                  (1L << secondLanes) - 1);
+                  (1L << secondLanes) - 1,
+                  ahead);
       return unfit == 0;
     } catch (Throwable e) { // declared, and thrown by nothing here
       throw new AssertionError(e);

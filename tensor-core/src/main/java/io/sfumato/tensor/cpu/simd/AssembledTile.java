@@ -3,6 +3,7 @@ package io.sfumato.tensor.cpu.simd;
 
 import io.sfumato.tensor.cpu.GemmTile;
 import io.sfumato.tensor.cpu.MatrixUnit;
+import io.sfumato.tensor.cpu.Setting;
 import io.sfumato.tensor.cpu.machine.LinuxMemory;
 import io.sfumato.tensor.cpu.machine.TileCode;
 import java.lang.System.Logger.Level;
@@ -88,12 +89,8 @@ final class AssembledTile implements GemmTile {
    */
   static @Nullable AssembledTile of(
       GemmTile vectors, @Nullable String setting, @Nullable String unitSetting) {
-    if (setting != null && !setting.equals("on") && !setting.equals("off")) {
-      throw new IllegalArgumentException(
-          "system property " + PROPERTY + " must be on or off; got " + setting);
-    }
-    boolean withUnit = AmxUnit.isWanted(unitSetting);
-    AssembledTile tile = "off".equals(setting) ? null : make(vectors, setting, withUnit);
+    boolean withUnit = !Setting.isOff(AmxUnit.PROPERTY, unitSetting);
+    AssembledTile tile = Setting.isOff(PROPERTY, setting) ? null : make(vectors, setting, withUnit);
     if ("on".equals(unitSetting) && (tile == null || tile.unit == null)) {
       throw new IllegalArgumentException(
           "system property "

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 package io.sfumato.tensor.cpu.simd;
 
+import io.sfumato.tensor.cpu.Setting;
 import java.io.IOException;
 import java.lang.System.Logger.Level;
 import java.lang.management.ManagementFactory;
@@ -45,11 +46,7 @@ final class CompilerDirectives {
    * @throws IllegalArgumentException if it is neither on nor off
    */
   static void send(List<Class<?>> loops, @Nullable String setting) {
-    if (setting != null && !setting.equals("on") && !setting.equals("off")) {
-      throw new IllegalArgumentException(
-          "system property " + PROPERTY + " must be on or off; got " + setting);
-    }
-    if (!"off".equals(setting)) {
+    if (!Setting.isOff(PROPERTY, setting)) {
       Thread.ofPlatform().daemon().name("sfumato-jit-directives").start(() -> log(add(loops)));
     }
   }

@@ -61,10 +61,11 @@ class AmxUnitTest {
             long ours = arena.allocate(4L * BLOCK, 64).address();
             String what = rows + " rows, " + lanes + " and " + second + " lanes";
             assertTrue(
-                EMULATED.split(3, rows, from, 52, 200, 1000, theirs, BLOCK, 1152, lanes, second),
+                EMULATED.split(3, rows, from, 52, 200, 1000, theirs, BLOCK, 1152, lanes, second, 0),
                 what);
             assertTrue(
-                unit.split(3, rows, from, 52, 200, 1000, ours, BLOCK, 1152, lanes, second), what);
+                unit.split(3, rows, from, 52, 200, 1000, ours, BLOCK, 1152, lanes, second, 1 << 20),
+                what);
             assertSame(theirs, ours, 4L * BLOCK, what);
           }
         }
@@ -101,12 +102,13 @@ class AmxUnitTest {
           int other = place ^ 16;
           Memory.putFloat(from + 4L * other, 1.2345678f);
           String what = x + " at " + place;
-          assertEquals(is, unit.split(1, 1, from, 64, 0, 0, to, 0, 1024, 16, 16), what);
+          assertEquals(is, unit.split(1, 1, from, 64, 0, 0, to, 0, 1024, 16, 16, 0), what);
           assertEquals(1.2345678f, joined(to, other), what);
-          assertEquals(is, EMULATED.split(1, 1, from, 64, 0, 0, to, 0, 1024, 16, 16), what);
+          assertEquals(is, EMULATED.split(1, 1, from, 64, 0, 0, to, 0, 1024, 16, 16, 0), what);
           assertEquals(1.2345678f, joined(to, other), what);
           if (!is) { // a lane that is not read does not count
-            assertTrue(unit.split(1, 1, from, 64, 0, 0, to, 0, 1024, Math.min(16, place), 0), what);
+            assertTrue(
+                unit.split(1, 1, from, 64, 0, 0, to, 0, 1024, Math.min(16, place), 0, 0), what);
           }
         }
       }
@@ -141,9 +143,9 @@ class AmxUnitTest {
       int rows = 100;
       long part = 64L * rows;
       long a = arena.allocate(3 * part, 64).address();
-      unit.split(1, rows, floats(arena, 40 * rows, 1), 64, 160, 0, a, 0, part, 16, 16);
+      unit.split(1, rows, floats(arena, 40 * rows, 1), 64, 160, 0, a, 0, part, 16, 16, 0);
       long b = arena.allocate(3 * part, 64).address();
-      unit.split(1, rows, floats(arena, 40 * rows, 2), 64, 160, 0, b, 0, part, 16, 16);
+      unit.split(1, rows, floats(arena, 40 * rows, 2), 64, 160, 0, b, 0, part, 16, 16, 0);
       long bias = floats(arena, 16 * panels, 3);
       long slabTable = arena.allocate(16L * (slabs + 1), 8).address();
       long stepTable = arena.allocate(16L * steps, 8).address();
