@@ -53,8 +53,9 @@ public final class MatrixUnitCode {
 
   // Tiles.
   private static final int SUM = 0;
-  private static final int LEFT = 1;
-  private static final int RIGHT = 2;
+  private static final int FIRST = 1; // part of A
+  private static final int LEFT = 2;
+  private static final int RIGHT = 3;
 
   /** Cache lines of the next panel that are asked for in each step. */
   private static final int PREFETCHED = 3;
@@ -193,7 +194,7 @@ public final class MatrixUnitCode {
    * <p>The table of steps ends at {@code stepsEnd}. The configuration of tiles is that of eight
    * whole ones.
    *
-   * <p>Only three tiles are in use. More would save loads, but the processor has tile registers for
+   * <p>Only four tiles are in use. More would save loads, but the processor has tile registers for
    * little more than twice eight: while a core's other thread runs, a thread that uses all its
    * eight has none to rename to, and its instructions wait for one another.
    */
@@ -275,18 +276,22 @@ public final class MatrixUnitCode {
     asm.mov(R10, at(RCX, 8));
     asm.add(R10, R8);
     asm.lea(R10, at(R10, 2, R11));
-    product(true, true);
+    load(FIRST, R15, R9);
+    load(RIGHT, R10, RAX);
+    asm.tdpbf16ps(SUM, FIRST, RIGHT);
     asm.sub(R10, R11);
-    product(false, true);
+    load(RIGHT, R10, RAX);
+    asm.tdpbf16ps(SUM, FIRST, RIGHT);
     asm.add(R15, RBX);
-    product(true, false);
+    load(LEFT, R15, R9);
+    asm.tdpbf16ps(SUM, LEFT, RIGHT);
     asm.sub(R10, R11);
-    product(false, true);
+    load(RIGHT, R10, RAX);
+    asm.tdpbf16ps(SUM, LEFT, RIGHT);
     asm.add(R15, RBX);
-    product(true, false);
-    asm.mov(R15, at(RCX, 0));
-    asm.add(R15, R12);
-    product(true, false);
+    load(LEFT, R15, R9);
+    asm.tdpbf16ps(SUM, LEFT, RIGHT);
+    asm.tdpbf16ps(SUM, FIRST, RIGHT);
     for (int i = 0; i < PREFETCHED; i++) {
       asm.prefetcht1(at(RBP, i * ROW));
     }
@@ -298,15 +303,8 @@ public final class MatrixUnitCode {
     asm.add(RDX, ENTRY);
   }
 
-  /** The next product of parts, whose operands are loaded if they are others than before. */
-  private void product(boolean left, boolean right) {
-    if (left) {
-      asm.tileloadd(LEFT, at(R15, 1, R9));
-    }
-    if (right) {
-      asm.tileloadd(RIGHT, at(R10, 1, RAX));
-    }
-    asm.tdpbf16ps(SUM, LEFT, RIGHT);
+  private void load(int tile, Register from, Register row) {
+    asm.tileloadd(tile, at(from, 1, row));
   }
 
   /** Asks for the C of the slab after this one. */
