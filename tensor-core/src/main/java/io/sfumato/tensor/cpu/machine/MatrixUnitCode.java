@@ -102,7 +102,8 @@ public final class MatrixUnitCode {
    *
    * <p>For each block and row it reads 16 floats at {@code from} and 16 at {@code from + second},
    * of both only the lanes whose bit is set, and writes three vectors of pairs, one to each part.
-   * The answer is not zero if a value has no three parts.
+   * The cache lines {@code ahead} of both are asked for. The answer is not zero if a value has no
+   * three parts.
    */
   public static byte[] split() {
     return new MatrixUnitCode().writeSplit();
