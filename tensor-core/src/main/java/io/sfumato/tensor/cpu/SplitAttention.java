@@ -27,8 +27,8 @@ final class SplitAttention implements AttentionProducts {
     this.k = k;
     this.v = v;
     split = new SplitRows(unit, p.dim());
-    queryBytes = split.rowsBytes(QUERY_BLOCK);
-    keyBytes = split.columnsBytes(p.keys());
+    queryBytes = split.rowBytes(QUERY_BLOCK);
+    keyBytes = split.rowBytes(p.keys());
   }
 
   /** Whether they are faster than tiles, by cycles of a core. */
@@ -58,22 +58,23 @@ final class SplitAttention implements AttentionProducts {
 
   @Override
   public long headBytes() {
-    return keyBytes + split.pieceBytes(p.keys());
+    return keyBytes + split.blockBytes(p.keys(), KEY_BLOCK);
   }
 
   @Override
   public boolean packHead(int head, int from, int to, long packed) {
-    return split.columns(
+    return split.rightTransposed(
             p.row(k, head, from),
             k.rowStride(),
             to - from,
             p.scale(),
-            packed + split.columnsBytes(from))
-        & split.pieces(
+            packed + split.rowBytes(from))
+        & split.right(
             p.row(v, head, from),
             v.rowStride(),
             to - from,
-            packed + keyBytes + split.pieceBytes(from));
+            KEY_BLOCK,
+            packed + keyBytes + split.blockBytes(from, KEY_BLOCK));
   }
 
   @Override
@@ -83,7 +84,7 @@ final class SplitAttention implements AttentionProducts {
 
   @Override
   public boolean packQueries(int head, int first, int rows, long work) {
-    return split.rows(p.row(q, head, first), q.rowStride(), rows, p.dim(), work);
+    return split.left(p.row(q, head, first), q.rowStride(), rows, p.dim(), work);
   }
 
   @Override
@@ -93,7 +94,7 @@ final class SplitAttention implements AttentionProducts {
         SplitOperands.count(n) * SIDE,
         p.dim(),
         work,
-        packed + split.columnsBytes(j),
+        packed + split.rowBytes(j),
         SplitOperands.bytes(p.dim()),
         s,
         scoreStride,
@@ -104,8 +105,8 @@ final class SplitAttention implements AttentionProducts {
   public void outputs(
       int head, int rows, int j, int n, long s, long packed, long work, long o, boolean add) {
     long probabilities = work + queryBytes;
-    split.rows(s, scoreStride, rows, n, probabilities);
-    long values = packed + keyBytes + split.pieceBytes(j);
+    split.left(s, scoreStride, rows, n, probabilities);
+    long values = packed + keyBytes + split.blockBytes(j, KEY_BLOCK);
     long panelBytes = SplitOperands.bytes(Math.min(KEY_BLOCK, p.keys() - j));
     split.multiply(rows, split.width, n, probabilities, values, panelBytes, o, split.width, add);
   }

@@ -31,7 +31,7 @@ final class SplitAttentionPiece implements AttentionPiece {
   private final long keys;
   private final long s;
   private final long dp;
-  private final long pieces;
+  private final long parts;
   private final long dkT;
   private final long dvT;
   private final boolean fit;
@@ -47,28 +47,28 @@ final class SplitAttentionPiece implements AttentionPiece {
     firstKey = first;
     split = new SplitRows(unit, p.dim());
     stride = split.tile.pitch();
-    long rowBytes = split.rowsBytes(p.queries());
-    long rowBytesT = split.rowsTransposedBytes(p.queries(), QUERY_BLOCK);
-    long columnBytes = split.columnsBytes(count);
+    long rowBytes = split.rowBytes(p.queries());
+    long rowBytesT = split.blockBytes(p.queries(), QUERY_BLOCK);
+    long columnBytes = split.rowBytes(count);
     long scoreBytes = 4L * QUERY_BLOCK * stride;
     long sumBytes = 4L * split.width * stride;
-    long pieceBytes =
+    long partBytes =
         Math.max(
             SplitOperands.count(QUERY_BLOCK) * SplitOperands.bytes(KEY_BLOCK),
             SplitOperands.count(KEY_BLOCK) * SplitOperands.bytes(QUERY_BLOCK));
     long bytes =
         2 * (rowBytes + rowBytesT + columnBytes + scoreBytes + sumBytes)
-            + split.pieceBytes(count)
-            + pieceBytes;
+            + split.blockBytes(count, KEY_BLOCK)
+            + partBytes;
     s = Scratch.get(Scratch.Slot.ATTENTION_BLOCK, bytes);
     dp = s + scoreBytes;
-    pieces = dp + scoreBytes;
-    dkT = pieces + pieceBytes;
+    parts = dp + scoreBytes;
+    dkT = parts + partBytes;
     dvT = dkT + sumBytes;
     keysT = dvT + sumBytes;
     valuesT = keysT + columnBytes;
     keys = valuesT + columnBytes;
-    queries = keys + split.pieceBytes(count);
+    queries = keys + split.blockBytes(count, KEY_BLOCK);
     gradients = queries + rowBytes;
     queriesT = gradients + rowBytes;
     gradientsT = queriesT + rowBytesT;
@@ -80,19 +80,19 @@ final class SplitAttentionPiece implements AttentionPiece {
     long v = p.row(x.v(), head, firstKey);
     long q = p.row(x.q(), head, 0);
     long dout = p.row(x.dout(), head, 0);
-    if (!(split.columns(k, x.k().rowStride(), count, p.scale(), keysT)
-        && split.columns(v, x.v().rowStride(), count, 1f, valuesT)
-        && split.rows(q, x.q().rowStride(), p.queries(), p.dim(), queries)
-        && split.rows(dout, x.dout().rowStride(), p.queries(), p.dim(), gradients))) {
+    if (!(split.rightTransposed(k, x.k().rowStride(), count, p.scale(), keysT)
+        && split.rightTransposed(v, x.v().rowStride(), count, 1f, valuesT)
+        && split.left(q, x.q().rowStride(), p.queries(), p.dim(), queries)
+        && split.left(dout, x.dout().rowStride(), p.queries(), p.dim(), gradients))) {
       return false;
     }
     if (x.dk() != null) {
-      split.rowsTransposed(q, x.q().rowStride(), p.queries(), QUERY_BLOCK, queriesT);
+      split.leftTransposed(q, x.q().rowStride(), p.queries(), QUERY_BLOCK, queriesT);
     }
     if (x.dv() != null) {
-      split.rowsTransposed(dout, x.dout().rowStride(), p.queries(), QUERY_BLOCK, gradientsT);
+      split.leftTransposed(dout, x.dout().rowStride(), p.queries(), QUERY_BLOCK, gradientsT);
     }
-    return x.dq() == null || split.pieces(k, x.k().rowStride(), count, keys);
+    return x.dq() == null || split.right(k, x.k().rowStride(), count, KEY_BLOCK, keys);
   }
 
   /** Whether all operands could be split; nothing can be computed otherwise. */
@@ -128,8 +128,8 @@ final class SplitAttentionPiece implements AttentionPiece {
 
   @Override
   public void products(int first, int rows) {
-    long left = split.rowsBytes(first);
-    long right = split.columnsBytes(j);
+    long left = split.rowBytes(first);
+    long right = split.rowBytes(j);
     scores(rows, queries + left, keysT + right, s);
     scores(rows, gradients + left, valuesT + right, dp);
   }
@@ -142,7 +142,7 @@ final class SplitAttentionPiece implements AttentionPiece {
 
   @Override
   public void gradients(int first, int rows, boolean addKeys, boolean addQueries, Sum dq) {
-    long left = split.rowsTransposedBytes(first, QUERY_BLOCK);
+    long left = split.blockBytes(first, QUERY_BLOCK);
     if (x.dv() != null) {
       keyGradient(rows, gradientsT + left, s, dvT, addKeys);
     }
@@ -150,19 +150,19 @@ final class SplitAttentionPiece implements AttentionPiece {
       keyGradient(rows, queriesT + left, dp, dkT, addKeys);
     }
     if (x.dq() != null) {
-      split.rows(dp, stride, rows, n, pieces);
-      long right = keys + split.pieceBytes(j);
+      split.left(dp, stride, rows, n, parts);
+      long right = keys + split.blockBytes(j, KEY_BLOCK);
       long bytes = SplitOperands.bytes(Math.min(KEY_BLOCK, count - j));
       long to = dq.row(first);
-      split.multiply(rows, split.width, n, pieces, right, bytes, to, dq.stride(), addQueries);
+      split.multiply(rows, split.width, n, parts, right, bytes, to, dq.stride(), addQueries);
     }
   }
 
   private void keyGradient(int rows, long left, long scores, long to, boolean add) {
-    SplitOperands.panels(split.unit, rows, n, Gemm.Matrix.rowMajor(scores, stride), pieces);
+    SplitOperands.panels(split.unit, rows, n, Gemm.Matrix.rowMajor(scores, stride), parts);
     int columns = SplitOperands.count(n) * SIDE;
     long bytes = SplitOperands.bytes(rows);
-    split.multiply(split.width, columns, rows, left, pieces, bytes, to, stride, add);
+    split.multiply(split.width, columns, rows, left, parts, bytes, to, stride, add);
   }
 
   @Override

@@ -19,63 +19,41 @@ final class SplitRows {
     width = SplitOperands.count(dim) * SIDE;
   }
 
-  /** Bytes of {@code n} rows as left operands that are summed over the head size. */
-  long rowsBytes(int n) {
+  /** Bytes of {@code n} rows, rounded up to whole ones, as operands summed over the head size. */
+  long rowBytes(int n) {
     return SplitOperands.count(n) * SplitOperands.bytes(dim);
   }
 
-  /** Bytes of {@code n} rows as right operands that are summed over the head size. */
-  long columnsBytes(int n) {
-    return SplitOperands.count(n) * SplitOperands.bytes(dim);
-  }
-
-  /** Bytes of {@code n} rows as right operands that are summed over rows. */
-  long pieceBytes(int n) {
-    long panels = SplitOperands.count(dim);
-    int rest = n % BLOCK;
-    return panels
-        * (n / BLOCK * SplitOperands.bytes(BLOCK) + (rest > 0 ? SplitOperands.bytes(rest) : 0));
-  }
-
-  /**
-   * Splits rows as left operands that are summed over their length.
-   *
-   * @return whether all values could be split
-   */
-  boolean rows(long from, long rowStride, int rows, int length, long to) {
-    long bytes = SplitOperands.bytes(length);
-    boolean fit = true;
-    for (int r = 0; r < rows; r += SIDE) {
-      long slab = to + r / SIDE * bytes;
-      SplitOperands.slab(
-          tile,
-          unit,
-          Math.min(SIDE, rows - r),
-          length,
-          from + r * rowStride * 4,
-          rowStride,
-          1,
-          slab);
-      fit &= !SplitOperands.isUnfit(slab);
-    }
-    return fit;
-  }
-
-  /** Bytes of {@link #rowsTransposed}. */
-  long rowsTransposedBytes(int n, int block) {
+  /** Bytes of {@code n} rows as operands summed over {@code block} rows at a time. */
+  long blockBytes(int n, int block) {
     int rest = n % block;
     return SplitOperands.count(dim)
         * (n / block * SplitOperands.bytes(block) + (rest > 0 ? SplitOperands.bytes(rest) : 0));
   }
 
   /**
-   * Splits rows, transposed, as left operands that are summed over {@code block} rows, whatever the
-   * values are.
+   * Splits rows as left operands, summed over their length.
+   *
+   * @return whether all values could be split
    */
-  void rowsTransposed(long from, long rowStride, int rows, int block, long to) {
+  boolean left(long from, long rowStride, int rows, int length, long to) {
+    long bytes = SplitOperands.bytes(length);
+    boolean fit = true;
+    for (int r = 0; r < rows; r += SIDE) {
+      int some = Math.min(SIDE, rows - r);
+      long slab = to + r / SIDE * bytes;
+      long row = from + r * rowStride * 4;
+      SplitOperands.slab(tile, unit, some, length, row, rowStride, 1, slab);
+      fit &= !SplitOperands.isUnfit(slab);
+    }
+    return fit;
+  }
+
+  /** Splits rows as left operands, summed over {@code block} rows, whatever their values are. */
+  void leftTransposed(long from, long rowStride, int rows, int block, long to) {
     for (int r = 0; r < rows; r += block) {
       int n = Math.min(block, rows - r);
-      long at = to + rowsTransposedBytes(r, block);
+      long at = to + blockBytes(r, block);
       for (int d = 0; d < dim; d += SIDE) {
         long piece = from + r * rowStride * 4 + 4L * d;
         long slab = at + d / SIDE * SplitOperands.bytes(n);
@@ -84,30 +62,17 @@ final class SplitRows {
     }
   }
 
-  /** Splits rows, scaled, as right operands that are summed over the head size. */
-  boolean columns(long from, long rowStride, int rows, float scale, long to) {
-    boolean fit = true;
-    for (int r = 0; r < rows; r += BLOCK) {
-      int n = Math.min(BLOCK, rows - r);
-      long dense = Scratch.get(Scratch.Slot.PACKED_B, 4L * dim * BLOCK);
-      Panels.transpose(tile, dim, n, scale, from + r * rowStride * 4, 1, rowStride, dense, n);
-      int panels = SplitOperands.count(n);
-      long at = to + columnsBytes(r);
-      SplitOperands.panels(tile, unit, dim, n, 0, panels, Gemm.Matrix.rowMajor(dense, n), at);
-      fit &= SplitOperands.areFit(dim, panels, at);
-    }
-    return fit;
-  }
-
   /**
-   * Splits rows as right operands that are summed over up to {@link SplitOperands#K_BLOCK} rows.
+   * Splits rows as right operands, summed over {@code block} rows.
+   *
+   * @return whether all values could be split
    */
-  boolean pieces(long from, long rowStride, int rows, long to) {
+  boolean right(long from, long rowStride, int rows, int block, long to) {
     int panels = SplitOperands.count(dim);
     boolean fit = true;
-    for (int r = 0; r < rows; r += BLOCK) {
-      int n = Math.min(BLOCK, rows - r);
-      long at = to + pieceBytes(r);
+    for (int r = 0; r < rows; r += block) {
+      int n = Math.min(block, rows - r);
+      long at = to + blockBytes(r, block);
       Gemm.Matrix piece = new Gemm.Matrix(from + r * rowStride * 4, rowStride, 1, 0);
       SplitOperands.panels(tile, unit, n, dim, 0, panels, piece, at);
       fit &= SplitOperands.areFit(n, panels, at);
@@ -115,6 +80,26 @@ final class SplitRows {
     return fit;
   }
 
+  /**
+   * Splits rows, scaled, as right operands, summed over the head size.
+   *
+   * @return whether all values could be split
+   */
+  boolean rightTransposed(long from, long rowStride, int rows, float scale, long to) {
+    boolean fit = true;
+    for (int r = 0; r < rows; r += BLOCK) {
+      int n = Math.min(BLOCK, rows - r);
+      long dense = Scratch.get(Scratch.Slot.PACKED_B, 4L * dim * BLOCK);
+      Panels.transpose(tile, dim, n, scale, from + r * rowStride * 4, 1, rowStride, dense, n);
+      int panels = SplitOperands.count(n);
+      long at = to + rowBytes(r);
+      SplitOperands.panels(tile, unit, dim, n, 0, panels, Gemm.Matrix.rowMajor(dense, n), at);
+      fit &= SplitOperands.areFit(dim, panels, at);
+    }
+    return fit;
+  }
+
+  /** See {@link SplitOperands#multiply}. */
   void multiply(
       int rows,
       int columns,
