@@ -169,7 +169,7 @@ final class AttentionBackward {
       long s = piece.scores() + r * step;
       long dp = piece.scoreGradients() + r * step;
       int i = i0 + r;
-      int seen = p.causal() ? Math.clamp(i + 1L - key, 0, n) : n;
+      int seen = p.seen(i, key, n);
       if (seen < n) {
         Memory.zero(s + seen * 4L, (n - seen) * 4L);
         Memory.zero(dp + seen * 4L, (n - seen) * 4L);

@@ -99,13 +99,19 @@ final class AttentionForward {
       return false;
     }
     float[] max = new float[rows];
+    float[] shift = new float[rows];
     double[] sum = new double[rows];
+    double[] part = new double[rows];
     Arrays.fill(max, Float.NEGATIVE_INFINITY);
     int keys = p.causal() ? Math.min(p.keys(), i0 + rows) : p.keys();
     for (int j = 0; j < keys; j += AttentionProducts.KEY_BLOCK) {
       int n = Math.min(AttentionProducts.KEY_BLOCK, keys - j);
       products.scores(head, i0, rows, j, n, packed, work, s);
-      probabilities(products, head, i0, rows, j, n, s, o, max, sum);
+      maxima(products, head, i0, rows, j, n, s, o, max, shift, sum);
+      products.probabilities(i0, rows, j, n, s, shift, part, work);
+      for (int r = 0; r < rows; r++) {
+        sum[r] += part[r];
+      }
       products.outputs(head, rows, j, n, s, packed, work, o, j > 0);
     }
     finish(head, i0, rows, keys, o, products.outputStride(), max, sum);
@@ -113,11 +119,13 @@ final class AttentionForward {
   }
 
   /**
-   * Turns scores of queries {@code [i0, i0 + rows)} and keys {@code [j0, j0 + n)} into
-   * probabilities, up to their sum, and rescales the outputs where the maximum grew. Apart, so that
-   * few vector loops can be inlined into one method: the compiler's budget ends, and boxes them.
+   * Masks the scores of queries {@code [i0, i0 + rows)} and keys {@code [j0, j0 + n)}, and rescales
+   * sums and outputs where the maximum grows. Apart, so that few vector loops can be inlined into
+   * one method: the compiler's budget ends, and boxes them.
+   *
+   * @param shift receives what is taken from each row's scores
    */
-  private void probabilities(
+  private void maxima(
       AttentionProducts products,
       int head,
       int i0,
@@ -127,6 +135,7 @@ final class AttentionForward {
       long s,
       long o,
       float[] max,
+      float[] shift,
       double[] sum) {
     int batch = head / p.heads();
     int h = head % p.heads();
@@ -134,29 +143,20 @@ final class AttentionForward {
     int outputStride = products.outputStride();
     for (int r = 0; r < rows; r++) {
       long row = s + r * stride;
-      int seen = p.causal() ? Math.clamp(i0 + r + 1L - j0, 0, n) : n;
-      if (seen < n) {
-        Memory.zero(row + seen * 4L, (n - seen) * 4L);
-      }
-      if (seen == 0) {
-        continue;
-      }
-      if (p.mask() != null) {
+      int seen = p.seen(i0 + r, j0, n);
+      if (p.mask() != null && seen > 0) {
         p.mask().apply(loops, row, batch, h, i0 + r, j0, seen);
       }
       float before = max[r];
-      float now = Math.max(before, loops.max(row, seen));
-      float shift = now == Float.NEGATIVE_INFINITY ? 0f : now;
-      double part = loops.exponentials(row, seen, shift);
-      if (before == now || before == Float.NEGATIVE_INFINITY) {
-        sum[r] += part;
-      } else {
+      float now = seen == 0 ? before : Math.max(before, loops.max(row, seen));
+      if (before != now && before != Float.NEGATIVE_INFINITY) {
         float factor = (float) Math.exp(before - now);
-        sum[r] = sum[r] * factor + part;
+        sum[r] *= factor;
         long output = o + (long) r * outputStride * 4;
         loops.scale(output, output, outputStride, factor);
       }
       max[r] = now;
+      shift[r] = now == Float.NEGATIVE_INFINITY ? 0f : now;
     }
   }
 

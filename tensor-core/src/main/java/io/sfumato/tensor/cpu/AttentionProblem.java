@@ -26,6 +26,11 @@ public record AttentionProblem(
     boolean causal,
     @Nullable Mask mask) {
 
+  /** How many of the keys {@code [key, key + n)} a query sees, the first ones. */
+  int seen(int query, int key, int n) {
+    return causal ? Math.clamp(query + 1L - key, 0, n) : n;
+  }
+
   /** Address of a row of a head, which is {@code batch * heads() + its number}. */
   long row(Matrix m, int head, int row) {
     return m.head(head / heads, head % heads) + row * m.rowStride() * 4;

@@ -61,13 +61,28 @@ interface AttentionProducts {
   void scores(int head, int first, int rows, int j, int n, long packed, long work, long s);
 
   /**
-   * Outputs {@code o[r, d] (+)= Σ_c s[r, c] v[j + c, d]}.
+   * Probabilities {@code P[r, c] = e^(s[r, c] - shift[r])}, 0 for what a query does not see.
+   *
+   * @param first the first query
+   * @param rows the queries
+   * @param j the first key
+   * @param n the keys, at most {@link #KEY_BLOCK}
+   * @param s address of the scores, which change
+   * @param shift the largest score of each row, or more
+   * @param sums receives the sum of each row
+   * @param work the work space
+   */
+  void probabilities(
+      int first, int rows, int j, int n, long s, float[] shift, double[] sums, long work);
+
+  /**
+   * Outputs {@code o[r, d] (+)= Σ_c P[r, c] v[j + c, d]}.
    *
    * @param head batch times heads plus the head
    * @param rows the queries
    * @param j the first key, a multiple of {@link #KEY_BLOCK}
    * @param n the keys, at most {@link #KEY_BLOCK}
-   * @param s address of the scores
+   * @param s where the scores were
    * @param packed the keys and values of the head
    * @param work the work space
    * @param o address of the outputs

@@ -83,6 +83,34 @@ public interface MatrixUnit {
       long ahead);
 
   /**
+   * Splits the exponentials of rows, as blocks of A of which each row is a row. Values of the first
+   * block are 16 floats at {@code from + r * step}, or fewer, and as many behind these 16; the next
+   * block begins 32 floats on. Of each {@code e^(x - shift)} is split, by {@link
+   * io.sfumato.tensor.cpu.machine.ShortExp}, 0 if it is no normal number.
+   *
+   * @param blocks the number of blocks, at least 1
+   * @param rows the rows of each, at least 1
+   * @param from address of the first value
+   * @param step bytes from one row to the next
+   * @param shifts address of a float for each row; no value is larger, NaN apart
+   * @param sums address of 16 floats for each row, to which the exponentials are added, element j
+   *     of both halves of a block to number j
+   * @param to address of the first block
+   * @param lanes how many of the first values of a row there are; the parts of others are 0
+   * @param secondLanes how many of the second values there are
+   */
+  void exponentials(
+      int blocks,
+      int rows,
+      long from,
+      long step,
+      long shifts,
+      long sums,
+      long to,
+      int lanes,
+      int secondLanes);
+
+  /**
    * Multiplies slabs of A, {@value #SIDE} rows each, by panels of B, {@value #SIDE} columns each,
    * as a sum over steps, which are products of one block of A and one of B.
    *

@@ -201,6 +201,32 @@ final class SplitOperands {
   }
 
   /**
+   * Splits a slab of exponentials, see {@link MatrixUnit#exponentials}.
+   *
+   * @param rows rows, at most {@link #SIDE}
+   * @param k columns, at most {@link #K_BLOCK}
+   * @param from address of the first value
+   * @param step bytes from one row to the next
+   * @param shifts address of the rows' shifts
+   * @param sums address of 16 sums for each row
+   * @param to address of the slab
+   */
+  static void exponentials(
+      MatrixUnit unit, int rows, int k, long from, long step, long shifts, long sums, long to) {
+    int whole = k / DEPTH;
+    int rest = k % DEPTH;
+    if (whole > 0) {
+      unit.exponentials(whole, rows, from, step, shifts, sums, blocks(to), SIDE, SIDE);
+    }
+    if (rest > 0) {
+      long last = from + 4L * whole * DEPTH;
+      long block = blocks(to) + (long) whole * MatrixUnit.BLOCK_BYTES;
+      int lanes = Math.min(SIDE, rest);
+      unit.exponentials(1, rows, last, step, shifts, sums, block, lanes, rest - lanes);
+    }
+  }
+
+  /**
    * Splits panels of a matrix [k, n].
    *
    * @param k rows, cut at multiples of {@link #K_BLOCK}

@@ -13,6 +13,7 @@ final class TileAttention implements AttentionProducts {
   private final Matrix k;
   private final Matrix v;
   private final AttentionTiles tiles;
+  private final AttentionLoops loops = Loops.leaf().attention();
   private final long keyBytes;
   private final boolean valuesInPlace;
   private final boolean slabs;
@@ -76,6 +77,19 @@ final class TileAttention implements AttentionProducts {
   public void scores(int head, int first, int rows, int j, int n, long packed, long work, long s) {
     Rows queries = slabs ? tiles.slabs(work) : tiles.inPlace(p.row(q, head, first), q.rowStride());
     tiles.scores(rows, n, queries, 0, packed + (long) j * p.dim() * 4, s);
+  }
+
+  @Override
+  public void probabilities(
+      int first, int rows, int j, int n, long s, float[] shift, double[] sums, long work) {
+    for (int r = 0; r < rows; r++) {
+      long row = s + 4L * r * tiles.scoreStride;
+      int seen = p.seen(first + r, j, n);
+      if (seen < n) {
+        Memory.zero(row + seen * 4L, (n - seen) * 4L);
+      }
+      sums[r] = seen == 0 ? 0 : loops.exponentials(row, seen, shift[r]);
+    }
   }
 
   @Override

@@ -1,6 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 package io.sfumato.tensor.cpu;
 
+import io.sfumato.tensor.cpu.machine.ShortExp;
+
 /**
  * A {@link MatrixUnit} as Intel's manual describes its instructions (TDPBF16PS: sums of even and of
  * odd elements apart, each step rounded once, denormal numbers taken for zero).
@@ -40,6 +42,51 @@ public final class EmulatedUnit implements MatrixUnit {
       }
     }
     return fit;
+  }
+
+  @Override
+  public void exponentials(
+      int blocks,
+      int rows,
+      long from,
+      long step,
+      long shifts,
+      long sums,
+      long to,
+      int lanes,
+      int secondLanes) {
+    int[] low = new int[3];
+    int[] high = new int[3];
+    for (int r = 0; r < rows; r++) {
+      float shift = Memory.getFloat(shifts + 4L * r);
+      for (int block = 0; block < blocks; block++) {
+        for (int j = 0; j < SIDE; j++) {
+          long at = from + r * step + 4L * (2 * SIDE * block + j);
+          long sum = sums + r * ROW + 4L * j;
+          float first = j < lanes ? exponential(Memory.getFloat(at) - shift) : 0;
+          float second = j < secondLanes ? exponential(Memory.getFloat(at + 4 * SIDE) - shift) : 0;
+          Memory.putFloat(sum, Memory.getFloat(sum) + first);
+          Memory.putFloat(sum, Memory.getFloat(sum) + second);
+          parts(first, low);
+          parts(second, high);
+          for (int part = 0; part < 3; part++) {
+            long pair = to + block * BLOCK_BYTES + part * TILE_BYTES + r * ROW + 4L * j;
+            Memory.putInt(pair, low[part] >>> 16 | high[part]);
+          }
+        }
+      }
+    }
+  }
+
+  private static float exponential(float v) {
+    float z = Math.fma(v, ShortExp.LOG2_E, ShortExp.ROUNDER);
+    float r = Math.fma(z - ShortExp.ROUNDER, -ShortExp.LN2, v);
+    float e = ShortExp.S3;
+    for (float c : new float[] {ShortExp.S2, ShortExp.S1, ShortExp.S0, 1, 1}) {
+      e = Math.fma(e, r, c);
+    }
+    int power = (Float.floatToRawIntBits(z) << 23) + ShortExp.ONE_BITS;
+    return v < ShortExp.LOWEST ? 0 : e * Float.intBitsToFloat(power);
   }
 
   private static boolean parts(float x, int[] parts) {

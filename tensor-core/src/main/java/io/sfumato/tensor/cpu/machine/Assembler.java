@@ -86,6 +86,11 @@ final class Assembler extends Encoder {
     evex(PREFIX_66, MAP_0F38, 0xB8, sum, x, y);
   }
 
+  /** {@code factor = factor * x + y}, rounded once. */
+  void vfmadd213ps(int factor, int x, int y) {
+    evex(PREFIX_66, MAP_0F38, 0xA8, factor, x, y);
+  }
+
   /** {@code sum[i] = x[i] * y + sum[i]} with one float y from memory, rounded once. */
   void vfmadd231psBroadcast(int sum, int x, Address y) {
     evex(PREFIX_66, MAP_0F38, 0xB8, sum, x, y, FLOAT_BYTES, true);
@@ -98,6 +103,17 @@ final class Assembler extends Encoder {
 
   void vsubps(int to, int x, int y) {
     evex(NO_PREFIX, MAP_0F, 0x5C, to, x, y);
+  }
+
+  /** {@code to = x * y} where a mask is set, else 0. */
+  void vmulpsMasked(int to, int mask, int x, int y) {
+    evexMasked(NO_PREFIX, MAP_0F, 0x59, to, x, y, mask, true);
+  }
+
+  /** Sets the bit of a mask where another one is set and not {@code x < y}: NaN counts. */
+  void vcmpnltpsMasked(int to, int mask, int x, int y) {
+    evexMasked(NO_PREFIX, MAP_0F, 0xC2, to, x, y, mask, false);
+    emit(5);
   }
 
   /** Integers of 32 bits. */

@@ -129,6 +129,14 @@ abstract class Encoder {
     memory(reg, rm, unit);
   }
 
+  /** Only where a bit of a mask is set; elsewhere zero, or what was there. */
+  final void evexMasked(
+      int prefix, int map, int opcode, int reg, int x, int rm, int mask, boolean zero) {
+    evexPrefix(prefix, map, reg, x, rm >> 3 & 1, rm >> 4, false);
+    bytes[size - 1] |= (byte) ((zero ? 0x80 : 0) | mask);
+    emit(opcode, 0xC0 | (reg & 7) << 3 | rm & 7);
+  }
+
   /**
    * With an operand in memory.
    *

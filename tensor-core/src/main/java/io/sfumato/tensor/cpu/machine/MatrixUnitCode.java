@@ -51,6 +51,16 @@ public final class MatrixUnitCode {
   private static final int LEAST = 27;
   private static final int MOST = 26;
 
+  // Those of the exponential: its constants, four of them in a row, the row's shift and sum.
+  private static final int LOG2_E = 27;
+  private static final int ROUNDER = 26;
+  private static final int MINUS_LN2 = 25;
+  private static final int S3 = 20;
+  private static final int ONE = 19;
+  private static final int LOWEST = 18;
+  private static final int SHIFT = 17;
+  private static final int TOTAL = 16;
+
   // Tiles.
   private static final int SUM = 0;
   private static final int FIRST = 1; // part of A
@@ -121,11 +131,8 @@ public final class MatrixUnitCode {
     asm.mov(R14, at(RSP, ARGUMENTS + 40)); // ahead
     asm.mov(R15, R14);
     asm.add(R15, RCX);
-    asm.vpternlogd(ONES, ONES, ONES, 0xFF);
+    splitConstants();
     asm.vpsrld(MAGNITUDE, ONES, 1);
-    asm.vpslld(HIGH_HALF, ONES, 16);
-    asm.vpsrld(ROUNDING, ONES, 31);
-    asm.vpslld(ROUNDING, ROUNDING, 15);
     asm.vpternlogd(LEAST, LEAST, LEAST, 0xFF);
     asm.vpxord(MOST, MOST, MOST);
     int block = asm.here();
@@ -143,25 +150,7 @@ public final class MatrixUnitCode {
       asm.vpaddd(2 + i, 2 + i, ONES);
       asm.vpminud(LEAST, LEAST, 2 + i);
     }
-    for (int part = 0; part < PARTS; part++) {
-      int x = 0;
-      int y = 1;
-      if (part < PARTS - 1) { // rounded to bfloat16, halves away from zero; the rest goes on
-        x = 2;
-        y = 3;
-        asm.vpaddd(x, 0, ROUNDING);
-        asm.vpaddd(y, 1, ROUNDING);
-        asm.vpandd(x, x, HIGH_HALF);
-        asm.vpandd(y, y, HIGH_HALF);
-        asm.vsubps(0, 0, x);
-        asm.vsubps(1, 1, y);
-      } else { // what is left of a value without three parts must stay out of the other half
-        asm.vpandd(y, y, HIGH_HALF);
-      }
-      asm.vpsrld(4 + part, x, 16);
-      asm.vpord(4 + part, 4 + part, y);
-      asm.vmovups(part == 0 ? at(R13, 0) : at(R13, part, RBP), 4 + part);
-    }
+    parts(at(R13, 0), at(R13, 1, RBP), at(R13, 2, RBP));
     asm.add(R12, R8);
     asm.add(R13, ROW);
     asm.sub(RBX, 1);
@@ -181,6 +170,101 @@ public final class MatrixUnitCode {
     asm.vzeroupper();
     restore();
     return asm.code();
+  }
+
+  /**
+   * The function that splits exponentials.
+   *
+   * <pre>
+   *   void exponentials(long blocks, long rows, long from, long step, long shifts, long sums,
+   *                     long to, long lanes, long secondLanes)
+   * </pre>
+   *
+   * <p>Lanes are bits here.
+   */
+  public static byte[] exponentials() {
+    return new MatrixUnitCode().writeExponentials();
+  }
+
+  private byte[] writeExponentials() {
+    save();
+    asm.mov(R10, at(RSP, ARGUMENTS)); // to
+    asm.mov(RAX, at(RSP, ARGUMENTS + 8));
+    asm.kmovw(1, RAX);
+    asm.mov(RAX, at(RSP, ARGUMENTS + 16));
+    asm.kmovw(2, RAX);
+    splitConstants();
+    constant(LOG2_E, ShortExp.LOG2_E);
+    constant(ROUNDER, ShortExp.ROUNDER);
+    constant(MINUS_LN2, -ShortExp.LN2);
+    constant(S3, ShortExp.S3);
+    constant(S3 + 1, ShortExp.S2);
+    constant(S3 + 2, ShortExp.S1);
+    constant(S3 + 3, ShortExp.S0);
+    constant(ONE, 1f);
+    constant(LOWEST, ShortExp.LOWEST);
+    int row = asm.here();
+    asm.vbroadcastss(SHIFT, at(R8, 0));
+    asm.vmovups(TOTAL, at(R9, 0));
+    asm.mov(RBX, RDI);
+    asm.mov(R12, RDX);
+    asm.mov(R13, R10);
+    int block = asm.here();
+    asm.vmovupsMasked(0, 1, at(R12, 0));
+    asm.vmovupsMasked(1, 2, at(R12, ROW));
+    for (int i = 0; i <= 1; i++) {
+      exponential(i, 1 + i);
+    }
+    parts(at(R13, 0), at(R13, MatrixUnit.TILE_BYTES), at(R13, 2 * MatrixUnit.TILE_BYTES));
+    asm.add(R12, 2 * ROW);
+    asm.add(R13, MatrixUnit.BLOCK_BYTES);
+    asm.sub(RBX, 1);
+    asm.jnzBack(block);
+    asm.vmovups(at(R9, 0), TOTAL);
+    asm.add(R8, Float.BYTES);
+    asm.add(R9, ROW);
+    asm.add(RDX, RCX);
+    asm.add(R10, ROW);
+    asm.sub(RSI, 1);
+    asm.jnzBack(row);
+    asm.vzeroupper();
+    restore();
+    return asm.code();
+  }
+
+  /** Vector v as {@code e^(v - shift)} where the mask is set, else 0; added to the total. */
+  private void exponential(int v, int mask) {
+    int z = 8 + 3 * v;
+    int r = 9 + 3 * v;
+    int nonzero = 3 + v;
+    asm.vsubps(r, v, SHIFT);
+    asm.vpord(z, ROUNDER, ROUNDER);
+    asm.vfmadd231ps(z, r, LOG2_E);
+    asm.vcmpnltpsMasked(nonzero, mask, r, LOWEST);
+    asm.vsubps(v, z, ROUNDER);
+    asm.vfmadd231ps(r, v, MINUS_LN2);
+    asm.vpord(v, S3, S3);
+    for (int i = 1; i <= 3; i++) {
+      asm.vfmadd213ps(v, r, S3 + i);
+    }
+    asm.vfmadd213ps(v, r, ONE);
+    asm.vfmadd213ps(v, r, ONE);
+    asm.vpslld(z, z, 23);
+    asm.vpaddd(z, z, ONE); // the bits of 1
+    asm.vmulpsMasked(v, nonzero, v, z);
+    asm.vfmadd231ps(TOTAL, v, ONE);
+  }
+
+  private void splitConstants() {
+    asm.vpternlogd(ONES, ONES, ONES, 0xFF);
+    asm.vpslld(HIGH_HALF, ONES, 16);
+    asm.vpsrld(ROUNDING, ONES, 31);
+    asm.vpslld(ROUNDING, ROUNDING, 15);
+  }
+
+  private void constant(int vector, float value) {
+    asm.mov(RAX, Float.floatToRawIntBits(value));
+    asm.vpbroadcastd(vector, RAX);
   }
 
   /**
@@ -316,6 +400,30 @@ public final class MatrixUnitCode {
     for (int r = 0; r < MatrixUnit.SIDE; r++) {
       asm.prefetcht0(at(R15, 0));
       asm.add(R15, R14);
+    }
+  }
+
+  /** Vectors 0 and 1 in parts, each a vector of pairs that goes to memory. */
+  private void parts(Address first, Address second, Address third) {
+    Address[] to = {first, second, third};
+    for (int part = 0; part < PARTS; part++) {
+      int x = 0;
+      int y = 1;
+      if (part < PARTS - 1) { // rounded to bfloat16, halves away from zero; the rest goes on
+        x = 2;
+        y = 3;
+        asm.vpaddd(x, 0, ROUNDING);
+        asm.vpaddd(y, 1, ROUNDING);
+        asm.vpandd(x, x, HIGH_HALF);
+        asm.vpandd(y, y, HIGH_HALF);
+        asm.vsubps(0, 0, x);
+        asm.vsubps(1, 1, y);
+      } else { // what is left of a value without three parts must stay out of the other half
+        asm.vpandd(y, y, HIGH_HALF);
+      }
+      asm.vpsrld(4 + part, x, 16);
+      asm.vpord(4 + part, 4 + part, y);
+      asm.vmovups(to[part], 4 + part);
     }
   }
 

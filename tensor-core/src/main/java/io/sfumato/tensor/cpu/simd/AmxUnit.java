@@ -38,12 +38,15 @@ final class AmxUnit implements MatrixUnit {
 
   private final MemorySegment split;
   private final MemorySegment multiply;
+  private final MemorySegment exponentials;
   private final long configuration;
 
   /** Apart, for it fails where native access is not allowed. */
   private static final class Native {
     static final MethodHandle SPLIT =
         handle(FunctionDescriptor.of(W, W, W, W, W, W, W, W, W, W, W, W, W));
+    static final MethodHandle EXPONENTIALS =
+        handle(FunctionDescriptor.ofVoid(W, W, W, W, W, W, W, W, W));
     static final MethodHandle MULTIPLY =
         handle(FunctionDescriptor.ofVoid(W, W, W, W, W, W, W, W, W, W, W, W, W));
     static final MethodHandle CPUID = handle(FunctionDescriptor.of(W, W));
@@ -57,6 +60,7 @@ final class AmxUnit implements MatrixUnit {
   private AmxUnit(List<MemorySegment> entries) {
     split = entries.get(2);
     multiply = entries.get(3);
+    exponentials = entries.get(4);
     // palette 1; eight tiles of 16 rows of 64 bytes
     MemorySegment tiles = Arena.global().allocate(64, 64);
     tiles.set(ValueLayout.JAVA_BYTE, 0, (byte) 1);
@@ -81,7 +85,8 @@ final class AmxUnit implements MatrixUnit {
                 MatrixUnitCode.cpuid(),
                 MatrixUnitCode.systemCall(),
                 MatrixUnitCode.split(),
-                MatrixUnitCode.multiply()));
+                MatrixUnitCode.multiply(),
+                MatrixUnitCode.exponentials()));
     try {
       long features = (long) Native.CPUID.invokeExact(entries.get(0), (long) FEATURES);
       if ((features & AMX) != AMX) {
@@ -141,6 +146,34 @@ final class AmxUnit implements MatrixUnit {
                   (1L << secondLanes) - 1,
                   ahead);
       return unfit == 0;
+    } catch (Throwable e) { // declared, and thrown by nothing here
+      throw new AssertionError(e);
+    }
+  }
+
+  @Override
+  public void exponentials(
+      int blocks,
+      int rows,
+      long from,
+      long step,
+      long shifts,
+      long sums,
+      long to,
+      int lanes,
+      int secondLanes) {
+    try {
+      Native.EXPONENTIALS.invokeExact(
+          exponentials,
+          (long) blocks,
+          (long) rows,
+          from,
+          step,
+          shifts,
+          sums,
+          to,
+          (1L << lanes) - 1,
+          (1L << secondLanes) - 1);
     } catch (Throwable e) { // declared, and thrown by nothing here
       throw new AssertionError(e);
     }

@@ -9,6 +9,7 @@ import static io.sfumato.tensor.cpu.simd.Lanes.load;
 import static io.sfumato.tensor.cpu.simd.Lanes.store;
 
 import io.sfumato.tensor.cpu.Memory;
+import io.sfumato.tensor.cpu.machine.ShortExp;
 import jdk.incubator.vector.FloatVector;
 import jdk.incubator.vector.IntVector;
 import jdk.incubator.vector.VectorMask;
@@ -16,8 +17,9 @@ import jdk.incubator.vector.VectorOperators;
 
 /**
  * Exponentials, over whole vectors only but for the rows. {@link #exp} takes any argument; the
- * short form is for arguments whose results are normal numbers, or are known to vanish. It is
- * written as steps of a few bytecodes, which the compiler inlines wherever they stand:
+ * short form ({@link ShortExp}) is for arguments whose results are normal numbers, or are known to
+ * vanish. It is written as steps of a few bytecodes, which the compiler inlines wherever they
+ * stand:
  *
  * <pre>{@code
  * FloatVector z = rounded(v);
@@ -35,7 +37,7 @@ import jdk.incubator.vector.VectorOperators;
  * all callers, and the same code runs two to three times slower in one program than in another.
  */
 final class ExpVectors {
-  static final float LOG2_E = 1.44269504f;
+  static final float LOG2_E = ShortExp.LOG2_E;
 
   /**
    * {@code ln 2 = LN2_HIGH + LN2_LOW}; the first has nine bits, so that its multiples are exact.
@@ -44,8 +46,7 @@ final class ExpVectors {
 
   private static final float LN2_LOW = -2.12194440e-4f;
 
-  /** {@code 1.5 2²³}: adding it rounds to an integer, found in the low bits of the sum. */
-  static final float ROUNDER = 0x1.8p23f;
+  static final float ROUNDER = ShortExp.ROUNDER;
 
   private static final int ROUNDER_BITS = 0x4B400000;
 
@@ -59,19 +60,12 @@ final class ExpVectors {
   private static final float P3 = 0.008368717f;
   private static final float P4 = 0.0013814598f;
 
-  /**
-   * {@code e^r = 1 + r + r² Σ Sᵢ rⁱ} for |r| up to ln 2 / 2, to 1.3e-7: the best of this degree.
-   */
-  static final float S0 = 0.49999252f;
-
-  static final float S1 = 0.16666865f;
-  static final float S2 = 0.041887424f;
-  static final float S3 = 0.008332978f;
-
-  static final float LN2 = 0.6931472f;
-
-  /** Below it e^v is less than the smallest normal number. */
-  static final float LOWEST = -87.33654f;
+  static final float S0 = ShortExp.S0;
+  static final float S1 = ShortExp.S1;
+  static final float S2 = ShortExp.S2;
+  static final float S3 = ShortExp.S3;
+  static final float LN2 = ShortExp.LN2;
+  static final float LOWEST = ShortExp.LOWEST;
 
   /** Above it the short form does not hold: the power of two has no exponent left. */
   static final float HIGHEST = 88f;
@@ -82,7 +76,7 @@ final class ExpVectors {
   /** Elements whose exponentials are summed in f32 before the sum goes on in double. */
   private static final int SUMMED = 1024;
 
-  static final int ONE_BITS = 0x3F800000;
+  static final int ONE_BITS = ShortExp.ONE_BITS;
 
   private ExpVectors() {}
 

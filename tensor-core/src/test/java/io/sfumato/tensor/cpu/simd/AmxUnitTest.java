@@ -115,6 +115,42 @@ class AmxUnitTest {
     }
   }
 
+  @Test
+  void splitsExponentialsAsDefined() {
+    MatrixUnit unit = unit();
+    try (Arena arena = Arena.ofConfined()) {
+      long from = floats(arena, 1 << 12, 3);
+      for (int i = 0; i < 1 << 12; i++) { // some vanish, some nearly
+        float x = 30 * Memory.getFloat(from + 4L * i);
+        Memory.putFloat(from + 4L * i, Math.min(x, 20 - 0.001f * i % 120));
+      }
+      Memory.putFloat(from + 4L * 70, Float.NEGATIVE_INFINITY);
+      Memory.putFloat(from + 4L * 71, -1e30f);
+      Memory.putFloat(from + 4L * 72, Float.NaN);
+      long shifts = arena.allocate(64, 64).address();
+      for (int r = 0; r < 16; r++) {
+        Memory.putFloat(shifts + 4L * r, 20 + r);
+      }
+      for (int rows : new int[] {1, 7, 16}) {
+        for (int lanes : new int[] {0, 1, 9, 16}) {
+          for (int second : new int[] {0, 5, 16}) {
+            long[] to = new long[2];
+            long[] sums = new long[2];
+            MatrixUnit[] units = {EMULATED, unit};
+            for (int i = 0; i < 2; i++) {
+              to[i] = arena.allocate(3L * BLOCK, 64).address();
+              sums[i] = floats(arena, 256, 5);
+              units[i].exponentials(3, rows, from, 500, shifts, sums[i], to[i], lanes, second);
+            }
+            String what = rows + " rows, " + lanes + " and " + second + " lanes";
+            assertSame(to[0], to[1], 3L * BLOCK, what);
+            assertSame(sums[0], sums[1], 1024, what + ", sums");
+          }
+        }
+      }
+    }
+  }
+
   /** The sum of the parts of an element of a row. */
   private static float joined(long row, int element) {
     float sum = 0;
