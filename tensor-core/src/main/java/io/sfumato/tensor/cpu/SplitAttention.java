@@ -20,7 +20,7 @@ final class SplitAttention implements AttentionProducts {
   private final Matrix k;
   private final Matrix v;
   private final SplitRows split;
-  private final int scoreStride = Loops.tile().pitch();
+  private final int scoreStride;
   private final long queryBytes;
   private final long keyBytes;
 
@@ -30,6 +30,7 @@ final class SplitAttention implements AttentionProducts {
     this.k = k;
     this.v = v;
     split = new SplitRows(unit, p.dim());
+    scoreStride = split.tile.pitch();
     queryBytes = split.rowBytes(QUERY_BLOCK);
     keyBytes = split.rowBytes(p.keys());
   }
@@ -37,7 +38,7 @@ final class SplitAttention implements AttentionProducts {
   /** Whether they are faster than tiles, by cycles of a core. */
   static boolean pays(AttentionProblem p) {
     double pairs = (double) p.queries() * p.keys();
-    int deep = (p.dim() + 31) / 32 * 32;
+    int deep = SplitOperands.steps(p.dim()) * MatrixUnit.DEPTH;
     int wide = SplitOperands.count(p.dim()) * SIDE;
     double operands = (p.queries() + 2.0 * p.keys()) * p.dim();
     return p.dim() <= SplitOperands.K_BLOCK

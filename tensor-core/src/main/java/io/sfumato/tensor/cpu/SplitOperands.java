@@ -61,7 +61,7 @@ final class SplitOperands {
   }
 
   /** Blocks along what is summed over. */
-  private static int steps(int k) {
+  static int steps(int k) {
     return (k + DEPTH - 1) / DEPTH;
   }
 
@@ -72,8 +72,13 @@ final class SplitOperands {
 
   /** Bytes of a panel over {@code k} elements, cut at multiples of {@link #K_BLOCK}. */
   static long panelBytes(int k) {
-    int rest = k % K_BLOCK;
-    return k / K_BLOCK * bytes(K_BLOCK) + (rest > 0 ? bytes(rest) : 0);
+    return cutBytes(k, K_BLOCK);
+  }
+
+  /** Bytes of a slab or panel over {@code k} elements, cut at multiples of {@code block}. */
+  static long cutBytes(int k, int block) {
+    int rest = k % block;
+    return k / block * bytes(block) + (rest > 0 ? bytes(rest) : 0);
   }
 
   /** Bytes of all panels of a matrix [k, n]. */

@@ -26,9 +26,7 @@ final class SplitRows {
 
   /** Bytes of {@code n} rows as operands summed over {@code block} rows at a time. */
   long blockBytes(int n, int block) {
-    int rest = n % block;
-    return SplitOperands.count(dim)
-        * (n / block * SplitOperands.bytes(block) + (rest > 0 ? SplitOperands.bytes(rest) : 0));
+    return SplitOperands.count(dim) * SplitOperands.cutBytes(n, block);
   }
 
   /**
