@@ -2,6 +2,7 @@
 package io.sfumato.benchmarks;
 
 import java.util.ArrayList;
+import java.util.Arrays;
 import java.util.LinkedHashMap;
 import java.util.LinkedHashSet;
 import java.util.List;
@@ -17,8 +18,11 @@ import picocli.CommandLine.Option;
  * out of many and leave it slow for the life of the process; so this starts the suite in many fresh
  * JVMs, and fails if a case is slower in one of them than twice its median over all.
  *
- * <p>A machine that others use too makes runs slow at times, a loop that was compiled badly makes
- * all of them slow: so the fastest run of each JVM is compared in the same way.
+ * <p>A machine that others use too makes runs slow at times. A loop that was compiled badly makes
+ * some cases slow, and those for as long as the JVM lives. So each JVM goes through the cases
+ * several times, and the fastest pass counts; the fastest run of each JVM is compared too; and the
+ * times of a JVM in which more than half of the cases were slow are divided by its <em>pace</em>,
+ * the median over all cases of time / median time.
  */
 @Command(
     name = "stability",
@@ -27,6 +31,13 @@ import picocli.CommandLine.Option;
     description = "Runs the speed suite in fresh JVMs, and fails if a case is slow in one of them.")
 public final class Stability implements Callable<Integer> {
   private static final double LIMIT = 2;
+
+  /** Cases below which a pace would say nothing. */
+  private static final int PACED = 8;
+
+  /** The pace from which on it is told. */
+  private static final double SLOW = 1.1;
+
   private static final String SKIPPED = "COMPILE SKIPPED";
 
   @Option(names = "--runs", description = "Runs, each in a fresh JVM.", defaultValue = "20")
@@ -46,6 +57,12 @@ public final class Stability implements Callable<Integer> {
       description = "Seconds before a case is timed, for the JIT compiler.",
       defaultValue = "3.0")
   private double warmUp;
+
+  @Option(
+      names = "--passes",
+      description = "Passes of a JVM through all cases; the fastest counts.",
+      defaultValue = "3")
+  private int passes;
 
   @Option(
       names = "--alone",
@@ -122,8 +139,8 @@ public final class Stability implements Callable<Integer> {
   @Override
   public Integer call() {
     List<String> cases = Suite.selected(only);
-    if (runs < 1 || threads < 1) {
-      throw new Programs.Refusal("--runs and --threads must be at least 1");
+    if (runs < 1 || threads < 1 || passes < 1) {
+      throw new Programs.Refusal("--runs, --threads and --passes must be at least 1");
     }
     Map<String, List<Double>> times = new LinkedHashMap<>();
     Map<String, List<Double>> best = new LinkedHashMap<>();
@@ -139,8 +156,10 @@ public final class Stability implements Callable<Integer> {
         skipped.addAll(skippedIn(output.errors()));
       }
     }
-    List<Row> rows = rows(times, best, garbage);
+    double[] paces = paces(times);
+    List<Row> rows = rows(times, best, garbage, paces);
     System.out.print(table(rows));
+    System.out.print(slowRuns(paces));
     skipped.forEach(System.out::println);
     return rows.stream().allMatch(Row::isStable) ? 0 : 1;
   }
@@ -163,31 +182,82 @@ public final class Stability implements Callable<Integer> {
             "--seconds",
             String.valueOf(seconds),
             "--warm-up",
-            String.valueOf(warmUp)));
+            String.valueOf(warmUp),
+            "--passes",
+            String.valueOf(passes)));
   }
 
+  /** Adds one value of each case: the least of the passes. */
   private static void collect(
       Children.Output output, Measured.Quantity quantity, Map<String, List<Double>> values) {
+    Map<String, Double> least = new LinkedHashMap<>();
     for (Measured line : Measured.parse(output.lines(), quantity)) {
-      values.computeIfAbsent(line.name(), k -> new ArrayList<>()).add(line.value());
+      least.merge(line.name(), line.value(), Math::min);
     }
+    least.forEach((name, value) -> values.computeIfAbsent(name, k -> new ArrayList<>()).add(value));
   }
 
-  /** The cases of all JVMs. */
+  /**
+   * How slow each run was in all cases together: the median of time / median time, 1 at least; 1
+   * for all if there are few cases.
+   *
+   * @param times the times of each case, one of each run
+   */
+  static double[] paces(Map<String, List<Double>> times) {
+    int runs = times.values().iterator().next().size();
+    double[] paces = new double[runs];
+    Arrays.fill(paces, 1);
+    for (int r = 0; times.size() >= PACED && r < runs; r++) {
+      List<Double> ratios = new ArrayList<>();
+      for (List<Double> t : times.values()) {
+        ratios.add(t.get(r) / Samples.median(t));
+      }
+      paces[r] = Math.max(1, Samples.median(ratios));
+    }
+    return paces;
+  }
+
+  /** The cases of all JVMs, at the paces of their runs. */
   static List<Row> rows(
       Map<String, List<Double>> times,
       Map<String, List<Double>> best,
-      Map<String, List<Double>> garbage) {
+      Map<String, List<Double>> garbage,
+      double[] paces) {
     List<Row> rows = new ArrayList<>();
     times.forEach(
         (name, t) ->
             rows.add(
                 new Row(
                     name,
-                    Spread.of(t),
-                    Spread.of(best.getOrDefault(name, t)),
+                    Spread.of(paced(t, paces)),
+                    Spread.of(paced(best.getOrDefault(name, t), paces)),
                     Samples.greatest(garbage.getOrDefault(name, List.of(0.0))))));
     return rows;
+  }
+
+  private static List<Double> paced(List<Double> times, double[] paces) {
+    List<Double> paced = new ArrayList<>();
+    for (int r = 0; r < times.size(); r++) {
+      paced.add(times.get(r) / paces[r]);
+    }
+    return paced;
+  }
+
+  /** A line for each run that was slow as a whole. */
+  static String slowRuns(double[] paces) {
+    StringBuilder lines = new StringBuilder();
+    for (int r = 0; r < paces.length; r++) {
+      if (paces[r] >= SLOW) {
+        lines.append(
+            String.format(
+                Locale.ROOT,
+                "run %d took %.2f times as long as the median run in half of the cases or more: its"
+                    + " times are divided by that%n",
+                r + 1,
+                paces[r]));
+      }
+    }
+    return lines.toString();
   }
 
   /** The rows as text. */

@@ -74,6 +74,12 @@ public final class Suite implements Callable<Integer> {
       defaultValue = "0")
   private int exactly;
 
+  @Option(
+      names = "--passes",
+      description = "Times all cases so many times over, and warms up in the first pass only.",
+      defaultValue = "1")
+  private int passes;
+
   @Option(names = "--device", description = "cpu, cuda or cuda:1, ….", defaultValue = "cpu")
   private String deviceName = "cpu";
 
@@ -140,6 +146,9 @@ public final class Suite implements Callable<Integer> {
     if (threads < 1) {
       throw new Programs.Refusal("--threads must be at least 1; got " + threads);
     }
+    if (passes < 1) {
+      throw new Programs.Refusal("--passes must be at least 1; got " + passes);
+    }
     if (memory && names.size() != 1) {
       throw new Programs.Refusal(
           "--memory needs a process for each case: name one with --only '^gemm_512$', or use"
@@ -153,7 +162,10 @@ public final class Suite implements Callable<Integer> {
     Map<String, Supplier<SuiteCase>> cases = SuiteCases.all(device, dtype);
     cases.keySet().retainAll(names);
     Backend backend = Backends.of(device);
-    cases.forEach((name, make) -> time(name, make, backend, dtype));
+    for (int pass = 0; pass < passes; pass++) {
+      cases.forEach((name, make) -> time(name, make, backend, dtype));
+      warmUp = 0;
+    }
     return 0;
   }
 

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 package io.sfumato.benchmarks;
 
+import static org.junit.jupiter.api.Assertions.assertArrayEquals;
 import static org.junit.jupiter.api.Assertions.assertEquals;
 import static org.junit.jupiter.api.Assertions.assertThrows;
 
@@ -99,7 +100,9 @@ final class ComparisonTest {
             "calm", List.of(0.9, 1.0, 0.9),
             "disturbed", List.of(0.8, 0.9, 1.0),
             "trapped", List.of(0.9, 0.9, 0.9, 1.9));
-    List<Stability.Row> rows = Stability.rows(times, best, Map.of("trapped", List.of(0.0, 40.5)));
+    List<Stability.Row> rows =
+        Stability.rows(
+            times, best, Map.of("trapped", List.of(0.0, 40.5)), new double[] {1, 1, 1, 1});
     assertEquals(
         """
         | case      | median, ms | worst | ratio | in run | fastest, ms | worst | ratio | in run | garbage, MiB/run |                           |
@@ -110,6 +113,27 @@ final class ComparisonTest {
         """,
         Stability.table(rows));
     assertEquals(List.of(true, false, false), rows.stream().map(Stability.Row::isStable).toList());
+  }
+
+  @Test
+  void aSlowMachineIsToldFromASlowCase() {
+    Map<String, List<Double>> times = new TreeMap<>();
+    for (int i = 0; i < 8; i++) {
+      times.put("case" + i, List.of(1.0, 3.0, 1.0, 0.9));
+    }
+    times.put("trapped", List.of(1.0, 3.0, 2.5, 1.0));
+    double[] paces = Stability.paces(times);
+    assertArrayEquals(new double[] {1, 3, 1, 1}, paces, 1e-12);
+    List<Stability.Row> rows = Stability.rows(times, Map.of(), Map.of(), paces);
+    List<String> unstable =
+        rows.stream().filter(row -> !row.isStable()).map(Stability.Row::name).toList();
+    assertEquals(List.of("trapped"), unstable);
+    assertEquals(
+        "run 2 took 3.00 times as long as the median run in half of the cases or more: its times"
+            + " are divided by that\n",
+        Stability.slowRuns(paces).replace(System.lineSeparator(), "\n"));
+    times.keySet().removeIf(name -> name.compareTo("case2") < 0);
+    assertArrayEquals(new double[] {1, 1, 1, 1}, Stability.paces(times), 0);
   }
 
   @Test

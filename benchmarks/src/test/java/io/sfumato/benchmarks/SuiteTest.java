@@ -51,6 +51,7 @@ final class SuiteTest {
     refused(Suite::run, "no case has such a name", "--only", "nothing");
     refused(Suite::run, "--only (:", "--only", "(");
     refused(Suite::run, "at least 1", "--threads", "0");
+    refused(Suite::run, "--passes must be at least 1", "--passes", "0");
     refused(Suite::run, "'x' is not an int", "--threads", "x");
     refused(Suite::run, "a process for each case", "--memory", "--only", "gemm");
     refused(Suite::run, "Unknown option", "--fast");
@@ -60,6 +61,7 @@ final class SuiteTest {
     refused(Compare::run, "--device nowhere", "--device", "nowhere");
     refused(Compare::run, "no-such.py is not there", "--peer", "no-such.py");
     refused(Stability::run, "at least 1", "--runs", "0");
+    refused(Stability::run, "at least 1", "--passes", "0");
     refused(Stability::run, "no case has such a name", "--only", "nothing");
   }
 
