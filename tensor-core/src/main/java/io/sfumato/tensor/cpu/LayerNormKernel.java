@@ -73,28 +73,36 @@ public final class LayerNormKernel {
    */
   public static void forward(long x, long y, long mean, long rstd, Affine a, double epsilon) {
     RowLoops loops = Loops.leaf().rows();
-    forGroups(
+    int n = a.n;
+    forRows(
         Math.multiplyExact(a.batches, a.rows),
-        a.n,
+        n,
         new Rows(a),
-        (r, k, weight, bias, moments, stats) -> {
-          long at = r * 4L * a.n;
-          loops.moments(x + at, k, a.n, moments);
-          for (int i = 0; i < k; i++) {
-            stats[2 * i] = (float) moments[2 * i];
-            double variance = moments[2 * i + 1] / a.n;
-            stats[2 * i + 1] = (float) (1 / Math.sqrt(variance + epsilon));
-            Memory.putFloat(mean + (r + i) * 4L, stats[2 * i]);
-            Memory.putFloat(rstd + (r + i) * 4L, stats[2 * i + 1]);
+        (first, last, weight, bias) -> {
+          double[] moments = new double[2 * RowLoops.GROUP];
+          float[] stats = new float[2 * RowLoops.GROUP];
+          int k = Math.min(RowLoops.GROUP, last - first);
+          loops.moments(x + first * 4L * n, k, n, moments);
+          for (int r = first; r < last; r += k) {
+            k = Math.min(RowLoops.GROUP, last - r);
+            for (int i = 0; i < k; i++) {
+              stats[2 * i] = (float) moments[2 * i];
+              double variance = moments[2 * i + 1] / n;
+              stats[2 * i + 1] = (float) (1 / Math.sqrt(variance + epsilon));
+              Memory.putFloat(mean + (r + i) * 4L, stats[2 * i]);
+              Memory.putFloat(rstd + (r + i) * 4L, stats[2 * i + 1]);
+            }
+            long at = r * 4L * n;
+            int next = Math.min(RowLoops.GROUP, last - r - k);
+            loops.normalize(x + at, y + at, k, n, stats, weight, bias, next, moments);
           }
-          loops.normalize(x + at, y + at, k, a.n, stats, weight, bias);
         });
   }
 
-  /** Work on up to {@link RowLoops#GROUP} rows of one batch. */
+  /** Work on rows of one batch. */
   @FunctionalInterface
-  private interface GroupBody {
-    void run(int row, int rows, long weight, long bias, double[] moments, float[] stats);
+  private interface RowsBody {
+    void run(int first, int last, long weight, long bias);
   }
 
   /** The weights and biases of the rows, as {@code y = x̂ weight + bias} has them. */
@@ -130,7 +138,7 @@ public final class LayerNormKernel {
     }
   }
 
-  private static void forGroups(int total, int n, Rows rows, GroupBody body) {
+  private static void forRows(int total, int n, Rows rows, RowsBody body) {
     int perBatch = rows.a.rows;
     boolean direct = rows.direct();
     Parallel.forRange(
@@ -143,8 +151,6 @@ public final class LayerNormKernel {
             weight = Scratch.get(Scratch.Slot.ROW, 8L * n);
             bias = weight + 4L * n;
           }
-          double[] moments = new double[2 * RowLoops.GROUP];
-          float[] stats = new float[2 * RowLoops.GROUP];
           int r = begin;
           while (r < end) {
             int batch = r / perBatch;
@@ -152,10 +158,7 @@ public final class LayerNormKernel {
             if (!direct) {
               rows.combine(batch, weight);
             }
-            for (; r < last; r += RowLoops.GROUP) {
-              int k = Math.min(RowLoops.GROUP, last - r);
-              body.run(r, k, weight, bias, moments, stats);
-            }
+            body.run(r, last, weight, bias);
             r = last;
           }
         });

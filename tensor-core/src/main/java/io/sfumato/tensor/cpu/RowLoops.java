@@ -51,6 +51,29 @@ public interface RowLoops {
   void normalize(long x, long y, int rows, int n, float[] stats, long weight, long bias);
 
   /**
+   * {@link #normalize} of some rows, and {@link #moments} of those behind them. Together, so that
+   * the one may write from the cache while the other waits for memory; the results are the same.
+   *
+   * @param next the number of rows behind them, may be 0
+   * @param moments where their moments go
+   */
+  default void normalize(
+      long x,
+      long y,
+      int rows,
+      int n,
+      float[] stats,
+      long weight,
+      long bias,
+      int next,
+      double[] moments) {
+    normalize(x, y, rows, n, stats, weight, bias);
+    if (next > 0) {
+      moments(x + rows * 4L * n, next, n, moments);
+    }
+  }
+
+  /**
    * With {@code x̂ = (x - mean) rstd}, row by row: {@code columnGain += dy x̂}, {@code columnShift
    * += dy}, and {@code dx = rstd (g - mean(g) - x̂ mean(g x̂))}, {@code g = dy weight}; without
    * {@code centred} the term {@code mean(g)} is left out (RMS norm).
