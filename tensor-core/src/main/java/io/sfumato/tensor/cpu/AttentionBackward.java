@@ -142,13 +142,13 @@ final class AttentionBackward {
 
   /** The first query of the first block that sees a key. */
   private int firstBlock(AttentionPiece piece, int key) {
-    return p.causal() ? key / piece.queryBlock() * piece.queryBlock() : 0;
+    return p.causal() ? key / piece.queryBlock * piece.queryBlock : 0;
   }
 
   /** Keys {@code [first + j, first + j + n)} of a head against all queries that see them. */
   private void keyBlock(
       int head, AttentionPiece piece, float[] delta, int first, int j, int n, Sum dqSum) {
-    int most = piece.queryBlock();
+    int most = piece.queryBlock;
     piece.begin(j, n);
     boolean seen = false;
     for (int i0 = firstBlock(piece, first + j); i0 < p.queries(); i0 += most) {
@@ -164,7 +164,7 @@ final class AttentionBackward {
   /** Turns scores into probabilities and dP into dS. */
   private void scoreGradients(
       int head, AttentionPiece piece, float[] delta, int i0, int rows, int key, int n) {
-    long step = 4L * piece.scoreStride();
+    long step = 4L * piece.scoreStride;
     for (int r = 0; r < rows; r++) {
       long s = piece.scores() + r * step;
       long dp = piece.scoreGradients() + r * step;

@@ -302,8 +302,8 @@ public final class Gemm {
       boolean accumulate,
       long bias,
       int threads) {
-    MatrixUnit unit = unit(tile, m, n, terms);
-    int full = unit == null ? Panels.fullWidth(tile) : SplitOperands.SIDE;
+    GemmFormat format = GemmFormat.of(tile, unit(tile, m, n, terms));
+    int full = format.width();
     long depth = 1;
     for (Term t : terms) {
       depth = Math.max(depth, batch > 1 ? t.k : kBlock(t.k));
@@ -319,7 +319,7 @@ public final class Gemm {
         }
         new GemmBlock(
                 tile,
-                unit,
+                format,
                 Math.min(group, batch - i),
                 m,
                 Math.min(nBlock, n - j),

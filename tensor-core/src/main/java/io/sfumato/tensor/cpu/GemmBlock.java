@@ -5,7 +5,6 @@ import io.sfumato.tensor.cpu.Gemm.Matrix;
 import io.sfumato.tensor.cpu.Gemm.Term;
 import java.util.ArrayList;
 import java.util.List;
-import org.jspecify.annotations.Nullable;
 
 /**
  * A sum of products {@code C (+)= A1 B1 + A2 B2 + … (+ bias)} for a range of columns whose
@@ -18,11 +17,8 @@ import org.jspecify.annotations.Nullable;
  * Each element of C is written by one worker, in an order that depends on the sizes alone.
  */
 final class GemmBlock {
-  private static final int APART_ROWS = 512;
-  private static final int APART_COLUMNS = 128;
-
   private final GemmTile tile;
-  private final @Nullable MatrixUnit unit;
+  private final GemmFormat format;
   private final int batch;
   private final int m;
   private final int n;
@@ -30,11 +26,8 @@ final class GemmBlock {
   private final Matrix c;
   private final boolean accumulate;
   private final long bias;
-
   private final int full;
-  private final int height;
   private final int panels;
-  private final long maxPacked;
 
   /** Rows {@code first} to {@code first + k} of one B with what they meet in A. */
   interface Part {
@@ -65,12 +58,12 @@ final class GemmBlock {
   /**
    * A sum of products.
    *
-   * @param tile tiles
-   * @param unit the unit to multiply on, or null for tiles alone
+   * @param tile copies and sums of rows
+   * @param format how operands are multiplied
    */
   GemmBlock(
       GemmTile tile,
-      @Nullable MatrixUnit unit,
+      GemmFormat format,
       int batch,
       int m,
       int n,
@@ -79,7 +72,7 @@ final class GemmBlock {
       boolean accumulate,
       long bias) {
     this.tile = tile;
-    this.unit = unit;
+    this.format = format;
     this.batch = batch;
     this.m = m;
     this.n = n;
@@ -87,16 +80,8 @@ final class GemmBlock {
     this.c = c;
     this.accumulate = accumulate;
     this.bias = bias;
-    full = unit == null ? Panels.fullWidth(tile) : SplitOperands.SIDE;
-    height = unit == null ? tile.maxRows() : SplitOperands.SIDE;
+    full = format.width();
     panels = (n + full - 1) / full;
-    maxPacked = unit == null ? Gemm.MAX_PACKED : 2 * Gemm.MAX_PACKED;
-  }
-
-  private Part part(Term term, int first, int k) {
-    return unit == null
-        ? new PackedPart(tile, batch, m, n, term, first, k, c)
-        : new SplitPart(tile, unit, batch, n, term, first, k, c);
   }
 
   void run(int threads) {
@@ -104,12 +89,12 @@ final class GemmBlock {
     long used = 0;
     boolean first = true;
     for (Term term : terms) {
-      int kBlock = unit == null ? Gemm.kBlock(term.k()) : SplitOperands.K_BLOCK;
+      int kBlock = format.kBlock(term.k());
       long fits = Gemm.MAX_PACKED / Math.max(1, Panels.width(tile, n)) / kBlock * kBlock;
       int step = batch > 1 ? Math.max(1, term.k()) : (int) Math.clamp(fits, kBlock, 1 << 30);
       for (int p = 0; p < term.k(); p += step) {
-        Part part = part(term, p, Math.min(step, term.k() - p));
-        if (!round.isEmpty() && used + part.floats() > maxPacked) {
+        Part part = format.part(batch, m, n, term, p, Math.min(step, term.k() - p), c);
+        if (!round.isEmpty() && used + part.floats() > format.maxPacked()) {
           round(round, first, threads);
           round.clear();
           used = 0;
@@ -133,7 +118,7 @@ final class GemmBlock {
       part.place(at);
       at += 4 * part.floats();
     }
-    if (!serial && isApart(threads)) {
+    if (!serial && batch == 1 && format.isApart(m, n, threads)) {
       Parallel.forRange(
           threads,
           1,
@@ -153,6 +138,7 @@ final class GemmBlock {
       }
     }
     int wanted = serial ? 1 : 4 * threads;
+    int height = format.height();
     int slabs = (m + height - 1) / height;
     int rowBlocks = rowBlocks(slabs, (wanted + batch - 1) / batch, serial ? 1 : threads);
     int groups = Math.clamp((wanted + batch * rowBlocks - 1) / (batch * rowBlocks), 1, panels);
@@ -182,14 +168,6 @@ final class GemmBlock {
         });
   }
 
-  /**
-   * Whether each worker does all rows of some columns: then panels need not go from one core's
-   * cache to another's, and workers wait for each other only once; but all split A.
-   */
-  private boolean isApart(int threads) {
-    return unit != null && batch == 1 && m <= APART_ROWS && n >= APART_COLUMNS * threads;
-  }
-
   /** Some panels, packed by the worker that uses them. */
   private void columns(List<Part> parts, boolean first, int firstPanel, int lastPanel) {
     for (Part part : parts) {
@@ -197,8 +175,8 @@ final class GemmBlock {
         part.pack(firstPanel, lastPanel);
       }
     }
-    for (int row = 0; row < m; row += SplitOperands.ROW_BLOCK) {
-      int rows = Math.min(SplitOperands.ROW_BLOCK, m - row);
+    for (int row = 0; row < m; row += format.maxRows()) {
+      int rows = Math.min(format.maxRows(), m - row);
       compute(parts, first, 0, row, rows, firstPanel, lastPanel);
     }
   }
@@ -208,9 +186,7 @@ final class GemmBlock {
    * high, and of one product as many for each thread.
    */
   private int rowBlocks(int slabs, int wanted, int threads) {
-    int rowBlock =
-        Gemm.rowBlock(
-            m, height, unit == null ? Gemm.MAX_ROW_BLOCK : SplitOperands.ROW_BLOCK, wanted);
+    int rowBlock = Gemm.rowBlock(m, format.height(), format.maxRows(), wanted);
     int blocks = (m + rowBlock - 1) / rowBlock;
     return batch == 1 ? Math.min(slabs, (blocks + threads - 1) / threads * threads) : blocks;
   }

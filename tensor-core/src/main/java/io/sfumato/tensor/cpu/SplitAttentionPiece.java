@@ -11,17 +11,12 @@ import org.jspecify.annotations.Nullable;
  * <p>P and dS are split whatever they are: values below 2^-103 keep fewer digits, and where dS is
  * infinite, its gradients are NaN.
  */
-final class SplitAttentionPiece implements AttentionPiece {
+final class SplitAttentionPiece extends AttentionPiece {
   private static final int SIDE = SplitOperands.SIDE;
   private static final int QUERY_BLOCK = 128;
 
-  private final Operands x;
-  private final AttentionProblem p;
   private final SplitRows split;
-  private final int head;
-  private final int firstKey;
   private final int count;
-  private final int stride;
   private final long queries;
   private final long queriesT;
   private final long gradients;
@@ -29,40 +24,36 @@ final class SplitAttentionPiece implements AttentionPiece {
   private final long keysT;
   private final long valuesT;
   private final long keys;
-  private final long s;
-  private final long dp;
   private final long parts;
   private final long dkT;
   private final long dvT;
   private final boolean fit;
-  private int j;
-  private int n;
 
   /** Splits the operands for the keys {@code [first, first + count)} of a head. */
   SplitAttentionPiece(MatrixUnit unit, Operands x, int head, int first, int count) {
-    this.x = x;
-    this.head = head;
+    this(new SplitRows(unit, x.p().dim()), x, head, first, count);
+  }
+
+  private SplitAttentionPiece(SplitRows split, Operands x, int head, int first, int count) {
+    super(x, head, first, QUERY_BLOCK, split.tile.pitch());
+    this.split = split;
     this.count = count;
-    p = x.p();
-    firstKey = first;
-    split = new SplitRows(unit, p.dim());
-    stride = split.tile.pitch();
     long rowBytes = split.rowBytes(p.queries());
     long rowBytesT = split.blockBytes(p.queries(), QUERY_BLOCK);
     long columnBytes = split.rowBytes(count);
-    long scoreBytes = 4L * QUERY_BLOCK * stride;
-    long sumBytes = 4L * split.width * stride;
+    long sumBytes = 4L * split.width * scoreStride;
     long partBytes =
         Math.max(
             SplitOperands.count(QUERY_BLOCK) * SplitOperands.bytes(KEY_BLOCK),
             SplitOperands.count(KEY_BLOCK) * SplitOperands.bytes(QUERY_BLOCK));
     long bytes =
-        2 * (rowBytes + rowBytesT + columnBytes + scoreBytes + sumBytes)
+        scoreBytes()
+            + 2 * (rowBytes + rowBytesT + columnBytes + sumBytes)
             + split.blockBytes(count, KEY_BLOCK)
             + partBytes;
-    s = Scratch.get(Scratch.Slot.ATTENTION_BLOCK, bytes);
-    dp = s + scoreBytes;
-    parts = dp + scoreBytes;
+    long work = Scratch.get(Scratch.Slot.ATTENTION_BLOCK, bytes);
+    place(work);
+    parts = work + scoreBytes();
     dkT = parts + partBytes;
     dvT = dkT + sumBytes;
     keysT = dvT + sumBytes;
@@ -101,56 +92,30 @@ final class SplitAttentionPiece implements AttentionPiece {
   }
 
   @Override
-  public int queryBlock() {
-    return QUERY_BLOCK;
-  }
-
-  @Override
-  public int scoreStride() {
-    return stride;
-  }
-
-  @Override
-  public long scores() {
-    return s;
-  }
-
-  @Override
-  public long scoreGradients() {
-    return dp;
-  }
-
-  @Override
-  public void begin(int j, int n) {
-    this.j = j;
-    this.n = n;
-  }
-
-  @Override
-  public void products(int first, int rows) {
+  void products(int first, int rows) {
     long left = split.rowBytes(first);
     long right = split.rowBytes(j);
-    scores(rows, queries + left, keysT + right, s);
-    scores(rows, gradients + left, valuesT + right, dp);
+    scores(rows, queries + left, keysT + right, scores());
+    scores(rows, gradients + left, valuesT + right, scoreGradients());
   }
 
   private void scores(int rows, long left, long right, long to) {
     int columns = SplitOperands.count(n) * SIDE;
     long bytes = SplitOperands.bytes(p.dim());
-    split.multiply(rows, columns, p.dim(), left, right, bytes, to, stride, false);
+    split.multiply(rows, columns, p.dim(), left, right, bytes, to, scoreStride, false);
   }
 
   @Override
-  public void gradients(int first, int rows, boolean addKeys, boolean addQueries, Sum dq) {
+  void gradients(int first, int rows, boolean addKeys, boolean addQueries, Sum dq) {
     long left = split.blockBytes(first, QUERY_BLOCK);
     if (x.dv() != null) {
-      keyGradient(rows, gradientsT + left, s, dvT, addKeys);
+      keyGradient(rows, gradientsT + left, scores(), dvT, addKeys);
     }
     if (x.dk() != null) {
-      keyGradient(rows, queriesT + left, dp, dkT, addKeys);
+      keyGradient(rows, queriesT + left, scoreGradients(), dkT, addKeys);
     }
     if (x.dq() != null) {
-      split.left(dp, stride, rows, n, parts);
+      split.left(scoreGradients(), scoreStride, rows, n, parts);
       long right = keys + split.blockBytes(j, KEY_BLOCK);
       long bytes = SplitOperands.bytes(Math.min(KEY_BLOCK, count - j));
       long to = dq.row(first);
@@ -159,14 +124,14 @@ final class SplitAttentionPiece implements AttentionPiece {
   }
 
   private void keyGradient(int rows, long left, long scores, long to, boolean add) {
-    SplitOperands.panels(split.unit, rows, n, Gemm.Matrix.rowMajor(scores, stride), parts);
+    SplitOperands.panels(split.unit, rows, n, Gemm.Matrix.rowMajor(scores, scoreStride), parts);
     int columns = SplitOperands.count(n) * SIDE;
     long bytes = SplitOperands.bytes(rows);
-    split.multiply(split.width, columns, rows, left, parts, bytes, to, stride, add);
+    split.multiply(split.width, columns, rows, left, parts, bytes, to, scoreStride, add);
   }
 
   @Override
-  public void end(boolean seen) {
+  void end(boolean seen) {
     store(seen, dkT, x.dk());
     store(seen, dvT, x.dv());
   }
@@ -175,9 +140,10 @@ final class SplitAttentionPiece implements AttentionPiece {
     if (to == null) {
       return;
     }
-    Sum rows = new Sum(p.row(to, head, firstKey + j), to.rowStride());
+    Sum rows = new Sum(keyRow(to), to.rowStride());
     if (seen) {
-      Panels.transpose(split.tile, n, p.dim(), 1f, from, 1, stride, rows.address(), rows.stride());
+      Panels.transpose(
+          split.tile, n, p.dim(), 1f, from, 1, scoreStride, rows.address(), rows.stride());
     } else {
       rows.clear(n, p.dim());
     }

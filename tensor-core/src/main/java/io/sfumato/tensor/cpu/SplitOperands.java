@@ -132,24 +132,18 @@ final class SplitOperands {
       long rowStride,
       long colStride,
       long to) {
+    long from = a;
+    long step = 4 * rowStride;
+    long ahead = SIDE * step;
     if (colStride != 1) {
-      long dense = Scratch.get(Scratch.Slot.TILE, 4L * rows * k);
-      Panels.transpose(tile, rows, k, 1f, a, rowStride, colStride, dense, k);
-      slab(tile, unit, rows, k, dense, k, 1, to);
-      return;
+      from = Scratch.get(Scratch.Slot.TILE, 4L * rows * k);
+      Panels.transpose(tile, rows, k, 1f, a, rowStride, colStride, from, k);
+      step = 4L * k;
+      ahead = 0;
     }
-    setFit(
-        to,
-        rows(
-            unit,
-            rows,
-            k,
-            a,
-            4 * rowStride,
-            blocks(to),
-            MatrixUnit.BLOCK_BYTES,
-            TILE_BYTES,
-            4L * SIDE * rowStride));
+    boolean fit =
+        rows(unit, rows, k, from, step, blocks(to), MatrixUnit.BLOCK_BYTES, TILE_BYTES, ahead);
+    setFit(to, fit);
   }
 
   /**

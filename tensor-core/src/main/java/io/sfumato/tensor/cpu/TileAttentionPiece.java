@@ -6,16 +6,11 @@ import io.sfumato.tensor.cpu.AttentionTiles.Rows;
 import org.jspecify.annotations.Nullable;
 
 /** {@link AttentionPiece} by {@link GemmTile}s. */
-final class TileAttentionPiece implements AttentionPiece {
+final class TileAttentionPiece extends AttentionPiece {
   /** About so many queries at a time. */
   private static final int QUERIES = 96;
 
-  private final Operands x;
-  private final AttentionProblem p;
   private final AttentionTiles tiles;
-  private final int head;
-  private final int firstKey;
-  private final int queryBlock;
   private final long keysT;
   private final long valuesT;
   private final long keys;
@@ -23,34 +18,29 @@ final class TileAttentionPiece implements AttentionPiece {
   private final long gradients;
   private final Rows leftQueries;
   private final Rows leftGradients;
-  private final long s;
-  private final long dp;
   private final long dkPacked;
   private final long dvPacked;
-  private int j;
-  private int n;
   private Sum dkSum;
   private Sum dvSum;
 
   /** Rearranges the operands for the keys {@code [first, first + count)} of a head. */
   TileAttentionPiece(Operands x, int head, int first, int count) {
-    this.x = x;
-    this.head = head;
-    p = x.p();
-    firstKey = first;
-    tiles = new AttentionTiles(p.dim());
-    queryBlock = Panels.wholeTiles(tiles.tile, QUERIES);
+    this(new AttentionTiles(x.p().dim()), x, head, first, count);
+  }
+
+  private TileAttentionPiece(AttentionTiles tiles, Operands x, int head, int first, int count) {
+    super(x, head, first, Panels.wholeTiles(tiles.tile, QUERIES), tiles.scoreStride);
+    this.tiles = tiles;
     long transposed = tiles.transposedSize(count) * 4;
     long keyRows = tiles.rowsSize(count) * 4;
     long queryRows = tiles.rowsSize(p.queries()) * 4;
-    long scores = (long) queryBlock * tiles.scoreStride * 4;
     long block = tiles.rowsSize(KEY_BLOCK) * 4;
     boolean slabs = tiles.slabsPay(count);
     long slabBytes = slabs ? (tiles.slabsSize(p.queries()) * 4 + 63) & -64 : 0;
-    long bytes = 2 * (transposed + queryRows + scores + block + slabBytes) + keyRows;
-    s = Scratch.get(Scratch.Slot.ATTENTION_BLOCK, bytes + 64);
-    dp = s + scores;
-    dkPacked = dp + scores;
+    long bytes = scoreBytes() + 2 * (transposed + queryRows + block + slabBytes) + keyRows;
+    long work = Scratch.get(Scratch.Slot.ATTENTION_BLOCK, bytes + 64);
+    place(work);
+    dkPacked = work + scoreBytes();
     dvPacked = dkPacked + block;
     keysT = dvPacked + block;
     valuesT = keysT + transposed;
@@ -87,29 +77,8 @@ final class TileAttentionPiece implements AttentionPiece {
   }
 
   @Override
-  public int queryBlock() {
-    return queryBlock;
-  }
-
-  @Override
-  public int scoreStride() {
-    return tiles.scoreStride;
-  }
-
-  @Override
-  public long scores() {
-    return s;
-  }
-
-  @Override
-  public long scoreGradients() {
-    return dp;
-  }
-
-  @Override
-  public void begin(int j, int n) {
-    this.j = j;
-    this.n = n;
+  void begin(int j, int n) {
+    super.begin(j, n);
     dkSum = sum(x.dk(), dkPacked);
     dvSum = sum(x.dv(), dvPacked);
   }
@@ -118,19 +87,21 @@ final class TileAttentionPiece implements AttentionPiece {
   private Sum sum(@Nullable Matrix to, long packed) {
     return to == null || tiles.paddedDim != p.dim()
         ? new Sum(packed, tiles.paddedDim)
-        : new Sum(p.row(to, head, firstKey + j), to.rowStride());
+        : new Sum(keyRow(to), to.rowStride());
   }
 
   @Override
-  public void products(int first, int rows) {
+  void products(int first, int rows) {
     long panel = (long) j * p.dim() * 4;
-    tiles.scores(rows, n, leftQueries, first, keysT + panel, s);
-    tiles.scores(rows, n, leftGradients, first, valuesT + panel, dp);
+    tiles.scores(rows, n, leftQueries, first, keysT + panel, scores());
+    tiles.scores(rows, n, leftGradients, first, valuesT + panel, scoreGradients());
   }
 
   @Override
-  public void gradients(int first, int rows, boolean addKeys, boolean addQueries, Sum dq) {
-    int stride = tiles.scoreStride;
+  void gradients(int first, int rows, boolean addKeys, boolean addQueries, Sum dq) {
+    int stride = scoreStride;
+    long s = scores();
+    long dp = scoreGradients();
     long row = tiles.rowsSize(first) * 4;
     if (x.dv() != null) {
       long left = gradients + row;
@@ -147,7 +118,7 @@ final class TileAttentionPiece implements AttentionPiece {
   }
 
   @Override
-  public void end(boolean seen) {
+  void end(boolean seen) {
     if (!seen) {
       dkSum.clear(n, tiles.paddedDim);
       dvSum.clear(n, tiles.paddedDim);
@@ -158,8 +129,7 @@ final class TileAttentionPiece implements AttentionPiece {
 
   private void store(Sum from, long packed, @Nullable Matrix to) {
     if (to != null && from.address() == packed) {
-      long target = p.row(to, head, firstKey + j);
-      tiles.tile.copyRows(n, p.dim(), packed, from.stride(), target, to.rowStride());
+      tiles.tile.copyRows(n, p.dim(), packed, from.stride(), keyRow(to), to.rowStride());
     }
   }
 }

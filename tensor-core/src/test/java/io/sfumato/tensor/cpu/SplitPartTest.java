@@ -33,7 +33,8 @@ class SplitPartTest {
 
   private static void multiply(
       int batch, int m, int n, List<Term> terms, Matrix c, boolean add, long bias) {
-    new GemmBlock(TILE, UNIT, batch, m, n, terms, c, add, bias).run(Parallel.threads());
+    new GemmBlock(TILE, GemmFormat.of(TILE, UNIT), batch, m, n, terms, c, add, bias)
+        .run(Parallel.threads());
   }
 
   /** An operand [rows, columns] in one of the ways it may lie in memory. */

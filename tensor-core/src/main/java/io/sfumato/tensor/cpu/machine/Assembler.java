@@ -306,6 +306,21 @@ final class Assembler extends Encoder {
     emit(0x0F, 0x05);
   }
 
+  /** Saves registers on the stack; {@link #leave} restores them. */
+  void enter(Register... saved) {
+    for (Register register : saved) {
+      push(register);
+    }
+  }
+
+  /** Restores registers that {@link #enter} saved, and returns. */
+  void leave(Register... saved) {
+    for (int i = saved.length - 1; i >= 0; i--) {
+      pop(saved[i]);
+    }
+    ret();
+  }
+
   void ret() {
     emit(0xC3);
   }

@@ -120,7 +120,7 @@ public final class MatrixUnitCode {
   }
 
   private byte[] writeSplit() {
-    save();
+    asm.enter(SAVED);
     asm.mov(R10, at(RSP, ARGUMENTS)); // to
     asm.mov(R11, at(RSP, ARGUMENTS + 8)); // toStep
     asm.mov(RBP, at(RSP, ARGUMENTS + 16)); // part
@@ -168,7 +168,7 @@ public final class MatrixUnitCode {
     asm.korw(1, 1, 2);
     asm.kmovw(RAX, 1);
     asm.vzeroupper();
-    restore();
+    asm.leave(SAVED);
     return asm.code();
   }
 
@@ -187,7 +187,7 @@ public final class MatrixUnitCode {
   }
 
   private byte[] writeExponentials() {
-    save();
+    asm.enter(SAVED);
     asm.mov(R10, at(RSP, ARGUMENTS)); // to
     asm.mov(RAX, at(RSP, ARGUMENTS + 8));
     asm.kmovw(1, RAX);
@@ -228,7 +228,7 @@ public final class MatrixUnitCode {
     asm.sub(RSI, 1);
     asm.jnzBack(row);
     asm.vzeroupper();
-    restore();
+    asm.leave(SAVED);
     return asm.code();
   }
 
@@ -288,7 +288,7 @@ public final class MatrixUnitCode {
   }
 
   private byte[] writeMultiply() {
-    save();
+    asm.enter(SAVED);
     asm.push(RDI);
     asm.push(RDX);
     asm.push(RCX);
@@ -328,7 +328,7 @@ public final class MatrixUnitCode {
     asm.jnzBack(panel);
     asm.tilerelease();
     asm.add(RSP, 32);
-    restore();
+    asm.leave(SAVED);
     return asm.code();
   }
 
@@ -425,18 +425,5 @@ public final class MatrixUnitCode {
       asm.vpord(4 + part, 4 + part, y);
       asm.vmovups(to[part], 4 + part);
     }
-  }
-
-  private void save() {
-    for (Register register : SAVED) {
-      asm.push(register);
-    }
-  }
-
-  private void restore() {
-    for (int i = SAVED.length - 1; i >= 0; i--) {
-      asm.pop(SAVED[i]);
-    }
-    asm.ret();
   }
 }

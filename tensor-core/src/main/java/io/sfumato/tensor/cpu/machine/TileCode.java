@@ -110,9 +110,7 @@ public final class TileCode {
   }
 
   private byte[] write() {
-    for (Register register : SAVED) {
-      asm.push(register);
-    }
+    asm.enter(SAVED);
     asm.mov(RBX, R9);
     asm.shl(RBX, OPERANDS_AHEAD);
     asm.mov(RBP, RCX);
@@ -145,10 +143,7 @@ public final class TileCode {
     asm.land(done);
     writeResult();
     asm.vzeroupper();
-    for (int i = SAVED.length - 1; i >= 0; i--) {
-      asm.pop(SAVED[i]);
-    }
-    asm.ret();
+    asm.leave(SAVED);
     return asm.code();
   }
 
