@@ -9,6 +9,9 @@ import org.jspecify.annotations.Nullable;
  * address of 0 stands for an absent optional operand.
  */
 public final class LayerNormKernel {
+  /** Bytes that may still lie in a core's cache: there, what looks ahead of rows costs more. */
+  private static final long CACHED = 1 << 20;
+
   private LayerNormKernel() {}
 
   /**
@@ -74,8 +77,10 @@ public final class LayerNormKernel {
   public static void forward(long x, long y, long mean, long rstd, Affine a, double epsilon) {
     RowLoops loops = Loops.leaf().rows();
     int n = a.n;
+    int total = Math.multiplyExact(a.batches, a.rows);
+    boolean ahead = 4L * total * n > CACHED;
     forRows(
-        Math.multiplyExact(a.batches, a.rows),
+        total,
         n,
         new Rows(a),
         (first, last, weight, bias) -> {
@@ -94,7 +99,12 @@ public final class LayerNormKernel {
             }
             long at = r * 4L * n;
             int next = Math.min(RowLoops.GROUP, last - r - k);
-            loops.normalize(x + at, y + at, k, n, stats, weight, bias, next, moments);
+            if (ahead) {
+              loops.normalize(x + at, y + at, k, n, stats, weight, bias, next, moments);
+            } else {
+              loops.normalize(x + at, y + at, k, n, stats, weight, bias);
+              loops.moments(x + at + k * 4L * n, next, n, moments);
+            }
           }
         });
   }

@@ -36,7 +36,7 @@ public interface RowLoops {
 
   /**
    * Mean and {@code Σ (x - mean)²} of each of up to {@link #GROUP} rows that follow each other; a
-   * row's results do not depend on its neighbours.
+   * row's results do not depend on its neighbours. Of no rows, nothing is read.
    *
    * @param out mean and sum of row 0, then of row 1, and so on; written
    */
@@ -68,9 +68,7 @@ public interface RowLoops {
       int next,
       double[] moments) {
     normalize(x, y, rows, n, stats, weight, bias);
-    if (next > 0) {
-      moments(x + rows * 4L * n, next, n, moments);
-    }
+    moments(x + rows * 4L * n, next, n, moments);
   }
 
   /**

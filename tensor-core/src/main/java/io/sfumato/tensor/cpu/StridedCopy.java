@@ -15,6 +15,9 @@ public final class StridedCopy {
   private static final int TILE = 16;
   private static final int GRAIN = 1 << 15;
 
+  /** Floats from which on rows are copied by vectors. */
+  private static final int LONG_ROW = 16;
+
   /** One joined axis. */
   private record Axis(int size, long from, long to) {}
 
@@ -82,6 +85,11 @@ public final class StridedCopy {
       return;
     }
     int grain = Math.max(1, GRAIN / row.size);
+    if (dense && bytes == 4 && row.size >= LONG_ROW) {
+      Parallel.forRange(
+          n, grain, (begin, end, worker) -> longRows(from, to, outer, row.size, begin, end));
+      return;
+    }
     Parallel.forRange(
         n,
         grain,
@@ -96,6 +104,19 @@ public final class StridedCopy {
             }
           }
         });
+  }
+
+  /** Rows of floats, all that lie at even distances at once. */
+  private static void longRows(long from, long to, List<Axis> outer, int size, int begin, int end) {
+    GemmTile tile = Loops.tile();
+    Axis axis = outer.getLast();
+    int count;
+    for (int i = begin; i < end; i += count) {
+      count = Math.min(end - i, axis.size - i % axis.size);
+      long a = from + 4 * position(outer, i, true);
+      long b = to + 4 * position(outer, i, false);
+      tile.copyRows(count, size, a, axis.from, b, axis.to);
+    }
   }
 
   private static void blocks(long from, long to, long bytes) {

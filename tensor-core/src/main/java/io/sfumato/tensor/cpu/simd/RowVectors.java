@@ -34,8 +34,8 @@ final class RowVectors {
   static void moments(long x, int rows, int n, double[] out) {
     float[] sums = Lanes.sums();
     long stride = n * 4L;
-    float c0 = Pilot.of(x, n);
     if (rows == RowLoops.GROUP) {
+      float c0 = Pilot.of(x, n);
       float c1 = Pilot.of(x + stride, n);
       float c2 = Pilot.of(x + 2 * stride, n);
       float c3 = Pilot.of(x + 3 * stride, n);
