@@ -2,14 +2,20 @@
 package io.sfumato.models.train;
 
 import java.io.Console;
-import me.tongfei.progressbar.ConsoleProgressBarConsumer;
+import java.util.function.Consumer;
+import me.tongfei.progressbar.DelegatingProgressBarConsumer;
 import me.tongfei.progressbar.ProgressBar;
 import me.tongfei.progressbar.ProgressBarBuilder;
+import me.tongfei.progressbar.ProgressBarConsumer;
 import me.tongfei.progressbar.ProgressBarStyle;
 
-/** A progress bar on the terminal. */
+/** A progress bar on the terminal; elsewhere, in a file say, a line from time to time. */
 public final class Progress implements AutoCloseable {
-  private static final int WIDTH = 100; // columns, where there is no terminal
+  private static final int BAR_MILLIS = 500;
+
+  // Where there is no terminal.
+  private static final int LINE_MILLIS = 10_000;
+  private static final int WIDTH = 100;
 
   private final ProgressBar bar;
 
@@ -24,16 +30,32 @@ public final class Progress implements AutoCloseable {
    * @param total the position at which it is done
    */
   public static Progress open(String task, long total) {
-    ProgressBarBuilder bar =
-        new ProgressBarBuilder()
-            .setTaskName(task)
-            .setInitialMax(total)
-            .setStyle(ProgressBarStyle.ASCII)
-            .setUpdateIntervalMillis(500);
-    if (!isTerminal()) {
-      bar.setConsumer(new ConsoleProgressBarConsumer(System.err, WIDTH));
-    }
-    return new Progress(bar.build());
+    return isTerminal()
+        ? new Progress(bar(task, total, BAR_MILLIS).build())
+        : lines(task, total, LINE_MILLIS, System.err::println);
+  }
+
+  /** Says where it is in a line, at most once in so many milliseconds and at the end. */
+  static Progress lines(String task, long total, int millis, Consumer<String> to) {
+    String[] said = {""};
+    ProgressBarConsumer consumer =
+        new DelegatingProgressBarConsumer(
+            line -> {
+              if (!line.equals(said[0])) { // the end is drawn twice
+                said[0] = line;
+                to.accept(line);
+              }
+            },
+            WIDTH);
+    return new Progress(bar(task, total, millis).setConsumer(consumer).build());
+  }
+
+  private static ProgressBarBuilder bar(String task, long total, int millis) {
+    return new ProgressBarBuilder()
+        .setTaskName(task)
+        .setInitialMax(total)
+        .setStyle(ProgressBarStyle.ASCII)
+        .setUpdateIntervalMillis(millis);
   }
 
   /**
