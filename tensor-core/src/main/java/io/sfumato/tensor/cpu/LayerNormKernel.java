@@ -9,9 +9,6 @@ import org.jspecify.annotations.Nullable;
  * address of 0 stands for an absent optional operand.
  */
 public final class LayerNormKernel {
-  /** Bytes that may still lie in a core's cache: there, what looks ahead of rows costs more. */
-  private static final long CACHED = 1 << 20;
-
   private LayerNormKernel() {}
 
   /**
@@ -76,43 +73,28 @@ public final class LayerNormKernel {
    */
   public static void forward(long x, long y, long mean, long rstd, Affine a, double epsilon) {
     RowLoops loops = Loops.leaf().rows();
-    int n = a.n;
-    int total = Math.multiplyExact(a.batches, a.rows);
-    boolean ahead = 4L * total * n > CACHED;
-    forRows(
-        total,
-        n,
+    forGroups(
+        Math.multiplyExact(a.batches, a.rows),
+        a.n,
         new Rows(a),
-        (first, last, weight, bias) -> {
-          double[] moments = new double[2 * RowLoops.GROUP];
-          float[] stats = new float[2 * RowLoops.GROUP];
-          int k = Math.min(RowLoops.GROUP, last - first);
-          loops.moments(x + first * 4L * n, k, n, moments);
-          for (int r = first; r < last; r += k) {
-            k = Math.min(RowLoops.GROUP, last - r);
-            for (int i = 0; i < k; i++) {
-              stats[2 * i] = (float) moments[2 * i];
-              double variance = moments[2 * i + 1] / n;
-              stats[2 * i + 1] = (float) (1 / Math.sqrt(variance + epsilon));
-              Memory.putFloat(mean + (r + i) * 4L, stats[2 * i]);
-              Memory.putFloat(rstd + (r + i) * 4L, stats[2 * i + 1]);
-            }
-            long at = r * 4L * n;
-            int next = Math.min(RowLoops.GROUP, last - r - k);
-            if (ahead) {
-              loops.normalize(x + at, y + at, k, n, stats, weight, bias, next, moments);
-            } else {
-              loops.normalize(x + at, y + at, k, n, stats, weight, bias);
-              loops.moments(x + at + k * 4L * n, next, n, moments);
-            }
+        (r, k, weight, bias, moments, stats) -> {
+          long at = r * 4L * a.n;
+          loops.moments(x + at, k, a.n, moments);
+          for (int i = 0; i < k; i++) {
+            stats[2 * i] = (float) moments[2 * i];
+            double variance = moments[2 * i + 1] / a.n;
+            stats[2 * i + 1] = (float) (1 / Math.sqrt(variance + epsilon));
+            Memory.putFloat(mean + (r + i) * 4L, stats[2 * i]);
+            Memory.putFloat(rstd + (r + i) * 4L, stats[2 * i + 1]);
           }
+          loops.normalize(x + at, y + at, k, a.n, stats, weight, bias);
         });
   }
 
-  /** Work on rows of one batch. */
+  /** Work on up to {@link RowLoops#GROUP} rows of one batch. */
   @FunctionalInterface
-  private interface RowsBody {
-    void run(int first, int last, long weight, long bias);
+  private interface GroupBody {
+    void run(int row, int rows, long weight, long bias, double[] moments, float[] stats);
   }
 
   /** The weights and biases of the rows, as {@code y = x̂ weight + bias} has them. */
@@ -148,7 +130,7 @@ public final class LayerNormKernel {
     }
   }
 
-  private static void forRows(int total, int n, Rows rows, RowsBody body) {
+  private static void forGroups(int total, int n, Rows rows, GroupBody body) {
     int perBatch = rows.a.rows;
     boolean direct = rows.direct();
     Parallel.forRange(
@@ -161,6 +143,8 @@ public final class LayerNormKernel {
             weight = Scratch.get(Scratch.Slot.ROW, 8L * n);
             bias = weight + 4L * n;
           }
+          double[] moments = new double[2 * RowLoops.GROUP];
+          float[] stats = new float[2 * RowLoops.GROUP];
           int r = begin;
           while (r < end) {
             int batch = r / perBatch;
@@ -168,7 +152,10 @@ public final class LayerNormKernel {
             if (!direct) {
               rows.combine(batch, weight);
             }
-            body.run(r, last, weight, bias);
+            for (; r < last; r += RowLoops.GROUP) {
+              int k = Math.min(RowLoops.GROUP, last - r);
+              body.run(r, k, weight, bias, moments, stats);
+            }
             r = last;
           }
         });

@@ -36,7 +36,7 @@ public interface RowLoops {
 
   /**
    * Mean and {@code Σ (x - mean)²} of each of up to {@link #GROUP} rows that follow each other; a
-   * row's results do not depend on its neighbours. Of no rows, nothing is read.
+   * row's results do not depend on its neighbours.
    *
    * @param out mean and sum of row 0, then of row 1, and so on; written
    */
@@ -49,27 +49,6 @@ public interface RowLoops {
    * @param stats mean and rstd of row 0, then of row 1, and so on
    */
   void normalize(long x, long y, int rows, int n, float[] stats, long weight, long bias);
-
-  /**
-   * {@link #normalize} of some rows, and {@link #moments} of those behind them. Together, so that
-   * the one may write from the cache while the other waits for memory; the results are the same.
-   *
-   * @param next the number of rows behind them, may be 0
-   * @param moments where their moments go
-   */
-  default void normalize(
-      long x,
-      long y,
-      int rows,
-      int n,
-      float[] stats,
-      long weight,
-      long bias,
-      int next,
-      double[] moments) {
-    normalize(x, y, rows, n, stats, weight, bias);
-    moments(x + rows * 4L * n, next, n, moments);
-  }
 
   /**
    * With {@code x̂ = (x - mean) rstd}, row by row: {@code columnGain += dy x̂}, {@code columnShift

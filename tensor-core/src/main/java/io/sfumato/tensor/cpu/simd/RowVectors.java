@@ -34,8 +34,8 @@ final class RowVectors {
   static void moments(long x, int rows, int n, double[] out) {
     float[] sums = Lanes.sums();
     long stride = n * 4L;
+    float c0 = Pilot.of(x, n);
     if (rows == RowLoops.GROUP) {
-      float c0 = Pilot.of(x, n);
       float c1 = Pilot.of(x + stride, n);
       float c2 = Pilot.of(x + 2 * stride, n);
       float c3 = Pilot.of(x + 3 * stride, n);
@@ -43,7 +43,8 @@ final class RowVectors {
       for (int i = 0; i < n; i += SUMMED) {
         deviations4(x + i * 4L, stride, Math.min(SUMMED, n - i), c0, c1, c2, c3, sums);
         for (int r = 0; r < RowLoops.GROUP; r++) {
-          add(sums, r, out);
+          out[2 * r] += Lanes.sum(sums, r * SLOT);
+          out[2 * r + 1] += Lanes.sum(sums, (r + RowLoops.GROUP) * SLOT);
         }
       }
       finish(x, c0, n, out, 0, sums);
@@ -58,11 +59,6 @@ final class RowVectors {
       around(row, pilot, n, out, 2 * r, sums);
       finish(row, pilot, n, out, 2 * r, sums);
     }
-  }
-
-  private static void add(float[] sums, int row, double[] out) {
-    out[2 * row] += Lanes.sum(sums, row * SLOT);
-    out[2 * row + 1] += Lanes.sum(sums, (row + RowLoops.GROUP) * SLOT);
   }
 
   /** From sums around a pilot to mean and sum around it, if need be by a second pass. */
@@ -178,64 +174,6 @@ final class RowVectors {
       } else {
         affine(x + at, y + at, n, stats[2 * r], stats[2 * r + 1], weight, bias);
       }
-    }
-  }
-
-  /** Whether {@link #normalizeAhead} serves. */
-  static boolean together(int rows, int next, int n, long weight) {
-    return rows == RowLoops.GROUP && next == RowLoops.GROUP && n <= SUMMED && weight != 0;
-  }
-
-  /** Normalises four rows, and takes the moments of the next four, row by row. */
-  static void normalizeAhead(
-      long x, long y, int n, float[] stats, long weight, long bias, double[] moments) {
-    float[] sums = Lanes.sums();
-    long stride = n * 4L;
-    long ahead = RowLoops.GROUP * stride;
-    for (int r = 0; r < RowLoops.GROUP; r++) {
-      long at = r * stride;
-      float mean = stats[2 * r];
-      float rstd = stats[2 * r + 1];
-      float pilot = Pilot.of(x + at + ahead, n);
-      affineAhead(x + at, y + at, n, mean, rstd, weight, bias, ahead, pilot, sums, r * SLOT);
-    }
-    Arrays.fill(moments, 0, 2 * RowLoops.GROUP, 0);
-    for (int r = 0; r < RowLoops.GROUP; r++) {
-      long row = x + r * stride + ahead;
-      add(sums, r, moments);
-      finish(row, Pilot.of(row, n), n, moments, 2 * r, sums);
-    }
-  }
-
-  private static void affineAhead(
-      long x,
-      long y,
-      int n,
-      float mean,
-      float rstd,
-      long weight,
-      long bias,
-      long ahead,
-      float pilot,
-      float[] out,
-      int slot) {
-    FloatVector s = all(0f);
-    FloatVector q = all(0f);
-    int whole = whole(n);
-    for (int i = 0; i < whole; i += N) {
-      long at = i * 4L;
-      FloatVector v = load(x, at).sub(mean).mul(rstd);
-      store(v.fma(load(weight, at), load(bias, at)), y, at);
-      FloatVector d = load(x + ahead, at).sub(pilot);
-      s = s.add(d);
-      q = d.fma(d, q);
-    }
-    s.intoArray(out, slot);
-    q.intoArray(out, slot + RowLoops.GROUP * SLOT);
-    if (whole < n) {
-      long c = whole * 4L;
-      affine(x + c, y + c, n - whole, mean, rstd, weight + c, bias + c);
-      rest(x + ahead + c, n - whole, pilot, out, slot);
     }
   }
 

@@ -95,24 +95,6 @@ final class VectorRowLoops implements RowLoops {
   }
 
   @Override
-  public void normalize(
-      long x,
-      long y,
-      int rows,
-      int n,
-      float[] stats,
-      long weight,
-      long bias,
-      int next,
-      double[] moments) {
-    if (RowVectors.together(rows, next, n, weight)) {
-      RowVectors.normalizeAhead(x, y, n, stats, weight, bias, moments);
-    } else {
-      RowLoops.super.normalize(x, y, rows, n, stats, weight, bias, next, moments);
-    }
-  }
-
-  @Override
   public void normalizeGradient(
       long x,
       long dy,
