@@ -110,9 +110,10 @@ public final class Stability implements Callable<Integer> {
    * A case.
    *
    * @param name its name
-   * @param medians the medians of the JVMs
+   * @param medians the medians of the JVMs, of each its fastest pass
    * @param best their fastest runs
-   * @param garbage the most that one run left on the Java heap in any JVM, in MiB
+   * @param garbage what one run left on the Java heap, in MiB: the least of a JVM's passes, the
+   *     most of all JVMs
    */
   record Row(String name, Spread medians, Spread best, double garbage) {
     boolean isStable() {
