@@ -73,28 +73,31 @@ public final class LayerNormKernel {
    */
   public static void forward(long x, long y, long mean, long rstd, Affine a, double epsilon) {
     RowLoops loops = Loops.leaf().rows();
-    forGroups(
+    Rows operands = new Rows(a);
+    boolean direct = operands.direct();
+    int n = a.n;
+    Parallel.forRange(
         Math.multiplyExact(a.batches, a.rows),
-        a.n,
-        new Rows(a),
-        (r, k, weight, bias, moments, stats) -> {
-          long at = r * 4L * a.n;
-          loops.moments(x + at, k, a.n, moments);
-          for (int i = 0; i < k; i++) {
-            stats[2 * i] = (float) moments[2 * i];
-            double variance = moments[2 * i + 1] / a.n;
-            stats[2 * i + 1] = (float) (1 / Math.sqrt(variance + epsilon));
-            Memory.putFloat(mean + (r + i) * 4L, stats[2 * i]);
-            Memory.putFloat(rstd + (r + i) * 4L, stats[2 * i + 1]);
+        groupedGrain(n),
+        (begin, end, worker) -> {
+          long weight = a.weight;
+          long bias = a.bias;
+          if (!direct) {
+            weight = Scratch.get(Scratch.Slot.ROW, 8L * n);
+            bias = weight + 4L * n;
           }
-          loops.normalize(x + at, y + at, k, a.n, stats, weight, bias);
+          int last;
+          for (int r = begin; r < end; r = last) {
+            int batch = r / a.rows;
+            last = Math.min(end, (batch + 1) * a.rows);
+            if (!direct) {
+              operands.combine(batch, weight);
+            }
+            long at = r * 4L;
+            loops.layerNorm(
+                x + at * n, y + at * n, last - r, n, mean + at, rstd + at, epsilon, weight, bias);
+          }
         });
-  }
-
-  /** Work on up to {@link RowLoops#GROUP} rows of one batch. */
-  @FunctionalInterface
-  private interface GroupBody {
-    void run(int row, int rows, long weight, long bias, double[] moments, float[] stats);
   }
 
   /** The weights and biases of the rows, as {@code y = x̂ weight + bias} has them. */
@@ -128,37 +131,6 @@ public final class LayerNormKernel {
         loops.binary(BinaryOp.MUL, a.weight, out, out, n);
       }
     }
-  }
-
-  private static void forGroups(int total, int n, Rows rows, GroupBody body) {
-    int perBatch = rows.a.rows;
-    boolean direct = rows.direct();
-    Parallel.forRange(
-        total,
-        groupedGrain(n),
-        (begin, end, worker) -> {
-          long weight = rows.a.weight;
-          long bias = rows.a.bias;
-          if (!direct) {
-            weight = Scratch.get(Scratch.Slot.ROW, 8L * n);
-            bias = weight + 4L * n;
-          }
-          double[] moments = new double[2 * RowLoops.GROUP];
-          float[] stats = new float[2 * RowLoops.GROUP];
-          int r = begin;
-          while (r < end) {
-            int batch = r / perBatch;
-            int last = Math.min(end, (batch + 1) * perBatch);
-            if (!direct) {
-              rows.combine(batch, weight);
-            }
-            for (; r < last; r += RowLoops.GROUP) {
-              int k = Math.min(RowLoops.GROUP, last - r);
-              body.run(r, k, weight, bias, moments, stats);
-            }
-            r = last;
-          }
-        });
   }
 
   /** Rows per piece of work: a whole number of groups. */

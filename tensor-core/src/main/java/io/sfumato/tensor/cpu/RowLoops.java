@@ -51,6 +51,41 @@ public interface RowLoops {
   void normalize(long x, long y, int rows, int n, float[] stats, long weight, long bias);
 
   /**
+   * {@code y = (x - mean) rstd weight + bias}, {@code rstd = 1 / sqrt(variance + epsilon)}; {@code
+   * weight} and {@code bias} both or neither.
+   *
+   * @param rows any number of them
+   * @param mean means of the rows, written
+   * @param rstd factors of the rows, written
+   */
+  default void layerNorm(
+      long x,
+      long y,
+      int rows,
+      int n,
+      long mean,
+      long rstd,
+      double epsilon,
+      long weight,
+      long bias) {
+    double[] moments = new double[2 * GROUP];
+    float[] stats = new float[2 * GROUP];
+    for (int r = 0; r < rows; r += GROUP) {
+      int k = Math.min(GROUP, rows - r);
+      long at = r * 4L * n;
+      moments(x + at, k, n, moments);
+      for (int i = 0; i < k; i++) {
+        stats[2 * i] = (float) moments[2 * i];
+        double variance = moments[2 * i + 1] / n;
+        stats[2 * i + 1] = (float) (1 / Math.sqrt(variance + epsilon));
+        Memory.putFloat(mean + (r + i) * 4L, stats[2 * i]);
+        Memory.putFloat(rstd + (r + i) * 4L, stats[2 * i + 1]);
+      }
+      normalize(x + at, y + at, k, n, stats, weight, bias);
+    }
+  }
+
+  /**
    * With {@code x̂ = (x - mean) rstd}, row by row: {@code columnGain += dy x̂}, {@code columnShift
    * += dy}, and {@code dx = rstd (g - mean(g) - x̂ mean(g x̂))}, {@code g = dy weight}; without
    * {@code centred} the term {@code mean(g)} is left out (RMS norm).

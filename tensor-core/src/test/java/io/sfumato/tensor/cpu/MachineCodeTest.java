@@ -90,8 +90,8 @@ class MachineCodeTest {
         List.of(
             "VectorGemmTile",
             "[7.0, 10.0, 15.0, 22.0]",
-            "no machine code for products of matrices, which costs some speed: memory cannot be"
-                + " made executable here (mprotect) (-Dsfumato.machine.code=off silences this)"),
+            "no loops of machine code, which costs some speed: memory cannot be made executable"
+                + " here (mprotect) (-Dsfumato.machine.code=off silences this)"),
         lines);
     List<String> silent =
         ChildJvm.run(options("-Dsfumato.machine.code=off"), Program.class, REFUSED);

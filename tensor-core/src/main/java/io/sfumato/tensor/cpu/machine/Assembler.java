@@ -81,6 +81,27 @@ final class Assembler extends Encoder {
     evex(NO_PREFIX, MAP_0F, 0x58, to, x, y, VECTOR_BYTES, false);
   }
 
+  void vaddps(int to, int x, int y) {
+    evex(NO_PREFIX, MAP_0F, 0x58, to, x, y);
+  }
+
+  /** {@code to[i] = x[i] + y} with one float y from memory. */
+  void vaddpsBroadcast(int to, int x, Address y) {
+    evex(NO_PREFIX, MAP_0F, 0x58, to, x, y, FLOAT_BYTES, true);
+  }
+
+  void vmulps(int to, int x, int y) {
+    evex(NO_PREFIX, MAP_0F, 0x59, to, x, y);
+  }
+
+  void vdivps(int to, int x, int y) {
+    evex(NO_PREFIX, MAP_0F, 0x5E, to, x, y);
+  }
+
+  void vsqrtps(int to, int x) {
+    evex(NO_PREFIX, MAP_0F, 0x51, to, 0, x);
+  }
+
   /** {@code sum = x * y + sum}, rounded once. */
   void vfmadd231ps(int sum, int x, int y) {
     evex(PREFIX_66, MAP_0F38, 0xB8, sum, x, y);
@@ -98,7 +119,31 @@ final class Assembler extends Encoder {
 
   /** {@code to = } the floats whose bit in a mask is set, 0 for the others, which are not read. */
   void vmovupsMasked(int to, int mask, Address from) {
-    evexMasked(NO_PREFIX, MAP_0F, 0x10, to, mask, from, VECTOR_BYTES);
+    evexMasked(NO_PREFIX, MAP_0F, 0x10, to, mask, from, VECTOR_BYTES, true);
+  }
+
+  /** Writes the floats whose bit in a mask is set. */
+  void vmovupsMasked(Address to, int mask, int from) {
+    evexMasked(NO_PREFIX, MAP_0F, 0x11, from, mask, to, VECTOR_BYTES, false);
+  }
+
+  /** {@code x - y} where a mask is set, else 0. */
+  void vsubpsMasked(int to, int mask, int x, int y) {
+    evexMasked(NO_PREFIX, MAP_0F, 0x5C, to, x, y, mask, true);
+  }
+
+  /** The floats whose bit in a mask is set, side by side; 0 behind them. */
+  void vcompressps(int to, int mask, int from) {
+    evexMasked(PREFIX_66, MAP_0F38, 0x8A, from, 0, to, mask, true);
+  }
+
+  /**
+   * Quarters of vectors: two of x, then two of y, each chosen by two bits of {@code which}, the
+   * lowest first.
+   */
+  void vshuff32x4(int to, int x, int y, int which) {
+    evex(PREFIX_66, MAP_0F3A, 0x23, to, x, y);
+    emit(which);
   }
 
   void vsubps(int to, int x, int y) {
@@ -165,6 +210,77 @@ final class Assembler extends Encoder {
 
   void vpbroadcastd(int to, Register from) {
     evex(PREFIX_66, MAP_0F38, 0x7C, to, 0, from.ordinal());
+  }
+
+  // Vectors of 8 doubles, in the same registers.
+
+  void vbroadcastsd(int to, Address from) {
+    evex(PREFIX_66 | WIDE, MAP_0F38, 0x19, to, 0, from, DOUBLE_BYTES, false);
+  }
+
+  void vaddpd(int to, int x, int y) {
+    evex(PREFIX_66 | WIDE, MAP_0F, 0x58, to, x, y);
+  }
+
+  void vmulpd(int to, int x, int y) {
+    evex(PREFIX_66 | WIDE, MAP_0F, 0x59, to, x, y);
+  }
+
+  void vsubpd(int to, int x, int y) {
+    evex(PREFIX_66 | WIDE, MAP_0F, 0x5C, to, x, y);
+  }
+
+  void vdivpd(int to, int x, int y) {
+    evex(PREFIX_66 | WIDE, MAP_0F, 0x5E, to, x, y);
+  }
+
+  /** The larger one; y if either is NaN. */
+  void vmaxpd(int to, int x, int y) {
+    evex(PREFIX_66 | WIDE, MAP_0F, 0x5F, to, x, y);
+  }
+
+  void vsqrtpd(int to, int x) {
+    evex(PREFIX_66 | WIDE, MAP_0F, 0x51, to, 0, x);
+  }
+
+  /** Sets the bit of a mask where not {@code x <= y}: NaN counts. */
+  void vcmpnlepd(int mask, int x, int y) {
+    evex(PREFIX_66 | WIDE, MAP_0F, 0xC2, mask, x, y);
+    emit(6);
+  }
+
+  /** The lower eight floats as doubles. */
+  void vcvtps2pd(int to, int from) {
+    evex(NO_PREFIX, MAP_0F, 0x5A, to, 0, from);
+  }
+
+  /** Doubles to the lower eight floats; the others become 0. */
+  void vcvtpd2ps(int to, int from) {
+    evex(PREFIX_66 | WIDE, MAP_0F, 0x5A, to, 0, from);
+  }
+
+  /** The upper half in the lower one; the upper half becomes 0. */
+  void vextractUpper(int to, int from) {
+    evex(PREFIX_66 | WIDE, MAP_0F3A, 0x1B, from, 0, to);
+    emit(1);
+  }
+
+  /** Quarters of vectors, as {@link #vshuff32x4}. */
+  void vshuff64x2(int to, int x, int y, int which) {
+    evex(PREFIX_66 | WIDE, MAP_0F3A, 0x23, to, x, y);
+    emit(which);
+  }
+
+  /** Exchanges the two doubles of each pair. */
+  void vpermilpdSwap(int to, int from) {
+    evex(PREFIX_66 | WIDE, MAP_0F3A, 0x05, to, 0, from);
+    emit(0x55);
+  }
+
+  /** Exchanges the two pairs of doubles of each half. */
+  void vpermpdSwap(int to, int from) {
+    evex(PREFIX_66 | WIDE, MAP_0F3A, 0x01, to, 0, from);
+    emit(0x4E);
   }
 
   // Masks of 16 bits, k0 to k7.
@@ -345,6 +461,11 @@ final class Assembler extends Encoder {
   /** Jumps forward if the last result was zero; the answer goes to {@link #land}. */
   int jzForward() {
     return forward(0x84);
+  }
+
+  /** Jumps forward if the last result was not zero; the answer goes to {@link #land}. */
+  int jnzForward() {
+    return forward(0x85);
   }
 
   /** Jumps forward; the answer goes to {@link #land}. */

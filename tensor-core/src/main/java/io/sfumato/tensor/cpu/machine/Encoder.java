@@ -12,12 +12,17 @@ abstract class Encoder {
   static final int PREFIX_66 = 1;
   static final int PREFIX_F3 = 2;
   static final int PREFIX_F2 = 3;
+
+  /** Beside a prefix of EVEX: operands of 64 bits. */
+  static final int WIDE = 0x80;
+
   static final int MAP_0F = 1;
   static final int MAP_0F38 = 2;
   static final int MAP_0F3A = 3;
 
   static final int VECTOR_BYTES = 64;
   static final int FLOAT_BYTES = 4;
+  static final int DOUBLE_BYTES = 8;
 
   private byte[] bytes = new byte[1 << 12];
   private int size;
@@ -121,10 +126,14 @@ abstract class Encoder {
     emit(opcode, 0xC0 | (reg & 7) << 3 | rm & 7);
   }
 
-  /** With an operand in memory of which only elements are read whose bit in a mask is set. */
-  final void evexMasked(int prefix, int map, int opcode, int reg, int mask, Address rm, int unit) {
+  /**
+   * With an operand in memory of which only elements are read or written whose bit in a mask is
+   * set; what is not read is zero.
+   */
+  final void evexMasked(
+      int prefix, int map, int opcode, int reg, int mask, Address rm, int unit, boolean read) {
     evexPrefix(prefix, map, reg, 0, rm.base().ordinal() >> 3, rm.indexHigh(), false);
-    bytes[size - 1] |= (byte) (0x80 | mask);
+    bytes[size - 1] |= (byte) ((read ? 0x80 : 0) | mask);
     emit(opcode);
     memory(reg, rm, unit);
   }

@@ -118,8 +118,7 @@ final class AssembledTile implements GemmTile {
         System.getLogger(AssembledTile.class.getName())
             .log(
                 Level.INFO,
-                "no machine code for products of matrices, which costs some speed: {0} (-D{1}=off"
-                    + " silences this)",
+                "no loops of machine code, which costs some speed: {0} (-D{1}=off silences this)",
                 obstacle,
                 PROPERTY);
       }

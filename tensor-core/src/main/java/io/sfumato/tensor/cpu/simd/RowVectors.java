@@ -27,7 +27,7 @@ final class RowVectors {
    * Columns whose sums are taken in f32 before they go on in double. Few lanes would have to hold
    * more each: without shorter sums, a few values far from the rest cost the mean its last digit.
    */
-  private static final int SUMMED = N < 16 ? 32 * N : 256 * N;
+  static final int SUMMED = N < 16 ? 32 * N : 256 * N;
 
   private RowVectors() {}
 

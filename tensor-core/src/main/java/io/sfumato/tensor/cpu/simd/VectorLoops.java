@@ -9,6 +9,7 @@ import io.sfumato.tensor.cpu.LeafLoops;
 import io.sfumato.tensor.cpu.OptimizerLoops;
 import io.sfumato.tensor.cpu.ReduceLoops;
 import io.sfumato.tensor.cpu.RowLoops;
+import org.jspecify.annotations.Nullable;
 
 /** {@link LeafLoops} over the Vector API. */
 record VectorLoops(
@@ -20,18 +21,22 @@ record VectorLoops(
     AttentionLoops attention,
     OptimizerLoops optimizer)
     implements LeafLoops {
-  VectorLoops() {
-    this(new VectorElementwiseLoops(), new VectorReduceLoops());
+  /**
+   * @param assembled loops by machine code, or null
+   */
+  VectorLoops(@Nullable AssembledLoops assembled) {
+    this(new VectorElementwiseLoops(), new VectorReduceLoops(), assembled);
   }
 
-  private VectorLoops(ElementwiseLoops elementwise, ReduceLoops reduce) {
+  private VectorLoops(
+      ElementwiseLoops elementwise, ReduceLoops reduce, @Nullable AssembledLoops assembled) {
     this(
         elementwise,
         reduce,
         new VectorCastLoops(),
-        new VectorRowLoops(reduce),
+        new VectorRowLoops(reduce, assembled),
         new VectorChannelLoops(),
         new VectorAttentionLoops(),
-        new VectorOptimizerLoops());
+        new VectorOptimizerLoops(assembled));
   }
 }

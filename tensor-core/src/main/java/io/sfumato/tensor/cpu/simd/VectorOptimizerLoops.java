@@ -12,13 +12,27 @@ import static io.sfumato.tensor.cpu.simd.Lanes.whole;
 import io.sfumato.tensor.cpu.OptimizerLoops;
 import jdk.incubator.vector.FloatVector;
 import jdk.incubator.vector.VectorMask;
+import org.jspecify.annotations.Nullable;
 
 /** {@link OptimizerLoops} over the Vector API. */
 final class VectorOptimizerLoops implements OptimizerLoops {
   private static final long SLOT = 64;
 
+  private final @Nullable AssembledLoops assembled;
+
+  /**
+   * @param assembled loops by machine code, or null
+   */
+  VectorOptimizerLoops(@Nullable AssembledLoops assembled) {
+    this.assembled = assembled;
+  }
+
   @Override
   public void adam(long p, long g, long m, long v, int n, AdamStep step) {
+    if (assembled != null) {
+      assembled.adam(p, g, m, v, n, step);
+      return;
+    }
     int whole = whole(n);
     adamVectors(p, g, m, v, whole, step);
     int rest = n - whole;
@@ -64,6 +78,10 @@ final class VectorOptimizerLoops implements OptimizerLoops {
   @Override
   public void adamAverage(
       long p, long g, long m, long v, long average, int n, AdamStep step, float rate) {
+    if (assembled != null) {
+      assembled.adamAverage(p, g, m, v, average, n, step, rate);
+      return;
+    }
     int whole = whole(n);
     adamAverageVectors(p, g, m, v, average, whole, step, rate);
     int rest = n - whole;

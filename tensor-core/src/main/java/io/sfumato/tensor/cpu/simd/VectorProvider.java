@@ -17,7 +17,7 @@ public final class VectorProvider implements SimdProvider {
   private final TileChoice tiles;
   private final @Nullable GemmTile assembled;
   private final WinogradLoops winograd = new VectorWinogradLoops();
-  private final LeafLoops loops = new VectorLoops();
+  private final LeafLoops loops;
 
   /**
    * Found by name and made by {@link io.sfumato.tensor.cpu.Simd}.
@@ -47,6 +47,7 @@ public final class VectorProvider implements SimdProvider {
     assembled =
         AssembledTile.of(
             vectors, registers == null ? code : "off", System.getProperty(AmxUnit.PROPERTY));
+    loops = new VectorLoops(assembled == null ? null : new AssembledLoops());
     if (obstacle() == null) {
       CompilerDirectives.send(separate(), System.getProperty(CompilerDirectives.PROPERTY));
     }

@@ -10,14 +10,17 @@ import io.sfumato.tensor.cpu.ReduceLoops;
 import io.sfumato.tensor.cpu.RowLoops;
 import jdk.incubator.vector.FloatVector;
 import jdk.incubator.vector.VectorMask;
+import org.jspecify.annotations.Nullable;
 
 /** {@link RowLoops} over the Vector API. */
 final class VectorRowLoops implements RowLoops {
   private static final long B = N * 4L;
   private final ReduceLoops reduce;
+  private final @Nullable AssembledLoops assembled;
 
-  VectorRowLoops(ReduceLoops reduce) {
+  VectorRowLoops(ReduceLoops reduce, @Nullable AssembledLoops assembled) {
     this.reduce = reduce;
+    this.assembled = assembled;
   }
 
   @Override
@@ -92,6 +95,38 @@ final class VectorRowLoops implements RowLoops {
   @Override
   public void normalize(long x, long y, int rows, int n, float[] stats, long weight, long bias) {
     RowVectors.normalize(x, y, rows, n, stats, weight, bias);
+  }
+
+  @Override
+  public void layerNorm(
+      long x,
+      long y,
+      int rows,
+      int n,
+      long mean,
+      long rstd,
+      double epsilon,
+      long weight,
+      long bias) {
+    AssembledLoops code = weight != 0 && n <= RowVectors.SUMMED ? assembled : null;
+    int r = 0;
+    while (r < rows) {
+      int next = rows - r;
+      if (code != null) {
+        long at = r * 4L;
+        r +=
+            code.layerNorm(
+                x + at * n, y + at * n, next, n, mean + at, rstd + at, epsilon, weight, bias);
+        // what that leaves: the last few rows, or a group with a row that needs another pass
+        next = Math.min(GROUP, rows - r);
+      }
+      if (next > 0) {
+        long at = r * 4L;
+        RowLoops.super.layerNorm(
+            x + at * n, y + at * n, next, n, mean + at, rstd + at, epsilon, weight, bias);
+        r += next;
+      }
+    }
   }
 
   @Override

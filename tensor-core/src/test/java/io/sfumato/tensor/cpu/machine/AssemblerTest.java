@@ -59,6 +59,36 @@ class AssemblerTest {
           "62f27d48189e00020000",
           a -> a.vbroadcastss(3, at(RSI, 512))),
       code("vaddps zmm12,zmm25,[rsi+64]", "62713440586601", a -> a.vaddps(12, 25, at(RSI, 64))),
+      code("vaddps zmm12,zmm13,zmm25", "6211144858e1", a -> a.vaddps(12, 13, 25)),
+      code(
+          "vaddps zmm18,zmm18,[r10+r15]{1to16}",
+          "62816c5058143a",
+          a -> a.vaddpsBroadcast(18, 18, at(R10, 1, R15))),
+      code("vmulps zmm16,zmm27,zmm3", "62e1244059c3", a -> a.vmulps(16, 27, 3)),
+      code("vdivps zmm2,zmm18,zmm5", "62f16c405ed5", a -> a.vdivps(2, 18, 5)),
+      code("vsqrtps zmm21,zmm3", "62e17c4851eb", a -> a.vsqrtps(21, 3)),
+      code(
+          "vmovups [r13+rax]{k1},zmm3",
+          "62d17c49115c0500",
+          a -> a.vmovupsMasked(at(R13, 1, RAX), 1, 3)),
+      code("vsubps zmm3{k1}{z},zmm3,zmm15", "62d164c95cdf", a -> a.vsubpsMasked(3, 1, 3, 15)),
+      code("vcompressps zmm19{k2}{z},zmm18", "62a27dca8ad3", a -> a.vcompressps(19, 2, 18)),
+      code(
+          "vshuff32x4 zmm18,zmm4,zmm21,0x44", "62a35d4823d544", a -> a.vshuff32x4(18, 4, 21, 0x44)),
+      code("vbroadcastsd zmm31,[rsp+96]", "6262fd48197c240c", a -> a.vbroadcastsd(31, at(RSP, 96))),
+      code("vaddpd zmm5,zmm21,zmm18", "62b1d54058ea", a -> a.vaddpd(5, 21, 18)),
+      code("vmulpd zmm19,zmm30,zmm8", "62c18d4059d8", a -> a.vmulpd(19, 30, 8)),
+      code("vsubpd zmm18,zmm8,zmm18", "62a1bd485cd2", a -> a.vsubpd(18, 8, 18)),
+      code("vdivpd zmm18,zmm26,zmm3", "62e1ad405ed3", a -> a.vdivpd(18, 26, 3)),
+      code("vmaxpd zmm18,zmm28,zmm2", "62e19d405fd2", a -> a.vmaxpd(18, 28, 2)),
+      code("vsqrtpd zmm18,zmm17", "62a1fd4851d1", a -> a.vsqrtpd(18, 17)),
+      code("vcmpnlepd k4,zmm18,zmm19", "62b1ed40c2e306", a -> a.vcmpnlepd(4, 18, 19)),
+      code("vcvtps2pd zmm26,ymm4", "62617c485ad4", a -> a.vcvtps2pd(26, 4)),
+      code("vcvtpd2ps ymm18,zmm9", "62c1fd485ad1", a -> a.vcvtpd2ps(18, 9)),
+      code("vextractf64x4 ymm5,zmm20,1", "62e3fd481be501", a -> a.vextractUpper(5, 20)),
+      code("vpermilpd zmm18,zmm5,0x55", "62e3fd4805d555", a -> a.vpermilpdSwap(18, 5)),
+      code("vpermpd zmm18,zmm25,0x4e", "6283fd4801d14e", a -> a.vpermpdSwap(18, 25)),
+      code("vshuff64x2 zmm4,zmm20,zmm5,0x88", "62f3dd4023e588", a -> a.vshuff64x2(4, 20, 5, 0x88)),
       code("vfmadd231ps zmm26,zmm28,zmm30", "62021d40b8d6", a -> a.vfmadd231ps(26, 28, 30)),
       code("vfmadd231ps zmm1,zmm2,zmm3", "62f26d48b8cb", a -> a.vfmadd231ps(1, 2, 3)),
       code(
@@ -164,12 +194,14 @@ class AssemblerTest {
             a.jnzBack(l);
           }),
       code(
-          "jl l; jz l; ret; l:",
-          "0f8c070000000f8401000000c3",
+          "jl l; jz l; jnz l; ret; l:",
+          "0f8c0d0000000f84070000000f8501000000c3",
           a -> {
             int less = a.jlForward();
             int zero = a.jzForward();
+            int other = a.jnzForward();
             a.ret();
+            a.land(other);
             a.land(less);
             a.land(zero);
           }),

@@ -1,0 +1,338 @@
+// SPDX-License-Identifier: Apache-2.0
+package io.sfumato.tensor.cpu.machine;
+
+import static io.sfumato.tensor.cpu.machine.Assembler.Address.at;
+import static io.sfumato.tensor.cpu.machine.Assembler.Register.R10;
+import static io.sfumato.tensor.cpu.machine.Assembler.Register.R11;
+import static io.sfumato.tensor.cpu.machine.Assembler.Register.R12;
+import static io.sfumato.tensor.cpu.machine.Assembler.Register.R13;
+import static io.sfumato.tensor.cpu.machine.Assembler.Register.R14;
+import static io.sfumato.tensor.cpu.machine.Assembler.Register.R15;
+import static io.sfumato.tensor.cpu.machine.Assembler.Register.R8;
+import static io.sfumato.tensor.cpu.machine.Assembler.Register.R9;
+import static io.sfumato.tensor.cpu.machine.Assembler.Register.RAX;
+import static io.sfumato.tensor.cpu.machine.Assembler.Register.RBP;
+import static io.sfumato.tensor.cpu.machine.Assembler.Register.RBX;
+import static io.sfumato.tensor.cpu.machine.Assembler.Register.RCX;
+import static io.sfumato.tensor.cpu.machine.Assembler.Register.RDI;
+import static io.sfumato.tensor.cpu.machine.Assembler.Register.RDX;
+import static io.sfumato.tensor.cpu.machine.Assembler.Register.RSI;
+import static io.sfumato.tensor.cpu.machine.Assembler.Register.RSP;
+
+import io.sfumato.tensor.cpu.machine.Assembler.Address;
+import io.sfumato.tensor.cpu.machine.Assembler.Register;
+import java.util.function.IntConsumer;
+
+/**
+ * Machine code for layer norm of rows, on x86-64 with AVX-512 under the calling convention of Unix:
+ *
+ * <pre>
+ *   long norm(long rows, long row, long x, long y, long weight, long bias, long mean, long rstd,
+ *             long whole, long rest, long sample, double n, double near, double epsilon)
+ *   y = (x - mean) rstd weight + bias
+ * </pre>
+ *
+ * <p>with distances in bytes: {@code row} from one row to the next, {@code whole} what whole
+ * vectors cover of it, {@code sample} between the values of the {@link
+ * io.sfumato.tensor.cpu.Pilot}; {@code rest} has a bit for each lane of the last, partial vector.
+ * All arguments are passed as integers, doubles by their bits.
+ *
+ * <p>It takes {@value #GROUP} rows at a time, makes the same steps in the same order as the loops
+ * of {@code RowVectors}, and so gives the same bits. The answer is the number of rows left: fewer
+ * than a group, or a group of which the pilot does not serve a row, or a row that holds NaN.
+ *
+ * <p>What the compiler of the JVM cannot make of it: sums of four rows are added up, divided and
+ * rooted in vectors, and nothing is stored in between. A compiled loop over four rows took a fifth
+ * longer than the memory that it reads and writes.
+ */
+public final class NormCode {
+  /** Rows that are taken together. */
+  public static final int GROUP = 4;
+
+  private static final Register[] SAVED = {RBX, RBP, R12, R13, R14, R15};
+  private static final int ARGUMENTS = 8 * (SAVED.length + 1);
+  private static final Address MEAN = argument(0);
+  private static final Address RSTD = argument(1);
+  private static final Address WHOLE = argument(2);
+  private static final Address REST = argument(3);
+  private static final Address SAMPLE = argument(4);
+  private static final Address LENGTH = argument(5);
+  private static final Address NEAR = argument(6);
+  private static final Address EPSILON = argument(7);
+
+  /** Below the stack, where nobody writes while a function runs that calls none. */
+  private static final Address MEANS = at(RSP, -64);
+
+  private static final Address RSTDS = at(RSP, -128);
+
+  private static final Register[] X = {RDX, R10, R11, R12};
+  private static final Register[] Y = {RCX, R13, R14, RBX};
+
+  // Vectors; those of rows are four in a row.
+  private static final int DEVIATION = 0;
+  private static final int SUM = 4;
+  private static final int SQUARES = 8;
+  private static final int PILOT = 12;
+  private static final int ROW_MEAN = 4;
+  private static final int ROW_RSTD = 8;
+  private static final int GAIN = 16;
+  private static final int SHIFT = 17;
+  private static final int T = 18; // and three more
+  private static final int ONE_D = 26;
+  private static final int QUARTER = 27;
+  private static final int ZERO = 28;
+  private static final int EPSILON_D = 29;
+  private static final int NEAR_D = 30;
+  private static final int LENGTH_D = 31;
+
+  // Masks.
+  private static final int LANES = 1;
+  private static final int EVERY_SECOND = 2;
+  private static final int FIRST_FOUR = 3;
+  private static final int FAR = 4;
+
+  private final Assembler asm = new Assembler();
+
+  private NormCode() {}
+
+  /** The code. */
+  public static byte[] layerNorm() {
+    return new NormCode().write();
+  }
+
+  private static Address argument(int i) {
+    return at(RSP, ARGUMENTS + 8 * i);
+  }
+
+  private byte[] write() {
+    asm.enter(SAVED);
+    constants();
+    int group = asm.here();
+    asm.mov(RAX, RDI);
+    asm.sub(RAX, GROUP);
+    int few = asm.jlForward();
+    asm.lea(R10, at(RDX, 1, RSI));
+    asm.lea(R11, at(RDX, 2, RSI));
+    asm.lea(R12, at(R10, 2, RSI));
+    moments();
+    int far = statistics();
+    asm.lea(R13, at(RCX, 1, RSI));
+    asm.lea(R14, at(RCX, 2, RSI));
+    asm.lea(RBX, at(R13, 2, RSI));
+    normalize();
+    asm.lea(RDX, at(RDX, 4, RSI));
+    asm.lea(RCX, at(RCX, 4, RSI));
+    asm.sub(RDI, GROUP);
+    asm.jnzBack(group);
+    asm.land(few);
+    asm.land(far);
+    asm.mov(RAX, RDI);
+    asm.vzeroupper();
+    asm.leave(SAVED);
+    return asm.code();
+  }
+
+  private void constants() {
+    asm.mov(RBP, WHOLE);
+    asm.mov(RAX, REST);
+    asm.kmovw(LANES, RAX);
+    asm.mov(RAX, 0x5555);
+    asm.kmovw(EVERY_SECOND, RAX);
+    asm.mov(RAX, 0xF);
+    asm.kmovw(FIRST_FOUR, RAX);
+    asm.vbroadcastsd(LENGTH_D, LENGTH);
+    asm.vbroadcastsd(NEAR_D, NEAR);
+    asm.vbroadcastsd(EPSILON_D, EPSILON);
+    asm.vpxord(ZERO, ZERO, ZERO);
+    asm.mov(RAX, Float.floatToRawIntBits(0.25f));
+    asm.vpbroadcastd(QUARTER, RAX);
+    asm.mov(RAX, Float.floatToRawIntBits(1f));
+    asm.vpbroadcastd(ONE_D, RAX);
+    asm.vcvtps2pd(ONE_D, ONE_D);
+  }
+
+  /** Sums of {@code x - pilot} and of its squares, lane by lane. */
+  private void moments() {
+    asm.mov(R15, SAMPLE);
+    asm.lea(R13, at(R15, 2, R15));
+    for (int r = 0; r < GROUP; r++) {
+      asm.vbroadcastss(PILOT + r, at(X[r], 0));
+      asm.vaddpsBroadcast(PILOT + r, PILOT + r, at(X[r], 1, R15));
+      asm.vbroadcastss(T + r, at(X[r], 2, R15));
+      asm.vaddpsBroadcast(T + r, T + r, at(X[r], 1, R13));
+      asm.vaddps(PILOT + r, PILOT + r, T + r);
+      asm.vmulps(PILOT + r, QUARTER, PILOT + r);
+      asm.vpxord(SUM + r, SUM + r, SUM + r);
+      asm.vpxord(SQUARES + r, SQUARES + r, SQUARES + r);
+    }
+    forColumns(
+        r -> {
+          asm.vmovups(DEVIATION + r, at(X[r], 1, RAX));
+          asm.vsubps(DEVIATION + r, DEVIATION + r, PILOT + r);
+          addUp(r);
+        },
+        r -> {
+          asm.vmovupsMasked(DEVIATION + r, LANES, at(X[r], 1, RAX));
+          asm.vsubpsMasked(DEVIATION + r, LANES, DEVIATION + r, PILOT + r);
+          addUp(r);
+        },
+        () -> {},
+        () -> {});
+  }
+
+  private void addUp(int r) {
+    asm.vaddps(SUM + r, SUM + r, DEVIATION + r);
+    asm.vfmadd231ps(SQUARES + r, DEVIATION + r, DEVIATION + r);
+  }
+
+  /**
+   * Mean and rstd of the rows, to where they go and as vectors.
+   *
+   * @return the jump taken if the pilot does not serve
+   */
+  private int statistics() {
+    quarters(SUM);
+    quarters(SQUARES);
+    total(SUM);
+    total(SQUARES);
+    asm.vshuff32x4(PILOT, PILOT, PILOT + 1, 0x00);
+    asm.vshuff32x4(PILOT + 1, PILOT + 2, PILOT + 3, 0x00);
+    asm.vshuff32x4(PILOT, PILOT, PILOT + 1, 0x88);
+    doubles(PILOT);
+    together(PILOT);
+    asm.vmulpd(T, SUM, SUM);
+    asm.vmulpd(T + 1, NEAR_D, SQUARES);
+    asm.vcmpnlepd(FAR, T, T + 1);
+    asm.kmovw(RAX, FAR);
+    asm.test(RAX);
+    int far = asm.jnzForward();
+    asm.vdivpd(T, T, LENGTH_D);
+    asm.vsubpd(T, SQUARES, T);
+    asm.vmaxpd(T, ZERO, T);
+    asm.vdivpd(T, T, LENGTH_D);
+    asm.vaddpd(T, T, EPSILON_D);
+    asm.vsqrtpd(T, T);
+    asm.vdivpd(T, ONE_D, T);
+    asm.vdivpd(T + 1, SUM, LENGTH_D);
+    asm.vaddpd(T + 1, PILOT, T + 1);
+    write(MEAN, MEANS, T + 1, ROW_MEAN);
+    write(RSTD, RSTDS, T, ROW_RSTD);
+    return far;
+  }
+
+  /**
+   * To the first vector, four lanes for each of four rows: the sum of every fourth lane of its
+   * vector, from the lowest on.
+   */
+  private void quarters(int v) {
+    asm.vshuff32x4(T, v, v + 1, 0x44);
+    asm.vshuff32x4(T + 1, v, v + 1, 0xEE);
+    asm.vshuff32x4(T + 2, v + 2, v + 3, 0x44);
+    asm.vshuff32x4(T + 3, v + 2, v + 3, 0xEE);
+    asm.vshuff32x4(v, T, T + 2, 0x88);
+    asm.vshuff32x4(v + 1, T, T + 2, 0xDD);
+    asm.vshuff32x4(v + 2, T + 1, T + 3, 0x88);
+    asm.vshuff32x4(v + 3, T + 1, T + 3, 0xDD);
+    for (int i = 1; i < 4; i++) {
+      asm.vaddps(v, v, v + i);
+    }
+  }
+
+  /** The sum of each row's four lanes in double, twice: in pairs of lanes, row by row. */
+  private void total(int v) {
+    doubles(v);
+    for (int half = v; half <= v + 1; half++) {
+      asm.vpermilpdSwap(T, half);
+      asm.vaddpd(half, half, T);
+      asm.vpermpdSwap(T, half);
+      asm.vaddpd(half, half, T);
+    }
+    together(v);
+  }
+
+  /** Floats as doubles, to two vectors. */
+  private void doubles(int v) {
+    asm.vextractUpper(v + 1, v);
+    asm.vcvtps2pd(v, v);
+    asm.vcvtps2pd(v + 1, v + 1);
+  }
+
+  /** Of each row, half of its lanes. */
+  private void together(int v) {
+    asm.vshuff64x2(v, v, v + 1, 0x88);
+  }
+
+  /** Writes four values, each twice in a vector, to memory and to all lanes of four vectors. */
+  private void write(Address pointer, Address scratch, int values, int rows) {
+    asm.vcvtpd2ps(values, values);
+    asm.vmovups(scratch, values);
+    for (int r = 0; r < GROUP; r++) {
+      asm.vbroadcastss(rows + r, scratch.plus(8 * r));
+    }
+    asm.vcompressps(values, EVERY_SECOND, values);
+    asm.mov(RAX, pointer);
+    asm.vmovupsMasked(at(RAX, 0), FIRST_FOUR, values);
+    asm.add(RAX, 4 * GROUP);
+    asm.mov(pointer, RAX);
+  }
+
+  private void normalize() {
+    forColumns(
+        r -> {
+          asm.vmovups(DEVIATION + r, at(X[r], 1, RAX));
+          scale(r);
+          asm.vmovups(at(Y[r], 1, RAX), DEVIATION + r);
+        },
+        r -> {
+          asm.vmovupsMasked(DEVIATION + r, LANES, at(X[r], 1, RAX));
+          scale(r);
+          asm.vmovupsMasked(at(Y[r], 1, RAX), LANES, DEVIATION + r);
+        },
+        () -> {
+          asm.vmovups(GAIN, at(R8, 1, RAX));
+          asm.vmovups(SHIFT, at(R9, 1, RAX));
+        },
+        () -> {
+          asm.vmovupsMasked(GAIN, LANES, at(R8, 1, RAX));
+          asm.vmovupsMasked(SHIFT, LANES, at(R9, 1, RAX));
+        });
+  }
+
+  private void scale(int r) {
+    asm.vsubps(DEVIATION + r, DEVIATION + r, ROW_MEAN + r);
+    asm.vmulps(DEVIATION + r, DEVIATION + r, ROW_RSTD + r);
+    asm.vfmadd213ps(DEVIATION + r, GAIN, SHIFT);
+  }
+
+  /**
+   * A loop over the columns of four rows, at {@code RAX} bytes.
+   *
+   * @param vector what is done with a vector of each row
+   * @param partial what is done with the last, partial one
+   * @param before before the vectors of the rows
+   * @param beforePartial before the partial ones
+   */
+  private void forColumns(
+      IntConsumer vector, IntConsumer partial, Runnable before, Runnable beforePartial) {
+    asm.sub(RAX, RAX);
+    asm.test(RBP);
+    int none = asm.jzForward();
+    int next = asm.here();
+    before.run();
+    for (int r = 0; r < GROUP; r++) {
+      vector.accept(r);
+    }
+    asm.add(RAX, Encoder.VECTOR_BYTES);
+    asm.cmp(RAX, RBP);
+    asm.jnzBack(next);
+    asm.land(none);
+    asm.mov(R15, REST);
+    asm.test(R15);
+    int even = asm.jzForward();
+    beforePartial.run();
+    for (int r = 0; r < GROUP; r++) {
+      partial.accept(r);
+    }
+    asm.land(even);
+  }
+}
