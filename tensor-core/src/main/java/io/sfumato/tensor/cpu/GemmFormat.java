@@ -115,7 +115,8 @@ interface GemmFormat {
 
     @Override
     public boolean isApart(int m, int n, int threads) {
-      return m <= APART_ROWS && n >= APART_COLUMNS * threads;
+      // a panel that comes from another core costs as much as a slab that is split once more
+      return m <= Math.max(n, APART_ROWS) && n >= APART_COLUMNS * threads;
     }
 
     @Override
