@@ -191,36 +191,44 @@ void forward(const LayerNorm& a, size_t begin, size_t end) {
   }
 }
 
-/** The gradient of row r, from its means of g and g x^; then those of the next row. */
-void gradient(const LayerNorm& a, long r, float* gain, float* shift, float* means, bool last) {
-  const float *x = a.x + r * kWidth, *dy = a.dy + r * kWidth, *s = a.stats + 2 * r;
-  const float *next = last ? x : x + kWidth, *dnext = last ? dy : dy + kWidth;
-  const float* t = last ? s : s + 2;
-  float slope = -means[1] * s[1] * s[1], constant = -means[0] * s[1];
-  Vector sum = all(0), products = all(0);
-  for (int i = 0; i < kWidth; i += kLanes) {
-    Vector w = load(a.weight + i);
-    Vector v = fma(_mm512_sub_ps(load(x + i), all(s[0])), all(slope), all(constant));
-    store(a.dx + r * kWidth + i, fma(_mm512_mul_ps(load(dy + i), w), all(s[1]), v));
-    Vector h = _mm512_mul_ps(_mm512_sub_ps(load(next + i), all(t[0])), all(t[1]));
-    Vector d = load(dnext + i);
-    store(gain + i, fma(h, d, load(gain + i)));
-    store(shift + i, _mm512_add_ps(load(shift + i), d));
-    d = _mm512_mul_ps(d, w);
-    sum = _mm512_add_ps(sum, d);
-    products = fma(h, d, products);
-  }
-  means[0] = _mm512_reduce_add_ps(sum) / kWidth;
-  means[1] = _mm512_reduce_add_ps(products) / kWidth;
-}
-
+/** Two rows at a time: their sums, then their gradients. */
 void backward(const LayerNorm& a, size_t begin, size_t end) {
+  constexpr int rows = 2;
   alignas(64) float gain[kWidth] = {}, shift[kWidth] = {};
-  float means[2] = {};
-  // once for the sums of the first row alone: its gradient is written again
-  gradient(a, static_cast<long>(begin), gain, shift, means, true);
-  for (size_t r = begin; r < end; r++) {
-    gradient(a, static_cast<long>(r), gain, shift, means, r == end - 1);
+  for (size_t first = begin; first < end; first += rows) {
+    const float *x = a.x + first * kWidth, *dy = a.dy + first * kWidth, *s = a.stats + 2 * first;
+    float* dx = a.dx + first * kWidth;
+    Vector sum[rows] = {all(0), all(0)}, products[rows] = {all(0), all(0)};
+    for (int i = 0; i < kWidth; i += kLanes) {
+      Vector w = load(a.weight + i), column = load(gain + i), total = load(shift + i);
+      for (int r = 0; r < rows; r++) {
+        Vector h = _mm512_sub_ps(load(x + r * kWidth + i), all(s[2 * r]));
+        h = _mm512_mul_ps(h, all(s[2 * r + 1]));
+        Vector d = load(dy + r * kWidth + i);
+        column = fma(h, d, column);
+        total = _mm512_add_ps(total, d);
+        d = _mm512_mul_ps(d, w);
+        sum[r] = _mm512_add_ps(sum[r], d);
+        products[r] = fma(h, d, products[r]);
+      }
+      store(gain + i, column);
+      store(shift + i, total);
+    }
+    float slope[rows], constant[rows];
+    for (int r = 0; r < rows; r++) {
+      float factor = s[2 * r + 1];
+      slope[r] = -_mm512_reduce_add_ps(products[r]) / kWidth * factor * factor;
+      constant[r] = -_mm512_reduce_add_ps(sum[r]) / kWidth * factor;
+    }
+    for (int i = 0; i < kWidth; i += kLanes) {
+      Vector w = load(a.weight + i);
+      for (int r = 0; r < rows; r++) {
+        Vector v = _mm512_sub_ps(load(x + r * kWidth + i), all(s[2 * r]));
+        v = fma(v, all(slope[r]), all(constant[r]));
+        Vector g = _mm512_mul_ps(load(dy + r * kWidth + i), w);
+        store(dx + r * kWidth + i, fma(g, all(s[2 * r + 1]), v));
+      }
+    }
   }
   sink = gain[0] + shift[0];
 }

@@ -11,7 +11,6 @@ import static io.sfumato.tensor.cpu.machine.Assembler.Register.R15;
 import static io.sfumato.tensor.cpu.machine.Assembler.Register.R8;
 import static io.sfumato.tensor.cpu.machine.Assembler.Register.R9;
 import static io.sfumato.tensor.cpu.machine.Assembler.Register.RAX;
-import static io.sfumato.tensor.cpu.machine.Assembler.Register.RBP;
 import static io.sfumato.tensor.cpu.machine.Assembler.Register.RBX;
 import static io.sfumato.tensor.cpu.machine.Assembler.Register.RCX;
 import static io.sfumato.tensor.cpu.machine.Assembler.Register.RDI;
@@ -21,7 +20,6 @@ import static io.sfumato.tensor.cpu.machine.Assembler.Register.RSP;
 
 import io.sfumato.tensor.cpu.machine.Assembler.Address;
 import io.sfumato.tensor.cpu.machine.Assembler.Register;
-import java.util.function.IntConsumer;
 
 /**
  * Machine code for layer norm of rows, on x86-64 with AVX-512 under the calling convention of Unix:
@@ -45,16 +43,12 @@ import java.util.function.IntConsumer;
  * rooted in vectors, and nothing is stored in between. A compiled loop over four rows took a fifth
  * longer than the memory that it reads and writes.
  */
-public final class NormCode {
+public final class NormCode extends RowCode {
   /** Rows that are taken together. */
   public static final int GROUP = 4;
 
-  private static final Register[] SAVED = {RBX, RBP, R12, R13, R14, R15};
-  private static final int ARGUMENTS = 8 * (SAVED.length + 1);
   private static final Address MEAN = argument(0);
   private static final Address RSTD = argument(1);
-  private static final Address WHOLE = argument(2);
-  private static final Address REST = argument(3);
   private static final Address SAMPLE = argument(4);
   private static final Address LENGTH = argument(5);
   private static final Address NEAR = argument(6);
@@ -77,7 +71,6 @@ public final class NormCode {
   private static final int ROW_RSTD = 8;
   private static final int GAIN = 16;
   private static final int SHIFT = 17;
-  private static final int T = 18; // and three more
   private static final int ONE_D = 26;
   private static final int QUARTER = 27;
   private static final int ZERO = 28;
@@ -86,22 +79,17 @@ public final class NormCode {
   private static final int LENGTH_D = 31;
 
   // Masks.
-  private static final int LANES = 1;
   private static final int EVERY_SECOND = 2;
   private static final int FIRST_FOUR = 3;
   private static final int FAR = 4;
 
-  private final Assembler asm = new Assembler();
-
-  private NormCode() {}
+  private NormCode() {
+    super(GROUP);
+  }
 
   /** The code. */
   public static byte[] layerNorm() {
     return new NormCode().write();
-  }
-
-  private static Address argument(int i) {
-    return at(RSP, ARGUMENTS + 8 * i);
   }
 
   private byte[] write() {
@@ -133,9 +121,7 @@ public final class NormCode {
   }
 
   private void constants() {
-    asm.mov(RBP, WHOLE);
-    asm.mov(RAX, REST);
-    asm.kmovw(LANES, RAX);
+    columns();
     asm.mov(RAX, 0x5555);
     asm.kmovw(EVERY_SECOND, RAX);
     asm.mov(RAX, 0xF);
@@ -220,48 +206,6 @@ public final class NormCode {
     return far;
   }
 
-  /**
-   * To the first vector, four lanes for each of four rows: the sum of every fourth lane of its
-   * vector, from the lowest on.
-   */
-  private void quarters(int v) {
-    asm.vshuff32x4(T, v, v + 1, 0x44);
-    asm.vshuff32x4(T + 1, v, v + 1, 0xEE);
-    asm.vshuff32x4(T + 2, v + 2, v + 3, 0x44);
-    asm.vshuff32x4(T + 3, v + 2, v + 3, 0xEE);
-    asm.vshuff32x4(v, T, T + 2, 0x88);
-    asm.vshuff32x4(v + 1, T, T + 2, 0xDD);
-    asm.vshuff32x4(v + 2, T + 1, T + 3, 0x88);
-    asm.vshuff32x4(v + 3, T + 1, T + 3, 0xDD);
-    for (int i = 1; i < 4; i++) {
-      asm.vaddps(v, v, v + i);
-    }
-  }
-
-  /** The sum of each row's four lanes in double, twice: in pairs of lanes, row by row. */
-  private void total(int v) {
-    doubles(v);
-    for (int half = v; half <= v + 1; half++) {
-      asm.vpermilpdSwap(T, half);
-      asm.vaddpd(half, half, T);
-      asm.vpermpdSwap(T, half);
-      asm.vaddpd(half, half, T);
-    }
-    together(v);
-  }
-
-  /** Floats as doubles, to two vectors. */
-  private void doubles(int v) {
-    asm.vextractUpper(v + 1, v);
-    asm.vcvtps2pd(v, v);
-    asm.vcvtps2pd(v + 1, v + 1);
-  }
-
-  /** Of each row, half of its lanes. */
-  private void together(int v) {
-    asm.vshuff64x2(v, v, v + 1, 0x88);
-  }
-
   /** Writes four values, each twice in a vector, to memory and to all lanes of four vectors. */
   private void write(Address pointer, Address scratch, int values, int rows) {
     asm.vcvtpd2ps(values, values);
@@ -302,37 +246,5 @@ public final class NormCode {
     asm.vsubps(DEVIATION + r, DEVIATION + r, ROW_MEAN + r);
     asm.vmulps(DEVIATION + r, DEVIATION + r, ROW_RSTD + r);
     asm.vfmadd213ps(DEVIATION + r, GAIN, SHIFT);
-  }
-
-  /**
-   * A loop over the columns of four rows, at {@code RAX} bytes.
-   *
-   * @param vector what is done with a vector of each row
-   * @param partial what is done with the last, partial one
-   * @param before before the vectors of the rows
-   * @param beforePartial before the partial ones
-   */
-  private void forColumns(
-      IntConsumer vector, IntConsumer partial, Runnable before, Runnable beforePartial) {
-    asm.sub(RAX, RAX);
-    asm.test(RBP);
-    int none = asm.jzForward();
-    int next = asm.here();
-    before.run();
-    for (int r = 0; r < GROUP; r++) {
-      vector.accept(r);
-    }
-    asm.add(RAX, Encoder.VECTOR_BYTES);
-    asm.cmp(RAX, RBP);
-    asm.jnzBack(next);
-    asm.land(none);
-    asm.mov(R15, REST);
-    asm.test(R15);
-    int even = asm.jzForward();
-    beforePartial.run();
-    for (int r = 0; r < GROUP; r++) {
-      partial.accept(r);
-    }
-    asm.land(even);
   }
 }

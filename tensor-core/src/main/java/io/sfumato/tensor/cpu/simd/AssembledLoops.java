@@ -8,6 +8,7 @@ import io.sfumato.tensor.cpu.machine.AdamCode;
 import io.sfumato.tensor.cpu.machine.AdamCode.Constant;
 import io.sfumato.tensor.cpu.machine.LinuxMemory;
 import io.sfumato.tensor.cpu.machine.NormCode;
+import io.sfumato.tensor.cpu.machine.NormGradientCode;
 import java.lang.foreign.FunctionDescriptor;
 import java.lang.foreign.Linker;
 import java.lang.foreign.MemorySegment;
@@ -26,19 +27,32 @@ final class AssembledLoops {
   private static final MethodHandle NORM =
       handle(FunctionDescriptor.of(W, W, W, W, W, W, W, W, W, W, W, W, W, W, W));
 
+  private static final MethodHandle GRADIENT =
+      handle(FunctionDescriptor.of(W, W, W, W, W, W, W, W, W, W, W, W, W, W));
+
   private static final MethodHandle ADAM =
       handle(FunctionDescriptor.ofVoid(W, W, W, W, W, W, W, W));
 
   private final MemorySegment layerNorm;
+  private final MemorySegment layerNormGradient;
+  private final MemorySegment rmsNormGradient;
   private final MemorySegment adam;
   private final MemorySegment adamAverage;
 
   AssembledLoops() {
     List<MemorySegment> entries =
-        LinuxMemory.load(List.of(NormCode.layerNorm(), AdamCode.of(false), AdamCode.of(true)));
+        LinuxMemory.load(
+            List.of(
+                NormCode.layerNorm(),
+                NormGradientCode.of(true),
+                NormGradientCode.of(false),
+                AdamCode.of(false),
+                AdamCode.of(true)));
     layerNorm = entries.get(0);
-    adam = entries.get(1);
-    adamAverage = entries.get(2);
+    layerNormGradient = entries.get(1);
+    rmsNormGradient = entries.get(2);
+    adam = entries.get(3);
+    adamAverage = entries.get(4);
   }
 
   private static MethodHandle handle(FunctionDescriptor descriptor) {
@@ -82,6 +96,49 @@ final class AssembledLoops {
                   Double.doubleToRawLongBits(n),
                   Double.doubleToRawLongBits(Pilot.NEAR * n),
                   Double.doubleToRawLongBits(epsilon));
+      return rows - (int) left;
+    } catch (Throwable e) { // declared, and thrown by nothing here
+      throw new AssertionError(e);
+    }
+  }
+
+  /**
+   * Does what {@link io.sfumato.tensor.cpu.RowLoops#normalizeGradient} does, for the first rows.
+   *
+   * @return how many rows are done; the last one may have to be done by other loops
+   */
+  int normalizeGradient(
+      long x,
+      long dy,
+      long dx,
+      int rows,
+      int n,
+      long mean,
+      long rstd,
+      long weight,
+      boolean centred,
+      long gain,
+      long shift) {
+    MemorySegment entry = centred ? layerNormGradient : rmsNormGradient;
+    int whole = Lanes.whole(n);
+    try {
+      long left =
+          (long)
+              GRADIENT.invokeExact(
+                  entry,
+                  (long) rows,
+                  n * 4L,
+                  x,
+                  dy,
+                  weight,
+                  dx,
+                  mean,
+                  rstd,
+                  whole * 4L,
+                  lanes(n - whole),
+                  gain,
+                  shift,
+                  Double.doubleToRawLongBits(n));
       return rows - (int) left;
     } catch (Throwable e) { // declared, and thrown by nothing here
       throw new AssertionError(e);

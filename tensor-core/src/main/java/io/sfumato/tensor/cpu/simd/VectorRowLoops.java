@@ -142,7 +142,16 @@ final class VectorRowLoops implements RowLoops {
       boolean centred,
       long columnGain,
       long columnShift) {
-    new RowGradientVectors(n, mean, rstd, weight, centred, columnGain, columnShift)
-        .run(x, dy, dx, rows);
+    int done =
+        assembled == null || centred != (mean != 0)
+            ? 0
+            : assembled.normalizeGradient(
+                x, dy, dx, rows, n, mean, rstd, weight, centred, columnGain, columnShift);
+    if (done < rows) {
+      long at = done * 4L;
+      long means = mean == 0 ? 0 : mean + at;
+      new RowGradientVectors(n, means, rstd + at, weight, centred, columnGain, columnShift)
+          .run(x + at * n, dy + at * n, dx + at * n, rows - done);
+    }
   }
 }
