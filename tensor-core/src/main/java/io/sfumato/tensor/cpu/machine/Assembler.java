@@ -222,6 +222,11 @@ final class Assembler extends Encoder {
     evex(PREFIX_66 | WIDE, MAP_0F, 0x58, to, x, y);
   }
 
+  /** {@code to = x + y} where a mask is set; the others stay. */
+  void vaddpdMasked(int to, int mask, int x, int y) {
+    evexMasked(PREFIX_66 | WIDE, MAP_0F, 0x58, to, x, y, mask, false);
+  }
+
   void vmulpd(int to, int x, int y) {
     evex(PREFIX_66 | WIDE, MAP_0F, 0x59, to, x, y);
   }

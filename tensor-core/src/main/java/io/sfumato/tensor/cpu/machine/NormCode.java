@@ -36,8 +36,8 @@ import io.sfumato.tensor.cpu.machine.Assembler.Register;
  * All arguments are passed as integers, doubles by their bits.
  *
  * <p>It takes {@value #GROUP} rows at a time, makes the same steps in the same order as the loops
- * of {@code RowVectors}, and so gives the same bits. The answer is the number of rows left: fewer
- * than a group, or a group of which the pilot does not serve a row, or a row that holds NaN.
+ * of {@code RowVectors}, and so gives the same bits. The answer is the number of rows left, fewer
+ * than a group.
  *
  * <p>What the compiler of the JVM cannot make of it: sums of four rows are added up, divided and
  * rooted in vectors, and nothing is stored in between. A compiled loop over four rows took a fifth
@@ -71,6 +71,8 @@ public final class NormCode extends RowCode {
   private static final int ROW_RSTD = 8;
   private static final int GAIN = 16;
   private static final int SHIFT = 17;
+  private static final int OLD = 22; // pilots in double, and one more
+  private static final int DISTANCE = 24;
   private static final int ONE_D = 26;
   private static final int QUARTER = 27;
   private static final int ZERO = 28;
@@ -102,8 +104,9 @@ public final class NormCode extends RowCode {
     asm.lea(R10, at(RDX, 1, RSI));
     asm.lea(R11, at(RDX, 2, RSI));
     asm.lea(R12, at(R10, 2, RSI));
+    pilots();
     moments();
-    int far = statistics();
+    statistics();
     asm.lea(R13, at(RCX, 1, RSI));
     asm.lea(R14, at(RCX, 2, RSI));
     asm.lea(RBX, at(R13, 2, RSI));
@@ -113,7 +116,6 @@ public final class NormCode extends RowCode {
     asm.sub(RDI, GROUP);
     asm.jnzBack(group);
     asm.land(few);
-    asm.land(far);
     asm.mov(RAX, RDI);
     asm.vzeroupper();
     asm.leave(SAVED);
@@ -137,8 +139,8 @@ public final class NormCode extends RowCode {
     asm.vcvtps2pd(ONE_D, ONE_D);
   }
 
-  /** Sums of {@code x - pilot} and of its squares, lane by lane. */
-  private void moments() {
+  /** The pilot of each row, in all lanes. */
+  private void pilots() {
     asm.mov(R15, SAMPLE);
     asm.lea(R13, at(R15, 2, R15));
     for (int r = 0; r < GROUP; r++) {
@@ -148,6 +150,42 @@ public final class NormCode extends RowCode {
       asm.vaddpsBroadcast(T + r, T + r, at(X[r], 1, R13));
       asm.vaddps(PILOT + r, PILOT + r, T + r);
       asm.vmulps(PILOT + r, QUARTER, PILOT + r);
+    }
+  }
+
+  /**
+   * Sums around the pilots, and once more for rows that theirs does not serve, around the means
+   * that they found. The other rows of the group find the same sums again.
+   */
+  private void moments() {
+    asm.sub(RBX, RBX);
+    int again = asm.here();
+    sums();
+    asm.vshuff32x4(OLD, PILOT, PILOT + 1, 0x00);
+    asm.vshuff32x4(OLD + 1, PILOT + 2, PILOT + 3, 0x00);
+    asm.vshuff32x4(OLD, OLD, OLD + 1, 0x88);
+    doubles(OLD);
+    together(OLD);
+    asm.vdivpd(DISTANCE, SUM, LENGTH_D);
+    asm.vmulpd(T, SUM, SUM);
+    asm.test(RBX);
+    int second = asm.jnzForward();
+    asm.vmulpd(T + 1, NEAR_D, SQUARES);
+    asm.vcmpnlepd(FAR, T, T + 1);
+    asm.kmovw(RAX, FAR);
+    asm.test(RAX);
+    int near = asm.jzForward();
+    asm.vaddpdMasked(OLD, FAR, OLD, DISTANCE);
+    spread(OLD, MEANS, PILOT);
+    asm.add(RBX, 1);
+    asm.jnzBack(again);
+    asm.land(second);
+    asm.land(near);
+  }
+
+  /** Of {@code x - pilot} and of its squares, in double. */
+  private void sums() {
+    for (int r = 0; r < GROUP; r++) {
       asm.vpxord(SUM + r, SUM + r, SUM + r);
       asm.vpxord(SQUARES + r, SQUARES + r, SQUARES + r);
     }
@@ -164,6 +202,10 @@ public final class NormCode extends RowCode {
         },
         () -> {},
         () -> {});
+    quarters(SUM);
+    quarters(SQUARES);
+    total(SUM);
+    total(SQUARES);
   }
 
   private void addUp(int r) {
@@ -171,27 +213,8 @@ public final class NormCode extends RowCode {
     asm.vfmadd231ps(SQUARES + r, DEVIATION + r, DEVIATION + r);
   }
 
-  /**
-   * Mean and rstd of the rows, to where they go and as vectors.
-   *
-   * @return the jump taken if the pilot does not serve
-   */
-  private int statistics() {
-    quarters(SUM);
-    quarters(SQUARES);
-    total(SUM);
-    total(SQUARES);
-    asm.vshuff32x4(PILOT, PILOT, PILOT + 1, 0x00);
-    asm.vshuff32x4(PILOT + 1, PILOT + 2, PILOT + 3, 0x00);
-    asm.vshuff32x4(PILOT, PILOT, PILOT + 1, 0x88);
-    doubles(PILOT);
-    together(PILOT);
-    asm.vmulpd(T, SUM, SUM);
-    asm.vmulpd(T + 1, NEAR_D, SQUARES);
-    asm.vcmpnlepd(FAR, T, T + 1);
-    asm.kmovw(RAX, FAR);
-    asm.test(RAX);
-    int far = asm.jnzForward();
+  /** Mean and rstd of the rows, to where they go and to all lanes. */
+  private void statistics() {
     asm.vdivpd(T, T, LENGTH_D);
     asm.vsubpd(T, SQUARES, T);
     asm.vmaxpd(T, ZERO, T);
@@ -199,20 +222,23 @@ public final class NormCode extends RowCode {
     asm.vaddpd(T, T, EPSILON_D);
     asm.vsqrtpd(T, T);
     asm.vdivpd(T, ONE_D, T);
-    asm.vdivpd(T + 1, SUM, LENGTH_D);
-    asm.vaddpd(T + 1, PILOT, T + 1);
-    write(MEAN, MEANS, T + 1, ROW_MEAN);
+    asm.vaddpd(DISTANCE, OLD, DISTANCE);
+    write(MEAN, MEANS, DISTANCE, ROW_MEAN);
     write(RSTD, RSTDS, T, ROW_RSTD);
-    return far;
   }
 
-  /** Writes four values, each twice in a vector, to memory and to all lanes of four vectors. */
-  private void write(Address pointer, Address scratch, int values, int rows) {
+  /** Four doubles, each twice in a vector, as floats to all lanes of four vectors. */
+  private void spread(int values, Address scratch, int rows) {
     asm.vcvtpd2ps(values, values);
     asm.vmovups(scratch, values);
     for (int r = 0; r < GROUP; r++) {
       asm.vbroadcastss(rows + r, scratch.plus(8 * r));
     }
+  }
+
+  /** Likewise, and to memory. */
+  private void write(Address pointer, Address scratch, int values, int rows) {
+    spread(values, scratch, rows);
     asm.vcompressps(values, EVERY_SECOND, values);
     asm.mov(RAX, pointer);
     asm.vmovupsMasked(at(RAX, 0), FIRST_FOUR, values);

@@ -24,12 +24,12 @@ record VectorLoops(
   /**
    * @param assembled loops by machine code, or null
    */
-  VectorLoops(@Nullable AssembledLoops assembled) {
+  VectorLoops(@Nullable AssembledPasses assembled) {
     this(new VectorElementwiseLoops(), new VectorReduceLoops(), assembled);
   }
 
   private VectorLoops(
-      ElementwiseLoops elementwise, ReduceLoops reduce, @Nullable AssembledLoops assembled) {
+      ElementwiseLoops elementwise, ReduceLoops reduce, @Nullable AssembledPasses assembled) {
     this(
         elementwise,
         reduce,

@@ -18,12 +18,12 @@ import org.jspecify.annotations.Nullable;
 final class VectorOptimizerLoops implements OptimizerLoops {
   private static final long SLOT = 64;
 
-  private final @Nullable AssembledLoops assembled;
+  private final @Nullable AssembledPasses assembled;
 
   /**
    * @param assembled loops by machine code, or null
    */
-  VectorOptimizerLoops(@Nullable AssembledLoops assembled) {
+  VectorOptimizerLoops(@Nullable AssembledPasses assembled) {
     this.assembled = assembled;
   }
 

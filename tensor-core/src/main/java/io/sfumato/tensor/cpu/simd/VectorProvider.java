@@ -47,7 +47,7 @@ public final class VectorProvider implements SimdProvider {
     assembled =
         AssembledTile.of(
             vectors, registers == null ? code : "off", System.getProperty(AmxUnit.PROPERTY));
-    loops = new VectorLoops(assembled == null ? null : new AssembledLoops());
+    loops = new VectorLoops(assembled == null ? null : new AssembledPasses());
     if (obstacle() == null) {
       CompilerDirectives.send(separate(), System.getProperty(CompilerDirectives.PROPERTY));
     }

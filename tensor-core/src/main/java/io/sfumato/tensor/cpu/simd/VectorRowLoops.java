@@ -16,9 +16,9 @@ import org.jspecify.annotations.Nullable;
 final class VectorRowLoops implements RowLoops {
   private static final long B = N * 4L;
   private final ReduceLoops reduce;
-  private final @Nullable AssembledLoops assembled;
+  private final @Nullable AssembledPasses assembled;
 
-  VectorRowLoops(ReduceLoops reduce, @Nullable AssembledLoops assembled) {
+  VectorRowLoops(ReduceLoops reduce, @Nullable AssembledPasses assembled) {
     this.reduce = reduce;
     this.assembled = assembled;
   }
@@ -108,24 +108,14 @@ final class VectorRowLoops implements RowLoops {
       double epsilon,
       long weight,
       long bias) {
-    AssembledLoops code = weight != 0 && n <= RowVectors.SUMMED ? assembled : null;
-    int r = 0;
-    while (r < rows) {
-      int next = rows - r;
-      if (code != null) {
-        long at = r * 4L;
-        r +=
-            code.layerNorm(
-                x + at * n, y + at * n, next, n, mean + at, rstd + at, epsilon, weight, bias);
-        // what that leaves: the last few rows, or a group with a row that needs another pass
-        next = Math.min(GROUP, rows - r);
-      }
-      if (next > 0) {
-        long at = r * 4L;
-        RowLoops.super.layerNorm(
-            x + at * n, y + at * n, next, n, mean + at, rstd + at, epsilon, weight, bias);
-        r += next;
-      }
+    int done =
+        assembled == null || weight == 0 || n > RowVectors.SUMMED
+            ? 0
+            : assembled.layerNorm(x, y, rows, n, mean, rstd, epsilon, weight, bias);
+    if (done < rows) {
+      long at = done * 4L;
+      RowLoops.super.layerNorm(
+          x + at * n, y + at * n, rows - done, n, mean + at, rstd + at, epsilon, weight, bias);
     }
   }
 

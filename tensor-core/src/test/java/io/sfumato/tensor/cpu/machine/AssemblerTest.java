@@ -77,6 +77,7 @@ class AssemblerTest {
           "vshuff32x4 zmm18,zmm4,zmm21,0x44", "62a35d4823d544", a -> a.vshuff32x4(18, 4, 21, 0x44)),
       code("vbroadcastsd zmm31,[rsp+96]", "6262fd48197c240c", a -> a.vbroadcastsd(31, at(RSP, 96))),
       code("vaddpd zmm5,zmm21,zmm18", "62b1d54058ea", a -> a.vaddpd(5, 21, 18)),
+      code("vaddpd zmm22{k4},zmm22,zmm24", "6281cd4458f0", a -> a.vaddpdMasked(22, 4, 22, 24)),
       code("vmulpd zmm19,zmm30,zmm8", "62c18d4059d8", a -> a.vmulpd(19, 30, 8)),
       code("vsubpd zmm18,zmm8,zmm18", "62a1bd485cd2", a -> a.vsubpd(18, 8, 18)),
       code("vdivpd zmm18,zmm26,zmm3", "62e1ad405ed3", a -> a.vdivpd(18, 26, 3)),

@@ -15,21 +15,21 @@ import org.junit.jupiter.api.BeforeEach;
 import org.junit.jupiter.api.Test;
 
 /** Loops of machine code against those over the Vector API, bit for bit but for which NaN it is. */
-class AssembledLoopsTest {
+class AssembledPassesTest {
   /** Floats behind each operand that nothing may write. */
   private static final int GUARDS = 20;
 
   private static final float GUARD = -77.5f;
   private static final double EPSILON = 1e-5;
 
-  private AssembledLoops assembled;
+  private AssembledPasses assembled;
 
   @BeforeEach
   void make() {
     assumeTrue(
         AssembledTile.of(VectorGemmTile.of(null), null, null) != null,
         "no machine code on this machine");
-    assembled = new AssembledLoops();
+    assembled = new AssembledPasses();
   }
 
   @Test

@@ -17,11 +17,11 @@ import java.lang.invoke.MethodHandle;
 import java.util.List;
 
 /**
- * Loops that wait for memory, by machine code ({@link NormCode}, {@link AdamCode}), where tiles are
- * made of it too ({@link AssembledTile}). They give the same bits as those of {@link RowVectors}
- * and {@link VectorOptimizerLoops}.
+ * Passes over memory by machine code ({@link NormCode}, {@link AdamCode}), where tiles are made of
+ * it too ({@link AssembledTile}). They give the same bits as those of {@link RowVectors} and {@link
+ * VectorOptimizerLoops}.
  */
-final class AssembledLoops {
+final class AssembledPasses {
   private static final ValueLayout.OfLong W = ValueLayout.JAVA_LONG;
 
   private static final MethodHandle NORM =
@@ -39,7 +39,7 @@ final class AssembledLoops {
   private final MemorySegment adam;
   private final MemorySegment adamAverage;
 
-  AssembledLoops() {
+  AssembledPasses() {
     List<MemorySegment> entries =
         LinuxMemory.load(
             List.of(
@@ -64,7 +64,7 @@ final class AssembledLoops {
    *
    * @param n at most {@link RowVectors#SUMMED}
    * @param weight not 0
-   * @return how many rows are done, whole groups; the next group has to be done by other loops
+   * @return how many rows are done; the last few may have to be done by other loops
    */
   int layerNorm(
       long x,
