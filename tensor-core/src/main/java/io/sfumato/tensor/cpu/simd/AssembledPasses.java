@@ -17,9 +17,9 @@ import java.lang.invoke.MethodHandle;
 import java.util.List;
 
 /**
- * Passes over memory by machine code ({@link NormCode}, {@link AdamCode}), where tiles are made of
- * it too ({@link AssembledTile}). They give the same bits as those of {@link RowVectors} and {@link
- * VectorOptimizerLoops}.
+ * Passes over memory by machine code ({@link NormCode}, {@link NormGradientCode}, {@link
+ * AdamCode}), where tiles are made of it too ({@link AssembledTile}). They give the same bits as
+ * those of {@link RowVectors}, {@link RowGradientVectors} and {@link VectorOptimizerLoops}.
  */
 final class AssembledPasses {
   private static final ValueLayout.OfLong W = ValueLayout.JAVA_LONG;
