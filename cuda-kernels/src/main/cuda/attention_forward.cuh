@@ -169,6 +169,7 @@ DEV void attention_forward(
             }
         }
     }
+    __syncwarp();  // other lanes have read q
     store_fragments<T, P>(own, acc, inverse);
     __syncwarp();
     int first = q0 + warp * 16 * MI;
