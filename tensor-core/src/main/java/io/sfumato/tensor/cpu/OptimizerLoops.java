@@ -25,7 +25,27 @@ public interface OptimizerLoops {
       boolean decoupled,
       double biasCorrection1,
       double biasCorrection2,
-      double gradientScale) {}
+      double gradientScale) {
+    /** What of the parameter is added to its gradient: the decay, if it is not decoupled. */
+    public double l2() {
+      return decoupled ? 0 : weightDecay;
+    }
+
+    /** What is left of a parameter: {@code 1 - lr wd} with decoupled decay, else 1. */
+    public double keep() {
+      return decoupled ? 1 - learningRate * weightDecay : 1;
+    }
+
+    /** The factor of the first moment, {@code lr / (1 - beta1^t)}. */
+    public double rate() {
+      return learningRate / biasCorrection1;
+    }
+
+    /** The factor of the second moment's root, {@code 1 / √(1 - beta2^t)}. */
+    public double root() {
+      return 1 / Math.sqrt(biasCorrection2);
+    }
+  }
 
   /**
    * Constants of one step of gradient descent with momentum, as in PyTorch's SGD.

@@ -8,10 +8,10 @@ import static io.sfumato.tensor.cpu.Memory.putFloat;
 final class ScalarOptimizerLoops implements OptimizerLoops {
   @Override
   public void adam(long p, long g, long m, long v, int n, AdamStep s) {
-    double l2 = s.decoupled() ? 0 : s.weightDecay();
-    double keep = s.decoupled() ? 1 - s.learningRate() * s.weightDecay() : 1;
-    double rate = s.learningRate() / s.biasCorrection1();
-    double root = 1 / Math.sqrt(s.biasCorrection2());
+    double l2 = s.l2();
+    double keep = s.keep();
+    double rate = s.rate();
+    double root = s.root();
     for (int i = 0; i < n; i++) {
       long at = i * 4L;
       double parameter = getFloat(p + at);

@@ -33,7 +33,7 @@ import io.sfumato.tensor.cpu.machine.Assembler.Register;
  * <p>What the JVM has no means for: operands are asked for {@value #AHEAD} bytes before they are
  * used. The loop waits for memory alone, and that takes a sixth off its time.
  */
-public final class AdamCode {
+public final class AdamCode extends PassCode {
   /** The constants, floats in this order. */
   public enum Constant {
     SCALE,
@@ -64,11 +64,7 @@ public final class AdamCode {
   /** The first register of constants. */
   private static final int KNOWN = 16;
 
-  private static final int LANES = 1;
-
-  private final Assembler asm = new Assembler();
   private final boolean averaged;
-  private boolean partial;
 
   private AdamCode(boolean averaged) {
     this.averaged = averaged;
@@ -91,28 +87,7 @@ public final class AdamCode {
         asm.vbroadcastss(known(c), at(R11, Float.BYTES * c.ordinal()));
       }
     }
-    asm.sub(RAX, RAX);
-    asm.test(RDI);
-    int none = asm.jzForward();
-    int next = asm.here();
-    prefetch(RDX);
-    prefetch(RCX);
-    prefetch(R8);
-    prefetch(R9);
-    if (averaged) {
-      prefetch(R10);
-    }
-    vector();
-    asm.add(RAX, Encoder.VECTOR_BYTES);
-    asm.cmp(RAX, RDI);
-    asm.jnzBack(next);
-    asm.land(none);
-    asm.test(RSI);
-    int even = asm.jzForward();
-    asm.kmovw(LANES, RSI);
-    partial = true;
-    vector();
-    asm.land(even);
+    forVectors(RDI, RSI, this::vector);
     asm.vzeroupper();
     asm.ret();
     return asm.code();
@@ -126,23 +101,16 @@ public final class AdamCode {
     asm.prefetcht0(at(operand, 1, RAX).plus(AHEAD));
   }
 
-  private void load(int to, Register operand) {
-    if (partial) {
-      asm.vmovupsMasked(to, LANES, at(operand, 1, RAX));
-    } else {
-      asm.vmovups(to, at(operand, 1, RAX));
-    }
-  }
-
-  private void store(Register operand, int from) {
-    if (partial) {
-      asm.vmovupsMasked(at(operand, 1, RAX), LANES, from);
-    } else {
-      asm.vmovups(at(operand, 1, RAX), from);
-    }
-  }
-
   private void vector() {
+    if (!isPartial()) {
+      prefetch(RDX);
+      prefetch(RCX);
+      prefetch(R8);
+      prefetch(R9);
+      if (averaged) {
+        prefetch(R10);
+      }
+    }
     load(PARAMETER, RDX);
     load(GRADIENT, RCX);
     asm.vmulps(GRADIENT, GRADIENT, known(Constant.SCALE));

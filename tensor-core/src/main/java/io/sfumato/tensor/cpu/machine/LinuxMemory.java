@@ -113,6 +113,15 @@ public final class LinuxMemory {
     return offsets.stream().map(offset -> MemorySegment.ofAddress(start + offset)).toList();
   }
 
+  /**
+   * A handle to call such functions by, the address first. A call goes without the JVM's changes of
+   * state ({@link Linker.Option#critical}), so it takes some nanoseconds, and a garbage collection
+   * waits for its end.
+   */
+  public static MethodHandle caller(FunctionDescriptor descriptor) {
+    return Linker.nativeLinker().downcallHandle(descriptor, Linker.Option.critical(false));
+  }
+
   private static long load(byte[] code) {
     long size = pages(code.length);
     long at = map(size);

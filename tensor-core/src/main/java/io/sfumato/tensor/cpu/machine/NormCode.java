@@ -16,7 +16,6 @@ import static io.sfumato.tensor.cpu.machine.Assembler.Register.RCX;
 import static io.sfumato.tensor.cpu.machine.Assembler.Register.RDI;
 import static io.sfumato.tensor.cpu.machine.Assembler.Register.RDX;
 import static io.sfumato.tensor.cpu.machine.Assembler.Register.RSI;
-import static io.sfumato.tensor.cpu.machine.Assembler.Register.RSP;
 
 import io.sfumato.tensor.cpu.machine.Assembler.Address;
 import io.sfumato.tensor.cpu.machine.Assembler.Register;
@@ -45,19 +44,12 @@ import io.sfumato.tensor.cpu.machine.Assembler.Register;
  */
 public final class NormCode extends RowCode {
   /** Rows that are taken together. */
-  public static final int GROUP = 4;
+  private static final int GROUP = 4;
 
-  private static final Address MEAN = argument(0);
-  private static final Address RSTD = argument(1);
   private static final Address SAMPLE = argument(4);
   private static final Address LENGTH = argument(5);
   private static final Address NEAR = argument(6);
   private static final Address EPSILON = argument(7);
-
-  /** Below the stack, where nobody writes while a function runs that calls none. */
-  private static final Address MEANS = at(RSP, -64);
-
-  private static final Address RSTDS = at(RSP, -128);
 
   private static final Register[] X = {RDX, R10, R11, R12};
   private static final Register[] Y = {RCX, R13, R14, RBX};
@@ -85,9 +77,7 @@ public final class NormCode extends RowCode {
   private static final int FIRST_FOUR = 3;
   private static final int FAR = 4;
 
-  private NormCode() {
-    super(GROUP);
-  }
+  private NormCode() {}
 
   /** The code. */
   public static byte[] layerNorm() {
@@ -110,7 +100,7 @@ public final class NormCode extends RowCode {
     asm.lea(R13, at(RCX, 1, RSI));
     asm.lea(R14, at(RCX, 2, RSI));
     asm.lea(RBX, at(R13, 2, RSI));
-    normalize();
+    forColumns(this::normalize);
     asm.lea(RDX, at(RDX, 4, RSI));
     asm.lea(RCX, at(RCX, 4, RSI));
     asm.sub(RDI, GROUP);
@@ -123,7 +113,6 @@ public final class NormCode extends RowCode {
   }
 
   private void constants() {
-    columns();
     asm.mov(RAX, 0x5555);
     asm.kmovw(EVERY_SECOND, RAX);
     asm.mov(RAX, 0xF);
@@ -176,7 +165,7 @@ public final class NormCode extends RowCode {
     asm.test(RAX);
     int near = asm.jzForward();
     asm.vaddpdMasked(OLD, FAR, OLD, DISTANCE);
-    spread(OLD, MEANS, PILOT);
+    spread(OLD, SPARE, PILOT);
     asm.add(RBX, 1);
     asm.jnzBack(again);
     asm.land(second);
@@ -189,28 +178,20 @@ public final class NormCode extends RowCode {
       asm.vpxord(SUM + r, SUM + r, SUM + r);
       asm.vpxord(SQUARES + r, SQUARES + r, SQUARES + r);
     }
-    forColumns(
-        r -> {
-          asm.vmovups(DEVIATION + r, at(X[r], 1, RAX));
-          asm.vsubps(DEVIATION + r, DEVIATION + r, PILOT + r);
-          addUp(r);
-        },
-        r -> {
-          asm.vmovupsMasked(DEVIATION + r, LANES, at(X[r], 1, RAX));
-          asm.vsubpsMasked(DEVIATION + r, LANES, DEVIATION + r, PILOT + r);
-          addUp(r);
-        },
-        () -> {},
-        () -> {});
+    forColumns(this::addUp);
     quarters(SUM);
     quarters(SQUARES);
     total(SUM);
     total(SQUARES);
   }
 
-  private void addUp(int r) {
-    asm.vaddps(SUM + r, SUM + r, DEVIATION + r);
-    asm.vfmadd231ps(SQUARES + r, DEVIATION + r, DEVIATION + r);
+  private void addUp() {
+    for (int r = 0; r < GROUP; r++) {
+      load(DEVIATION + r, X[r]);
+      subtract(DEVIATION + r, DEVIATION + r, PILOT + r);
+      asm.vaddps(SUM + r, SUM + r, DEVIATION + r);
+      asm.vfmadd231ps(SQUARES + r, DEVIATION + r, DEVIATION + r);
+    }
   }
 
   /** Mean and rstd of the rows, to where they go and to all lanes. */
@@ -223,8 +204,8 @@ public final class NormCode extends RowCode {
     asm.vsqrtpd(T, T);
     asm.vdivpd(T, ONE_D, T);
     asm.vaddpd(DISTANCE, OLD, DISTANCE);
-    write(MEAN, MEANS, DISTANCE, ROW_MEAN);
-    write(RSTD, RSTDS, T, ROW_RSTD);
+    write(MEAN, SPARE, DISTANCE, ROW_MEAN);
+    write(RSTD, SECOND_SPARE, T, ROW_RSTD);
   }
 
   /** Four doubles, each twice in a vector, as floats to all lanes of four vectors. */
@@ -247,30 +228,14 @@ public final class NormCode extends RowCode {
   }
 
   private void normalize() {
-    forColumns(
-        r -> {
-          asm.vmovups(DEVIATION + r, at(X[r], 1, RAX));
-          scale(r);
-          asm.vmovups(at(Y[r], 1, RAX), DEVIATION + r);
-        },
-        r -> {
-          asm.vmovupsMasked(DEVIATION + r, LANES, at(X[r], 1, RAX));
-          scale(r);
-          asm.vmovupsMasked(at(Y[r], 1, RAX), LANES, DEVIATION + r);
-        },
-        () -> {
-          asm.vmovups(GAIN, at(R8, 1, RAX));
-          asm.vmovups(SHIFT, at(R9, 1, RAX));
-        },
-        () -> {
-          asm.vmovupsMasked(GAIN, LANES, at(R8, 1, RAX));
-          asm.vmovupsMasked(SHIFT, LANES, at(R9, 1, RAX));
-        });
-  }
-
-  private void scale(int r) {
-    asm.vsubps(DEVIATION + r, DEVIATION + r, ROW_MEAN + r);
-    asm.vmulps(DEVIATION + r, DEVIATION + r, ROW_RSTD + r);
-    asm.vfmadd213ps(DEVIATION + r, GAIN, SHIFT);
+    load(GAIN, R8);
+    load(SHIFT, R9);
+    for (int r = 0; r < GROUP; r++) {
+      load(DEVIATION + r, X[r]);
+      asm.vsubps(DEVIATION + r, DEVIATION + r, ROW_MEAN + r);
+      asm.vmulps(DEVIATION + r, DEVIATION + r, ROW_RSTD + r);
+      asm.vfmadd213ps(DEVIATION + r, GAIN, SHIFT);
+      store(Y[r], DEVIATION + r);
+    }
   }
 }

@@ -15,7 +15,6 @@ import static io.sfumato.tensor.cpu.machine.Assembler.Register.RCX;
 import static io.sfumato.tensor.cpu.machine.Assembler.Register.RDI;
 import static io.sfumato.tensor.cpu.machine.Assembler.Register.RDX;
 import static io.sfumato.tensor.cpu.machine.Assembler.Register.RSI;
-import static io.sfumato.tensor.cpu.machine.Assembler.Register.RSP;
 
 import io.sfumato.tensor.cpu.machine.Assembler.Address;
 import io.sfumato.tensor.cpu.machine.Assembler.Register;
@@ -41,16 +40,9 @@ public final class NormGradientCode extends RowCode {
   /** Rows that are taken together. */
   private static final int PAIR = 2;
 
-  private static final Address MEAN = argument(0);
-  private static final Address RSTD = argument(1);
   private static final Address GAIN = argument(4);
   private static final Address SHIFT = argument(5);
   private static final Address LENGTH = argument(6);
-
-  /** Below the stack, where nobody writes while a function runs that calls none. */
-  private static final Address CONSTANTS = at(RSP, -64);
-
-  private static final Address SLOPES = at(RSP, -128);
 
   private static final Register[] X = {RDX, R10};
   private static final Register[] DY = {RCX, R11};
@@ -75,7 +67,6 @@ public final class NormGradientCode extends RowCode {
   private final boolean centred;
 
   private NormGradientCode(boolean centred) {
-    super(PAIR);
     this.centred = centred;
   }
 
@@ -91,7 +82,6 @@ public final class NormGradientCode extends RowCode {
 
   private byte[] write() {
     asm.enter(SAVED);
-    columns();
     asm.mov(R13, GAIN);
     asm.mov(R14, SHIFT);
     asm.vbroadcastsd(LENGTH_D, LENGTH);
@@ -108,7 +98,7 @@ public final class NormGradientCode extends RowCode {
     statistics();
     sums();
     lines();
-    gradients();
+    forColumns(this::gradients);
     asm.lea(RDX, at(RDX, 2, RSI));
     asm.lea(RCX, at(RCX, 2, RSI));
     asm.lea(R9, at(R9, 2, RSI));
@@ -147,45 +137,26 @@ public final class NormGradientCode extends RowCode {
       asm.vpxord(SUM + r, SUM + r, SUM + r);
       asm.vpxord(PRODUCTS + r, PRODUCTS + r, PRODUCTS + r);
     }
-    forColumns(
-        r -> {
-          asm.vmovups(H + r, at(X[r], 1, RAX));
-          asm.vmovups(D + r, at(DY[r], 1, RAX));
-          addUp(r);
-          if (r == PAIR - 1) {
-            asm.vmovups(at(R13, 1, RAX), COLUMN_GAIN);
-            asm.vmovups(at(R14, 1, RAX), COLUMN_SHIFT);
-          }
-        },
-        r -> {
-          asm.vmovupsMasked(H + r, LANES, at(X[r], 1, RAX));
-          asm.vmovupsMasked(D + r, LANES, at(DY[r], 1, RAX));
-          addUp(r);
-          if (r == PAIR - 1) {
-            asm.vmovupsMasked(at(R13, 1, RAX), LANES, COLUMN_GAIN);
-            asm.vmovupsMasked(at(R14, 1, RAX), LANES, COLUMN_SHIFT);
-          }
-        },
-        () -> {
-          asm.vmovups(WEIGHT, at(R8, 1, RAX));
-          asm.vmovups(COLUMN_GAIN, at(R13, 1, RAX));
-          asm.vmovups(COLUMN_SHIFT, at(R14, 1, RAX));
-        },
-        () -> {
-          asm.vmovupsMasked(WEIGHT, LANES, at(R8, 1, RAX));
-          asm.vmovupsMasked(COLUMN_GAIN, LANES, at(R13, 1, RAX));
-          asm.vmovupsMasked(COLUMN_SHIFT, LANES, at(R14, 1, RAX));
-        });
+    forColumns(this::addUp);
   }
 
-  private void addUp(int r) {
-    asm.vsubps(H + r, H + r, ROW_MEAN + r);
-    asm.vmulps(H + r, H + r, ROW_RSTD + r);
-    asm.vfmadd231ps(COLUMN_GAIN, H + r, D + r);
-    asm.vaddps(COLUMN_SHIFT, COLUMN_SHIFT, D + r);
-    asm.vmulps(D + r, D + r, WEIGHT);
-    asm.vaddps(SUM + r, SUM + r, D + r);
-    asm.vfmadd231ps(PRODUCTS + r, H + r, D + r);
+  private void addUp() {
+    load(WEIGHT, R8);
+    load(COLUMN_GAIN, R13);
+    load(COLUMN_SHIFT, R14);
+    for (int r = 0; r < PAIR; r++) {
+      load(H + r, X[r]);
+      load(D + r, DY[r]);
+      asm.vsubps(H + r, H + r, ROW_MEAN + r);
+      asm.vmulps(H + r, H + r, ROW_RSTD + r);
+      asm.vfmadd231ps(COLUMN_GAIN, H + r, D + r);
+      asm.vaddps(COLUMN_SHIFT, COLUMN_SHIFT, D + r);
+      asm.vmulps(D + r, D + r, WEIGHT);
+      asm.vaddps(SUM + r, SUM + r, D + r);
+      asm.vfmadd231ps(PRODUCTS + r, H + r, D + r);
+    }
+    store(R13, COLUMN_GAIN);
+    store(R14, COLUMN_SHIFT);
   }
 
   /**
@@ -202,15 +173,15 @@ public final class NormGradientCode extends RowCode {
     asm.vshuff64x2(FACTORS, FACTORS, FACTORS, 0x88);
     asm.vmulpd(SUM, SUM, FACTORS);
     asm.vmulpd(SUM + 1, SUM, FACTORS);
-    negative(SUM, CONSTANTS);
-    negative(SUM + 1, SLOPES);
+    negative(SUM, SPARE);
+    negative(SUM + 1, SECOND_SPARE);
     for (int r = 0; r < PAIR; r++) {
       if (centred) {
-        asm.vbroadcastss(ROW_CONSTANT + r, CONSTANTS.plus(8 * r));
+        asm.vbroadcastss(ROW_CONSTANT + r, SPARE.plus(8 * r));
       } else {
         asm.vpxord(ROW_CONSTANT + r, ROW_CONSTANT + r, ROW_CONSTANT + r);
       }
-      asm.vbroadcastss(ROW_SLOPE + r, SLOPES.plus(8 * (PAIR + r)));
+      asm.vbroadcastss(ROW_SLOPE + r, SECOND_SPARE.plus(8 * (PAIR + r)));
     }
   }
 
@@ -221,27 +192,15 @@ public final class NormGradientCode extends RowCode {
   }
 
   private void gradients() {
-    forColumns(
-        r -> {
-          asm.vmovups(H + r, at(X[r], 1, RAX));
-          asm.vmovups(D + r, at(DY[r], 1, RAX));
-          gradient(r);
-          asm.vmovups(at(DX[r], 1, RAX), D + r);
-        },
-        r -> {
-          asm.vmovupsMasked(H + r, LANES, at(X[r], 1, RAX));
-          asm.vmovupsMasked(D + r, LANES, at(DY[r], 1, RAX));
-          gradient(r);
-          asm.vmovupsMasked(at(DX[r], 1, RAX), LANES, D + r);
-        },
-        () -> asm.vmovups(WEIGHT, at(R8, 1, RAX)),
-        () -> asm.vmovupsMasked(WEIGHT, LANES, at(R8, 1, RAX)));
-  }
-
-  private void gradient(int r) {
-    asm.vsubps(H + r, H + r, ROW_MEAN + r);
-    asm.vfmadd213ps(H + r, ROW_SLOPE + r, ROW_CONSTANT + r);
-    asm.vmulps(D + r, D + r, WEIGHT);
-    asm.vfmadd213ps(D + r, ROW_RSTD + r, H + r);
+    load(WEIGHT, R8);
+    for (int r = 0; r < PAIR; r++) {
+      load(H + r, X[r]);
+      load(D + r, DY[r]);
+      asm.vsubps(H + r, H + r, ROW_MEAN + r);
+      asm.vfmadd213ps(H + r, ROW_SLOPE + r, ROW_CONSTANT + r);
+      asm.vmulps(D + r, D + r, WEIGHT);
+      asm.vfmadd213ps(D + r, ROW_RSTD + r, H + r);
+      store(DX[r], D + r);
+    }
   }
 }

@@ -6,17 +6,15 @@ import static io.sfumato.tensor.cpu.machine.Assembler.Register.R12;
 import static io.sfumato.tensor.cpu.machine.Assembler.Register.R13;
 import static io.sfumato.tensor.cpu.machine.Assembler.Register.R14;
 import static io.sfumato.tensor.cpu.machine.Assembler.Register.R15;
-import static io.sfumato.tensor.cpu.machine.Assembler.Register.RAX;
 import static io.sfumato.tensor.cpu.machine.Assembler.Register.RBP;
 import static io.sfumato.tensor.cpu.machine.Assembler.Register.RBX;
 import static io.sfumato.tensor.cpu.machine.Assembler.Register.RSP;
 
 import io.sfumato.tensor.cpu.machine.Assembler.Address;
 import io.sfumato.tensor.cpu.machine.Assembler.Register;
-import java.util.function.IntConsumer;
 
 /** What functions that go through a few rows at a time have in common. */
-abstract class RowCode {
+abstract class RowCode extends PassCode {
   static final Register[] SAVED = {RBX, RBP, R12, R13, R14, R15};
   private static final int ARGUMENTS = 8 * (SAVED.length + 1);
 
@@ -25,34 +23,20 @@ abstract class RowCode {
 
   private static final Address REST = argument(3);
 
+  static final Address MEAN = argument(0);
+  static final Address RSTD = argument(1);
+
+  /** Two vectors below the stack, where nobody writes while a function runs that calls none. */
+  static final Address SPARE = at(RSP, -64);
+
+  static final Address SECOND_SPARE = at(RSP, -128);
+
   /** Four vectors for use in between. */
   static final int T = 18;
-
-  /** The mask of the lanes of a partial vector. */
-  static final int LANES = 1;
-
-  final Assembler asm = new Assembler();
-  private final int rows;
-
-  /**
-   * Code for a group of rows.
-   *
-   * @param rows how many
-   */
-  RowCode(int rows) {
-    this.rows = rows;
-  }
 
   /** The arguments from the seventh on, which lie on the stack. */
   static Address argument(int i) {
     return at(RSP, ARGUMENTS + 8 * i);
-  }
-
-  /** Prepares {@link #forColumns}. */
-  final void columns() {
-    asm.mov(RBP, WHOLE);
-    asm.mov(RAX, REST);
-    asm.kmovw(LANES, RAX);
   }
 
   /**
@@ -97,35 +81,10 @@ abstract class RowCode {
     asm.vshuff64x2(v, v, v + 1, 0x88);
   }
 
-  /**
-   * A loop over the columns of a group of rows, at {@code RAX} bytes.
-   *
-   * @param vector what is done with a vector of each row
-   * @param partial what is done with the last, partial one
-   * @param before before the vectors of the rows
-   * @param beforePartial before the partial ones
-   */
-  final void forColumns(
-      IntConsumer vector, IntConsumer partial, Runnable before, Runnable beforePartial) {
-    asm.sub(RAX, RAX);
-    asm.test(RBP);
-    int none = asm.jzForward();
-    int next = asm.here();
-    before.run();
-    for (int r = 0; r < rows; r++) {
-      vector.accept(r);
-    }
-    asm.add(RAX, Encoder.VECTOR_BYTES);
-    asm.cmp(RAX, RBP);
-    asm.jnzBack(next);
-    asm.land(none);
+  /** {@link #forVectors} over the columns of the rows; changes {@code R15} and {@code RBP}. */
+  final void forColumns(Runnable vector) {
+    asm.mov(RBP, WHOLE);
     asm.mov(R15, REST);
-    asm.test(R15);
-    int even = asm.jzForward();
-    beforePartial.run();
-    for (int r = 0; r < rows; r++) {
-      partial.accept(r);
-    }
-    asm.land(even);
+    forVectors(RBP, R15, vector);
   }
 }

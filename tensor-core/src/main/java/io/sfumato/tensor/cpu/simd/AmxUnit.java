@@ -44,17 +44,13 @@ final class AmxUnit implements MatrixUnit {
   /** Apart, for it fails where native access is not allowed. */
   private static final class Native {
     static final MethodHandle SPLIT =
-        handle(FunctionDescriptor.of(W, W, W, W, W, W, W, W, W, W, W, W, W));
+        LinuxMemory.caller(FunctionDescriptor.of(W, W, W, W, W, W, W, W, W, W, W, W, W));
     static final MethodHandle EXPONENTIALS =
-        handle(FunctionDescriptor.ofVoid(W, W, W, W, W, W, W, W, W));
+        LinuxMemory.caller(FunctionDescriptor.ofVoid(W, W, W, W, W, W, W, W, W));
     static final MethodHandle MULTIPLY =
-        handle(FunctionDescriptor.ofVoid(W, W, W, W, W, W, W, W, W, W, W, W, W));
-    static final MethodHandle CPUID = handle(FunctionDescriptor.of(W, W));
-    static final MethodHandle CALL = handle(FunctionDescriptor.of(W, W, W, W));
-
-    static MethodHandle handle(FunctionDescriptor descriptor) {
-      return Linker.nativeLinker().downcallHandle(descriptor, Linker.Option.critical(false));
-    }
+        LinuxMemory.caller(FunctionDescriptor.ofVoid(W, W, W, W, W, W, W, W, W, W, W, W, W));
+    static final MethodHandle CPUID = LinuxMemory.caller(FunctionDescriptor.of(W, W));
+    static final MethodHandle CALL = LinuxMemory.caller(FunctionDescriptor.of(W, W, W, W));
   }
 
   private AmxUnit(List<MemorySegment> entries) {

@@ -10,7 +10,6 @@ import io.sfumato.tensor.cpu.machine.LinuxMemory;
 import io.sfumato.tensor.cpu.machine.NormCode;
 import io.sfumato.tensor.cpu.machine.NormGradientCode;
 import java.lang.foreign.FunctionDescriptor;
-import java.lang.foreign.Linker;
 import java.lang.foreign.MemorySegment;
 import java.lang.foreign.ValueLayout;
 import java.lang.invoke.MethodHandle;
@@ -25,13 +24,13 @@ final class AssembledPasses {
   private static final ValueLayout.OfLong W = ValueLayout.JAVA_LONG;
 
   private static final MethodHandle NORM =
-      handle(FunctionDescriptor.of(W, W, W, W, W, W, W, W, W, W, W, W, W, W, W));
+      LinuxMemory.caller(FunctionDescriptor.of(W, W, W, W, W, W, W, W, W, W, W, W, W, W, W));
 
   private static final MethodHandle GRADIENT =
-      handle(FunctionDescriptor.of(W, W, W, W, W, W, W, W, W, W, W, W, W, W));
+      LinuxMemory.caller(FunctionDescriptor.of(W, W, W, W, W, W, W, W, W, W, W, W, W, W));
 
   private static final MethodHandle ADAM =
-      handle(FunctionDescriptor.ofVoid(W, W, W, W, W, W, W, W));
+      LinuxMemory.caller(FunctionDescriptor.ofVoid(W, W, W, W, W, W, W, W));
 
   private final MemorySegment layerNorm;
   private final MemorySegment layerNormGradient;
@@ -53,10 +52,6 @@ final class AssembledPasses {
     rmsNormGradient = entries.get(2);
     adam = entries.get(3);
     adamAverage = entries.get(4);
-  }
-
-  private static MethodHandle handle(FunctionDescriptor descriptor) {
-    return Linker.nativeLinker().downcallHandle(descriptor, Linker.Option.critical(false));
   }
 
   /**
@@ -167,15 +162,15 @@ final class AssembledPasses {
       float averageRate) {
     long constants = Lanes.pads();
     put(constants, Constant.SCALE, s.gradientScale());
-    put(constants, Constant.L2, s.decoupled() ? 0 : s.weightDecay());
+    put(constants, Constant.L2, s.l2());
     put(constants, Constant.BETA1, s.beta1());
     put(constants, Constant.REST1, 1 - s.beta1());
     put(constants, Constant.BETA2, s.beta2());
     put(constants, Constant.REST2, 1 - s.beta2());
-    put(constants, Constant.ROOT, 1 / Math.sqrt(s.biasCorrection2()));
+    put(constants, Constant.ROOT, s.root());
     put(constants, Constant.EPSILON, s.epsilon());
-    put(constants, Constant.RATE, s.learningRate() / s.biasCorrection1());
-    put(constants, Constant.KEEP, s.decoupled() ? 1 - s.learningRate() * s.weightDecay() : 1);
+    put(constants, Constant.RATE, s.rate());
+    put(constants, Constant.KEEP, s.keep());
     put(constants, Constant.STEP, averageRate);
     int whole = Lanes.whole(n);
     try {

@@ -71,10 +71,7 @@ final class AssembledTile implements GemmTile {
     private static final ValueLayout.OfLong W = ValueLayout.JAVA_LONG;
 
     static final MethodHandle CALL =
-        Linker.nativeLinker()
-            .downcallHandle(
-                FunctionDescriptor.ofVoid(W, W, W, W, W, W, W, W, W, W),
-                Linker.Option.critical(false));
+        LinuxMemory.caller(FunctionDescriptor.ofVoid(W, W, W, W, W, W, W, W, W, W));
   }
 
   /**

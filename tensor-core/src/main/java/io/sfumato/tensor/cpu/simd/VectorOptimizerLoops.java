@@ -55,12 +55,12 @@ final class VectorOptimizerLoops implements OptimizerLoops {
     FloatVector rest1 = all((float) (1 - s.beta1()));
     FloatVector beta2 = all((float) s.beta2());
     FloatVector rest2 = all((float) (1 - s.beta2()));
-    FloatVector l2 = all(s.decoupled() ? 0f : (float) s.weightDecay());
+    FloatVector l2 = all((float) s.l2());
     FloatVector gradientScale = all((float) s.gradientScale());
     FloatVector epsilon = all((float) s.epsilon());
-    FloatVector root = all((float) (1 / Math.sqrt(s.biasCorrection2())));
-    float keep = s.decoupled() ? (float) (1 - s.learningRate() * s.weightDecay()) : 1f;
-    float rate = (float) (s.learningRate() / s.biasCorrection1());
+    FloatVector root = all((float) s.root());
+    float keep = (float) s.keep();
+    float rate = (float) s.rate();
     for (int i = 0; i < n; i += N) {
       long at = i * 4L;
       FloatVector parameter = load(p, at);
@@ -99,12 +99,12 @@ final class VectorOptimizerLoops implements OptimizerLoops {
     FloatVector rest1 = all((float) (1 - s.beta1()));
     FloatVector beta2 = all((float) s.beta2());
     FloatVector rest2 = all((float) (1 - s.beta2()));
-    FloatVector l2 = all(s.decoupled() ? 0f : (float) s.weightDecay());
+    FloatVector l2 = all((float) s.l2());
     FloatVector gradientScale = all((float) s.gradientScale());
     FloatVector epsilon = all((float) s.epsilon());
-    FloatVector root = all((float) (1 / Math.sqrt(s.biasCorrection2())));
-    float keep = s.decoupled() ? (float) (1 - s.learningRate() * s.weightDecay()) : 1f;
-    float rate = (float) (s.learningRate() / s.biasCorrection1());
+    FloatVector root = all((float) s.root());
+    float keep = (float) s.keep();
+    float rate = (float) s.rate();
     FloatVector averageStep = all(averageRate);
     for (int i = 0; i < n; i += N) {
       long at = i * 4L;
