@@ -1,6 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 package io.sfumato.tensor.cpu;
 
+import io.sfumato.tensor.DType;
+
 /**
  * Conversions of {@code n} consecutive elements. Narrowing rounds to nearest, ties to even,
  * overflow goes to infinity, NaN stays NaN. Source and destination must not overlap.
@@ -17,4 +19,30 @@ public interface CastLoops {
 
   /** IEEE binary16 to float32. */
   void float16ToFloat(long from, long to, int n);
+
+  /**
+   * A type of 16 bits to float32.
+   *
+   * @throws IllegalArgumentException if the type is another one
+   */
+  default void widen(DType type, long from, long to, int n) {
+    switch (type) {
+      case BF16 -> bfloat16ToFloat(from, to, n);
+      case F16 -> float16ToFloat(from, to, n);
+      default -> throw new IllegalArgumentException("needs bf16 or f16; got " + type);
+    }
+  }
+
+  /**
+   * float32 to a type of 16 bits.
+   *
+   * @throws IllegalArgumentException if the type is another one
+   */
+  default void narrow(DType type, long from, long to, int n) {
+    switch (type) {
+      case BF16 -> floatToBfloat16(from, to, n);
+      case F16 -> floatToFloat16(from, to, n);
+      default -> throw new IllegalArgumentException("needs bf16 or f16; got " + type);
+    }
+  }
 }

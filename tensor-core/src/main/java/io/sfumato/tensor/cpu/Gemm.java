@@ -1,17 +1,20 @@
 // SPDX-License-Identifier: Apache-2.0
 package io.sfumato.tensor.cpu;
 
+import io.sfumato.tensor.DType;
+import io.sfumato.tensor.exec.Elements;
 import java.util.ArrayList;
 import java.util.List;
-import org.jspecify.annotations.Nullable;
 
 /**
- * The f32 matrix product of the CPU backend,
+ * The matrix product of the CPU backend,
  *
  * <pre>  C[b, i, j] (+)= sum over p of A[b, i, p] * B[b, p, j]  (+ bias[j])</pre>
  *
- * <p>A and B have any element strides, so transposes and broadcasts cost nothing to express; the
- * columns of C are contiguous. Results are the same bits for any number of threads.
+ * <p>Matrices are of f32, bf16 or f16: operands of 16 bits are converted while they are rearranged,
+ * or multiplied as they are on a unit that does so, sums are f32, and a result of 16 bits is
+ * rounded once. A and B have any element strides, so transposes and broadcasts cost nothing to
+ * express; the columns of C are contiguous. Results are the same bits for any number of threads.
  *
  * <p>B is rearranged into panels (see {@link Panels}), A is read in place unless it is transposed;
  * blocks of rows and of columns are then handed to the workers. The blocking follows Goto and van
@@ -40,17 +43,28 @@ public final class Gemm {
   private Gemm() {}
 
   /**
-   * A stack of matrices in memory. All strides count floats and may be zero.
+   * A stack of matrices in memory. All strides count elements and may be zero.
    *
    * @param address address of the first element
    * @param rowStride from one row to the next
    * @param colStride from one column to the next
    * @param batchStride from one matrix to the next; zero repeats one matrix
+   * @param type f32, bf16 or f16
    */
-  public record Matrix(long address, long rowStride, long colStride, long batchStride) {
-    /** One matrix with contiguous rows of {@code columns} elements. */
+  public record Matrix(long address, long rowStride, long colStride, long batchStride, DType type) {
+    /** Matrices of f32. */
+    public Matrix(long address, long rowStride, long colStride, long batchStride) {
+      this(address, rowStride, colStride, batchStride, DType.F32);
+    }
+
+    /** One matrix with contiguous rows of {@code columns} elements, f32. */
     public static Matrix rowMajor(long address, long columns) {
-      return new Matrix(address, columns, 1, 0);
+      return rowMajor(address, columns, DType.F32);
+    }
+
+    /** One matrix with contiguous rows of {@code columns} elements. */
+    public static Matrix rowMajor(long address, long columns, DType type) {
+      return new Matrix(address, columns, 1, 0, type);
     }
 
     /** A stack of matrices, each contiguous, {@code rows} by {@code columns}. */
@@ -60,12 +74,43 @@ public final class Gemm {
 
     /** The same matrices with rows and columns exchanged. */
     public Matrix transposed() {
-      return new Matrix(address, colStride, rowStride, batchStride);
+      return new Matrix(address, colStride, rowStride, batchStride, type);
     }
 
+    /** The same matrices from an element on. */
     Matrix at(long row, long column, long batch) {
       long offset = row * rowStride + column * colStride + batch * batchStride;
-      return new Matrix(address + 4 * offset, rowStride, colStride, batchStride);
+      return new Matrix(address + type.bytes() * offset, rowStride, colStride, batchStride, type);
+    }
+
+    boolean isFloat() {
+      return type == DType.F32;
+    }
+
+    /** The first {@code rows} and {@code columns} as floats: where they lie, or in a buffer. */
+    Matrix floats(int rows, int columns, Scratch.Slot slot) {
+      if (isFloat()) {
+        return this;
+      }
+      long to = Scratch.get(slot, 4L * rows * columns);
+      CastLoops casts = Loops.leaf().casts();
+      boolean byColumns = rowStride == 1 && colStride != 1;
+      int lines = byColumns ? columns : rows;
+      int length = byColumns ? rows : columns;
+      long step = 2 * (byColumns ? colStride : rowStride);
+      long next = 2 * (byColumns ? rowStride : colStride);
+      for (int i = 0; i < lines; i++) {
+        long from = address + i * step;
+        long line = to + 4L * i * length;
+        if (next == 2) {
+          casts.widen(type, from, line, length);
+          continue;
+        }
+        for (int j = 0; j < length; j++) {
+          Memory.putFloat(line + 4L * j, (float) Elements.get(type, from + j * next));
+        }
+      }
+      return byColumns ? rowMajor(to, rows).transposed() : rowMajor(to, columns);
     }
   }
 
@@ -77,15 +122,15 @@ public final class Gemm {
    * @param b the right operand
    * @param panels address of all panels of B, packed over the whole of {@code k}, as {@link
    *     PackedWeights} keeps them; or 0 for a B to be read where it is
-   * @param split whether these are panels for a {@link MatrixUnit}
+   * @param kind what panels these are
    */
-  record Term(int k, Matrix a, Matrix b, long panels, boolean split) {
+  record Term(int k, Matrix a, Matrix b, long panels, GemmFormat.Kind kind) {
     Term(int k, Matrix a, Matrix b) {
-      this(k, a, b, 0, false);
+      this(k, a, b, 0);
     }
 
     Term(int k, Matrix a, Matrix b, long panels) {
-      this(k, a, b, panels, false);
+      this(k, a, b, panels, GemmFormat.Kind.TILES);
     }
 
     Term at(int row, int column, int batch) {
@@ -93,13 +138,8 @@ public final class Gemm {
           k,
           a.at(row, 0, batch),
           b.at(0, column, batch),
-          panels == 0 ? 0 : panels + skipped(column),
-          split);
-    }
-
-    /** Bytes of the panels of the columns before one that begins a panel. */
-    private long skipped(int column) {
-      return split ? SplitOperands.allBytes(k, column) : 4L * column * k;
+          panels == 0 ? 0 : panels + kind.bytes(k, column),
+          kind);
     }
   }
 
@@ -157,8 +197,8 @@ public final class Gemm {
     multiply(Simd.provider().gemmTile(), m, n, k, a, b, cache, c, bias);
   }
 
-  /** Tells the panels for a {@link MatrixUnit} from others of the same matrix. */
-  private record SplitKey(Matrix b) {}
+  /** Tells panels of the same matrix apart. */
+  private record Key(GemmFormat.Kind kind, Matrix b) {}
 
   static void multiply(
       GemmTile tile,
@@ -170,23 +210,14 @@ public final class Gemm {
       PackedWeights.Cache cache,
       Matrix c,
       long bias) {
-    MatrixUnit unit = tile.unit();
-    boolean split = false;
-    long panels;
-    if (unit != null && SplitOperands.pays(m, n, k)) {
-      split = true;
-      panels =
-          cache.find(
-              new SplitKey(b),
-              SplitOperands.allBytes(k, n) / 4,
-              to -> SplitOperands.panels(tile, unit, k, n, 0, SplitOperands.count(n), b, to));
-    } else {
-      panels = cache.find(b, Panels.floats(tile, k, n), to -> Panels.packAll(tile, k, n, b, to));
-    }
+    GemmFormat format = GemmFormat.of(tile, m, n, List.of(new Term(k, a, b)));
+    GemmFormat.Kind kind = format.kind();
+    long floats = format.panelBytes(k, n) / 4;
+    long panels = cache.find(new Key(kind, b), floats, to -> format.packAll(k, n, b, to));
     if (panels == 0) {
       multiply(tile, 1, m, n, k, a, b, c, false, bias);
     } else {
-      multiplySum(tile, m, n, List.of(new Term(k, a, b, panels, split)), c, false, bias);
+      multiplySum(tile, m, n, List.of(new Term(k, a, b, panels, kind)), c, false, bias);
     }
   }
 
@@ -201,7 +232,7 @@ public final class Gemm {
       Matrix c,
       boolean accumulate,
       long bias) {
-    check(batch, m, n, k, c);
+    check(batch, m, n, k, c, accumulate);
     if (batch == 0 || m == 0 || n == 0) {
       return;
     }
@@ -216,7 +247,7 @@ public final class Gemm {
       multiply(tile, 1, (int) rows, n, k, a, b, c, accumulate, bias);
       return;
     }
-    if (batch == 1 && GemmFewRows.pays(tile, m, n, k, a, b)) {
+    if (batch == 1 && c.isFloat() && GemmFewRows.pays(tile, m, n, k, a, b)) {
       GemmFewRows.multiply(tile, m, n, k, a, b, c, accumulate, bias);
       return;
     }
@@ -259,7 +290,7 @@ public final class Gemm {
       GemmTile tile, int m, int n, List<Term> terms, Matrix c, boolean accumulate, long bias) {
     double work = 0;
     for (Term t : terms) {
-      check(1, m, n, t.k, c);
+      check(1, m, n, t.k, c, accumulate);
       work += (double) m * n * t.k;
     }
     if (m > 0 && n > 0) {
@@ -273,7 +304,7 @@ public final class Gemm {
     return (double) m * n * k < 8 * SERIAL_WORK;
   }
 
-  private static void check(int batch, int m, int n, int k, Matrix c) {
+  private static void check(int batch, int m, int n, int k, Matrix c, boolean accumulate) {
     if (batch < 0 || m < 0 || n < 0 || k < 0) {
       throw new IllegalArgumentException(
           "gemm: sizes must not be negative; got batch "
@@ -289,6 +320,9 @@ public final class Gemm {
       throw new IllegalArgumentException(
           "gemm: columns of the result must be contiguous; got stride " + c.colStride);
     }
+    if (accumulate && !c.isFloat()) {
+      throw new IllegalArgumentException("gemm: only a result of f32 is added to; got " + c.type);
+    }
   }
 
   /** Cuts the sum so that a round of rearranged panels stays within {@link #MAX_PACKED}. */
@@ -302,15 +336,16 @@ public final class Gemm {
       boolean accumulate,
       long bias,
       int threads) {
-    GemmFormat format = GemmFormat.of(tile, unit(tile, m, n, terms));
+    GemmFormat format = GemmFormat.of(tile, m, n, terms);
     int full = format.width();
+    long most = format.roundElements();
     long depth = 1;
     for (Term t : terms) {
-      depth = Math.max(depth, batch > 1 ? t.k : kBlock(t.k));
+      depth = Math.max(depth, batch > 1 ? t.k : format.depth(t.k));
     }
-    int nBlock = (int) Math.clamp(MAX_PACKED / depth / full * full, full, Math.max(n, full));
+    int nBlock = (int) Math.clamp(most / depth / full * full, full, Math.max(n, full));
     long perProduct = depth * Math.min(nBlock, n + full);
-    int group = (int) Math.clamp(MAX_PACKED / perProduct, 1, batch);
+    int group = (int) Math.clamp(most / perProduct, 1, batch);
     for (int i = 0; i < batch; i += group) {
       for (int j = 0; j < n; j += nBlock) {
         List<Term> some = new ArrayList<>(terms.size());
@@ -330,22 +365,6 @@ public final class Gemm {
             .run(threads);
       }
     }
-  }
-
-  /** The unit to multiply on, or null where tiles are faster, or panels are packed for them. */
-  private static @Nullable MatrixUnit unit(GemmTile tile, int m, int n, List<Term> terms) {
-    MatrixUnit unit = tile.unit();
-    if (unit == null || terms.isEmpty()) {
-      return null;
-    }
-    boolean pays = false;
-    for (Term t : terms) {
-      if (t.panels != 0) {
-        return t.split ? unit : null;
-      }
-      pays |= SplitOperands.pays(m, n, t.k);
-    }
-    return pays ? unit : null;
   }
 
   /** The length of the sums that are formed at a time, about equal parts of {@code k}. */

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 package io.sfumato.tensor.cpu;
 
+import io.sfumato.tensor.Storage;
 import io.sfumato.tensor.cpu.Gemm.Matrix;
 import io.sfumato.tensor.cpu.Gemm.Term;
 import java.util.ArrayList;
@@ -17,6 +18,9 @@ import java.util.List;
  * Each element of C is written by one worker, in an order that depends on the sizes alone.
  */
 final class GemmBlock {
+  /** Sums that are formed at a time for a result of 16 bits: they stay in an L2 cache. */
+  private static final int RESULT_FLOATS = 1 << 17;
+
   private final GemmTile tile;
   private final GemmFormat format;
   private final int batch;
@@ -43,7 +47,14 @@ final class GemmBlock {
     /** Packs some panels, counted over the batch. */
     void pack(int begin, int end);
 
-    /** Adds {@code A B} for some rows and panels to C, or puts it there with {@code start}. */
+    /**
+     * Adds {@code A B} for some rows and panels to C, or puts it there.
+     *
+     * @param start address of what each row starts with, or 0
+     * @param out address of the row's element of column 0
+     * @param ldc floats between rows of C
+     * @param add whether to add to C
+     */
     void multiply(
         int product,
         int row,
@@ -52,6 +63,7 @@ final class GemmBlock {
         int lastPanel,
         long start,
         long out,
+        long ldc,
         boolean add);
   }
 
@@ -85,26 +97,58 @@ final class GemmBlock {
   }
 
   void run(int threads) {
+    List<List<Part>> rounds = rounds();
+    if (c.isFloat() || rounds.size() == 1) {
+      run(rounds, threads);
+      return;
+    }
+    long rows = (long) batch * m;
+    Storage sums = CpuBackend.instance().allocate(4 * rows * n);
+    try {
+      Matrix wide = Matrix.stack(sums.address(), m, n);
+      new GemmBlock(tile, format, batch, m, n, terms, wide, accumulate, bias).run(rounds, threads);
+      Loops.forRows(
+          Math.toIntExact(rows),
+          n,
+          (begin, end, worker) -> {
+            for (int i = begin; i < end; i++) {
+              long from = wide.at(i % m, 0, i / m).address();
+              Loops.leaf().casts().narrow(c.type(), from, c.at(i % m, 0, i / m).address(), n);
+            }
+          });
+    } finally {
+      sums.release();
+    }
+  }
+
+  /** Parts of the products, as many at a time as fit the work space. */
+  private List<List<Part>> rounds() {
+    List<List<Part>> rounds = new ArrayList<>();
     List<Part> round = new ArrayList<>();
     long used = 0;
-    boolean first = true;
     for (Term term : terms) {
       int kBlock = format.kBlock(term.k());
-      long fits = Gemm.MAX_PACKED / Math.max(1, Panels.width(tile, n)) / kBlock * kBlock;
+      long fits = format.roundElements() / Math.max(1, Panels.width(tile, n)) / kBlock * kBlock;
       int step = batch > 1 ? Math.max(1, term.k()) : (int) Math.clamp(fits, kBlock, 1 << 30);
       for (int p = 0; p < term.k(); p += step) {
-        Part part = format.part(batch, m, n, term, p, Math.min(step, term.k() - p), c);
+        Part part = format.part(batch, m, n, term, p, Math.min(step, term.k() - p));
         if (!round.isEmpty() && used + part.floats() > format.maxPacked()) {
-          round(round, first, threads);
-          round.clear();
+          rounds.add(round);
+          round = new ArrayList<>();
           used = 0;
-          first = false;
         }
         round.add(part);
         used += part.floats();
       }
     }
-    round(round, first, threads);
+    rounds.add(round);
+    return rounds;
+  }
+
+  private void run(List<List<Part>> rounds, int threads) {
+    for (List<Part> round : rounds) {
+      round(round, round == rounds.getFirst(), threads);
+    }
   }
 
   private void round(List<Part> parts, boolean first, int threads) {
@@ -200,29 +244,60 @@ final class GemmBlock {
       int rows,
       int firstPanel,
       int lastPanel) {
-    long out = c.address() + 4 * (product * c.batchStride() + row * c.rowStride());
+    if (c.isFloat()) {
+      Matrix to = c.at(row, firstPanel * full, product);
+      long ldc = c.rowStride();
+      compute(parts, first, product, row, rows, firstPanel, lastPanel, to.address(), ldc);
+      return;
+    }
+    CastLoops casts = Loops.leaf().casts();
+    int most = Math.max(1, RESULT_FLOATS / (rows * full));
+    for (int panel = firstPanel; panel < lastPanel; panel += most) {
+      int end = Math.min(lastPanel, panel + most);
+      int columns = Math.min(n, end * full) - panel * full;
+      long sums = Scratch.get(Scratch.Slot.RESULT, 4L * rows * columns);
+      compute(parts, first, product, row, rows, panel, end, sums, columns);
+      Matrix to = c.at(row, panel * full, product);
+      for (int r = 0; r < rows; r++) {
+        casts.narrow(c.type(), sums + 4L * r * columns, to.at(r, 0, 0).address(), columns);
+      }
+    }
+  }
+
+  /** The same, with sums that begin {@code at} an address and have rows {@code ldc} apart. */
+  private void compute(
+      List<Part> parts,
+      boolean first,
+      int product,
+      int row,
+      int rows,
+      int firstPanel,
+      int lastPanel,
+      long at,
+      long ldc) {
     int firstColumn = firstPanel * full;
     int columns = Math.min(n, lastPanel * full) - firstColumn;
     boolean add = accumulate || !first;
     if (first && (parts.isEmpty() || (bias != 0 && accumulate))) {
-      prepare(rows, columns, out + 4L * firstColumn, bias + 4L * firstColumn);
+      prepare(rows, columns, at, ldc, bias == 0 ? 0 : bias + 4L * firstColumn);
       add = true;
     }
     for (Part part : parts) {
-      part.multiply(product, row, rows, firstPanel, lastPanel, bias, out, add);
+      part.multiply(
+          product, row, rows, firstPanel, lastPanel, bias, at - 4L * firstColumn, ldc, add);
       add = true;
     }
   }
 
   /** Puts what precedes the sums into C: the bias, or zero, or nothing. */
-  private void prepare(int rows, int columns, long out, long from) {
+  private void prepare(int rows, int columns, long out, long ldc, long from) {
     if (bias != 0 && accumulate) {
-      tile.addRows(rows, columns, from, 0, out, c.rowStride());
+      tile.addRows(rows, columns, from, 0, out, ldc);
     } else if (bias != 0) {
-      tile.copyRows(rows, columns, from, 0, out, c.rowStride());
+      tile.copyRows(rows, columns, from, 0, out, ldc);
     } else if (!accumulate) {
       for (int r = 0; r < rows; r++) {
-        Memory.zero(out + 4 * r * c.rowStride(), 4L * columns);
+        Memory.zero(out + 4 * r * ldc, 4L * columns);
       }
     }
   }

@@ -27,7 +27,10 @@ final class GemmFewRows {
 
   /** Whether this way is the faster one. */
   static boolean pays(GemmTile tile, int m, int n, int k, Matrix a, Matrix b) {
-    return k >= LONG && (wide(tile, m, n, b) || wide(tile, n, m, a.transposed()));
+    return k >= LONG
+        && a.isFloat()
+        && b.isFloat()
+        && (wide(tile, m, n, b) || wide(tile, n, m, a.transposed()));
   }
 
   private static boolean wide(GemmTile tile, int m, int n, Matrix b) {

@@ -14,6 +14,8 @@ package io.sfumato.tensor.cpu;
  * {@link #split}. Sums below 2^-102 lose relative accuracy, for the unit takes denormal numbers for
  * zero.
  *
+ * <p>What is bfloat16 from the start needs no parts, see {@link HalfUnit}.
+ *
  * <p>Both operands are split alike, along what is summed over: a <em>block</em> holds {@value
  * #SIDE} rows of A, or columns of B, by {@value #DEPTH} elements, as three tiles one after the
  * other. A tile has 16 rows of 16 pairs; the pair {@code j} is made of elements {@code j} and
@@ -22,7 +24,7 @@ package io.sfumato.tensor.cpu;
  * <p>Source: G. Henry, P. T. P. Tang, A. Heinecke, "Leveraging the bfloat16 Artificial Intelligence
  * Datatype For Higher-Precision Computations" (2019), with six products.
  */
-public interface MatrixUnit {
+public interface MatrixUnit extends HalfUnit {
   /** Rows or columns of C that a tile holds. */
   int SIDE = 16;
 

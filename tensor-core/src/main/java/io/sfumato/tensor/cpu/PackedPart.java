@@ -15,13 +15,13 @@ final class PackedPart extends TermPart {
   private final int kBlock;
   private final boolean packB;
 
-  PackedPart(GemmTile tile, int batch, int m, int n, Term term, int first, int k, Matrix c) {
-    super(tile, batch, n, Panels.count(tile, n), term, first, k, c);
+  PackedPart(GemmTile tile, int batch, int m, int n, Term term, int first, int k) {
+    super(tile, batch, n, Panels.count(tile, n), term, first, k);
     this.m = m;
     full = Panels.fullWidth(tile);
     height = tile.maxRows();
     kBlock = Gemm.kBlock(term.k());
-    boolean inPlaceB = b.colStride() == 1 && n % tile.lanes() == 0;
+    boolean inPlaceB = b.isFloat() && b.colStride() == 1 && n % tile.lanes() == 0;
     packB = !packed && !(inPlaceB && (Gemm.fewRows(m) || (panels == 1 && b.rowStride() == n)));
   }
 
@@ -45,9 +45,10 @@ final class PackedPart extends TermPart {
         int product = i / panels;
         int j = i % panels * full;
         int columns = Math.min(full, n - j);
-        Matrix block = b.at(p, j, product);
+        Matrix block = b.at(p, j, product).floats(length, columns, Scratch.Slot.WIDENED);
         long to = panelsOf(product) + 4 * ((long) j * k + (long) p * Panels.width(tile, columns));
-        Panels.pack(tile, length, columns, block.address(), b.rowStride(), b.colStride(), to);
+        Panels.pack(
+            tile, length, columns, block.address(), block.rowStride(), block.colStride(), to);
       }
     }
   }
@@ -61,19 +62,21 @@ final class PackedPart extends TermPart {
       int lastPanel,
       long start,
       long out,
+      long ldc,
       boolean add) {
-    long left = a.address() + 4 * (product * a.batchStride() + row * a.rowStride());
+    Matrix left = a.at(row, 0, product);
     int columns = Math.min(n, lastPanel * full) - firstPanel * full;
     boolean packA = !Gemm.fewRows(m) && (a.colStride() != 1 || columns >= tile.slabColumns());
     boolean sum = add;
     for (int p = 0; p < k; p += kBlock) {
       int length = Math.min(kBlock, k - p);
-      long block = left + 4 * p * a.colStride();
-      long slabStride = height * a.rowStride();
-      long rowStride = a.rowStride();
-      long colStride = a.colStride();
+      Matrix from = left.at(0, p, 0).floats(rows, length, Scratch.Slot.WIDENED);
+      long block = from.address();
+      long slabStride = height * from.rowStride();
+      long rowStride = from.rowStride();
+      long colStride = from.colStride();
       if (packA) {
-        block = packBlock(rows, length, block);
+        block = packBlock(rows, length, from);
         slabStride = (long) height * length;
         rowStride = 1;
         colStride = height;
@@ -95,17 +98,17 @@ final class PackedPart extends TermPart {
             ldb,
             sum || start == 0 ? 0 : start + 4L * j,
             out + 4L * j,
-            c.rowStride(),
+            ldc,
             sum);
       }
       sum = true;
     }
   }
 
-  private long packBlock(int rows, int length, long from) {
+  private long packBlock(int rows, int length, Matrix from) {
     int slabs = (rows + height - 1) / height;
     long to = Scratch.get(Scratch.Slot.PACKED_A, 4L * slabs * height * length);
-    Panels.packSlabs(tile, rows, length, from, a.rowStride(), a.colStride(), to);
+    Panels.packSlabs(tile, rows, length, from.address(), from.rowStride(), from.colStride(), to);
     return to;
   }
 

@@ -75,14 +75,10 @@ final class Panels {
   static void packAll(GemmTile tile, int k, int n, Gemm.Matrix b, long panels) {
     int full = fullWidth(tile);
     for (int j = 0; j < n; j += full) {
-      pack(
-          tile,
-          k,
-          Math.min(full, n - j),
-          b.address() + 4 * j * b.colStride(),
-          b.rowStride(),
-          b.colStride(),
-          panels + 4L * j * k);
+      int columns = Math.min(full, n - j);
+      Gemm.Matrix block = b.at(0, j, 0).floats(k, columns, Scratch.Slot.WIDENED);
+      long panel = panels + 4L * j * k;
+      pack(tile, k, columns, block.address(), block.rowStride(), block.colStride(), panel);
     }
   }
 

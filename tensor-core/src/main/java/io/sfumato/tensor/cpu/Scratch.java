@@ -29,6 +29,12 @@ public final class Scratch {
     TILE,
     /** The sums of a tile before they are added to what precedes them. */
     SUMS,
+    /** What a worker computes of a result that is rounded to 16 bits. */
+    RESULT,
+    /** A block of an operand of 16 bits as floats. */
+    WIDENED,
+    /** A block of the left operand of 16 bits as floats, beside one of the right. */
+    WIDENED_ROWS,
     /** Where the operands of a matrix unit lie. */
     TABLE,
     /** The steps of a matrix unit, shared by the workers. */

@@ -241,7 +241,7 @@ final class SplitOperands {
     for (int p = 0; p < k; p += K_BLOCK) {
       int length = Math.min(K_BLOCK, k - p);
       long block = to + p / K_BLOCK * bytes(K_BLOCK);
-      int whole = b.colStride() == 1 ? Math.min(last, n / SIDE) : first;
+      int whole = b.isFloat() && b.colStride() == 1 ? Math.min(last, n / SIDE) : first;
       if (whole > first) {
         boolean fit =
             split(
@@ -256,8 +256,8 @@ final class SplitOperands {
       }
       for (int j = whole; j < last; j++) {
         int columns = Math.min(SIDE, n - j * SIDE);
-        Gemm.Matrix piece = b.at(p, j * SIDE, 0);
-        if (b.colStride() != 1) {
+        Gemm.Matrix piece = b.at(p, j * SIDE, 0).floats(length, columns, Scratch.Slot.WIDENED);
+        if (piece.colStride() != 1) {
           long dense = Scratch.get(Scratch.Slot.TILE, 4L * SIDE * K_BLOCK);
           Panels.transpose(
               tile,
@@ -265,8 +265,8 @@ final class SplitOperands {
               columns,
               1f,
               piece.address(),
-              b.rowStride(),
-              b.colStride(),
+              piece.rowStride(),
+              piece.colStride(),
               dense,
               columns);
           piece = Gemm.Matrix.rowMajor(dense, columns);
@@ -403,16 +403,29 @@ final class SplitOperands {
         entry(table, 0, slabs + r / SIDE * bytes(k) + HEADER, block);
         entry(table, 1, 0, block);
         multiply(unit, 1, table, k, 1, panels + j / SIDE * panelBytes, 0, 0, 4 * SIDE);
-        long to = c + 4 * (r * ldc + j);
-        if (accumulate) {
-          tile.addRows(count, some, block, SIDE, to, ldc);
-        } else {
-          tile.copyRows(count, some, block, SIDE, to, ldc);
-          if (bias != 0) {
-            tile.addRows(count, some, bias + 4L * j, 0, to, ldc);
-          }
-        }
+        long added = bias == 0 ? 0 : bias + 4L * j;
+        deliver(tile, count, some, block, added, c + 4 * (r * ldc + j), ldc, accumulate);
       }
+    }
+  }
+
+  /** Puts part of a tile of sums into C, with a bias, or adds it. */
+  static void deliver(
+      GemmTile tile,
+      int rows,
+      int columns,
+      long sums,
+      long bias,
+      long c,
+      long ldc,
+      boolean accumulate) {
+    if (accumulate) {
+      tile.addRows(rows, columns, sums, SIDE, c, ldc);
+      return;
+    }
+    tile.copyRows(rows, columns, sums, SIDE, c, ldc);
+    if (bias != 0) {
+      tile.addRows(rows, columns, bias, 0, c, ldc);
     }
   }
 

@@ -15,9 +15,8 @@ final class SplitPart extends TermPart {
 
   private final MatrixUnit unit;
 
-  SplitPart(
-      GemmTile tile, MatrixUnit unit, int batch, int n, Term term, int first, int k, Matrix c) {
-    super(tile, batch, n, SplitOperands.count(n), term, first, k, c);
+  SplitPart(GemmTile tile, MatrixUnit unit, int batch, int n, Term term, int first, int k) {
+    super(tile, batch, n, SplitOperands.count(n), term, first, k);
     this.unit = unit;
   }
 
@@ -65,6 +64,7 @@ final class SplitPart extends TermPart {
       int lastPanel,
       long start,
       long out,
+      long ldc,
       boolean add) {
     boolean sum = add;
     for (int p = 0; p < k; p += K_BLOCK) {
@@ -74,11 +74,12 @@ final class SplitPart extends TermPart {
       long left = Scratch.get(Scratch.Slot.PACKED_A, slabs * slabBytes);
       boolean fit = true;
       for (int s = 0; s < slabs; s++) {
-        Matrix block = a.at(row + s * SIDE, p, product);
+        int high = Math.min(SIDE, rows - s * SIDE);
+        Matrix block = a.at(row + s * SIDE, p, product).floats(high, length, Scratch.Slot.WIDENED);
         SplitOperands.slab(
             tile,
             unit,
-            Math.min(SIDE, rows - s * SIDE),
+            high,
             length,
             block.address(),
             block.rowStride(),
@@ -99,7 +100,7 @@ final class SplitPart extends TermPart {
         for (int r = 0; r < rows; r += high) {
           int some = Math.min(high, rows - r);
           long from = left + r / SIDE * slabBytes;
-          long to = out + 4 * (r * c.rowStride() + j);
+          long to = out + 4 * (r * ldc + j);
           if (fit || !SplitOperands.isUnfit(from) && !SplitOperands.isUnfit(right)) {
             SplitOperands.multiply(
                 tile,
@@ -112,10 +113,10 @@ final class SplitPart extends TermPart {
                 SplitOperands.panelBytes(depth),
                 bias,
                 to,
-                c.rowStride(),
+                ldc,
                 sum);
           } else {
-            byTiles(product, row + r, some, j, columns, p, length, bias, to, sum);
+            byTiles(product, row + r, some, j, columns, p, length, bias, to, ldc, sum);
           }
         }
       }
@@ -134,13 +135,14 @@ final class SplitPart extends TermPart {
       int length,
       long bias,
       long to,
+      long ldc,
       boolean sum) {
-    Matrix left = a.at(row, p, product);
+    Matrix left = a.at(row, p, product).floats(rows, length, Scratch.Slot.WIDENED_ROWS);
     int full = Panels.fullWidth(tile);
     for (int first = 0; first < columns; first += full) {
       int some = Math.min(full, columns - first);
       int width = Panels.width(tile, some);
-      Matrix right = b.at(p, j + first, product);
+      Matrix right = b.at(p, j + first, product).floats(length, some, Scratch.Slot.WIDENED);
       long panel = Scratch.get(Scratch.Slot.SUMS, 4L * length * width);
       Panels.pack(tile, length, some, right.address(), right.rowStride(), right.colStride(), panel);
       Panels.multiply(
@@ -156,7 +158,7 @@ final class SplitPart extends TermPart {
           width,
           bias == 0 ? 0 : bias + 4L * first,
           to + 4L * first,
-          c.rowStride(),
+          ldc,
           sum);
     }
   }

@@ -11,7 +11,6 @@ abstract class TermPart implements GemmBlock.Part {
   final int k;
   final Matrix a;
   final Matrix b;
-  final Matrix c;
   final int panels;
   final boolean packed; // by the caller, over the whole depth of the term
   final int depth; // rows of a packed panel
@@ -19,13 +18,12 @@ abstract class TermPart implements GemmBlock.Part {
   private final int batch;
   private long panelsAt;
 
-  TermPart(GemmTile tile, int batch, int n, int panels, Term term, int first, int k, Matrix c) {
+  TermPart(GemmTile tile, int batch, int n, int panels, Term term, int first, int k) {
     this.tile = tile;
     this.batch = batch;
     this.n = n;
     this.panels = panels;
     this.k = k;
-    this.c = c;
     a = term.a().at(0, first, 0);
     b = term.b().at(first, 0, 0);
     packed = term.panels() != 0;

@@ -116,6 +116,64 @@ public final class EmulatedUnit implements MatrixUnit {
       long partB,
       long start,
       long rowC) {
+    multiply(
+        PRODUCTS,
+        slabs,
+        slabTable,
+        steps,
+        stepTable,
+        rowA,
+        partA,
+        panels,
+        b,
+        panelBytes,
+        partB,
+        start,
+        rowC);
+  }
+
+  @Override
+  public void multiplyHalves(
+      int slabs,
+      long slabTable,
+      int steps,
+      long stepTable,
+      long rowA,
+      int panels,
+      long b,
+      long panelBytes,
+      long start,
+      long rowC) {
+    multiply(
+        new int[1][2],
+        slabs,
+        slabTable,
+        steps,
+        stepTable,
+        rowA,
+        0,
+        panels,
+        b,
+        panelBytes,
+        0,
+        start,
+        rowC);
+  }
+
+  private static void multiply(
+      int[][] products,
+      int slabs,
+      long slabTable,
+      int steps,
+      long stepTable,
+      long rowA,
+      long partA,
+      int panels,
+      long b,
+      long panelBytes,
+      long partB,
+      long start,
+      long rowC) {
     float[] left = new float[2 * SIDE];
     for (int tile = 0; tile < slabs * panels; tile++) {
       int panel = tile / slabs;
@@ -129,7 +187,7 @@ public final class EmulatedUnit implements MatrixUnit {
         }
         for (int step = 0; step < steps; step++) {
           long distances = stepTable + (long) step * ENTRY_BYTES;
-          for (int[] product : PRODUCTS) {
+          for (int[] product : products) {
             long blockA = Memory.getLong(entry) + Memory.getLong(distances);
             long rowOfA = blockA + product[0] * partA + m * rowA;
             long blockB = b + panel * panelBytes + Memory.getLong(distances + 8);
@@ -165,5 +223,54 @@ public final class EmulatedUnit implements MatrixUnit {
 
   private static float flushed(float x) {
     return Math.abs(x) < Float.MIN_NORMAL ? Math.copySign(0, x) : x;
+  }
+
+  @Override
+  public void rows(
+      int blocks, int rows, long from, long step, long blockStep, long to, long toStep, int lanes) {
+    for (int i = 0; i < blocks * rows; i++) {
+      for (int j = 0; j < 2 * SIDE; j++) {
+        long at = from + i / rows * blockStep + i % rows * step + 2L * j;
+        short value = j < lanes ? Memory.getShort(at) : 0;
+        Memory.putShort(to + i / rows * toStep + (long) i % rows * ROW + 2L * j, value);
+      }
+    }
+  }
+
+  @Override
+  public void pairs(
+      int blocks,
+      int rows,
+      long from,
+      long second,
+      long step,
+      long blockStep,
+      long to,
+      long toStep,
+      int lanes,
+      int secondLanes,
+      long ahead) {
+    for (int i = 0; i < blocks * rows; i++) {
+      for (int j = 0; j < SIDE; j++) {
+        long at = from + i / rows * blockStep + i % rows * step + 2L * j;
+        long pair = to + i / rows * toStep + (long) i % rows * ROW + 4L * j;
+        Memory.putShort(pair, j < lanes ? Memory.getShort(at) : 0);
+        Memory.putShort(pair + 2, j < secondLanes ? Memory.getShort(at + second) : 0);
+      }
+    }
+  }
+
+  @Override
+  public void transpose(
+      int blocks, long from, long step, long blockStep, long to, long toStep, int lanes) {
+    for (int block = 0; block < blocks; block++) {
+      for (int r = 0; r < SIDE; r++) {
+        for (int j = 0; j < 2 * SIDE; j++) {
+          long at = from + block * blockStep + r * step + 2L * j;
+          long pair = to + block * toStep + (long) (j / 2) * ROW + 4L * r;
+          Memory.putShort(pair + 2 * (j % 2), j < lanes ? Memory.getShort(at) : 0);
+        }
+      }
+    }
   }
 }

@@ -33,7 +33,7 @@ class SplitPartTest {
 
   private static void multiply(
       int batch, int m, int n, List<Term> terms, Matrix c, boolean add, long bias) {
-    new GemmBlock(TILE, GemmFormat.of(TILE, UNIT), batch, m, n, terms, c, add, bias)
+    new GemmBlock(TILE, new GemmFormat.Split(TILE, UNIT), batch, m, n, terms, c, add, bias)
         .run(Parallel.threads());
   }
 
@@ -151,7 +151,7 @@ class SplitPartTest {
       SplitOperands.panels(TILE, UNIT, k, n, 0, SplitOperands.count(n), b, panels);
       Parallel.setThreads(2);
       for (long packed : new long[] {0, panels}) {
-        Term term = new Term(k, a, b, packed, packed != 0);
+        Term term = new Term(k, a, b, packed, GemmFormat.Kind.SPLIT);
         Floats second = Floats.zeros(arena, m * n);
         multiply(1, m, n, List.of(term), Matrix.rowMajor(second.address(), n), false, 0);
         assertArrayEquals(first.toArray(), second.toArray());

@@ -12,13 +12,13 @@ import io.sfumato.tensor.ops.Linear;
 import org.jspecify.annotations.Nullable;
 
 /**
- * Linear layers by {@link Gemm}: rows may have a stride, the weight any strides; panels of one that
- * does not change are kept.
+ * Linear layers by {@link Gemm}, in f32, bf16 or f16: rows may have a stride, the weight any
+ * strides; panels of one that does not change are kept.
  */
 public final class LinearLaunch implements Kernel<Linear> {
   @Override
   public @Nullable String refuse(Linear op, Tensor[] in, Tensor[] out) {
-    return Staging.refuse(in, out);
+    return Staging.refuseMixed(in, out);
   }
 
   @Override
@@ -32,11 +32,11 @@ public final class LinearLaunch implements Kernel<Linear> {
     try (Staging staging = new Staging()) {
       Matrix a =
           rows == null
-              ? Matrix.rowMajor(staging.rowMajor(x), k)
-              : new Matrix(x.address(), rows.stride(0), rows.stride(1), 0);
-      Matrix b = new Matrix(w.address(), w.layout().stride(1), w.layout().stride(0), 0);
-      long bias = op.bias() ? staging.rowMajor(in[2]) : 0;
-      Matrix y = Matrix.rowMajor(out[0].address(), n);
+              ? Matrix.rowMajor(staging.rowMajor(x), k, x.dtype())
+              : new Matrix(x.address(), rows.stride(0), rows.stride(1), 0, x.dtype());
+      Matrix b = new Matrix(w.address(), w.layout().stride(1), w.layout().stride(0), 0, w.dtype());
+      long bias = op.bias() ? staging.floats(in[2]) : 0;
+      Matrix y = Matrix.rowMajor(out[0].address(), n, out[0].dtype());
       Gemm.multiply(m, n, k, a, b, PackedWeights.of(w), y, bias);
     }
   }

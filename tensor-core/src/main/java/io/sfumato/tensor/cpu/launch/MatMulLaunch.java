@@ -1,7 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 package io.sfumato.tensor.cpu.launch;
 
-import io.sfumato.tensor.DType;
 import io.sfumato.tensor.Layout;
 import io.sfumato.tensor.Tensor;
 import io.sfumato.tensor.cpu.Gemm;
@@ -12,16 +11,14 @@ import io.sfumato.tensor.ops.MatMul;
 import java.util.Arrays;
 import org.jspecify.annotations.Nullable;
 
-/** Matrix products by {@link Gemm}, operands read where they lie, whatever their strides. */
+/**
+ * Matrix products by {@link Gemm}, in f32, bf16 or f16: operands read where they lie, whatever
+ * their strides.
+ */
 public final class MatMulLaunch implements Kernel<MatMul> {
   @Override
   public @Nullable String refuse(MatMul op, Tensor[] in, Tensor[] out) {
-    for (Tensor t : in) {
-      if (t.dtype() != DType.F32) {
-        return "needs f32";
-      }
-    }
-    return null;
+    return Operands.floatsOrHalves(in, out);
   }
 
   @Override
@@ -60,6 +57,11 @@ public final class MatMulLaunch implements Kernel<MatMul> {
 
   private static Matrix matrix(Tensor t, long offset, long batchStride) {
     Layout layout = t.layout();
-    return new Matrix(t.address() + 4 * offset, layout.stride(-2), layout.stride(-1), batchStride);
+    return new Matrix(
+        t.address() + t.dtype().bytes() * offset,
+        layout.stride(-2),
+        layout.stride(-1),
+        batchStride,
+        t.dtype());
   }
 }

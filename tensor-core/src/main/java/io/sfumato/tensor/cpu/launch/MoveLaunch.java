@@ -82,14 +82,10 @@ public final class MoveLaunch {
     CastLoops loops = Simd.provider().loops().casts();
     sweep.forEach(
         (at, n) -> {
-          if (dense && a == DType.F32 && b == DType.BF16) {
-            loops.floatToBfloat16(at[1], at[0], n);
-          } else if (dense && a == DType.BF16 && b == DType.F32) {
-            loops.bfloat16ToFloat(at[1], at[0], n);
-          } else if (dense && a == DType.F32 && b == DType.F16) {
-            loops.floatToFloat16(at[1], at[0], n);
-          } else if (dense && a == DType.F16 && b == DType.F32) {
-            loops.float16ToFloat(at[1], at[0], n);
+          if (dense && a == DType.F32 && b.isHalf()) {
+            loops.narrow(b, at[1], at[0], n);
+          } else if (dense && a.isHalf() && b == DType.F32) {
+            loops.widen(a, at[1], at[0], n);
           } else {
             for (int i = 0; i < n; i++) {
               Elements.put(b, at[0] + i * stepTo, Elements.get(a, at[1] + i * step));

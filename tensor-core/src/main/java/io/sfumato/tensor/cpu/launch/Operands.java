@@ -23,6 +23,22 @@ final class Operands {
     return null;
   }
 
+  /** Why a kernel for f32, bf16 or f16, but one of them, does not take the case, or null. */
+  static @Nullable String floatsOrHalves(Tensor[] in, Tensor[] out) {
+    DType type = out[0].dtype();
+    if (type != DType.F32 && !type.isHalf()) {
+      return "needs f32, bf16 or f16";
+    }
+    for (Tensor[] side : new Tensor[][] {in, out}) {
+      for (Tensor t : side) {
+        if (t.dtype() != type) {
+          return "needs operands of one type";
+        }
+      }
+    }
+    return null;
+  }
+
   /** An output followed by the inputs. */
   static Tensor[] outFirst(Tensor out, Tensor... in) {
     Tensor[] all = new Tensor[in.length + 1];

@@ -6,6 +6,7 @@ import io.sfumato.tensor.Layout;
 import io.sfumato.tensor.Shape;
 import io.sfumato.tensor.Storage;
 import io.sfumato.tensor.Tensor;
+import io.sfumato.tensor.cpu.Conversions;
 import io.sfumato.tensor.cpu.CpuBackend;
 import io.sfumato.tensor.cpu.Gemm.Matrix;
 import io.sfumato.tensor.cpu.StridedCopy;
@@ -33,6 +34,29 @@ final class Staging implements AutoCloseable {
       }
     }
     return null;
+  }
+
+  /** Why loops for f32, bf16 or f16 do not take the case, or null. */
+  static @Nullable String refuseMixed(Tensor[] in, Tensor[] out) {
+    for (Tensor[] side : new Tensor[][] {in, out}) {
+      for (Tensor t : side) {
+        if (t.numel() == 0) {
+          return "needs elements";
+        }
+      }
+    }
+    return Operands.floatsOrHalves(in, out);
+  }
+
+  /** Address of the elements as f32 in row-major order. */
+  long floats(Tensor t) {
+    if (t.dtype() == DType.F32) {
+      return rowMajor(t);
+    }
+    long from = rowMajor(t);
+    long to = allocate(4 * t.numel());
+    Conversions.widen(t.dtype(), from, to, t.numel());
+    return to;
   }
 
   /** Address of the elements in row-major order. */

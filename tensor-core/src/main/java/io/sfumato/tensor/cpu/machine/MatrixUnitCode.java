@@ -24,14 +24,13 @@ import io.sfumato.tensor.cpu.machine.Assembler.Address;
 import io.sfumato.tensor.cpu.machine.Assembler.Register;
 
 /**
- * Machine code for matrix products on the matrix unit of Intel processors (AMX, bfloat16), under
- * the calling convention of Unix. What the functions compute and how their operands lie is said in
- * {@link MatrixUnit}. All distances are in bytes.
+ * Machine code that splits operands for the matrix unit of Intel processors (AMX, bfloat16), and
+ * that asks for the unit, under the calling convention of Unix. What the functions compute and how
+ * their operands lie is said in {@link MatrixUnit}; {@link ProductCode} multiplies them. All
+ * distances are in bytes.
  */
 public final class MatrixUnitCode {
   private static final int ROW = MatrixUnit.ROW_BYTES;
-  private static final int ENTRY = MatrixUnit.ENTRY_BYTES;
-  private static final int ADD = (int) MatrixUnit.ADD;
   private static final int PARTS = MatrixUnit.BLOCK_BYTES / MatrixUnit.TILE_BYTES;
 
   private static final Register[] SAVED = {RBX, RBP, R12, R13, R14, R15};
@@ -60,15 +59,6 @@ public final class MatrixUnitCode {
   private static final int LOWEST = 18;
   private static final int SHIFT = 17;
   private static final int TOTAL = 16;
-
-  // Tiles.
-  private static final int SUM = 0;
-  private static final int FIRST = 1; // part of A
-  private static final int LEFT = 2;
-  private static final int RIGHT = 3;
-
-  /** Cache lines of the next panel that are asked for in each step. */
-  private static final int PREFETCHED = 3;
 
   private final Assembler asm = new Assembler();
 
@@ -265,142 +255,6 @@ public final class MatrixUnitCode {
   private void constant(int vector, float value) {
     asm.mov(RAX, Float.floatToRawIntBits(value));
     asm.vpbroadcastd(vector, RAX);
-  }
-
-  /**
-   * The function that multiplies.
-   *
-   * <pre>
-   *   void multiply(long slabs, long stepsEnd, long slabTable, long stepTable, long b, long rowA,
-   *                 long partA, long partB, long panels, long panelBytes, long start, long rowC,
-   *                 long configuration)
-   * </pre>
-   *
-   * <p>The table of steps ends at {@code stepsEnd}. The configuration of tiles is that of eight
-   * whole ones.
-   *
-   * <p>Only four tiles are in use. More would save loads, but the processor has tile registers for
-   * little more than twice eight: while a core's other thread runs, a thread that uses all its
-   * eight has none to rename to, and its instructions wait for one another.
-   */
-  public static byte[] multiply() {
-    return new MatrixUnitCode().writeMultiply();
-  }
-
-  private byte[] writeMultiply() {
-    asm.enter(SAVED);
-    asm.push(RDI);
-    asm.push(RDX);
-    asm.push(RCX);
-    asm.sub(R10, R10);
-    asm.push(R10);
-    int arguments = ARGUMENTS + 32;
-    Address slabs = at(RSP, 24);
-    Address slabTable = at(RSP, 16);
-    Address stepTable = at(RSP, 8);
-    Address column = at(RSP, 0);
-    Address panels = at(RSP, arguments + 16);
-    Address panelBytes = at(RSP, arguments + 24);
-    Address start = at(RSP, arguments + 32);
-    asm.mov(RBX, at(RSP, arguments)); // partA
-    asm.mov(R11, at(RSP, arguments + 8)); // partB
-    asm.mov(R14, at(RSP, arguments + 40)); // rowC
-    asm.mov(RAX, at(RSP, arguments + 48));
-    asm.ldtilecfg(at(RAX, 0));
-    asm.mov(RAX, ROW);
-    int panel = asm.here();
-    asm.mov(RDI, slabs);
-    asm.mov(RDX, slabTable);
-    asm.mov(RBP, panelBytes);
-    asm.add(RBP, R8);
-    int slab = asm.here();
-    slab(stepTable, column, start);
-    asm.sub(RDI, 1);
-    asm.jnzBack(slab);
-    asm.mov(R10, panelBytes);
-    asm.add(R8, R10);
-    asm.mov(R10, column);
-    asm.add(R10, ROW);
-    asm.mov(column, R10);
-    asm.mov(R10, panels);
-    asm.sub(R10, 1);
-    asm.mov(panels, R10);
-    asm.jnzBack(panel);
-    asm.tilerelease();
-    asm.add(RSP, 32);
-    asm.leave(SAVED);
-    return asm.code();
-  }
-
-  /** A tile of C: R12 is where its A begins, R13 where it lies. */
-  private void slab(Address stepTable, Address column, Address start) {
-    asm.mov(R12, at(RDX, 0));
-    asm.mov(R13, at(RDX, 8));
-    asm.mov(R10, column);
-    asm.add(R13, R10);
-    asm.tilezero(SUM);
-    asm.mov(R15, start);
-    asm.test(R15);
-    int nothing = asm.jzForward();
-    asm.sub(R15, ADD);
-    int addition = asm.jzForward();
-    asm.add(R15, ADD);
-    asm.add(R15, R10);
-    asm.sub(R10, R10);
-    asm.tileloadd(SUM, at(R15, 1, R10));
-    int bias = asm.jmpForward();
-    asm.land(addition);
-    asm.tileloadd(SUM, at(R13, 1, R14));
-    asm.land(nothing);
-    asm.land(bias);
-    prefetchNext(column);
-    asm.mov(RCX, stepTable);
-    int step = asm.here();
-    asm.mov(R15, at(RCX, 0));
-    asm.add(R15, R12);
-    asm.mov(R10, at(RCX, 8));
-    asm.add(R10, R8);
-    asm.lea(R10, at(R10, 2, R11));
-    load(FIRST, R15, R9);
-    load(RIGHT, R10, RAX);
-    asm.tdpbf16ps(SUM, FIRST, RIGHT);
-    asm.sub(R10, R11);
-    load(RIGHT, R10, RAX);
-    asm.tdpbf16ps(SUM, FIRST, RIGHT);
-    asm.add(R15, RBX);
-    load(LEFT, R15, R9);
-    asm.tdpbf16ps(SUM, LEFT, RIGHT);
-    asm.sub(R10, R11);
-    load(RIGHT, R10, RAX);
-    asm.tdpbf16ps(SUM, LEFT, RIGHT);
-    asm.add(R15, RBX);
-    load(LEFT, R15, R9);
-    asm.tdpbf16ps(SUM, LEFT, RIGHT);
-    asm.tdpbf16ps(SUM, FIRST, RIGHT);
-    for (int i = 0; i < PREFETCHED; i++) {
-      asm.prefetcht1(at(RBP, i * ROW));
-    }
-    asm.add(RBP, PREFETCHED * ROW);
-    asm.add(RCX, ENTRY);
-    asm.cmp(RCX, RSI);
-    asm.jnzBack(step);
-    asm.tilestored(at(R13, 1, R14), SUM);
-    asm.add(RDX, ENTRY);
-  }
-
-  private void load(int tile, Register from, Register row) {
-    asm.tileloadd(tile, at(from, 1, row));
-  }
-
-  /** Asks for the C of the slab after this one. */
-  private void prefetchNext(Address column) {
-    asm.mov(R15, at(RDX, ENTRY + 8));
-    asm.mov(R10, column);
-    asm.add(R15, R10);
-    for (int r = 0; r < MatrixUnit.SIDE; r++) {
-      asm.prefetcht0(at(R15, 0));
-      asm.add(R15, R14);
-    }
   }
 
   /** Vectors 0 and 1 in parts, each a vector of pairs that goes to memory. */

@@ -2,8 +2,10 @@
 package io.sfumato.tensor.cpu.simd;
 
 import io.sfumato.tensor.cpu.MatrixUnit;
+import io.sfumato.tensor.cpu.machine.HalfRowsCode;
 import io.sfumato.tensor.cpu.machine.LinuxMemory;
 import io.sfumato.tensor.cpu.machine.MatrixUnitCode;
+import io.sfumato.tensor.cpu.machine.ProductCode;
 import java.lang.System.Logger.Level;
 import java.lang.foreign.Arena;
 import java.lang.foreign.FunctionDescriptor;
@@ -39,6 +41,10 @@ final class AmxUnit implements MatrixUnit {
   private final MemorySegment split;
   private final MemorySegment multiply;
   private final MemorySegment exponentials;
+  private final MemorySegment rows;
+  private final MemorySegment pairs;
+  private final MemorySegment transpose;
+  private final MemorySegment halves;
   private final long configuration;
 
   /** Apart, for it fails where native access is not allowed. */
@@ -49,6 +55,14 @@ final class AmxUnit implements MatrixUnit {
         LinuxMemory.caller(FunctionDescriptor.ofVoid(W, W, W, W, W, W, W, W, W));
     static final MethodHandle MULTIPLY =
         LinuxMemory.caller(FunctionDescriptor.ofVoid(W, W, W, W, W, W, W, W, W, W, W, W, W));
+    static final MethodHandle ROWS =
+        LinuxMemory.caller(FunctionDescriptor.ofVoid(W, W, W, W, W, W, W, W));
+    static final MethodHandle PAIRS =
+        LinuxMemory.caller(FunctionDescriptor.ofVoid(W, W, W, W, W, W, W, W, W, W, W));
+    static final MethodHandle TRANSPOSE =
+        LinuxMemory.caller(FunctionDescriptor.ofVoid(W, W, W, W, W, W, W));
+    static final MethodHandle HALVES =
+        LinuxMemory.caller(FunctionDescriptor.ofVoid(W, W, W, W, W, W, W, W, W, W, W));
     static final MethodHandle CPUID = LinuxMemory.caller(FunctionDescriptor.of(W, W));
     static final MethodHandle CALL = LinuxMemory.caller(FunctionDescriptor.of(W, W, W, W));
   }
@@ -57,6 +71,10 @@ final class AmxUnit implements MatrixUnit {
     split = entries.get(2);
     multiply = entries.get(3);
     exponentials = entries.get(4);
+    rows = entries.get(5);
+    pairs = entries.get(6);
+    transpose = entries.get(7);
+    halves = entries.get(8);
     // palette 1; eight tiles of 16 rows of 64 bytes
     MemorySegment tiles = Arena.global().allocate(64, 64);
     tiles.set(ValueLayout.JAVA_BYTE, 0, (byte) 1);
@@ -81,8 +99,12 @@ final class AmxUnit implements MatrixUnit {
                 MatrixUnitCode.cpuid(),
                 MatrixUnitCode.systemCall(),
                 MatrixUnitCode.split(),
-                MatrixUnitCode.multiply(),
-                MatrixUnitCode.exponentials()));
+                ProductCode.parts(),
+                MatrixUnitCode.exponentials(),
+                HalfRowsCode.rows(),
+                HalfRowsCode.pairs(),
+                HalfRowsCode.transpose(),
+                ProductCode.halves()));
     try {
       long features = (long) Native.CPUID.invokeExact(entries.get(0), (long) FEATURES);
       if ((features & AMX) != AMX) {
@@ -201,6 +223,100 @@ final class AmxUnit implements MatrixUnit {
           rowA,
           partA,
           partB,
+          (long) panels,
+          panelBytes,
+          start,
+          rowC,
+          configuration);
+    } catch (Throwable e) { // declared, and thrown by nothing here
+      throw new AssertionError(e);
+    }
+  }
+
+  @Override
+  public void rows(
+      int blocks, int rows, long from, long step, long blockStep, long to, long toStep, int lanes) {
+    try {
+      Native.ROWS.invokeExact(
+          this.rows,
+          (long) blocks,
+          (long) rows,
+          from,
+          step,
+          blockStep,
+          to,
+          toStep,
+          (1L << lanes) - 1);
+    } catch (Throwable e) { // declared, and thrown by nothing here
+      throw new AssertionError(e);
+    }
+  }
+
+  @Override
+  public void pairs(
+      int blocks,
+      int rows,
+      long from,
+      long second,
+      long step,
+      long blockStep,
+      long to,
+      long toStep,
+      int lanes,
+      int secondLanes,
+      long ahead) {
+    try {
+      Native.PAIRS.invokeExact(
+          pairs,
+          (long) blocks,
+          (long) rows,
+          from,
+          second,
+          step,
+          blockStep,
+          to,
+          toStep,
+          (1L << lanes) - 1,
+          (1L << secondLanes) - 1,
+          ahead);
+    } catch (Throwable e) { // declared, and thrown by nothing here
+      throw new AssertionError(e);
+    }
+  }
+
+  @Override
+  public void transpose(
+      int blocks, long from, long step, long blockStep, long to, long toStep, int lanes) {
+    try {
+      Native.TRANSPOSE.invokeExact(
+          transpose, (long) blocks, from, step, blockStep, to, toStep, (1L << lanes) - 1);
+    } catch (Throwable e) { // declared, and thrown by nothing here
+      throw new AssertionError(e);
+    }
+  }
+
+  @Override
+  public void multiplyHalves(
+      int slabs,
+      long slabTable,
+      int steps,
+      long stepTable,
+      long rowA,
+      int panels,
+      long b,
+      long panelBytes,
+      long start,
+      long rowC) {
+    long stepsEnd = stepTable + (long) steps * ENTRY_BYTES;
+    try {
+      Native.HALVES.invokeExact(
+          halves,
+          (long) slabs,
+          stepsEnd,
+          slabTable,
+          stepTable,
+          b,
+          rowA,
           (long) panels,
           panelBytes,
           start,

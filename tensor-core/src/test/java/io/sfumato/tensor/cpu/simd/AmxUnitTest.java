@@ -212,6 +212,103 @@ class AmxUnitTest {
     }
   }
 
+  private static long halves(Arena arena, int n, long seed) {
+    long at = arena.allocate(2L * n, 64).address();
+    Random random = new Random(seed);
+    for (int i = 0; i < n; i++) { // any bits, but few that are not finite
+      int bits = random.nextInt();
+      Memory.putShort(at + 2L * i, (short) ((bits & 0x7f80) == 0x7f80 ? bits & 0xbfff : bits));
+    }
+    return at;
+  }
+
+  @Test
+  void rearrangesHalvesAsDefined() {
+    MatrixUnit unit = unit();
+    MatrixUnit[] units = {EMULATED, unit};
+    try (Arena arena = Arena.ofConfined()) {
+      int n = 1 << 13;
+      long from = halves(arena, n, 1);
+      for (int i = 0; i < 200; i++) { // infinities and NaN are copied like the rest
+        Memory.putShort(from + 34L * i, (short) (0x7f80 | 0x8001 * (i & 1)));
+      }
+      for (int rows : new int[] {1, 7, 16}) {
+        for (int lanes : new int[] {0, 1, 9, 15, 16}) {
+          for (int second : new int[] {0, 5, 16}) {
+            long[] to = new long[2];
+            for (int i = 0; i < 2; i++) {
+              to[i] = arena.allocate(3L * 2048, 64).address();
+              long ahead = i * (1L << 20);
+              units[i].pairs(3, rows, from, 78, 156, 32, to[i], 2048, lanes, second, ahead);
+            }
+            assertSame(to[0], to[1], 3L * 2048, rows + ", " + lanes + ", " + second);
+          }
+        }
+        for (int lanes : new int[] {1, 16, 17, 31, 32}) {
+          long[] to = new long[2];
+          for (int i = 0; i < 2; i++) {
+            to[i] = arena.allocate(3L * 1024, 64).address();
+            units[i].rows(3, rows, from, 102, 64, to[i], 1024, lanes);
+          }
+          assertSame(to[0], to[1], 3L * 1024, rows + " rows of " + lanes);
+        }
+      }
+      for (int lanes : new int[] {0, 1, 16, 17, 31, 32}) {
+        long[] to = new long[2];
+        for (int i = 0; i < 2; i++) {
+          to[i] = arena.allocate(3L * 1088, 64).address();
+          units[i].transpose(3, from, 102, 66, to[i], 1088, lanes);
+        }
+        assertSame(to[0], to[1], 3L * 1088, "transposed rows of " + lanes);
+      }
+    }
+  }
+
+  @Test
+  void multipliesHalvesAsDefined() {
+    MatrixUnit unit = unit();
+    for (int slabs : new int[] {1, 2, 5}) {
+      for (int panels : new int[] {1, 2, 3, 4}) {
+        for (int steps : new int[] {1, 2, 7}) {
+          checkHalves(unit, slabs, panels, steps);
+        }
+      }
+    }
+  }
+
+  private static void checkHalves(MatrixUnit unit, int slabs, int panels, int steps) {
+    try (Arena arena = Arena.ofConfined()) {
+      long a = halves(arena, 1 << 14, 1);
+      long b = halves(arena, 1 << 14, 2);
+      long bias = floats(arena, 16 * panels, 3);
+      long slabTable = arena.allocate(16L * (slabs + 1), 8).address();
+      long stepTable = arena.allocate(16L * steps, 8).address();
+      for (int i = 0; i < steps; i++) {
+        Memory.putLong(stepTable + 16L * i, 62L * (3 * i));
+        Memory.putLong(stepTable + 16L * i + 8, 64L * (5 * i + 1));
+      }
+      int row = 16 * panels + 5;
+      for (long start : new long[] {0, MatrixUnit.ADD, bias}) {
+        for (long rowA : new long[] {64, 130}) {
+          long[] results = new long[2];
+          for (int i = 0; i < 2; i++) {
+            results[i] = floats(arena, 16 * row * slabs, 8);
+            for (int slab = 0; slab <= slabs; slab++) {
+              Memory.putLong(slabTable + 16L * slab, a + 64L * 7 * slab);
+              Memory.putLong(slabTable + 16L * slab + 8, results[i] + 64L * row * slab);
+            }
+            (i == 0 ? EMULATED : unit)
+                .multiplyHalves(
+                    slabs, slabTable, steps, stepTable, rowA, panels, b, 64 * 11, start, 4 * row);
+          }
+          String what =
+              slabs + " slabs, " + panels + " panels, " + steps + " steps, start " + start;
+          assertSame(results[0], results[1], 64L * row * slabs, what);
+        }
+      }
+    }
+  }
+
   @Test
   void obeysTheSetting() {
     AssembledTile without = AssembledTile.of(VECTORS, null, "off");

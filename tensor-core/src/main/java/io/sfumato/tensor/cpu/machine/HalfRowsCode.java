@@ -1,0 +1,180 @@
+// SPDX-License-Identifier: Apache-2.0
+package io.sfumato.tensor.cpu.machine;
+
+import static io.sfumato.tensor.cpu.machine.Assembler.Address.at;
+import static io.sfumato.tensor.cpu.machine.Assembler.Register.R10;
+import static io.sfumato.tensor.cpu.machine.Assembler.Register.R11;
+import static io.sfumato.tensor.cpu.machine.Assembler.Register.R12;
+import static io.sfumato.tensor.cpu.machine.Assembler.Register.R13;
+import static io.sfumato.tensor.cpu.machine.Assembler.Register.R8;
+import static io.sfumato.tensor.cpu.machine.Assembler.Register.R9;
+import static io.sfumato.tensor.cpu.machine.Assembler.Register.RAX;
+import static io.sfumato.tensor.cpu.machine.Assembler.Register.RBP;
+import static io.sfumato.tensor.cpu.machine.Assembler.Register.RBX;
+import static io.sfumato.tensor.cpu.machine.Assembler.Register.RCX;
+import static io.sfumato.tensor.cpu.machine.Assembler.Register.RDI;
+import static io.sfumato.tensor.cpu.machine.Assembler.Register.RDX;
+import static io.sfumato.tensor.cpu.machine.Assembler.Register.RSI;
+import static io.sfumato.tensor.cpu.machine.Assembler.Register.RSP;
+
+import io.sfumato.tensor.cpu.MatrixUnit;
+import io.sfumato.tensor.cpu.machine.Assembler.Register;
+
+/**
+ * Machine code that rearranges numbers of 16 bits for a matrix unit, under the calling convention
+ * of Unix. What the functions do is said in {@link io.sfumato.tensor.cpu.HalfUnit}; lanes are bits
+ * here. All distances are in bytes.
+ */
+public final class HalfRowsCode {
+  private static final int ROW = MatrixUnit.ROW_BYTES;
+  private static final int SIDE = MatrixUnit.SIDE;
+  private static final Register[] SAVED = {RBX, RBP, R12, R13};
+  private static final int ARGUMENTS = 8 * (SAVED.length + 1);
+
+  private final Assembler asm = new Assembler();
+
+  private HalfRowsCode() {}
+
+  /**
+   * The function that copies rows.
+   *
+   * <pre>
+   *   void rows(long blocks, long rows, long from, long step, long blockStep, long to, long toStep,
+   *             long lanes)
+   * </pre>
+   */
+  public static byte[] rows() {
+    return new HalfRowsCode().writeRows();
+  }
+
+  private byte[] writeRows() {
+    asm.enter(SAVED);
+    asm.mov(R10, at(RSP, ARGUMENTS)); // toStep
+    asm.mov(RAX, at(RSP, ARGUMENTS + 8));
+    asm.kmovd(1, RAX);
+    int block = asm.here();
+    asm.mov(RBX, RSI);
+    asm.mov(R12, RDX);
+    asm.mov(R13, R9);
+    int row = asm.here();
+    asm.vmovdqu16Masked(0, 1, at(R12, 0));
+    asm.vmovups(at(R13, 0), 0);
+    asm.add(R12, RCX);
+    asm.add(R13, ROW);
+    asm.sub(RBX, 1);
+    asm.jnzBack(row);
+    asm.add(RDX, R8);
+    asm.add(R9, R10);
+    asm.sub(RDI, 1);
+    asm.jnzBack(block);
+    asm.vzeroupper();
+    asm.leave(SAVED);
+    return asm.code();
+  }
+
+  /**
+   * The function that pairs rows.
+   *
+   * <pre>
+   *   void pairs(long blocks, long rows, long from, long second, long step, long blockStep,
+   *              long to, long toStep, long lanes, long secondLanes, long ahead)
+   * </pre>
+   */
+  public static byte[] pairs() {
+    return new HalfRowsCode().writePairs();
+  }
+
+  private byte[] writePairs() {
+    asm.enter(SAVED);
+    asm.mov(R10, at(RSP, ARGUMENTS)); // to
+    asm.mov(R11, at(RSP, ARGUMENTS + 8)); // toStep
+    asm.mov(RAX, at(RSP, ARGUMENTS + 16));
+    asm.kmovw(1, RAX);
+    asm.mov(RAX, at(RSP, ARGUMENTS + 24));
+    asm.kmovw(2, RAX);
+    asm.mov(RBP, at(RSP, ARGUMENTS + 32)); // ahead
+    asm.mov(RAX, RBP);
+    asm.add(RAX, RCX);
+    int block = asm.here();
+    asm.mov(RBX, RSI);
+    asm.mov(R12, RDX);
+    asm.mov(R13, R10);
+    int row = asm.here();
+    asm.vpmovzxwdMasked(0, 1, at(R12, 0));
+    asm.vpmovzxwdMasked(1, 2, at(R12, 1, RCX));
+    asm.prefetcht1(at(R12, 1, RBP));
+    asm.prefetcht1(at(R12, 1, RAX));
+    asm.vpslld(1, 1, Short.SIZE);
+    asm.vpord(0, 0, 1);
+    asm.vmovups(at(R13, 0), 0);
+    asm.add(R12, R8);
+    asm.add(R13, ROW);
+    asm.sub(RBX, 1);
+    asm.jnzBack(row);
+    asm.add(RDX, R9);
+    asm.add(R10, R11);
+    asm.sub(RDI, 1);
+    asm.jnzBack(block);
+    asm.vzeroupper();
+    asm.leave(SAVED);
+    return asm.code();
+  }
+
+  /**
+   * The function that transposes blocks of 16 rows of 16 pairs.
+   *
+   * <pre>
+   *   void transpose(long blocks, long from, long step, long blockStep, long to, long toStep,
+   *                  long lanes)
+   * </pre>
+   */
+  public static byte[] transpose() {
+    return new HalfRowsCode().writeTranspose();
+  }
+
+  private byte[] writeTranspose() {
+    asm.mov(RAX, at(RSP, 8));
+    asm.kmovd(1, RAX);
+    int block = asm.here();
+    asm.mov(R10, RSI);
+    for (int i = 0; i < SIDE; i++) {
+      asm.vmovdqu16Masked(i, 1, at(R10, 0));
+      asm.add(R10, RDX);
+    }
+    // of a quarter: first two rows, then four side by side
+    for (int i = 0; i < SIDE; i += 2) {
+      asm.vpunpckldq(SIDE + i, i, i + 1);
+      asm.vpunpckhdq(SIDE + i + 1, i, i + 1);
+    }
+    for (int i = 0; i < SIDE; i += 4) {
+      int x = SIDE + i;
+      asm.vpunpcklqdq(i, x, x + 2);
+      asm.vpunpckhqdq(i + 1, x, x + 2);
+      asm.vpunpcklqdq(i + 2, x + 1, x + 3);
+      asm.vpunpckhqdq(i + 3, x + 1, x + 3);
+    }
+    // vector 4 g + c has columns c, c + 4, c + 8, c + 12 of rows 4 g to 4 g + 3, a quarter each
+    for (int c = 0; c < 4; c++) {
+      asm.vshuff32x4(SIDE + c, c, 4 + c, 0x88);
+      asm.vshuff32x4(SIDE + 4 + c, c, 4 + c, 0xDD);
+      asm.vshuff32x4(SIDE + 8 + c, 8 + c, 12 + c, 0x88);
+      asm.vshuff32x4(SIDE + 12 + c, 8 + c, 12 + c, 0xDD);
+    }
+    for (int c = 0; c < 4; c++) {
+      asm.vshuff32x4(c, SIDE + c, SIDE + 8 + c, 0x88);
+      asm.vshuff32x4(8 + c, SIDE + c, SIDE + 8 + c, 0xDD);
+      asm.vshuff32x4(4 + c, SIDE + 4 + c, SIDE + 12 + c, 0x88);
+      asm.vshuff32x4(12 + c, SIDE + 4 + c, SIDE + 12 + c, 0xDD);
+    }
+    for (int i = 0; i < SIDE; i++) {
+      asm.vmovups(at(R8, i * ROW), i);
+    }
+    asm.add(RSI, RCX);
+    asm.add(R8, R9);
+    asm.sub(RDI, 1);
+    asm.jnzBack(block);
+    asm.vzeroupper();
+    asm.ret();
+    return asm.code();
+  }
+}
