@@ -117,7 +117,7 @@ public final class Conv2dKernel {
               SplitConv.weightFloats(w),
               to ->
                   new SplitConv(tile, unit, w, to)
-                      .packWeights(weight, outStride, inStride, flipped));
+                      .packWeights(new Matrix(weight, inStride, outStride, 0), flipped));
       if (new SplitConv(tile, unit, w, packed).run(x, bias, y)) {
         return;
       }
@@ -229,7 +229,7 @@ public final class Conv2dKernel {
     tile.addRows(parts, columns, partials, columns, sums, 0);
   }
 
-  private static boolean pointwise(ConvGeometry g) {
+  static boolean pointwise(ConvGeometry g) {
     return g.kH() == 1
         && g.kW() == 1
         && g.strideH() == 1
@@ -239,7 +239,7 @@ public final class Conv2dKernel {
         && g.outW() == g.inW();
   }
 
-  private static int pixels(ConvGeometry g) {
+  static int pixels(ConvGeometry g) {
     return Math.multiplyExact(g.batch(), Math.multiplyExact(g.outH(), g.outW()));
   }
 }

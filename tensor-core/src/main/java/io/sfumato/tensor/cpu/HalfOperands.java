@@ -28,7 +28,7 @@ final class HalfOperands {
   /** The tables of steps, for A as it lies and in slabs. */
   private static final long IN_PLACE = steps(ROW_BYTES);
 
-  private static final long IN_SLABS = steps(TILE_BYTES);
+  static final long IN_SLABS = steps(TILE_BYTES);
 
   private HalfOperands() {}
 

@@ -80,7 +80,8 @@ class SplitConvTest {
     try (Arena arena = Arena.ofShared()) {
       long weights = arena.allocate(4 * SplitConv.weightFloats(w), 64).address();
       SplitConv conv = new SplitConv(Simd.provider().gemmTile(), UNIT, w, weights);
-      conv.packWeights(weight.address(), (long) w.inC() * w.taps(), w.taps(), flipped);
+      long taps = w.taps();
+      conv.packWeights(new Gemm.Matrix(weight.address(), taps, w.inC() * taps, 0), flipped);
       return conv.run(x.address(), bias, y.address());
     }
   }

@@ -1,10 +1,13 @@
 // SPDX-License-Identifier: Apache-2.0
 package io.sfumato.tensor.cpu.launch;
 
+import io.sfumato.tensor.DType;
 import io.sfumato.tensor.Shape;
 import io.sfumato.tensor.Tensor;
 import io.sfumato.tensor.cpu.Conv2dKernel;
 import io.sfumato.tensor.cpu.ConvGeometry;
+import io.sfumato.tensor.cpu.HalfConvKernel;
+import io.sfumato.tensor.cpu.HalfConvKernel.Pass;
 import io.sfumato.tensor.cpu.PackedWeights;
 import io.sfumato.tensor.exec.Kernel;
 import io.sfumato.tensor.ops.Conv2d;
@@ -21,19 +24,26 @@ public final class Conv2dLaunch {
   public static final class Forward implements Kernel<Conv2d> {
     @Override
     public @Nullable String refuse(Conv2d op, Tensor[] in, Tensor[] out) {
-      return Staging.refuse(in, out);
+      String reason = refuseTypes(in, out);
+      return reason != null || !isHalf(out)
+          ? reason
+          : HalfConvKernel.refuse(
+              geometry(op.options(), in[0].shape(), in[1].shape()), Pass.FORWARD);
     }
 
     @Override
     public void launch(Conv2d op, Tensor[] in, Tensor[] out) {
       try (Staging staging = new Staging()) {
-        Conv2dKernel.forward(
-            geometry(op.options(), in[0].shape(), in[1].shape()),
-            staging.channelsLast(in[0]),
-            staging.rowMajor(in[1]),
-            cache(in[1]),
-            op.bias() ? staging.rowMajor(in[2]) : 0,
-            out[0].address());
+        ConvGeometry g = geometry(op.options(), in[0].shape(), in[1].shape());
+        long x = staging.channelsLast(in[0]);
+        long weight = staging.rowMajor(in[1]);
+        long bias = op.bias() ? staging.floats(in[2]) : 0;
+        long y = out[0].address();
+        if (isHalf(out)) {
+          HalfConvKernel.forward(g, x, weight, cache(in[1]), bias, y);
+        } else {
+          Conv2dKernel.forward(g, x, weight, cache(in[1]), bias, y);
+        }
       }
     }
   }
@@ -42,18 +52,25 @@ public final class Conv2dLaunch {
   public static final class BackwardInput implements Kernel<Conv2dBackwardInput> {
     @Override
     public @Nullable String refuse(Conv2dBackwardInput op, Tensor[] in, Tensor[] out) {
-      return Staging.refuse(in, out);
+      String reason = refuseTypes(in, out);
+      return reason != null || !isHalf(out)
+          ? reason
+          : HalfConvKernel.refuse(
+              geometry(op.options(), out[0].shape(), in[1].shape()), Pass.BACKWARD_INPUT);
     }
 
     @Override
     public void launch(Conv2dBackwardInput op, Tensor[] in, Tensor[] out) {
       try (Staging staging = new Staging()) {
-        Conv2dKernel.backwardInput(
-            geometry(op.options(), out[0].shape(), in[1].shape()),
-            staging.channelsLast(in[0]),
-            staging.rowMajor(in[1]),
-            cache(in[1]),
-            out[0].address());
+        ConvGeometry g = geometry(op.options(), out[0].shape(), in[1].shape());
+        long dy = staging.channelsLast(in[0]);
+        long weight = staging.rowMajor(in[1]);
+        long dx = out[0].address();
+        if (isHalf(out)) {
+          HalfConvKernel.backwardInput(g, dy, weight, cache(in[1]), dx);
+        } else {
+          Conv2dKernel.backwardInput(g, dy, weight, cache(in[1]), dx);
+        }
       }
     }
   }
@@ -62,19 +79,35 @@ public final class Conv2dLaunch {
   public static final class BackwardWeight implements Kernel<Conv2dBackwardWeight> {
     @Override
     public @Nullable String refuse(Conv2dBackwardWeight op, Tensor[] in, Tensor[] out) {
-      return Staging.refuse(in, out);
+      String reason = refuseTypes(in, out);
+      return reason != null || !isHalf(out)
+          ? reason
+          : HalfConvKernel.refuse(
+              geometry(op.options(), in[1].shape(), out[0].shape()), Pass.BACKWARD_WEIGHT);
     }
 
     @Override
     public void launch(Conv2dBackwardWeight op, Tensor[] in, Tensor[] out) {
       try (Staging staging = new Staging()) {
-        Conv2dKernel.backwardWeight(
-            geometry(op.options(), in[1].shape(), out[0].shape()),
-            staging.channelsLast(in[1]),
-            staging.channelsLast(in[0]),
-            out[0].address());
+        ConvGeometry g = geometry(op.options(), in[1].shape(), out[0].shape());
+        long x = staging.channelsLast(in[1]);
+        long dy = staging.channelsLast(in[0]);
+        long dw = out[0].address();
+        if (isHalf(out)) {
+          HalfConvKernel.backwardWeight(g, x, dy, dw);
+        } else {
+          Conv2dKernel.backwardWeight(g, x, dy, dw);
+        }
       }
     }
+  }
+
+  private static boolean isHalf(Tensor[] out) {
+    return out[0].dtype() == DType.BF16;
+  }
+
+  private static @Nullable String refuseTypes(Tensor[] in, Tensor[] out) {
+    return isHalf(out) ? Staging.refuseMixed(in, out) : Staging.refuse(in, out);
   }
 
   /** Keeps what is packed of a weight that lies as the kernel reads it. */

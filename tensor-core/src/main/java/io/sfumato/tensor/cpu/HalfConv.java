@@ -1,0 +1,80 @@
+// SPDX-License-Identifier: Apache-2.0
+package io.sfumato.tensor.cpu;
+
+import io.sfumato.tensor.DType;
+import io.sfumato.tensor.cpu.Gemm.Matrix;
+
+/** A convolution of bfloat16 as it is; sums are f32 and rounded once. */
+final class HalfConv extends UnitConv {
+  private final HalfUnit unit;
+  private final CastLoops casts = Loops.leaf().casts();
+
+  /**
+   * Prepares a convolution that {@link #canServe} said yes to.
+   *
+   * @param weights address of {@link #weightFloats} floats of rearranged weights
+   */
+  HalfConv(GemmTile tile, HalfUnit unit, ConvWindow w, long weights) {
+    super(tile, w, 1, Short.BYTES, HalfOperands.bytes(w.inC()), weights);
+    this.unit = unit;
+  }
+
+  /** The floats that the rearranged weights take the place of. */
+  static long weightFloats(ConvWindow w) {
+    return w.taps() * HalfOperands.allBytes(w.inC(), w.outC()) / 4;
+  }
+
+  @Override
+  void packPanel(Matrix b, int panel, long to) {
+    HalfOperands.panels(unit, w.inC(), w.outC(), panel, panel + 1, b, to);
+  }
+
+  @Override
+  long blockOf(int group) {
+    return (long) group * MatrixUnit.TILE_BYTES;
+  }
+
+  @Override
+  boolean isFit() {
+    return true;
+  }
+
+  @Override
+  boolean pixels(int pixels, long from, long to, long part) {
+    int whole = w.inC() / CHANNELS;
+    int rest = w.inC() % CHANNELS;
+    long step = (long) Short.BYTES * w.inC();
+    if (whole > 0) {
+      unit.rows(whole, pixels, from, step, ROW, to, part, CHANNELS);
+    }
+    if (rest > 0) {
+      unit.rows(1, pixels, from + (long) whole * ROW, step, 0, to + whole * part, 0, rest);
+    }
+    return true;
+  }
+
+  @Override
+  void multiply(
+      int slabs,
+      long table,
+      int steps,
+      long stepTable,
+      long rowA,
+      long partA,
+      int firstPanel,
+      int panels,
+      long start,
+      long rowC) {
+    long panelBytes = HalfOperands.bytes(w.inC());
+    long b = weights + firstPanel * panelBytes;
+    unit.multiplyHalves(slabs, table, steps, stepTable, rowA, panels, b, panelBytes, start, rowC);
+  }
+
+  @Override
+  void deliver(int pixels, int columns, long sums, long rowC, long y, int firstChannel) {
+    for (int i = 0; i < pixels; i++) {
+      long to = y + (long) Short.BYTES * ((long) i * w.outC() + firstChannel);
+      casts.narrow(DType.BF16, sums + i * rowC, to, columns);
+    }
+  }
+}
