@@ -3,11 +3,9 @@ package io.sfumato.tensor.cpu;
 
 import io.sfumato.tensor.DType;
 import io.sfumato.tensor.Device;
-import io.sfumato.tensor.Layout;
 import io.sfumato.tensor.MemoryStats;
 import io.sfumato.tensor.Storage;
 import io.sfumato.tensor.Tensor;
-import io.sfumato.tensor.cpu.launch.MoveLaunch;
 import io.sfumato.tensor.exec.Backend;
 import io.sfumato.tensor.exec.Dense;
 import io.sfumato.tensor.exec.Elements;
@@ -18,7 +16,6 @@ import io.sfumato.tensor.exec.Op;
 import io.sfumato.tensor.exec.StridedLoop;
 import java.util.Set;
 import java.util.concurrent.ConcurrentHashMap;
-import org.jspecify.annotations.Nullable;
 
 /**
  * The host. An op runs on its fast kernel if one takes the case; 16-bit floating operands are
@@ -100,73 +97,8 @@ public final class CpuBackend implements Backend {
     Kernel<Op> kernel = kernels.find(op, in, out);
     if (kernel != null) {
       kernel.launch(op, in, out);
-    } else if (!launchWidened(op, in, out)) {
+    } else if (!WidenedLaunch.launch(kernels, op, in, out)) {
       launchReference(op, in, out);
-    }
-  }
-
-  /** Runs the f32 kernel on widened copies of 16-bit operands; false if that is not the case. */
-  private boolean launchWidened(Op op, Tensor[] in, Tensor[] out) {
-    boolean half = false;
-    for (Tensor t : in) {
-      half |= t.dtype().isHalf();
-    }
-    for (Tensor t : out) {
-      half |= t.dtype().isHalf();
-    }
-    if (!half) {
-      return false;
-    }
-    Tensor[] wideIn = new Tensor[in.length];
-    Tensor[] wideOut = new Tensor[out.length];
-    try {
-      for (int i = 0; i < in.length; i++) {
-        wideIn[i] = widened(in[i]);
-        if (wideIn[i] != in[i]) {
-          MoveLaunch.copy(in[i], wideIn[i]);
-        }
-      }
-      for (int i = 0; i < out.length; i++) {
-        wideOut[i] = widened(out[i]);
-      }
-      Kernel<Op> kernel = kernels.find(op, wideIn, wideOut);
-      if (kernel == null) {
-        return false;
-      }
-      kernel.launch(op, wideIn, wideOut);
-      for (int i = 0; i < out.length; i++) {
-        if (wideOut[i] != out[i]) {
-          MoveLaunch.copy(wideOut[i], out[i]);
-        }
-      }
-      if (op instanceof InPlaceOp inPlace) {
-        for (int i : inPlace.mutated()) {
-          if (wideIn[i] != in[i]) {
-            MoveLaunch.copy(wideIn[i], in[i]);
-          }
-        }
-      }
-      return true;
-    } finally {
-      releaseCopies(in, wideIn);
-      releaseCopies(out, wideOut);
-    }
-  }
-
-  private Tensor widened(Tensor t) {
-    if (!t.dtype().isHalf()) {
-      return t;
-    }
-    Layout layout = t.layout().like(t.shape());
-    return Tensor.owned(memory.allocate(4 * t.numel()), layout, DType.F32, null);
-  }
-
-  private static void releaseCopies(Tensor[] originals, @Nullable Tensor[] copies) {
-    for (int i = 0; i < copies.length; i++) {
-      Tensor copy = copies[i];
-      if (copy != null && copy != originals[i]) {
-        copy.storage().release();
-      }
     }
   }
 

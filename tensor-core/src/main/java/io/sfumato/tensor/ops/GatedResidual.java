@@ -6,6 +6,7 @@ import io.sfumato.tensor.ShapeException;
 import io.sfumato.tensor.Tensor;
 import io.sfumato.tensor.TensorSpec;
 import io.sfumato.tensor.exec.Backward;
+import io.sfumato.tensor.exec.BatchwiseOp;
 import io.sfumato.tensor.exec.Dense;
 import io.sfumato.tensor.exec.Differentiable;
 import io.sfumato.tensor.exec.Executor;
@@ -17,7 +18,7 @@ import org.jspecify.annotations.Nullable;
  * The gated residual sum of adaLN-Zero (Peebles and Xie 2023): {@code y = x + gate h}, one gate for
  * all tokens of a sample. Inputs: x [B, N, D], h [B, N, D], gate [B, D]. Output: [B, N, D].
  */
-public record GatedResidual() implements Differentiable {
+public record GatedResidual() implements Differentiable, BatchwiseOp {
   @Override
   public String name() {
     return "gated_residual";

@@ -3,6 +3,7 @@ package io.sfumato.tensor.ops;
 
 import io.sfumato.tensor.Tensor;
 import io.sfumato.tensor.TensorSpec;
+import io.sfumato.tensor.exec.BatchwiseOp;
 import io.sfumato.tensor.exec.Composite;
 import io.sfumato.tensor.exec.Dense;
 import java.util.List;
@@ -12,7 +13,7 @@ import java.util.List;
  * dgate} the sum of {@code dy h} over the tokens. Inputs: h [B, N, D], gate [B, D], dy [B, N, D].
  * Outputs: dh [B, N, D], dgate [B, D].
  */
-public record GatedResidualBackward() implements Composite {
+public record GatedResidualBackward() implements Composite, BatchwiseOp {
   @Override
   public String name() {
     return "gated_residual_backward";

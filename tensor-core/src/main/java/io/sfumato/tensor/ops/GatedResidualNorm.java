@@ -5,6 +5,7 @@ import io.sfumato.tensor.Shape;
 import io.sfumato.tensor.Tensor;
 import io.sfumato.tensor.TensorSpec;
 import io.sfumato.tensor.exec.Backward;
+import io.sfumato.tensor.exec.BatchwiseOp;
 import io.sfumato.tensor.exec.Dense;
 import io.sfumato.tensor.exec.Differentiable;
 import io.sfumato.tensor.exec.Executor;
@@ -21,7 +22,7 @@ import org.jspecify.annotations.Nullable;
  *
  * @param eps added to the biased variance
  */
-public record GatedResidualNorm(double eps) implements Differentiable {
+public record GatedResidualNorm(double eps) implements Differentiable, BatchwiseOp {
   /**
    * What the block goes on with.
    *

@@ -4,6 +4,7 @@ package io.sfumato.tensor.ops;
 import io.sfumato.tensor.Shape;
 import io.sfumato.tensor.Tensor;
 import io.sfumato.tensor.TensorSpec;
+import io.sfumato.tensor.exec.BatchwiseOp;
 import io.sfumato.tensor.exec.Composite;
 import io.sfumato.tensor.exec.Dense;
 import java.util.List;
@@ -18,7 +19,8 @@ import java.util.List;
  * @param eps added to the biased variance
  * @param modulation whether gate, shift or scale want gradients
  */
-public record GatedResidualNormBackward(double eps, boolean modulation) implements Composite {
+public record GatedResidualNormBackward(double eps, boolean modulation)
+    implements Composite, BatchwiseOp {
   @Override
   public String name() {
     return "gated_residual_norm_backward";

@@ -7,6 +7,7 @@ import io.sfumato.tensor.ShapeException;
 import io.sfumato.tensor.Tensor;
 import io.sfumato.tensor.TensorSpec;
 import io.sfumato.tensor.exec.Backward;
+import io.sfumato.tensor.exec.BatchwiseOp;
 import io.sfumato.tensor.exec.Dense;
 import io.sfumato.tensor.exec.Differentiable;
 import io.sfumato.tensor.exec.Saved;
@@ -27,7 +28,7 @@ import org.jspecify.annotations.Nullable;
  * @param silu whether SiLU follows
  */
 public record GroupNorm(int groups, double eps, boolean weight, boolean bias, boolean silu)
-    implements Differentiable {
+    implements Differentiable, BatchwiseOp {
   @Override
   public String name() {
     return silu ? "group_norm_silu" : "group_norm";
@@ -72,6 +73,11 @@ public record GroupNorm(int groups, double eps, boolean weight, boolean bias, bo
     return x.isChannelsLast() && !x.isContiguous()
         ? Layout.channelsLast(x.shape())
         : Layout.contiguous(x.shape());
+  }
+
+  @Override
+  public boolean isShared(int input) {
+    return input > 0;
   }
 
   @Override

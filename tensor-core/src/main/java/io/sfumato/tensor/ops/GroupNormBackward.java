@@ -5,6 +5,7 @@ import io.sfumato.tensor.Layout;
 import io.sfumato.tensor.Shape;
 import io.sfumato.tensor.Tensor;
 import io.sfumato.tensor.TensorSpec;
+import io.sfumato.tensor.exec.BatchwiseOp;
 import io.sfumato.tensor.exec.Composite;
 import io.sfumato.tensor.exec.Dense;
 import java.util.ArrayList;
@@ -20,7 +21,8 @@ import java.util.List;
  * @param dw whether the weight wants a gradient
  * @param db whether the bias wants a gradient
  */
-public record GroupNormBackward(GroupNorm forward, boolean dw, boolean db) implements Composite {
+public record GroupNormBackward(GroupNorm forward, boolean dw, boolean db)
+    implements Composite, BatchwiseOp {
   @Override
   public String name() {
     return forward.name() + "_backward";
@@ -50,6 +52,16 @@ public record GroupNormBackward(GroupNorm forward, boolean dw, boolean db) imple
   @Override
   public Layout layout(int output, TensorSpec spec, List<Layout> in) {
     return output == 0 ? GroupNorm.like(in.get(1)) : Layout.contiguous(spec.shape());
+  }
+
+  @Override
+  public boolean isShared(int input) {
+    return input >= 4;
+  }
+
+  @Override
+  public boolean isSummed(int output) {
+    return output > 0;
   }
 
   @Override

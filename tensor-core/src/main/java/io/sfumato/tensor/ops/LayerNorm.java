@@ -6,6 +6,7 @@ import io.sfumato.tensor.ShapeException;
 import io.sfumato.tensor.Tensor;
 import io.sfumato.tensor.TensorSpec;
 import io.sfumato.tensor.exec.Backward;
+import io.sfumato.tensor.exec.BatchwiseOp;
 import io.sfumato.tensor.exec.Dense;
 import io.sfumato.tensor.exec.Differentiable;
 import io.sfumato.tensor.exec.Saved;
@@ -25,7 +26,7 @@ import org.jspecify.annotations.Nullable;
  * @param bias whether there is a b
  */
 public record LayerNorm(int dims, double eps, boolean weight, boolean bias)
-    implements Differentiable {
+    implements Differentiable, BatchwiseOp {
   @Override
   public String name() {
     return "layer_norm";
@@ -66,6 +67,16 @@ public record LayerNorm(int dims, double eps, boolean weight, boolean bias)
   /** The last {@code dims} dimensions. */
   static Shape inner(Shape x, int dims) {
     return Shape.of(Arrays.copyOfRange(x.dims(), x.rank() - dims, x.rank()));
+  }
+
+  @Override
+  public boolean isBatchwise(Shape first) {
+    return first.rank() > dims;
+  }
+
+  @Override
+  public boolean isShared(int input) {
+    return input > 0;
   }
 
   @Override

@@ -4,6 +4,7 @@ package io.sfumato.tensor.ops;
 import io.sfumato.tensor.Shape;
 import io.sfumato.tensor.Tensor;
 import io.sfumato.tensor.TensorSpec;
+import io.sfumato.tensor.exec.BatchwiseOp;
 import io.sfumato.tensor.exec.Composite;
 import io.sfumato.tensor.exec.Dense;
 import java.util.ArrayList;
@@ -22,7 +23,7 @@ import java.util.List;
  * @param db whether the bias wants a gradient
  */
 public record LayerNormBackward(int dims, double eps, boolean weight, boolean dw, boolean db)
-    implements Composite {
+    implements Composite, BatchwiseOp {
   @Override
   public String name() {
     return "layer_norm_backward";
@@ -49,6 +50,21 @@ public record LayerNormBackward(int dims, double eps, boolean weight, boolean dw
       out.add(parameters);
     }
     return out;
+  }
+
+  @Override
+  public boolean isBatchwise(Shape first) {
+    return first.rank() > dims;
+  }
+
+  @Override
+  public boolean isShared(int input) {
+    return input >= 4;
+  }
+
+  @Override
+  public boolean isSummed(int output) {
+    return output > 0;
   }
 
   @Override

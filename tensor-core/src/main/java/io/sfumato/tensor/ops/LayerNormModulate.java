@@ -6,6 +6,7 @@ import io.sfumato.tensor.ShapeException;
 import io.sfumato.tensor.Tensor;
 import io.sfumato.tensor.TensorSpec;
 import io.sfumato.tensor.exec.Backward;
+import io.sfumato.tensor.exec.BatchwiseOp;
 import io.sfumato.tensor.exec.Dense;
 import io.sfumato.tensor.exec.Differentiable;
 import io.sfumato.tensor.exec.Saved;
@@ -20,7 +21,7 @@ import org.jspecify.annotations.Nullable;
  *
  * @param eps added to the biased variance
  */
-public record LayerNormModulate(double eps) implements Differentiable {
+public record LayerNormModulate(double eps) implements Differentiable, BatchwiseOp {
   @Override
   public String name() {
     return "layer_norm_modulate";

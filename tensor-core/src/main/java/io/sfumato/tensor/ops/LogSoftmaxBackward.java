@@ -3,9 +3,11 @@ package io.sfumato.tensor.ops;
 
 import io.sfumato.tensor.DTypeException;
 import io.sfumato.tensor.Layout;
+import io.sfumato.tensor.Shape;
 import io.sfumato.tensor.ShapeException;
 import io.sfumato.tensor.Tensor;
 import io.sfumato.tensor.TensorSpec;
+import io.sfumato.tensor.exec.BatchwiseOp;
 import io.sfumato.tensor.exec.Composite;
 import io.sfumato.tensor.exec.Dense;
 import java.util.List;
@@ -15,7 +17,7 @@ import java.util.List;
  *
  * @param axis the axis
  */
-public record LogSoftmaxBackward(int axis) implements Composite {
+public record LogSoftmaxBackward(int axis) implements Composite, BatchwiseOp {
   @Override
   public String name() {
     return "log_softmax_backward";
@@ -37,6 +39,11 @@ public record LogSoftmaxBackward(int axis) implements Composite {
   @Override
   public Layout layout(int output, TensorSpec spec, List<Layout> in) {
     return Layouts.elementwise(spec.shape(), in);
+  }
+
+  @Override
+  public boolean isBatchwise(Shape first) {
+    return first.axis(axis) != 0;
   }
 
   @Override

@@ -6,6 +6,7 @@ import io.sfumato.tensor.ShapeException;
 import io.sfumato.tensor.Tensor;
 import io.sfumato.tensor.TensorSpec;
 import io.sfumato.tensor.exec.Backward;
+import io.sfumato.tensor.exec.BatchwiseOp;
 import io.sfumato.tensor.exec.Dense;
 import io.sfumato.tensor.exec.Differentiable;
 import io.sfumato.tensor.exec.Saved;
@@ -20,7 +21,7 @@ import org.jspecify.annotations.Nullable;
  * @param eps added to the mean square
  * @param weight whether there is a w
  */
-public record RmsNorm(double eps, boolean weight) implements Differentiable {
+public record RmsNorm(double eps, boolean weight) implements Differentiable, BatchwiseOp {
   @Override
   public String name() {
     return "rms_norm";
@@ -37,6 +38,16 @@ public record RmsNorm(double eps, boolean weight) implements Differentiable {
       Require.shape(in.get(1), Shape.of(x.shape().dim(-1)), "weight", "[D]");
     }
     return List.of(x, x.with(x.shape().without(-1)).with(x.dtype().accumulator()));
+  }
+
+  @Override
+  public boolean isBatchwise(Shape first) {
+    return first.rank() > 1;
+  }
+
+  @Override
+  public boolean isShared(int input) {
+    return input > 0;
   }
 
   @Override

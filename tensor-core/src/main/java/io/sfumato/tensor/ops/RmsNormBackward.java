@@ -4,6 +4,7 @@ package io.sfumato.tensor.ops;
 import io.sfumato.tensor.Shape;
 import io.sfumato.tensor.Tensor;
 import io.sfumato.tensor.TensorSpec;
+import io.sfumato.tensor.exec.BatchwiseOp;
 import io.sfumato.tensor.exec.Composite;
 import io.sfumato.tensor.exec.Dense;
 import java.util.List;
@@ -17,7 +18,8 @@ import java.util.List;
  * @param weight whether there is a w
  * @param dw whether the weight wants a gradient
  */
-public record RmsNormBackward(double eps, boolean weight, boolean dw) implements Composite {
+public record RmsNormBackward(double eps, boolean weight, boolean dw)
+    implements Composite, BatchwiseOp {
   @Override
   public String name() {
     return "rms_norm_backward";
@@ -34,6 +36,21 @@ public record RmsNormBackward(double eps, boolean weight, boolean dw) implements
       Require.shape(in.get(3), parameters.shape(), "weight", "[D]");
     }
     return dw ? List.of(x, parameters) : List.of(x);
+  }
+
+  @Override
+  public boolean isBatchwise(Shape first) {
+    return first.rank() > 1;
+  }
+
+  @Override
+  public boolean isShared(int input) {
+    return input >= 3;
+  }
+
+  @Override
+  public boolean isSummed(int output) {
+    return output > 0;
   }
 
   @Override

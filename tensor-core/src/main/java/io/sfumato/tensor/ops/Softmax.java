@@ -3,9 +3,11 @@ package io.sfumato.tensor.ops;
 
 import io.sfumato.tensor.DTypeException;
 import io.sfumato.tensor.Layout;
+import io.sfumato.tensor.Shape;
 import io.sfumato.tensor.Tensor;
 import io.sfumato.tensor.TensorSpec;
 import io.sfumato.tensor.exec.Backward;
+import io.sfumato.tensor.exec.BatchwiseOp;
 import io.sfumato.tensor.exec.Dense;
 import io.sfumato.tensor.exec.Differentiable;
 import io.sfumato.tensor.exec.Saved;
@@ -17,7 +19,7 @@ import org.jspecify.annotations.Nullable;
  *
  * @param axis the axis
  */
-public record Softmax(int axis) implements Differentiable {
+public record Softmax(int axis) implements Differentiable, BatchwiseOp {
   @Override
   public String name() {
     return "softmax";
@@ -36,6 +38,11 @@ public record Softmax(int axis) implements Differentiable {
   @Override
   public Layout layout(int output, TensorSpec spec, List<Layout> in) {
     return Layouts.elementwise(spec.shape(), in);
+  }
+
+  @Override
+  public boolean isBatchwise(Shape first) {
+    return first.axis(axis) != 0;
   }
 
   @Override

@@ -7,6 +7,7 @@ import io.sfumato.tensor.ShapeException;
 import io.sfumato.tensor.Tensor;
 import io.sfumato.tensor.TensorSpec;
 import io.sfumato.tensor.exec.Backward;
+import io.sfumato.tensor.exec.BatchwiseOp;
 import io.sfumato.tensor.exec.Dense;
 import io.sfumato.tensor.exec.Differentiable;
 import io.sfumato.tensor.exec.Saved;
@@ -19,7 +20,7 @@ import org.jspecify.annotations.Nullable;
  *
  * @param target the shape to reduce to; it must broadcast to the input's
  */
-public record SumTo(Shape target) implements Differentiable {
+public record SumTo(Shape target) implements Differentiable, BatchwiseOp {
   @Override
   public String name() {
     return "sum_to";
@@ -32,6 +33,16 @@ public record SumTo(Shape target) implements Differentiable {
       throw new ShapeException("target " + target + " must broadcast to the input's shape");
     }
     return List.of(x.with(target));
+  }
+
+  @Override
+  public boolean isBatchwise(Shape first) {
+    return target.rank() < first.rank() || (first.rank() > 0 && target.dim(0) < first.dim(0));
+  }
+
+  @Override
+  public boolean isSummed(int output) {
+    return true;
   }
 
   @Override

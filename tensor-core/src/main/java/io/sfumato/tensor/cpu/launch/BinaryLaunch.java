@@ -13,16 +13,16 @@ import io.sfumato.tensor.ops.Binary;
 import org.jspecify.annotations.Nullable;
 
 /**
- * {@link Binary} in f32, in any layouts and with any broadcasting. Dense operands are one long row;
- * a value per row is a constant of the row's loop; a short row that many rows share (a bias, a
- * channel vector over channels-last maps) is repeated into a longer one first.
+ * {@link Binary} in f32, bf16 or f16, in any layouts and with any broadcasting. Dense operands are
+ * one long row; a value per row is a constant of the row's loop; a short row that many rows share
+ * (a bias, a channel vector over channels-last maps) is repeated into a longer one first.
  */
 public final class BinaryLaunch implements Kernel<Binary> {
   private static final int SHORT = 512;
 
   @Override
   public @Nullable String refuse(Binary op, Tensor[] in, Tensor[] out) {
-    return Operands.floatsOnly(in, out);
+    return Operands.floatsOrHalves(in, out);
   }
 
   @Override
@@ -32,10 +32,16 @@ public final class BinaryLaunch implements Kernel<Binary> {
     }
     BinaryOp function = function(op.kind());
     Sweep sweep = Sweep.over(out[0].shape(), out[0], in[0], in[1]);
+    ElementwiseLoops loops = Simd.provider().loops().elementwise();
+    if (out[0].dtype().isHalf()) {
+      Rows rows = new Rows(sweep, out[0].dtype(), 2);
+      sweep.forEach(
+          (at, n) -> rows.forEach(at, n, (x, y, m) -> loops.binary(function, x[0], x[1], y, m)));
+      return;
+    }
     if (sharedRows(function, sweep, in, out[0])) {
       return;
     }
-    ElementwiseLoops loops = Simd.provider().loops().elementwise();
     long stepA = sweep.step(1);
     long stepB = sweep.step(2);
     sweep.forEach((at, n) -> row(function, loops, at[1], stepA, at[2], stepB, at[0], n));

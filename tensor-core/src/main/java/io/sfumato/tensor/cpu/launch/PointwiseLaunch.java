@@ -5,7 +5,6 @@ import io.sfumato.tensor.Tensor;
 import io.sfumato.tensor.cpu.BinaryOp;
 import io.sfumato.tensor.cpu.ElementwiseLoops;
 import io.sfumato.tensor.cpu.Memory;
-import io.sfumato.tensor.cpu.Scratch;
 import io.sfumato.tensor.cpu.Simd;
 import io.sfumato.tensor.cpu.UnaryGradient;
 import io.sfumato.tensor.cpu.UnaryOp;
@@ -23,8 +22,8 @@ import java.util.function.DoubleUnaryOperator;
 import org.jspecify.annotations.Nullable;
 
 /**
- * f32 functions of elements at equal indices, in any layouts: rows are handed to a loop over
- * neighbouring floats, gathered first where they lie apart.
+ * Functions of elements at equal indices, in f32, bf16 or f16 and in any layouts: rows are handed
+ * to a loop over neighbouring floats, gathered or widened first where they are none.
  *
  * @param <O> the op
  */
@@ -43,27 +42,16 @@ public final class PointwiseLaunch<O extends Op> implements Kernel<O> {
 
   @Override
   public @Nullable String refuse(O op, Tensor[] in, Tensor[] out) {
-    return Operands.floatsOnly(in, out);
+    return Operands.floatsOrHalves(in, out);
   }
 
   @Override
   public void launch(O op, Tensor[] in, Tensor[] out) {
     Sweep sweep = Sweep.over(out[0].shape(), Operands.outFirst(out[0], in));
     ElementwiseLoops loops = Simd.provider().loops().elementwise();
+    Rows converted = new Rows(sweep, out[0].dtype(), in.length);
     sweep.forEach(
-        (at, n) -> {
-          long buffer = Scratch.get(Scratch.Slot.ROW, 4L * Sweep.CHUNK * in.length);
-          long[] rows = new long[in.length];
-          for (int i = 0; i < in.length; i++) {
-            long step = sweep.step(i + 1);
-            rows[i] = at[i + 1];
-            if (step != 4) {
-              rows[i] = buffer + 4L * Sweep.CHUNK * i;
-              Sweep.gather(at[i + 1], step, rows[i], n);
-            }
-          }
-          loop.run(op, loops, rows, at[0], n);
-        });
+        (at, n) -> converted.forEach(at, n, (rows, y, m) -> loop.run(op, loops, rows, y, m)));
   }
 
   // ---- the loops
