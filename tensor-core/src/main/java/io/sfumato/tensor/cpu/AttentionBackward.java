@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 package io.sfumato.tensor.cpu;
 
+import io.sfumato.tensor.DType;
 import io.sfumato.tensor.cpu.AttentionPiece.Operands;
 import io.sfumato.tensor.cpu.AttentionPiece.Sum;
 import io.sfumato.tensor.cpu.AttentionProblem.Matrix;
@@ -26,6 +27,7 @@ final class AttentionBackward {
   private final @Nullable Matrix dq;
   private final GemmTile tile = Loops.tile();
   private final @Nullable MatrixUnit unit;
+  private final boolean half;
   private final AttentionLoops loops = Loops.leaf().attention();
   private final ReduceLoops reduce = Loops.leaf().reduce();
   private final int parts;
@@ -37,13 +39,18 @@ final class AttentionBackward {
   private final long queryRows;
 
   AttentionBackward(Operands x, Matrix out, long lse) {
+    this(x, out, lse, Loops.tile().unit());
+  }
+
+  AttentionBackward(Operands x, Matrix out, long lse, @Nullable MatrixUnit there) {
     this.x = x;
     this.out = out;
     this.lse = lse;
     p = x.p();
     dout = x.dout();
     dq = x.dq();
-    unit = SplitAttention.pays(p) ? tile.unit() : null;
+    half = out.type() == DType.BF16;
+    unit = half || SplitAttention.pays(p) ? there : null;
     int side = unit == null ? tile.lanes() : Math.max(tile.lanes(), MatrixUnit.SIDE);
     width = (p.dim() + side - 1) / side * side;
     int keys = AttentionPiece.KEY_BLOCK;
@@ -63,7 +70,7 @@ final class AttentionBackward {
           1,
           (begin, end, worker) -> {
             for (int h = begin; h < end; h++) {
-              if (dq == null || width == p.dim()) {
+              if (dq == null || (width == p.dim() && !half)) {
                 part(h, 0, dq == null ? new Sum(0, 0) : rows(dq, h));
               } else {
                 long sum = Scratch.get(Scratch.Slot.ATTENTION_SHARED, queryRows + 64);
@@ -107,7 +114,14 @@ final class AttentionBackward {
   }
 
   private void store(long sum, Matrix to, int head) {
-    tile.copyRows(p.queries(), p.dim(), sum, width, p.row(to, head, 0), to.rowStride());
+    if (!half) {
+      tile.copyRows(p.queries(), p.dim(), sum, width, p.row(to, head, 0), to.rowStride());
+      return;
+    }
+    CastLoops casts = Loops.leaf().casts();
+    for (int i = 0; i < p.queries(); i++) {
+      casts.narrow(to.type(), sum + 4L * i * width, p.row(to, head, i), p.dim());
+    }
   }
 
   /** All queries against one part of the keys of a head. */
@@ -119,18 +133,37 @@ final class AttentionBackward {
       int unseen = count == 0 ? p.queries() : Math.min(p.queries(), firstBlock(piece, first));
       dqSum.clear(unseen, width);
     }
-    float[] delta = new float[p.queries()];
-    for (int i = 0; i < delta.length; i++) {
-      delta[i] = (float) reduce.dot(p.row(dout, head, i), p.row(out, head, i), p.dim());
-    }
+    float[] delta = deltas(head);
     for (int j = 0; j < count; j += AttentionPiece.KEY_BLOCK) {
       int n = Math.min(AttentionPiece.KEY_BLOCK, count - j);
       keyBlock(head, piece, delta, first, j, n, dqSum);
     }
   }
 
+  /** δ of all queries of a head. */
+  private float[] deltas(int head) {
+    float[] delta = new float[p.queries()];
+    long rows = half ? Scratch.get(Scratch.Slot.ROW, 8L * p.dim()) : 0;
+    CastLoops casts = Loops.leaf().casts();
+    for (int i = 0; i < delta.length; i++) {
+      long x = p.row(dout, head, i);
+      long y = p.row(out, head, i);
+      if (half) {
+        casts.widen(dout.type(), x, rows, p.dim());
+        casts.widen(out.type(), y, rows + 4L * p.dim(), p.dim());
+        x = rows;
+        y = rows + 4L * p.dim();
+      }
+      delta[i] = (float) reduce.dot(x, y, p.dim());
+    }
+    return delta;
+  }
+
   /** On the matrix unit, if there is one and all values can be split. */
   private AttentionPiece piece(int head, int first, int count) {
+    if (unit != null && half) {
+      return new HalfAttentionPiece(unit, x, head, first, count);
+    }
     if (unit != null) {
       SplitAttentionPiece split = new SplitAttentionPiece(unit, x, head, first, count);
       if (split.isFit()) {

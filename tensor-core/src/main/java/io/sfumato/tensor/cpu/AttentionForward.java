@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 package io.sfumato.tensor.cpu;
 
+import io.sfumato.tensor.DType;
 import io.sfumato.tensor.cpu.AttentionProblem.Matrix;
 import java.util.Arrays;
 import java.util.concurrent.atomic.AtomicBoolean;
@@ -20,12 +21,27 @@ final class AttentionForward {
   private final AttentionLoops loops = Loops.leaf().attention();
 
   AttentionForward(AttentionProblem p, Matrix q, Matrix k, Matrix v, Matrix out, long lse) {
+    this(p, q, k, v, out, lse, Loops.tile().unit());
+  }
+
+  AttentionForward(
+      AttentionProblem p,
+      Matrix q,
+      Matrix k,
+      Matrix v,
+      Matrix out,
+      long lse,
+      @Nullable MatrixUnit there) {
     this.p = p;
     this.out = out;
     this.lse = lse;
     tiles = new TileAttention(p, q, k, v);
-    MatrixUnit there = Loops.tile().unit();
-    unit = there != null && SplitAttention.pays(p) ? new SplitAttention(there, p, q, k, v) : null;
+    unit =
+        there == null
+            ? null
+            : out.type() == DType.BF16
+                ? new HalfAttention(there, p, q, k, v)
+                : SplitAttention.pays(p) ? new SplitAttention(there, p, q, k, v) : null;
   }
 
   void run() {
@@ -162,14 +178,19 @@ final class AttentionForward {
 
   private void finish(
       int head, int i0, int rows, int keys, long o, int stride, float[] max, double[] sum) {
-    long to = out.head(head / p.heads(), head % p.heads());
+    boolean narrow = out.type() != DType.F32;
+    CastLoops casts = Loops.leaf().casts();
     for (int r = 0; r < rows; r++) {
-      long target = to + (i0 + r) * out.rowStride() * 4;
+      long row = p.row(out, head, i0 + r);
+      long target = narrow ? o + (long) r * stride * 4 : row;
       boolean blind = max[r] == Float.NEGATIVE_INFINITY && sum[r] == 0;
       if (blind || keys == 0) {
         Memory.zero(target, p.dim() * 4L);
       } else {
         loops.scale(o + (long) r * stride * 4, target, p.dim(), (float) (1 / sum[r]));
+      }
+      if (narrow) {
+        casts.narrow(out.type(), target, row, p.dim());
       }
       if (lse != 0) {
         float base = max[r] == Float.NEGATIVE_INFINITY && !blind ? 0f : max[r];

@@ -6,13 +6,21 @@ import io.sfumato.tensor.cpu.AttentionProblem.Matrix;
 import org.jspecify.annotations.Nullable;
 
 /**
- * Scaled dot-product attention {@code softmax(scale q kᵀ + mask) v} in f32 that never stores the
- * scores beyond one block (FlashAttention, Dao et al. 2022), on all threads. A query that sees no
- * key gets the output 0 and the log-sum-exp negative infinity, as in PyTorch. Results do not depend
- * on the number of threads.
+ * Scaled dot-product attention {@code softmax(scale q kᵀ + mask) v} in f32, or in bf16 on a
+ * processor with a {@link MatrixUnit}, that never stores the scores beyond one block
+ * (FlashAttention, Dao et al. 2022), on all threads. A query that sees no key gets the output 0 and
+ * the log-sum-exp negative infinity, as in PyTorch. Results do not depend on the number of threads.
  */
 public final class AttentionKernel {
   private AttentionKernel() {}
+
+  /** Why bf16 operands must be widened, or null. */
+  public static @Nullable String refuseHalves(int dim) {
+    if (Loops.tile().unit() == null) {
+      return "needs f32, or a processor with a matrix unit";
+    }
+    return dim <= HalfOperands.K_BLOCK ? null : "needs heads of at most " + HalfOperands.K_BLOCK;
+  }
 
   /**
    * Forward.

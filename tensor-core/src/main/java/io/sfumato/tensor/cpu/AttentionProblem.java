@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 package io.sfumato.tensor.cpu;
 
+import io.sfumato.tensor.DType;
 import org.jspecify.annotations.Nullable;
 
 /**
@@ -33,7 +34,7 @@ public record AttentionProblem(
 
   /** Address of a row of a head, which is {@code batch * heads() + its number}. */
   long row(Matrix m, int head, int row) {
-    return m.head(head / heads, head % heads) + row * m.rowStride() * 4;
+    return m.head(head / heads, head % heads) + row * m.rowBytes();
   }
 
   /**
@@ -43,17 +44,33 @@ public record AttentionProblem(
    * @param batchStride elements from one batch to the next
    * @param headStride elements from one head to the next
    * @param rowStride elements from one row to the next
+   * @param type f32 or bf16
    */
-  public record Matrix(long address, long batchStride, long headStride, long rowStride) {
-    /** Address of the first row of a head of f32 rows. */
+  public record Matrix(
+      long address, long batchStride, long headStride, long rowStride, DType type) {
+    /** A matrix of f32. */
+    public Matrix(long address, long batchStride, long headStride, long rowStride) {
+      this(address, batchStride, headStride, rowStride, DType.F32);
+    }
+
+    /** Address of the first row of a head. */
     long head(int batch, int head) {
-      return address + (batch * batchStride + head * headStride) * 4;
+      return address + (batch * batchStride + head * headStride) * type.bytes();
+    }
+
+    long rowBytes() {
+      return rowStride * type.bytes();
+    }
+
+    /** Contiguous [B, H, L, D], f32. */
+    public static Matrix contiguous(long address, int heads, int length, int dim) {
+      return contiguous(address, heads, length, dim, DType.F32);
     }
 
     /** Contiguous [B, H, L, D]. */
-    public static Matrix contiguous(long address, int heads, int length, int dim) {
+    public static Matrix contiguous(long address, int heads, int length, int dim, DType type) {
       long head = (long) length * dim;
-      return new Matrix(address, heads * head, head, dim);
+      return new Matrix(address, heads * head, head, dim, type);
     }
   }
 

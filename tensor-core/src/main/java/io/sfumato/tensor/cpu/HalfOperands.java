@@ -26,17 +26,33 @@ final class HalfOperands {
   private static final int LEAST = 8;
 
   /** The tables of steps, for A as it lies and in slabs. */
-  private static final long IN_PLACE = steps(ROW_BYTES);
+  private static final long IN_PLACE = steps(ROW_BYTES, TILE_BYTES);
 
-  static final long IN_SLABS = steps(TILE_BYTES);
+  static final long IN_SLABS = steps(TILE_BYTES, TILE_BYTES);
+
+  /** Those for slabs, or panels, of which a product has two parts. */
+  private static final long SPLIT_SLABS = splitSteps(2, 1);
+
+  private static final long SPLIT_PANELS = splitSteps(1, 2);
 
   private HalfOperands() {}
 
-  private static long steps(long left) {
+  private static long steps(long left, long right) {
     int steps = K_BLOCK / DEPTH;
     long table = Arena.global().allocate((long) steps * MatrixUnit.ENTRY_BYTES, 64).address();
     for (int i = 0; i < steps; i++) {
-      SplitOperands.entry(table, i, i * left, (long) i * TILE_BYTES);
+      SplitOperands.entry(table, i, i * left, i * right);
+    }
+    return table;
+  }
+
+  private static long splitSteps(int leftParts, int rightParts) {
+    int steps = 2 * K_BLOCK / DEPTH;
+    long table = Arena.global().allocate((long) steps * MatrixUnit.ENTRY_BYTES, 64).address();
+    for (int i = 0; i < steps; i++) {
+      long left = leftParts == 2 ? i : i / 2;
+      long right = rightParts == 2 ? i : i / 2;
+      SplitOperands.entry(table, i, left * TILE_BYTES, right * TILE_BYTES);
     }
     return table;
   }
@@ -302,6 +318,197 @@ final class HalfOperands {
             ldc,
             accumulate);
       }
+    }
+  }
+
+  /**
+   * The product of whole slabs with whole panels, over up to {@link #K_BLOCK} elements.
+   *
+   * @param rows rows; as many as fill the last slab are written
+   * @param columns columns; as many as fill the last panel are written
+   * @param k the length of the sums
+   * @param slabs address of the slabs
+   * @param panels address of the panels
+   * @param panelBytes from one panel to the next
+   * @param c address of {@code C[0, 0]}
+   * @param ldc floats between rows of C
+   * @param accumulate whether to add to C
+   */
+  static void multiply(
+      HalfUnit unit,
+      int rows,
+      int columns,
+      int k,
+      long slabs,
+      long panels,
+      long panelBytes,
+      long c,
+      long ldc,
+      boolean accumulate) {
+    multiply(
+        unit,
+        rows,
+        columns,
+        bytes(k),
+        SplitOperands.steps(k),
+        IN_SLABS,
+        slabs,
+        panels,
+        panelBytes,
+        c,
+        ldc,
+        accumulate);
+  }
+
+  /** The same with slabs that are split in two. */
+  static void multiplySplitSlabs(
+      HalfUnit unit,
+      int rows,
+      int columns,
+      int k,
+      long slabs,
+      long panels,
+      long panelBytes,
+      long c,
+      long ldc,
+      boolean accumulate) {
+    multiply(
+        unit,
+        rows,
+        columns,
+        splitBytes(k),
+        2 * SplitOperands.steps(k),
+        SPLIT_SLABS,
+        slabs,
+        panels,
+        panelBytes,
+        c,
+        ldc,
+        accumulate);
+  }
+
+  /** The same with panels that are split in two, of {@link #splitBytes}. */
+  static void multiplySplitPanels(
+      HalfUnit unit,
+      int rows,
+      int columns,
+      int k,
+      long slabs,
+      long panels,
+      long c,
+      long ldc,
+      boolean accumulate) {
+    multiply(
+        unit,
+        rows,
+        columns,
+        bytes(k),
+        2 * SplitOperands.steps(k),
+        SPLIT_PANELS,
+        slabs,
+        panels,
+        splitBytes(k),
+        c,
+        ldc,
+        accumulate);
+  }
+
+  private static void multiply(
+      HalfUnit unit,
+      int rows,
+      int columns,
+      long slabBytes,
+      int steps,
+      long stepTable,
+      long slabs,
+      long panels,
+      long panelBytes,
+      long c,
+      long ldc,
+      boolean accumulate) {
+    int count = SplitOperands.count(rows);
+    long table = Scratch.get(Scratch.Slot.TABLE, (count + 1L) * MatrixUnit.ENTRY_BYTES);
+    for (int i = 0; i <= count; i++) {
+      SplitOperands.entry(table, i, slabs + i * slabBytes, c + 4 * i * SIDE * ldc);
+    }
+    unit.multiplyHalves(
+        count,
+        table,
+        steps,
+        stepTable,
+        ROW_BYTES,
+        SplitOperands.count(columns),
+        panels,
+        panelBytes,
+        accumulate ? MatrixUnit.ADD : 0,
+        4 * ldc);
+  }
+
+  /** Bytes of a slab or panel over {@code k} floats, split in two. */
+  static long splitBytes(int k) {
+    return 2 * bytes(k);
+  }
+
+  /** Splits rows of floats in two, to slabs of {@link #splitBytes}; tiles of parts alternate. */
+  static void splitSlabs(HalfUnit unit, int rows, int k, long from, long rowStride, long to) {
+    int whole = k / DEPTH;
+    int rest = k % DEPTH;
+    long step = 4 * rowStride;
+    long half = 4 * SIDE;
+    for (int r = 0; r < rows; r += SIDE) {
+      int some = Math.min(SIDE, rows - r);
+      long slab = to + r / SIDE * splitBytes(k);
+      long row = from + r * step;
+      if (whole > 0) {
+        unit.splitRows(
+            whole, some, row, half, step, 2 * half, slab, 2 * TILE_BYTES, TILE_BYTES, SIDE, SIDE);
+      }
+      if (rest > 0) {
+        int lanes = Math.min(SIDE, rest);
+        long last = row + 4L * whole * DEPTH;
+        long tile = slab + 2L * whole * TILE_BYTES;
+        unit.splitRows(1, some, last, half, step, 0, tile, 0, TILE_BYTES, lanes, rest - lanes);
+      }
+    }
+  }
+
+  /** Splits a matrix [k, n] of floats in two, to panels of {@link #splitBytes}. */
+  static void splitPanels(HalfUnit unit, int k, int n, long from, long rowStride, long to) {
+    int whole = n / SIDE;
+    long bytes = splitBytes(k);
+    long step = 4 * rowStride;
+    for (int p = 0; p < k; p += DEPTH) {
+      int rows = Math.min(DEPTH, k - p);
+      long row = from + p * step;
+      long tile = to + 2 * tile(p);
+      if (whole > 0) {
+        splitPanels(unit, rows, SIDE, whole, row, step, tile, bytes);
+      }
+      if (whole * SIDE < n) {
+        long last = tile + whole * bytes;
+        splitPanels(unit, rows, n - whole * SIDE, 1, row + 4L * whole * SIDE, step, last, bytes);
+      }
+    }
+  }
+
+  /** Tiles of both parts, side by side, from up to 32 rows. */
+  private static void splitPanels(
+      HalfUnit unit, int rows, int columns, int panels, long from, long step, long to, long bytes) {
+    int pairs = rows / 2;
+    long next = 4 * SIDE;
+    if (pairs > 0) {
+      unit.splitPairs(
+          panels, pairs, from, step, 2 * step, next, to, bytes, TILE_BYTES, columns, columns);
+    }
+    long row = to + (long) pairs * ROW_BYTES;
+    if (rows % 2 != 0) {
+      long last = from + (rows - 1) * step;
+      unit.splitPairs(panels, 1, last, 0, 0, next, row, bytes, TILE_BYTES, columns, 0);
+      row += ROW_BYTES;
+    }
+    int empty = SIDE - (rows + 1) / 2;
+    if (empty > 0) {
+      unit.splitPairs(panels, empty, from, 0, 0, 0, row, bytes, TILE_BYTES, 0, 0);
     }
   }
 }

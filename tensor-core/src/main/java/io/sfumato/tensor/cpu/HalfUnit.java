@@ -59,6 +59,67 @@ public interface HalfUnit {
       long ahead);
 
   /**
+   * Splits rows of floats in two parts, {@code x = x1 + x2} up to 2^-17 of x: rows of up to 16
+   * floats and as many {@code second} behind them become rows of a tile of each part, filled up
+   * with zeros, block after block. The first part is rounded to nearest, halves away from zero, the
+   * second to nearest, ties to even; denormal numbers become zero, and an infinity has a part that
+   * is NaN.
+   *
+   * @param blocks the number of blocks, at least 1
+   * @param rows the rows of each, at least 1
+   * @param from address of the first float
+   * @param second from the first float of a row to the seventeenth
+   * @param step from one row to the next
+   * @param blockStep from one block to the next
+   * @param to address of the first part of the first block
+   * @param toStep from there to the next block
+   * @param part from a part to the next
+   * @param lanes how many of the first 16 floats of a row there are
+   * @param secondLanes how many of the others
+   */
+  void splitRows(
+      int blocks,
+      int rows,
+      long from,
+      long second,
+      long step,
+      long blockStep,
+      long to,
+      long toStep,
+      long part,
+      int lanes,
+      int secondLanes);
+
+  /** The same of rows of pairs, of which {@code second} is the second row. */
+  void splitPairs(
+      int blocks,
+      int rows,
+      long from,
+      long second,
+      long step,
+      long blockStep,
+      long to,
+      long toStep,
+      long part,
+      int lanes,
+      int secondLanes);
+
+  /**
+   * As {@link MatrixUnit#exponentials}, rounded to tiles of bfloat16, of which neighbours are
+   * pairs: to nearest, ties to even.
+   */
+  void halfExponentials(
+      int blocks,
+      int rows,
+      long from,
+      long step,
+      long shifts,
+      long sums,
+      long to,
+      int lanes,
+      int secondLanes);
+
+  /**
    * Transposes blocks of 16 rows of pairs: pair j of row r becomes pair r of row j. Rows of the
    * result are {@value MatrixUnit#ROW_BYTES} bytes apart.
    *

@@ -12,9 +12,6 @@ final class SplitAttention implements AttentionProducts {
   private static final int SIDE = SplitOperands.SIDE;
   private static final int QUERY_BLOCK = 128;
 
-  /** Bytes of a float for each row of a slab. */
-  private static final int SUM_BYTES = 4 * SIDE;
-
   private final AttentionProblem p;
   private final Matrix q;
   private final Matrix k;
@@ -108,36 +105,21 @@ final class SplitAttention implements AttentionProducts {
   @Override
   public void probabilities(
       int first, int rows, int j, int n, long s, float[] shift, double[] sums, long work) {
-    long step = 4L * scoreStride;
-    long shifts = Scratch.get(Scratch.Slot.ROW, SUM_BYTES + (long) SIDE * MatrixUnit.ROW_BYTES);
-    long lanes = shifts + SUM_BYTES;
-    for (int r = 0; r < rows; r += SIDE) {
-      int some = Math.min(SIDE, rows - r);
-      for (int i = 0; i < some; i++) {
-        long row = s + (r + i) * step;
-        for (int c = p.seen(first + r + i, j, n); c < n; c++) {
-          Memory.putFloat(row + 4L * c, Float.NEGATIVE_INFINITY);
-        }
-        Memory.putFloat(shifts + 4L * i, shift[r + i]);
-      }
-      Memory.zero(lanes, (long) some * MatrixUnit.ROW_BYTES);
-      long slab = work + queryBytes + r / SIDE * SplitOperands.bytes(n);
-      SplitOperands.exponentials(split.unit, some, n, s + r * step, step, shifts, lanes, slab);
-      for (int i = 0; i < some; i++) {
-        sums[r + i] = sum(lanes + (long) i * MatrixUnit.ROW_BYTES);
-      }
-    }
-  }
-
-  /** The sum of 16 floats. */
-  private static double sum(long at) {
-    double even = 0;
-    double odd = 0;
-    for (int i = 0; i < SIDE; i += 2) {
-      even += Memory.getFloat(at + 4L * i);
-      odd += Memory.getFloat(at + 4L * i + 4);
-    }
-    return even + odd;
+    long to = work + queryBytes;
+    long bytes = SplitOperands.bytes(n);
+    Exponentials.forSlabs(
+        p,
+        first,
+        rows,
+        j,
+        n,
+        s,
+        scoreStride,
+        shift,
+        sums,
+        (r, some, from, step, shifts, lanes) ->
+            SplitOperands.exponentials(
+                split.unit, some, n, from, step, shifts, lanes, to + r / SIDE * bytes));
   }
 
   @Override

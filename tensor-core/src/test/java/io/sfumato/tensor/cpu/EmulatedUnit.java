@@ -57,6 +57,67 @@ public final class EmulatedUnit implements MatrixUnit {
       int secondLanes) {
     int[] low = new int[3];
     int[] high = new int[3];
+    exponentials(
+        blocks,
+        rows,
+        from,
+        step,
+        shifts,
+        sums,
+        lanes,
+        secondLanes,
+        (block, r, j, first, second) -> {
+          parts(first, low);
+          parts(second, high);
+          for (int part = 0; part < 3; part++) {
+            long pair = to + (long) block * BLOCK_BYTES + part * TILE_BYTES + r * ROW + 4L * j;
+            Memory.putInt(pair, low[part] >>> 16 | high[part]);
+          }
+        });
+  }
+
+  @Override
+  public void halfExponentials(
+      int blocks,
+      int rows,
+      long from,
+      long step,
+      long shifts,
+      long sums,
+      long to,
+      int lanes,
+      int secondLanes) {
+    exponentials(
+        blocks,
+        rows,
+        from,
+        step,
+        shifts,
+        sums,
+        lanes,
+        secondLanes,
+        (block, r, j, first, second) -> {
+          long row = to + (long) block * TILE_BYTES + r * ROW;
+          Memory.putShort(row + 2L * j, narrowed(first));
+          Memory.putShort(row + 2L * (j + SIDE), narrowed(second));
+        });
+  }
+
+  /** Sees two exponentials. */
+  private interface Pair {
+    void at(int block, int row, int j, float first, float second);
+  }
+
+  private static void exponentials(
+      int blocks,
+      int rows,
+      long from,
+      long step,
+      long shifts,
+      long sums,
+      int lanes,
+      int secondLanes,
+      Pair body) {
     for (int r = 0; r < rows; r++) {
       float shift = Memory.getFloat(shifts + 4L * r);
       for (int block = 0; block < blocks; block++) {
@@ -67,13 +128,74 @@ public final class EmulatedUnit implements MatrixUnit {
           float second = j < secondLanes ? exponential(Memory.getFloat(at + 4 * SIDE) - shift) : 0;
           Memory.putFloat(sum, Memory.getFloat(sum) + first);
           Memory.putFloat(sum, Memory.getFloat(sum) + second);
-          parts(first, low);
-          parts(second, high);
-          for (int part = 0; part < 3; part++) {
-            long pair = to + block * BLOCK_BYTES + part * TILE_BYTES + r * ROW + 4L * j;
-            Memory.putInt(pair, low[part] >>> 16 | high[part]);
-          }
+          body.at(block, r, j, first, second);
         }
+      }
+    }
+  }
+
+  /** To bfloat16, to nearest, ties to even, denormal numbers to zero. */
+  private static short narrowed(float x) {
+    int bits = Float.floatToRawIntBits(flushed(x));
+    return (short) (Float.isNaN(x) ? bits >>> 16 | 0x40 : bits + 0x7FFF + (bits >>> 16 & 1) >>> 16);
+  }
+
+  @Override
+  public void splitRows(
+      int blocks,
+      int rows,
+      long from,
+      long second,
+      long step,
+      long blockStep,
+      long to,
+      long toStep,
+      long part,
+      int lanes,
+      int secondLanes) {
+    split(false, blocks, rows, from, second, step, blockStep, to, toStep, part, lanes, secondLanes);
+  }
+
+  @Override
+  public void splitPairs(
+      int blocks,
+      int rows,
+      long from,
+      long second,
+      long step,
+      long blockStep,
+      long to,
+      long toStep,
+      long part,
+      int lanes,
+      int secondLanes) {
+    split(true, blocks, rows, from, second, step, blockStep, to, toStep, part, lanes, secondLanes);
+  }
+
+  private static void split(
+      boolean pairs,
+      int blocks,
+      int rows,
+      long from,
+      long second,
+      long step,
+      long blockStep,
+      long to,
+      long toStep,
+      long part,
+      int lanes,
+      int secondLanes) {
+    for (int i = 0; i < blocks * rows; i++) {
+      for (int j = 0; j < 2 * SIDE; j++) {
+        int lane = j % SIDE;
+        long at = from + i / rows * blockStep + i % rows * step + 4L * lane;
+        boolean there = j < SIDE ? lane < lanes : lane < secondLanes;
+        float x = there ? Memory.getFloat(at + (j < SIDE ? 0 : second)) : 0;
+        float first = Float.intBitsToFloat(rounded(x));
+        int place = pairs ? 2 * lane + j / SIDE : j;
+        long row = to + i / rows * toStep + (long) i % rows * ROW + 2L * place;
+        Memory.putShort(row, narrowed(first));
+        Memory.putShort(row + part, narrowed(x - first));
       }
     }
   }

@@ -57,7 +57,7 @@ public final class AttentionLaunch {
             matrix(in[1], staging),
             matrix(in[2], staging),
             matrix(in[n - 3], staging),
-            staging.rowMajor(in[n - 2]),
+            staging.floats(in[n - 2]),
             matrix(in[n - 1], staging),
             matrix(out[0], staging),
             matrix(out[1], staging),
@@ -67,24 +67,33 @@ public final class AttentionLaunch {
   }
 
   private static @Nullable String refusal(Tensor[] in, Tensor[] out) {
-    for (Tensor t : in) {
-      if (t.numel() == 0) {
-        return "needs elements";
+    DType type = in[0].dtype();
+    for (Tensor[] side : new Tensor[][] {in, out}) {
+      for (Tensor t : side) {
+        if (t.numel() == 0) {
+          return "needs elements";
+        }
+        if (t.dtype() != type && t.dtype() != DType.F32 && t.dtype() != DType.BOOL) {
+          return "needs operands of one type";
+        }
       }
-      if (t.dtype() != DType.F32 && t.dtype() != DType.BOOL) {
-        return "needs f32";
-      }
+    }
+    if (type != DType.F32 && type != DType.BF16) {
+      return "needs f32 or bf16";
     }
     if (in[2].dim(3) != in[0].dim(3)) {
       return "needs values as wide as keys";
     }
-    return Staging.refuse(new Tensor[0], out);
+    return type == DType.BF16 ? AttentionKernel.refuseHalves(in[0].dim(3)) : null;
   }
 
   private static AttentionProblem problem(Attention op, Tensor[] in, Staging staging) {
     Shape q = in[0].shape();
     int keys = in[1].dim(2);
-    Mask mask = op.mask() == Attention.Mask.NONE ? null : mask(in[3], q.with(3, keys), staging);
+    Mask mask =
+        op.mask() == Attention.Mask.NONE
+            ? null
+            : mask(wide(in[3], staging), q.with(3, keys), staging);
     return new AttentionProblem(
         q.dim(0), q.dim(1), q.dim(2), keys, q.dim(3), (float) op.scale(), op.causal(), mask);
   }
@@ -92,9 +101,15 @@ public final class AttentionLaunch {
   private static Matrix matrix(Tensor t, Staging staging) {
     Layout layout = t.layout();
     if (layout.stride(3) == 1 || t.dim(3) == 1) {
-      return new Matrix(t.address(), layout.stride(0), layout.stride(1), layout.stride(2));
+      return new Matrix(
+          t.address(), layout.stride(0), layout.stride(1), layout.stride(2), t.dtype());
     }
-    return Matrix.contiguous(staging.rowMajor(t), t.dim(1), t.dim(2), t.dim(3));
+    return Matrix.contiguous(staging.rowMajor(t), t.dim(1), t.dim(2), t.dim(3), t.dtype());
+  }
+
+  /** A mask of f32 or BOOL. */
+  private static Tensor wide(Tensor mask, Staging staging) {
+    return mask.dtype().isHalf() ? staging.widened(mask) : mask;
   }
 
   /** The mask seen as [B, H, Lq, Lk]; copied if neighbouring keys are not neighbours in memory. */

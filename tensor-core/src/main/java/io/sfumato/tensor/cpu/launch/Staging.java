@@ -59,6 +59,15 @@ final class Staging implements AutoCloseable {
     return to;
   }
 
+  /** A copy in f32. */
+  Tensor widened(Tensor t) {
+    Storage storage = CpuBackend.instance().allocate(4 * t.numel());
+    copies.add(storage);
+    Tensor wide = Tensor.owned(storage, t.layout().like(t.shape()), DType.F32, null);
+    MoveLaunch.copy(t, wide);
+    return wide;
+  }
+
   /** Address of the elements in row-major order. */
   long rowMajor(Tensor t) {
     return t.layout().isContiguous() ? t.address() : copy(t, Layout.contiguous(t.shape()));

@@ -31,6 +31,10 @@ public final class HalfRowsCode {
   private static final Register[] SAVED = {RBX, RBP, R12, R13};
   private static final int ARGUMENTS = 8 * (SAVED.length + 1);
 
+  // Vectors of constants.
+  private static final int HIGH_HALF = 31;
+  private static final int ROUNDING = 30;
+
   private final Assembler asm = new Assembler();
 
   private HalfRowsCode() {}
@@ -118,6 +122,81 @@ public final class HalfRowsCode {
     asm.vzeroupper();
     asm.leave(SAVED);
     return asm.code();
+  }
+
+  /**
+   * The function that splits rows of floats in two.
+   *
+   * <pre>
+   *   void splitRows(long blocks, long rows, long from, long second, long step, long blockStep,
+   *                  long to, long toStep, long part, long lanes, long secondLanes)
+   * </pre>
+   *
+   * <p>The floats of a row are 16 at {@code from} and 16 {@code second} behind them.
+   */
+  public static byte[] splitRows() {
+    return new HalfRowsCode().writeSplit(false);
+  }
+
+  /** The function that pairs rows of floats, split in two: the same arguments. */
+  public static byte[] splitPairs() {
+    return new HalfRowsCode().writeSplit(true);
+  }
+
+  private byte[] writeSplit(boolean pairs) {
+    asm.enter(SAVED);
+    asm.mov(R10, at(RSP, ARGUMENTS)); // to
+    asm.mov(R11, at(RSP, ARGUMENTS + 8)); // toStep
+    asm.mov(RBP, at(RSP, ARGUMENTS + 16)); // part
+    asm.mov(RAX, at(RSP, ARGUMENTS + 24));
+    asm.kmovw(1, RAX);
+    asm.mov(RAX, at(RSP, ARGUMENTS + 32));
+    asm.kmovw(2, RAX);
+    asm.vpternlogd(HIGH_HALF, HIGH_HALF, HIGH_HALF, 0xFF);
+    asm.vpsrld(ROUNDING, HIGH_HALF, 31);
+    asm.vpslld(ROUNDING, ROUNDING, Short.SIZE - 1);
+    asm.vpslld(HIGH_HALF, HIGH_HALF, Short.SIZE);
+    int block = asm.here();
+    asm.mov(RBX, RSI);
+    asm.mov(R12, RDX);
+    asm.mov(R13, R10);
+    int row = asm.here();
+    asm.vmovupsMasked(0, 1, at(R12, 0));
+    asm.vmovupsMasked(1, 2, at(R12, 1, RCX));
+    for (int i = 0; i < 2; i++) { // rounded, halves away from zero; the rest goes on
+      asm.vpaddd(2 + i, i, ROUNDING);
+      asm.vpandd(2 + i, 2 + i, HIGH_HALF);
+      asm.vsubps(i, i, 2 + i);
+    }
+    narrow(4, 2, pairs);
+    narrow(5, 0, pairs);
+    asm.vmovups(at(R13, 0), 4);
+    asm.vmovups(at(R13, 1, RBP), 5);
+    asm.add(R12, R8);
+    asm.add(R13, ROW);
+    asm.sub(RBX, 1);
+    asm.jnzBack(row);
+    asm.add(RDX, R9);
+    asm.add(R10, R11);
+    asm.sub(RDI, 1);
+    asm.jnzBack(block);
+    asm.vzeroupper();
+    asm.leave(SAVED);
+    return asm.code();
+  }
+
+  /** Two vectors as bfloat16, one behind the other or in pairs. */
+  private void narrow(int to, int x, boolean pairs) {
+    if (!pairs) {
+      asm.vcvtne2ps2bf16(to, x + 1, x);
+      return;
+    }
+    for (int i = x; i < x + 2; i++) {
+      asm.vcvtneps2bf16(i, i);
+      asm.vpmovzxwd(i, i);
+    }
+    asm.vpslld(x + 1, x + 1, Short.SIZE);
+    asm.vpord(to, x, x + 1);
   }
 
   /**

@@ -65,17 +65,19 @@ public final class MatrixUnitCode {
   private MatrixUnitCode() {}
 
   /**
-   * {@code long cpuid(long leaf)}: EDX of that leaf, subleaf 0.
+   * {@code long cpuid(long leaf, long subleaf)}: EAX of that leaf, and above it EDX.
    *
-   * <p>Leaf 7 has bit 22 for AMX with bfloat16 and bit 24 for AMX.
+   * <p>Leaf 7 has bit 22 of EDX for AMX with bfloat16 and bit 24 for AMX; its subleaf 1 has bit 5
+   * of EAX for AVX-512 with bfloat16.
    */
   public static byte[] cpuid() {
     Assembler asm = new Assembler();
     asm.push(RBX);
     asm.mov(RAX, RDI);
-    asm.sub(RCX, RCX);
+    asm.mov(RCX, RSI);
     asm.cpuid();
-    asm.mov(RAX, RDX);
+    asm.shl(RDX, Integer.SIZE);
+    asm.add(RAX, RDX);
     asm.pop(RBX);
     asm.ret();
     return asm.code();
@@ -173,10 +175,18 @@ public final class MatrixUnitCode {
    * <p>Lanes are bits here.
    */
   public static byte[] exponentials() {
-    return new MatrixUnitCode().writeExponentials();
+    return new MatrixUnitCode().writeExponentials(false);
   }
 
-  private byte[] writeExponentials() {
+  /**
+   * The function that rounds exponentials to bfloat16, neighbours in pairs: the same arguments, and
+   * tiles of one part.
+   */
+  public static byte[] halfExponentials() {
+    return new MatrixUnitCode().writeExponentials(true);
+  }
+
+  private byte[] writeExponentials(boolean half) {
     asm.enter(SAVED);
     asm.mov(R10, at(RSP, ARGUMENTS)); // to
     asm.mov(RAX, at(RSP, ARGUMENTS + 8));
@@ -205,9 +215,14 @@ public final class MatrixUnitCode {
     for (int i = 0; i <= 1; i++) {
       exponential(i, 1 + i);
     }
-    parts(at(R13, 0), at(R13, MatrixUnit.TILE_BYTES), at(R13, 2 * MatrixUnit.TILE_BYTES));
+    if (half) {
+      asm.vcvtne2ps2bf16(4, 1, 0);
+      asm.vmovups(at(R13, 0), 4);
+    } else {
+      parts(at(R13, 0), at(R13, MatrixUnit.TILE_BYTES), at(R13, 2 * MatrixUnit.TILE_BYTES));
+    }
     asm.add(R12, 2 * ROW);
-    asm.add(R13, MatrixUnit.BLOCK_BYTES);
+    asm.add(R13, half ? MatrixUnit.TILE_BYTES : MatrixUnit.BLOCK_BYTES);
     asm.sub(RBX, 1);
     asm.jnzBack(block);
     asm.vmovups(at(R9, 0), TOTAL);

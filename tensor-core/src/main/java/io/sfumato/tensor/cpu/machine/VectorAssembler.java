@@ -169,6 +169,21 @@ abstract class VectorAssembler extends Encoder {
     evexMasked(PREFIX_66, MAP_0F38, 0x33, to, mask, from, VECTOR_BYTES / 2, true);
   }
 
+  /** The lower 16 integers of 16 bits as integers of 32 bits. */
+  void vpmovzxwd(int to, int from) {
+    evex(PREFIX_66, MAP_0F38, 0x33, to, 0, from);
+  }
+
+  /** Floats to bfloat16, to nearest, ties to even, denormal numbers to zero: in the lower half. */
+  void vcvtneps2bf16(int to, int from) {
+    evex(PREFIX_F3, MAP_0F38, 0x72, to, 0, from);
+  }
+
+  /** The same of two vectors, to the upper and the lower half. */
+  void vcvtne2ps2bf16(int to, int upper, int lower) {
+    evex(PREFIX_F2, MAP_0F38, 0x72, to, upper, lower);
+  }
+
   /**
    * The 32 integers of 16 bits whose bit in a mask of 32 bits is set, 0 for the others, which are
    * not read.

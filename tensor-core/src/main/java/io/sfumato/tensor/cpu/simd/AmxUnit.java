@@ -29,9 +29,10 @@ final class AmxUnit implements MatrixUnit {
 
   private static final ValueLayout.OfLong W = ValueLayout.JAVA_LONG;
 
-  // Leaf 7 of CPUID, EDX.
-  private static final int FEATURES = 7;
-  private static final long AMX = 1 << 24 | 1 << 22;
+  // Leaf 7 of CPUID: EDX, which is above EAX, of subleaf 0, and EAX of subleaf 1.
+  private static final long FEATURES = 7;
+  private static final long AMX = (1L << 24 | 1L << 22) << Integer.SIZE;
+  private static final long BFLOAT16 = 1 << 5;
 
   // The system gives the unit to processes that ask for it.
   private static final int ARCH_PRCTL = 158;
@@ -45,6 +46,9 @@ final class AmxUnit implements MatrixUnit {
   private final MemorySegment pairs;
   private final MemorySegment transpose;
   private final MemorySegment halves;
+  private final MemorySegment splitRows;
+  private final MemorySegment splitPairs;
+  private final MemorySegment halfExponentials;
   private final long configuration;
 
   /** Apart, for it fails where native access is not allowed. */
@@ -57,13 +61,11 @@ final class AmxUnit implements MatrixUnit {
         LinuxMemory.caller(FunctionDescriptor.ofVoid(W, W, W, W, W, W, W, W, W, W, W, W, W));
     static final MethodHandle ROWS =
         LinuxMemory.caller(FunctionDescriptor.ofVoid(W, W, W, W, W, W, W, W));
-    static final MethodHandle PAIRS =
-        LinuxMemory.caller(FunctionDescriptor.ofVoid(W, W, W, W, W, W, W, W, W, W, W));
     static final MethodHandle TRANSPOSE =
         LinuxMemory.caller(FunctionDescriptor.ofVoid(W, W, W, W, W, W, W));
-    static final MethodHandle HALVES =
+    static final MethodHandle ELEVEN =
         LinuxMemory.caller(FunctionDescriptor.ofVoid(W, W, W, W, W, W, W, W, W, W, W));
-    static final MethodHandle CPUID = LinuxMemory.caller(FunctionDescriptor.of(W, W));
+    static final MethodHandle CPUID = LinuxMemory.caller(FunctionDescriptor.of(W, W, W));
     static final MethodHandle CALL = LinuxMemory.caller(FunctionDescriptor.of(W, W, W, W));
   }
 
@@ -75,6 +77,9 @@ final class AmxUnit implements MatrixUnit {
     pairs = entries.get(6);
     transpose = entries.get(7);
     halves = entries.get(8);
+    splitRows = entries.get(9);
+    splitPairs = entries.get(10);
+    halfExponentials = entries.get(11);
     // palette 1; eight tiles of 16 rows of 64 bytes
     MemorySegment tiles = Arena.global().allocate(64, 64);
     tiles.set(ValueLayout.JAVA_BYTE, 0, (byte) 1);
@@ -104,10 +109,14 @@ final class AmxUnit implements MatrixUnit {
                 HalfRowsCode.rows(),
                 HalfRowsCode.pairs(),
                 HalfRowsCode.transpose(),
-                ProductCode.halves()));
+                ProductCode.halves(),
+                HalfRowsCode.splitRows(),
+                HalfRowsCode.splitPairs(),
+                MatrixUnitCode.halfExponentials()));
     try {
-      long features = (long) Native.CPUID.invokeExact(entries.get(0), (long) FEATURES);
-      if ((features & AMX) != AMX) {
+      long features = (long) Native.CPUID.invokeExact(entries.get(0), FEATURES, 0L);
+      long more = (long) Native.CPUID.invokeExact(entries.get(0), FEATURES, 1L);
+      if ((features & AMX) != AMX || (more & BFLOAT16) == 0) {
         return null;
       }
       long refused =
@@ -180,9 +189,37 @@ final class AmxUnit implements MatrixUnit {
       long to,
       int lanes,
       int secondLanes) {
+    exponentials(exponentials, blocks, rows, from, step, shifts, sums, to, lanes, secondLanes);
+  }
+
+  @Override
+  public void halfExponentials(
+      int blocks,
+      int rows,
+      long from,
+      long step,
+      long shifts,
+      long sums,
+      long to,
+      int lanes,
+      int secondLanes) {
+    exponentials(halfExponentials, blocks, rows, from, step, shifts, sums, to, lanes, secondLanes);
+  }
+
+  private static void exponentials(
+      MemorySegment entry,
+      int blocks,
+      int rows,
+      long from,
+      long step,
+      long shifts,
+      long sums,
+      long to,
+      int lanes,
+      int secondLanes) {
     try {
       Native.EXPONENTIALS.invokeExact(
-          exponentials,
+          entry,
           (long) blocks,
           (long) rows,
           from,
@@ -266,7 +303,7 @@ final class AmxUnit implements MatrixUnit {
       int secondLanes,
       long ahead) {
     try {
-      Native.PAIRS.invokeExact(
+      Native.ELEVEN.invokeExact(
           pairs,
           (long) blocks,
           (long) rows,
@@ -279,6 +316,94 @@ final class AmxUnit implements MatrixUnit {
           (1L << lanes) - 1,
           (1L << secondLanes) - 1,
           ahead);
+    } catch (Throwable e) { // declared, and thrown by nothing here
+      throw new AssertionError(e);
+    }
+  }
+
+  @Override
+  public void splitRows(
+      int blocks,
+      int rows,
+      long from,
+      long second,
+      long step,
+      long blockStep,
+      long to,
+      long toStep,
+      long part,
+      int lanes,
+      int secondLanes) {
+    split(
+        splitRows,
+        blocks,
+        rows,
+        from,
+        second,
+        step,
+        blockStep,
+        to,
+        toStep,
+        part,
+        lanes,
+        secondLanes);
+  }
+
+  @Override
+  public void splitPairs(
+      int blocks,
+      int rows,
+      long from,
+      long second,
+      long step,
+      long blockStep,
+      long to,
+      long toStep,
+      long part,
+      int lanes,
+      int secondLanes) {
+    split(
+        splitPairs,
+        blocks,
+        rows,
+        from,
+        second,
+        step,
+        blockStep,
+        to,
+        toStep,
+        part,
+        lanes,
+        secondLanes);
+  }
+
+  private static void split(
+      MemorySegment entry,
+      int blocks,
+      int rows,
+      long from,
+      long second,
+      long step,
+      long blockStep,
+      long to,
+      long toStep,
+      long part,
+      int lanes,
+      int secondLanes) {
+    try {
+      Native.ELEVEN.invokeExact(
+          entry,
+          (long) blocks,
+          (long) rows,
+          from,
+          second,
+          step,
+          blockStep,
+          to,
+          toStep,
+          part,
+          (1L << lanes) - 1,
+          (1L << secondLanes) - 1);
     } catch (Throwable e) { // declared, and thrown by nothing here
       throw new AssertionError(e);
     }
@@ -309,7 +434,7 @@ final class AmxUnit implements MatrixUnit {
       long rowC) {
     long stepsEnd = stepTable + (long) steps * ENTRY_BYTES;
     try {
-      Native.HALVES.invokeExact(
+      Native.ELEVEN.invokeExact(
           halves,
           (long) slabs,
           stepsEnd,

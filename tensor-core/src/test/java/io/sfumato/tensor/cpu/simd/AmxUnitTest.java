@@ -145,6 +145,52 @@ class AmxUnitTest {
             String what = rows + " rows, " + lanes + " and " + second + " lanes";
             assertSame(to[0], to[1], 3L * BLOCK, what);
             assertSame(sums[0], sums[1], 1024, what + ", sums");
+            for (int i = 0; i < 2; i++) {
+              sums[i] = floats(arena, 256, 5);
+              units[i].halfExponentials(3, rows, from, 500, shifts, sums[i], to[i], lanes, second);
+            }
+            assertSame(to[0], to[1], 3L * 1024, what + ", rounded");
+            assertSame(sums[0], sums[1], 1024, what + ", sums of those rounded");
+          }
+        }
+      }
+    }
+  }
+
+  @Test
+  void splitsInTwoAsDefined() {
+    MatrixUnit unit = unit();
+    MatrixUnit[] units = {EMULATED, unit};
+    try (Arena arena = Arena.ofConfined()) {
+      long from = floats(arena, 1 << 12, 7);
+      float[] special = {
+        Float.NaN,
+        Float.POSITIVE_INFINITY,
+        Float.MIN_VALUE,
+        -1e-40f,
+        Float.MAX_VALUE,
+        -0f,
+        Float.intBitsToFloat(0x3f808000),
+        Float.intBitsToFloat(0x3f818000),
+        0x1p-126f
+      };
+      for (int i = 0; i < special.length; i++) {
+        Memory.putFloat(from + 52L * i, special[i]);
+      }
+      for (int rows : new int[] {1, 7, 16}) {
+        for (int lanes : new int[] {0, 1, 9, 16}) {
+          for (int second : new int[] {0, 5, 16}) {
+            long[] to = new long[4];
+            for (int i = 0; i < 2; i++) {
+              to[i] = arena.allocate(6L * 1024, 64).address();
+              units[i].splitRows(3, rows, from, 64, 500, 128, to[i], 2048, 1024, lanes, second);
+              to[2 + i] = arena.allocate(6L * 1024, 64).address();
+              units[i].splitPairs(
+                  3, rows, from, 100, 200, 64, to[2 + i], 1024, 3072, lanes, second);
+            }
+            String what = rows + " rows, " + lanes + " and " + second + " lanes";
+            assertSame(to[0], to[1], 6L * 1024, what);
+            assertSame(to[2], to[3], 6L * 1024, what + " of pairs");
           }
         }
       }

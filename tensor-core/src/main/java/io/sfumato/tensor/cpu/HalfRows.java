@@ -1,0 +1,65 @@
+// SPDX-License-Identifier: Apache-2.0
+package io.sfumato.tensor.cpu;
+
+import io.sfumato.tensor.DType;
+import io.sfumato.tensor.cpu.AttentionProblem.Matrix;
+
+/** Operands of attention in bfloat16: rows of a head, rearranged in the ways a unit takes. */
+final class HalfRows {
+  private static final int SIDE = MatrixUnit.SIDE;
+
+  final HalfUnit unit;
+  final int dim;
+
+  /** Head size rounded up to whole panels. */
+  final int width;
+
+  HalfRows(HalfUnit unit, int dim) {
+    this.unit = unit;
+    this.dim = dim;
+    width = SplitOperands.count(dim) * SIDE;
+  }
+
+  /** Bytes of {@code n} rows, rounded up to whole ones, as operands summed over the head size. */
+  long rowBytes(int n) {
+    return SplitOperands.count(n) * HalfOperands.bytes(dim);
+  }
+
+  /** Bytes of {@code n} rows as operands summed over them, some at a time. */
+  long blockBytes(int n) {
+    return SplitOperands.count(dim) * HalfOperands.bytes(n);
+  }
+
+  private static Gemm.Matrix rows(long from, Matrix m) {
+    return new Gemm.Matrix(from, m.rowStride(), 1, 0, DType.BF16);
+  }
+
+  /** Rows as left operands, summed over their length. */
+  void left(long from, Matrix m, int rows, long to) {
+    HalfOperands.slabs(unit, rows, dim, rows(from, m), to);
+  }
+
+  /** Rows as left operands, summed over {@code block} rows. */
+  void leftTransposed(long from, Matrix m, int rows, int block, long to) {
+    for (int r = 0; r < rows; r += block) {
+      Gemm.Matrix piece = rows(from, m).at(r, 0, 0).transposed();
+      HalfOperands.slabs(unit, dim, Math.min(block, rows - r), piece, to + blockBytes(r));
+    }
+  }
+
+  /** Rows as right operands, summed over {@code block} rows. */
+  void right(long from, Matrix m, int rows, int block, long to) {
+    int panels = SplitOperands.count(dim);
+    for (int r = 0; r < rows; r += block) {
+      Gemm.Matrix piece = rows(from, m).at(r, 0, 0);
+      int n = Math.min(block, rows - r);
+      HalfOperands.panels(unit, n, dim, 0, panels, piece, to + blockBytes(r));
+    }
+  }
+
+  /** Rows as right operands, summed over their length. */
+  void rightTransposed(long from, Matrix m, int rows, long to) {
+    Gemm.Matrix columns = rows(from, m).transposed();
+    HalfOperands.panels(unit, dim, rows, 0, SplitOperands.count(rows), columns, to);
+  }
+}
