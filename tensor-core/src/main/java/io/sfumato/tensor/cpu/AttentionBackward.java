@@ -39,10 +39,6 @@ final class AttentionBackward {
   private final long queryRows;
 
   AttentionBackward(Operands x, Matrix out, long lse) {
-    this(x, out, lse, Loops.tile().unit());
-  }
-
-  AttentionBackward(Operands x, Matrix out, long lse, @Nullable MatrixUnit there) {
     this.x = x;
     this.out = out;
     this.lse = lse;
@@ -50,7 +46,7 @@ final class AttentionBackward {
     dout = x.dout();
     dq = x.dq();
     half = out.type() == DType.BF16;
-    unit = half || SplitAttention.pays(p) ? there : null;
+    unit = half || SplitAttention.pays(p) ? tile.unit() : null;
     int side = unit == null ? tile.lanes() : Math.max(tile.lanes(), MatrixUnit.SIDE);
     width = (p.dim() + side - 1) / side * side;
     int keys = AttentionPiece.KEY_BLOCK;

@@ -21,21 +21,11 @@ final class AttentionForward {
   private final AttentionLoops loops = Loops.leaf().attention();
 
   AttentionForward(AttentionProblem p, Matrix q, Matrix k, Matrix v, Matrix out, long lse) {
-    this(p, q, k, v, out, lse, Loops.tile().unit());
-  }
-
-  AttentionForward(
-      AttentionProblem p,
-      Matrix q,
-      Matrix k,
-      Matrix v,
-      Matrix out,
-      long lse,
-      @Nullable MatrixUnit there) {
     this.p = p;
     this.out = out;
     this.lse = lse;
     tiles = new TileAttention(p, q, k, v);
+    MatrixUnit there = Loops.tile().unit();
     unit =
         there == null
             ? null
