@@ -93,12 +93,27 @@ public final class Gemm {
         return this;
       }
       long to = Scratch.get(slot, 4L * rows * columns);
+      widen(rows, columns, to);
+      return byColumns() ? rowMajor(to, rows).transposed() : rowMajor(to, columns);
+    }
+
+    /** Whether neighbours in memory are of one column. */
+    boolean byColumns() {
+      return rowStride == 1 && colStride != 1;
+    }
+
+    /** Widens the first rows and columns, one row after the other, or one column. */
+    void widen(int rows, int columns, long to) {
       CastLoops casts = Loops.leaf().casts();
-      boolean byColumns = rowStride == 1 && colStride != 1;
+      boolean byColumns = byColumns();
       int lines = byColumns ? columns : rows;
       int length = byColumns ? rows : columns;
       long step = 2 * (byColumns ? colStride : rowStride);
       long next = 2 * (byColumns ? rowStride : colStride);
+      if (next == 2 && step == 2L * length) {
+        casts.widen(type, address, to, lines * length);
+        return;
+      }
       for (int i = 0; i < lines; i++) {
         long from = address + i * step;
         long line = to + 4L * i * length;
@@ -110,7 +125,6 @@ public final class Gemm {
           Memory.putFloat(line + 4L * j, (float) Elements.get(type, from + j * next));
         }
       }
-      return byColumns ? rowMajor(to, rows).transposed() : rowMajor(to, columns);
     }
   }
 
@@ -249,6 +263,11 @@ public final class Gemm {
     }
     if (batch == 1 && c.isFloat() && GemmFewRows.pays(tile, m, n, k, a, b)) {
       GemmFewRows.multiply(tile, m, n, k, a, b, c, accumulate, bias);
+      return;
+    }
+    boolean wide = a.isFloat() && b.isFloat() && c.isFloat();
+    if (!wide && batch > 1 && b.batchStride != 0 && GemmSmallHalves.pays(m, n, k)) {
+      GemmSmallHalves.multiply(tile, batch, m, n, k, a, b, c, bias);
       return;
     }
     int threads = Parallel.threads();

@@ -1,8 +1,10 @@
 // SPDX-License-Identifier: Apache-2.0
 package io.sfumato.tensor.cpu.launch;
 
+import io.sfumato.tensor.DType;
 import io.sfumato.tensor.Tensor;
 import io.sfumato.tensor.cpu.Gemm.Matrix;
+import io.sfumato.tensor.cpu.HalfLowRank;
 import io.sfumato.tensor.cpu.LowRankKernel;
 import io.sfumato.tensor.exec.Kernel;
 import io.sfumato.tensor.ops.LowRank;
@@ -17,7 +19,7 @@ public final class LowRankLaunch {
   public static final class Forward implements Kernel<LowRank> {
     @Override
     public @Nullable String refuse(LowRank op, Tensor[] in, Tensor[] out) {
-      return Staging.refuse(in, out);
+      return refusal(in, out);
     }
 
     @Override
@@ -25,18 +27,20 @@ public final class LowRankLaunch {
       int k = in[1].dim(1);
       int n = in[1].dim(0);
       try (Staging staging = new Staging()) {
-        LowRankKernel.forward(
-            Math.toIntExact(in[0].numel() / k),
-            n,
-            k,
-            in[2].dim(0),
-            staging.rows(in[0]),
-            matrix(in[1]),
-            matrix(in[2]),
-            matrix(in[3]),
-            (float) op.scale(),
-            op.bias() ? staging.rowMajor(in[4]) : 0,
-            out[0].address());
+        int m = Math.toIntExact(in[0].numel() / k);
+        int r = in[2].dim(0);
+        Matrix x = staging.rows(in[0]);
+        Matrix w = matrix(in[1]);
+        Matrix a = matrix(in[2]);
+        Matrix b = matrix(in[3]);
+        float scale = (float) op.scale();
+        long bias = op.bias() ? staging.floats(in[4]) : 0;
+        long y = out[0].address();
+        if (out[0].dtype().isHalf()) {
+          HalfLowRank.forward(m, n, k, r, x, w, a, b, scale, bias, y);
+        } else {
+          LowRankKernel.forward(m, n, k, r, x, w, a, b, scale, bias, y);
+        }
       }
     }
   }
@@ -45,7 +49,7 @@ public final class LowRankLaunch {
   public static final class Gradients implements Kernel<LowRankGradients> {
     @Override
     public @Nullable String refuse(LowRankGradients op, Tensor[] in, Tensor[] out) {
-      return Staging.refuse(in, out);
+      return refusal(in, out);
     }
 
     @Override
@@ -53,23 +57,29 @@ public final class LowRankLaunch {
       int n = in[0].dim(-1);
       int k = in[1].dim(-1);
       try (Staging staging = new Staging()) {
-        LowRankKernel.gradients(
-            Math.toIntExact(in[0].numel() / n),
-            n,
-            k,
-            in[2].dim(0),
-            staging.rows(in[0]),
-            staging.rows(in[1]),
-            matrix(in[2]),
-            matrix(in[3]),
-            (float) op.scale(),
-            out[0].address(),
-            out[1].address());
+        int m = Math.toIntExact(in[0].numel() / n);
+        int r = in[2].dim(0);
+        Matrix dy = staging.rows(in[0]);
+        Matrix x = staging.rows(in[1]);
+        Matrix a = matrix(in[2]);
+        Matrix b = matrix(in[3]);
+        float scale = (float) op.scale();
+        long da = out[0].address();
+        long db = out[1].address();
+        if (out[0].dtype().isHalf()) {
+          HalfLowRank.gradients(m, n, k, r, dy, x, a, b, scale, da, db);
+        } else {
+          LowRankKernel.gradients(m, n, k, r, dy, x, a, b, scale, da, db);
+        }
       }
     }
   }
 
+  private static @Nullable String refusal(Tensor[] in, Tensor[] out) {
+    return out[0].dtype() == DType.BF16 ? Staging.refuseMixed(in, out) : Staging.refuse(in, out);
+  }
+
   private static Matrix matrix(Tensor t) {
-    return new Matrix(t.address(), t.layout().stride(0), t.layout().stride(1), 0);
+    return new Matrix(t.address(), t.layout().stride(0), t.layout().stride(1), 0, t.dtype());
   }
 }

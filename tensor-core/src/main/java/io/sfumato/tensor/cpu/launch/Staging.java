@@ -78,8 +78,8 @@ final class Staging implements AutoCloseable {
     int n = x.dim(-1);
     Layout rows = x.layout().reshape(Shape.of(Math.toIntExact(x.numel() / n), n));
     return rows == null || (rows.stride(1) != 1 && n > 1)
-        ? Matrix.rowMajor(rowMajor(x), n)
-        : new Matrix(x.address(), rows.stride(0), 1, 0);
+        ? Matrix.rowMajor(rowMajor(x), n, x.dtype())
+        : new Matrix(x.address(), rows.stride(0), 1, 0, x.dtype());
   }
 
   /** Address of the elements in channels-last order. */
