@@ -273,52 +273,97 @@ final class HalfOperands {
       long to = block + packed / SIDE * slabBytes;
       slabs(unit, rows - packed, k, a.at(packed, 0, 0), to);
     }
-    int wide = columns / SIDE;
+    int wide = columns / SIDE * SIDE;
     long start = accumulate ? MatrixUnit.ADD : bias;
-    long table = Scratch.get(Scratch.Slot.TABLE, (slabs + 1L) * MatrixUnit.ENTRY_BYTES);
-    long rowA = inPlace ? BYTES * a.rowStride() : ROW_BYTES;
-    long steps = inPlace ? IN_PLACE : IN_SLABS;
-    long first = inPlace ? a.address() : block;
-    long next = inPlace ? SIDE * rowA : slabBytes;
-    int length = SplitOperands.steps(k);
+    Left left = inPlace ? Left.inPlace(a) : new Left(block, slabBytes, ROW_BYTES, IN_SLABS);
+    Left last =
+        inPlace ? new Left(block + whole * slabBytes, 0, ROW_BYTES, IN_SLABS) : left.from(whole);
+    int done = whole * SIDE;
+    long rest = columns - wide;
     if (whole > 0 && wide > 0) {
-      for (int i = 0; i <= whole; i++) {
-        SplitOperands.entry(table, i, first + i * next, c + 4 * i * SIDE * ldc);
-      }
-      unit.multiplyHalves(
-          whole, table, length, steps, rowA, wide, panels, panelBytes, start, 4 * ldc);
+      multiply(unit, left, whole, k, wide, panels, panelBytes, start, c, ldc);
     }
-    long piece = Scratch.get(Scratch.Slot.TILE, 4L * SIDE * SIDE);
-    for (int j = 0; j < columns; j += SIDE) {
-      int some = Math.min(SIDE, columns - j);
-      for (int s = some == SIDE ? whole : 0; s < slabs; s++) {
-        boolean there = s < whole && inPlace;
-        long from = there ? first + s * next : block + s * slabBytes;
-        SplitOperands.entry(table, 0, from, piece);
-        SplitOperands.entry(table, 1, 0, piece);
-        unit.multiplyHalves(
-            1,
-            table,
-            length,
-            there ? IN_PLACE : IN_SLABS,
-            there ? rowA : ROW_BYTES,
-            1,
-            panels + j / SIDE * panelBytes,
-            panelBytes,
-            0,
-            4 * SIDE);
-        int count = Math.min(SIDE, rows - s * SIDE);
-        SplitOperands.deliver(
-            tile,
-            count,
-            some,
-            piece,
-            bias == 0 ? 0 : bias + 4L * j,
-            c + 4 * (s * SIDE * ldc + j),
-            ldc,
-            accumulate);
-      }
+    if (done < rows) { // all columns of the last slab
+      int padded = SplitOperands.count(columns) * SIDE;
+      long sums = Scratch.get(Scratch.Slot.SUMS, 4L * SIDE * padded);
+      multiply(unit, last, 1, k, padded, panels, panelBytes, 0, sums, padded);
+      deliver(tile, rows - done, columns, sums, padded, bias, c + 4 * done * ldc, ldc, accumulate);
     }
+    if (whole > 0 && rest > 0) { // the last columns of all other slabs
+      long sums = Scratch.get(Scratch.Slot.SUMS, 4L * done * SIDE);
+      long panel = panels + wide / SIDE * panelBytes;
+      multiply(unit, left, whole, k, SIDE, panel, panelBytes, 0, sums, SIDE);
+      long added = bias == 0 ? 0 : bias + 4L * wide;
+      deliver(tile, done, columns - wide, sums, SIDE, added, c + 4L * wide, ldc, accumulate);
+    }
+  }
+
+  /** Sums that were formed apart, into C, with a bias, or added to it. */
+  private static void deliver(
+      GemmTile tile,
+      int rows,
+      int columns,
+      long sums,
+      long stride,
+      long bias,
+      long c,
+      long ldc,
+      boolean accumulate) {
+    if (accumulate) {
+      tile.addRows(rows, columns, sums, stride, c, ldc);
+      return;
+    }
+    tile.copyRows(rows, columns, sums, stride, c, ldc);
+    if (bias != 0) {
+      tile.addRows(rows, columns, bias, 0, c, ldc);
+    }
+  }
+
+  /**
+   * How slabs of A are read.
+   *
+   * @param first address of the first one
+   * @param next bytes from one to the next
+   * @param row bytes from one row to the next
+   * @param steps the table of steps
+   */
+  private record Left(long first, long next, long row, long steps) {
+    static Left inPlace(Matrix a) {
+      long row = BYTES * a.rowStride();
+      return new Left(a.address(), SIDE * row, row, IN_PLACE);
+    }
+
+    Left from(int slab) {
+      return new Left(first + slab * next, next, row, steps);
+    }
+  }
+
+  private static void multiply(
+      HalfUnit unit,
+      Left left,
+      int slabs,
+      int k,
+      int columns,
+      long panels,
+      long panelBytes,
+      long start,
+      long c,
+      long ldc) {
+    long table = Scratch.get(Scratch.Slot.TABLE, (slabs + 1L) * MatrixUnit.ENTRY_BYTES);
+    for (int i = 0; i <= slabs; i++) {
+      SplitOperands.entry(table, i, left.first + i * left.next, c + 4 * i * SIDE * ldc);
+    }
+    unit.multiplyHalves(
+        slabs,
+        table,
+        SplitOperands.steps(k),
+        left.steps,
+        left.row,
+        columns / SIDE,
+        panels,
+        panelBytes,
+        start,
+        4 * ldc);
   }
 
   /**

@@ -410,7 +410,7 @@ final class SplitOperands {
   }
 
   /** Puts part of a tile of sums into C, with a bias, or adds it. */
-  static void deliver(
+  private static void deliver(
       GemmTile tile,
       int rows,
       int columns,
