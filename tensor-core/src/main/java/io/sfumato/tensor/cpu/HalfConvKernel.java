@@ -116,6 +116,34 @@ public final class HalfConvKernel {
     new HalfConvWeightGradient(unit(), ConvWindow.forward(g)).run(x, dy, dw);
   }
 
+  /**
+   * Doubles each pixel in both directions.
+   *
+   * @param rows rows of all images
+   * @param columns pixels of a row
+   * @param channels elements of a pixel
+   * @param x address of the pixels
+   * @param y address of {@code [rows, 2, columns, 2, channels]}
+   */
+  public static void doubled(int rows, int columns, int channels, long x, long y) {
+    long pixel = (long) Short.BYTES * channels;
+    long row = columns * pixel;
+    Parallel.forRange(
+        rows,
+        Loops.rowGrain(2 * columns * channels),
+        (begin, end, worker) -> {
+          for (int r = begin; r < end; r++) {
+            long to = y + 4 * r * row;
+            for (int i = 0; i < columns; i++) {
+              long from = x + r * row + i * pixel;
+              Memory.copy(from, to + 2 * i * pixel, pixel);
+              Memory.copy(from, to + (2 * i + 1) * pixel, pixel);
+            }
+            Memory.copy(to, to + 2 * row, 2 * row);
+          }
+        });
+  }
+
   private static MatrixUnit unit() {
     MatrixUnit unit = Loops.tile().unit();
     if (unit == null) {
