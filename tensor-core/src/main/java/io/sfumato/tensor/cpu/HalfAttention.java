@@ -75,7 +75,7 @@ final class HalfAttention implements AttentionProducts {
   public void scores(int head, int first, int rows, int j, int n, long packed, long work, long s) {
     long panels = packed + half.rowBytes(j);
     long bytes = HalfOperands.bytes(p.dim());
-    HalfOperands.multiply(half.unit, rows, n, p.dim(), work, panels, bytes, s, scoreStride, false);
+    HalfProducts.multiply(half.unit, rows, n, p.dim(), work, panels, bytes, s, scoreStride, false);
     for (int r = 0; r < rows; r++) {
       long row = s + 4L * r * scoreStride;
       loops.scale(row, row, n, p.scale());
@@ -117,7 +117,7 @@ final class HalfAttention implements AttentionProducts {
   public void outputs(
       int head, int rows, int j, int n, long s, long packed, long work, long o, boolean add) {
     long values = packed + keyBytes + half.blockBytes(j);
-    HalfOperands.multiply(
+    HalfProducts.multiply(
         half.unit,
         rows,
         half.width,

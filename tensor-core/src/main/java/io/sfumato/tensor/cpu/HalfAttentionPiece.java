@@ -91,7 +91,7 @@ final class HalfAttentionPiece extends AttentionPiece {
 
   private void scores(int rows, long left, long right, long to) {
     long bytes = HalfOperands.bytes(p.dim());
-    HalfOperands.multiply(half.unit, rows, n, p.dim(), left, right, bytes, to, scoreStride, false);
+    HalfProducts.multiply(half.unit, rows, n, p.dim(), left, right, bytes, to, scoreStride, false);
   }
 
   @Override
@@ -109,7 +109,7 @@ final class HalfAttentionPiece extends AttentionPiece {
       long bytes = HalfOperands.bytes(Math.min(KEY_BLOCK, count - j));
       int whole = rows / SIDE * SIDE;
       if (whole > 0) {
-        HalfOperands.multiplySplitSlabs(
+        HalfProducts.multiplySplitSlabs(
             half.unit,
             whole,
             half.width,
@@ -124,7 +124,7 @@ final class HalfAttentionPiece extends AttentionPiece {
       if (whole < rows) { // nothing is written behind the last row
         long rest = Scratch.get(Scratch.Slot.SUMS, 4L * SIDE * half.width);
         long slab = parts + whole / SIDE * HalfOperands.splitBytes(n);
-        HalfOperands.multiplySplitSlabs(
+        HalfProducts.multiplySplitSlabs(
             half.unit, SIDE, half.width, n, slab, right, bytes, rest, half.width, false);
         long to = dq.row(first + whole);
         GemmTile tile = Loops.tile();
@@ -139,7 +139,7 @@ final class HalfAttentionPiece extends AttentionPiece {
 
   private void keyGradient(int rows, long left, long scores, long to, boolean add) {
     HalfOperands.splitPanels(half.unit, rows, n, scores, scoreStride, parts);
-    HalfOperands.multiplySplitPanels(
+    HalfProducts.multiplySplitPanels(
         half.unit, half.width, n, rows, left, parts, to, scoreStride, add);
   }
 

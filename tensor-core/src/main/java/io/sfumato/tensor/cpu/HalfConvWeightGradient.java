@@ -187,7 +187,7 @@ final class HalfConvWeightGradient {
                   slabs,
                   table,
                   Math.min(HalfOperands.K_BLOCK, pixels - p) / DEPTH,
-                  HalfOperands.IN_SLABS,
+                  HalfProducts.IN_SLABS,
                   ROW,
                   some,
                   right + (distance + p) / 2 * (long) ROW,

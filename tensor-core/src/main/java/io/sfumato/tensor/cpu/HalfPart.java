@@ -60,7 +60,7 @@ final class HalfPart extends TermPart {
     long bias = start == 0 ? 0 : start + 4L * j;
     boolean sum = add;
     for (int p = 0; p < k; p += K_BLOCK) {
-      HalfOperands.multiply(
+      HalfProducts.multiply(
           tile,
           unit,
           rows,

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 package io.sfumato.tensor.cpu;
 
+import io.sfumato.tensor.DType;
 import io.sfumato.tensor.cpu.OptimizerLoops.AdamStep;
 import io.sfumato.tensor.cpu.OptimizerLoops.SgdStep;
 
@@ -30,24 +31,26 @@ public final class Optimizers {
    *
    * @param p addresses of parameters, updated
    * @param g addresses of gradients
+   * @param type their type; those of 16 bits are widened piece by piece
    * @param m addresses of first moments, updated
    * @param v addresses of second moments, updated
    * @param n the numbers of elements
    * @param step constants
    */
-  public static void adam(long[] p, long[] g, long[] m, long[] v, long[] n, AdamStep step) {
+  public static void adam(
+      long[] p, long[] g, DType type, long[] m, long[] v, long[] n, AdamStep step) {
     OptimizerLoops loops = Loops.leaf().optimizer();
     Loops.forArrays(
         n,
         (k, from, count) -> {
           long at = from * 4;
-          loops.adam(p[k] + at, g[k] + at, m[k] + at, v[k] + at, count, step);
+          loops.adam(p[k] + at, floats(g[k], type, from, count), m[k] + at, v[k] + at, count, step);
         });
   }
 
   /**
-   * {@link #adam(long[], long[], long[], long[], long[], AdamStep)} and {@link #ema(long[], long[],
-   * long[], float)} of the new parameters in one pass, with the same bits.
+   * {@link #adam(long[], long[], DType, long[], long[], long[], AdamStep)} and {@link #ema(long[],
+   * long[], long[], float)} of the new parameters in one pass, with the same bits.
    *
    * @param average addresses of averages, updated
    * @param decay how much of the averages stays
@@ -55,6 +58,7 @@ public final class Optimizers {
   public static void adamAverage(
       long[] p,
       long[] g,
+      DType type,
       long[] m,
       long[] v,
       long[] average,
@@ -68,8 +72,25 @@ public final class Optimizers {
         (k, from, count) -> {
           long at = from * 4;
           loops.adamAverage(
-              p[k] + at, g[k] + at, m[k] + at, v[k] + at, average[k] + at, count, step, rate);
+              p[k] + at,
+              floats(g[k], type, from, count),
+              m[k] + at,
+              v[k] + at,
+              average[k] + at,
+              count,
+              step,
+              rate);
         });
+  }
+
+  /** Elements from one on as floats: where they lie, or in a buffer. */
+  private static long floats(long address, DType type, long from, int n) {
+    if (type == DType.F32) {
+      return address + 4 * from;
+    }
+    long to = Scratch.get(Scratch.Slot.WIDENED, 4L * n);
+    Loops.leaf().casts().widen(type, address + 2 * from, to, n);
+    return to;
   }
 
   /** {@code p -= lr (scale g + wd p)}; momentum is not used. */

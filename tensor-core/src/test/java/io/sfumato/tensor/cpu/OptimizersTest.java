@@ -4,8 +4,10 @@ package io.sfumato.tensor.cpu;
 import static org.junit.jupiter.api.Assertions.assertArrayEquals;
 import static org.junit.jupiter.api.Assertions.assertEquals;
 
+import io.sfumato.tensor.DType;
 import io.sfumato.tensor.cpu.OptimizerLoops.AdamStep;
 import io.sfumato.tensor.cpu.OptimizerLoops.SgdStep;
+import io.sfumato.tensor.exec.Elements;
 import org.junit.jupiter.api.AfterEach;
 import org.junit.jupiter.api.Test;
 
@@ -131,8 +133,8 @@ class OptimizersTest {
             both[i][k] = fused[i][k].address;
           }
         }
-        Optimizers.adamAverage(both[0], both[1], both[2], both[3], both[4], n, s, 0.75f);
-        Optimizers.adam(addresses[0], addresses[1], addresses[2], addresses[3], n, s);
+        Optimizers.adamAverage(both[0], both[1], DType.F32, both[2], both[3], both[4], n, s, 0.75f);
+        Optimizers.adam(addresses[0], addresses[1], DType.F32, addresses[2], addresses[3], n, s);
         Optimizers.ema(addresses[4], addresses[0], n, 0.75f);
         for (int k = 0; k < count; k++) {
           for (int i = 0; i < 5; i++) {
@@ -145,6 +147,39 @@ class OptimizersTest {
       Parallel.setThreads(threads);
     }
     assertEquals(0, Reductions.sumOfSquares(new long[0], new long[0]));
+  }
+
+  /** Gradients of 16 bits are those widened, whatever the piece. */
+  @Test
+  void gradientsOfSixteenBits() {
+    AdamStep s = new AdamStep(1e-2, 0.9, 0.99, 1e-8, 0.1, true, 0.271, 0.0297, 0.5);
+    int n = 40001;
+    for (DType type : new DType[] {DType.BF16, DType.F16}) {
+      NativeFloats half = new NativeFloats((n + 1) / 2);
+      NativeFloats[][] x = new NativeFloats[2][5];
+      for (int i = 0; i < 5; i++) {
+        x[0][i] = NativeFloats.random(n, i, 0.5, 0.05);
+        x[1][i] = x[0][i].copy();
+      }
+      for (int i = 0; i < n; i++) {
+        Elements.put(type, half.address + 2L * i, x[0][1].get(i));
+        x[0][1].set(i, (float) Elements.get(type, half.address + 2L * i));
+      }
+      for (int i = 0; i < 2; i++) {
+        long[][] at = new long[5][];
+        for (int k = 0; k < 5; k++) {
+          at[k] = new long[] {x[i][k].address};
+        }
+        DType gradients = i == 0 ? DType.F32 : type;
+        long[] g = i == 0 ? at[1] : new long[] {half.address};
+        long[] sizes = {n};
+        Optimizers.adam(at[0], g, gradients, at[2], at[3], sizes, s);
+        Optimizers.adamAverage(at[0], g, gradients, at[2], at[3], at[4], sizes, s, 0.75f);
+      }
+      for (int k : new int[] {0, 2, 3, 4}) {
+        assertArrayEquals(x[0][k].toArray(), x[1][k].toArray());
+      }
+    }
   }
 
   @Test

@@ -78,7 +78,16 @@ public final class UpdateLaunch {
 
     @Override
     public @Nullable String refuse(AdamWStep op, Tensor[] in, Tensor[] out) {
-      return UpdateLaunch.refuse(op, in, op.count());
+      int count = op.count();
+      DType gradients = in[count].dtype();
+      Tensor[] floats = in.clone();
+      for (int k = count; k < 2 * count && gradients.isHalf(); k++) {
+        if (in[k].dtype() != gradients) {
+          return "needs gradients of one type";
+        }
+        floats[k] = in[k - count]; // widened piece by piece
+      }
+      return UpdateLaunch.refuse(op, floats, count);
     }
 
     @Override
@@ -106,11 +115,12 @@ public final class UpdateLaunch {
       Double decay = op.averageDecay();
       try (Staging staging = new Staging()) {
         long[] g = read(staging, in, count, count);
+        DType type = in[count].dtype();
         if (decay == null) {
-          Optimizers.adam(p, g, m, v, n, step);
+          Optimizers.adam(p, g, type, m, v, n, step);
         } else {
           long[] averages = addresses(in, 4 * count, count);
-          Optimizers.adamAverage(p, g, m, v, averages, n, step, decay.floatValue());
+          Optimizers.adamAverage(p, g, type, m, v, averages, n, step, decay.floatValue());
         }
       }
     }
