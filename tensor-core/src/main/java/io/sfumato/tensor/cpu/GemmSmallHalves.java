@@ -18,7 +18,7 @@ final class GemmSmallHalves {
 
   /** Whether this way is the faster one. */
   static boolean pays(int m, int n, int k) {
-    return (double) m * n * k < SMALL;
+    return k > 0 && (double) m * n * k < SMALL;
   }
 
   static void multiply(
@@ -36,12 +36,46 @@ final class GemmSmallHalves {
             boolean narrow = !c.isFloat();
             long sums = narrow ? Scratch.get(Scratch.Slot.RESULT, 4L * some * m * n) : 0;
             Matrix to = narrow ? Matrix.stack(sums, m, n) : c.at(0, 0, i);
-            Gemm.multiply(tile, some, m, n, k, left, right, to, false, bias);
+            for (int p = 0; p < some; p++) {
+              product(tile, m, n, k, left.at(0, 0, p), right.at(0, 0, p), to.at(0, 0, p), bias);
+            }
             if (narrow) {
               round(some, m, n, to, c.at(0, 0, i));
             }
           }
         });
+  }
+
+  /** A product of floats, by tiles over one panel after the other. */
+  private static void product(
+      GemmTile tile, int m, int n, int k, Matrix a, Matrix b, Matrix c, long bias) {
+    int full = Panels.fullWidth(tile);
+    for (int j = 0; j < n; j += full) {
+      int columns = Math.min(full, n - j);
+      int width = Panels.width(tile, columns);
+      boolean inPlace = b.colStride() == 1 && columns == width;
+      long panel = b.address() + 4L * j;
+      if (!inPlace) {
+        Matrix from = b.at(0, j, 0);
+        panel = Scratch.get(Scratch.Slot.SUMS, 4L * k * width);
+        Panels.pack(tile, k, columns, from.address(), from.rowStride(), from.colStride(), panel);
+      }
+      Panels.multiply(
+          tile,
+          m,
+          columns,
+          k,
+          a.address(),
+          tile.maxRows() * a.rowStride(),
+          a.rowStride(),
+          a.colStride(),
+          panel,
+          inPlace ? b.rowStride() : width,
+          bias == 0 ? 0 : bias + 4L * j,
+          c.address() + 4L * j,
+          c.rowStride(),
+          false);
+    }
   }
 
   /** Matrices as floats: where they lie, or in a buffer. */

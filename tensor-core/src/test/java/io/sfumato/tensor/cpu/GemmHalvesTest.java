@@ -191,6 +191,32 @@ class GemmHalvesTest {
     }
   }
 
+  /** Many small products are widened together. */
+  @ParameterizedTest
+  @CsvSource({"24,12,32", "3,50,7", "1,33,40", "24,40,20"})
+  void batchesOfSmallProducts(int m, int n, int k) {
+    int batch = 101;
+    try (Arena arena = Arena.ofConfined()) {
+      for (DType type : new DType[] {DType.BF16, DType.F16}) {
+        for (int layout = 0; layout < 9; layout++) {
+          Matrix a = operand(arena, type, layout % 3, batch, m, k, 1);
+          Matrix b = operand(arena, type, layout / 3, batch, k, n, 2);
+          if (layout % 2 == 0) { // shared by all
+            a = new Matrix(a.address(), a.rowStride(), a.colStride(), 0, type);
+          }
+          DType result = layout == 4 ? DType.F32 : type;
+          long to = random(arena, result, batch * m * (n + 3), 3);
+          int stride = layout < 5 ? n : n + 3;
+          Matrix c = new Matrix(to, stride, 1, (long) m * stride, result);
+          long bias = layout < 3 ? Floats.random(arena, n, 4).address() : 0;
+          assertTrue(GemmSmallHalves.pays(m, n, k));
+          Gemm.multiply(batch, m, n, k, a, b, c, false, bias);
+          check(batch, m, n, List.of(new Term(k, a, b)), c, bias, type + ", layouts " + layout);
+        }
+      }
+    }
+  }
+
   /** Where sums are too long for the work space, they are kept as floats between its rounds. */
   @ParameterizedTest
   @EnumSource(Way.class)
