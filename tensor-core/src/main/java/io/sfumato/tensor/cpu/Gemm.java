@@ -266,7 +266,8 @@ public final class Gemm {
       return;
     }
     boolean wide = a.isFloat() && b.isFloat() && c.isFloat();
-    if (!wide && batch > 1 && b.batchStride != 0 && GemmSmallHalves.pays(m, n, k)) {
+    boolean stores = batch > 1 && b.batchStride != 0 && !accumulate;
+    if (!wide && stores && GemmSmallHalves.pays(m, n, k)) {
       GemmSmallHalves.multiply(tile, batch, m, n, k, a, b, c, bias);
       return;
     }

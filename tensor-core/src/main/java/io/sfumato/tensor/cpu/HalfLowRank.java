@@ -9,7 +9,8 @@ import java.util.List;
 /**
  * {@link LowRankKernel} of bfloat16. The narrow factor of each second product, which is a sum, is
  * kept in two parts of bfloat16, {@code h = h1 + h2}, so that no more is lost than by rounding the
- * result; the weight is not changed, for its type would round a small change away.
+ * result; where h is infinite, NaN comes of it. The weight is not changed, for its type would round
+ * a small change away.
  */
 public final class HalfLowRank {
   private static final DType TYPE = DType.BF16;

@@ -89,7 +89,6 @@ final class HalfProducts {
         inPlace ? new Left(block + whole * slabBytes, 0, ROW_BYTES, IN_SLABS) : left.from(whole);
     int done = whole * SIDE;
     int steps = SplitOperands.steps(k);
-    long rest = columns - wide;
     if (whole > 0 && wide > 0) {
       multiply(unit, left, whole, steps, wide, panels, panelBytes, start, c, ldc);
     }
@@ -99,7 +98,7 @@ final class HalfProducts {
       multiply(unit, last, 1, steps, padded, panels, panelBytes, 0, sums, padded);
       deliver(tile, rows - done, columns, sums, padded, bias, c + 4 * done * ldc, ldc, accumulate);
     }
-    if (whole > 0 && rest > 0) { // the last columns of all other slabs
+    if (whole > 0 && wide < columns) { // the last columns of all other slabs
       long sums = Scratch.get(Scratch.Slot.SUMS, 4L * done * SIDE);
       long panel = panels + wide / SIDE * panelBytes;
       multiply(unit, left, whole, steps, SIDE, panel, panelBytes, 0, sums, SIDE);

@@ -31,6 +31,8 @@ public final class Scratch {
     SUMS,
     /** What a worker computes of a result that is rounded to 16 bits. */
     RESULT,
+    /** Operands of an op as floats, of some elements of a batch. */
+    PIECES,
     /** A block of an operand of 16 bits as floats. */
     WIDENED,
     /** A block of the left operand of 16 bits as floats, beside one of the right. */

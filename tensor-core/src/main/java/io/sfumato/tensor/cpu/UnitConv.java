@@ -20,19 +20,19 @@ abstract class UnitConv {
   static final int ROW = MatrixUnit.ROW_BYTES;
   private static final int ENTRY = MatrixUnit.ENTRY_BYTES;
 
-  /** Output pixels of a work item, about, and bytes of its split input. */
+  /** Output pixels of a work item, about, and bytes of its rearranged input. */
   private static final int ITEM_PIXELS = 512;
 
   private static final int ITEM_BYTES = 1 << 20;
+
+  /** Tiles of weights that are multiplied at a time; of those in one part, two panels are. */
+  private static final int L1_TILES = 40;
 
   final GemmTile tile;
   final ConvWindow w;
   final long weights;
   final int panels;
   final boolean byRows;
-
-  /** Tiles of weights that are multiplied at a time; of those in one part, two panels are. */
-  private static final int L1_TILES = 40;
 
   private final int parts;
   private final int groups;

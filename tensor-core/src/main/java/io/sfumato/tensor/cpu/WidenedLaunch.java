@@ -2,6 +2,7 @@
 package io.sfumato.tensor.cpu;
 
 import io.sfumato.tensor.DType;
+import io.sfumato.tensor.Device;
 import io.sfumato.tensor.Layout;
 import io.sfumato.tensor.Shape;
 import io.sfumato.tensor.Storage;
@@ -24,9 +25,17 @@ final class WidenedLaunch implements AutoCloseable {
   /** Elements of the largest operand that are widened at a time, about. */
   private static final long PIECE = 1 << 16;
 
+  /** Bytes of copies up to which they lie in work space, which a worker keeps. */
+  private static final long MOST = 8 << 20;
+
+  private static final long ALIGNMENT = 64;
+
   private final KernelTable kernels;
   private final Op op;
   private final List<Storage> copies = new ArrayList<>();
+
+  /** Where the next copy lies; 0 for memory of its own. */
+  private long space;
 
   private WidenedLaunch(KernelTable kernels, Op op) {
     this.kernels = kernels;
@@ -88,20 +97,24 @@ final class WidenedLaunch implements AutoCloseable {
           targets[i] = whole.copy(Layout.contiguous(partials(out[i].shape(), pieces)));
         }
       }
+      Tensor[] firstIn = piece(op, ready, 0, pieces, batch);
+      Tensor[] firstOut = pieceOf(op, targets, 0, pieces, batch);
       try (WidenedLaunch first = new WidenedLaunch(kernels, op)) {
-        if (!first.run(
-            piece(op, ready, 0, pieces, batch), pieceOf(op, targets, 0, pieces, batch))) {
+        if (kernels.find(op, first.like(firstIn), first.like(firstOut)) == null) {
           return false;
         }
       }
       Parallel.forRange(
-          pieces - 1,
+          pieces,
           1,
           (begin, end, worker) -> {
-            for (int i = begin + 1; i <= end; i++) {
+            for (int i = begin; i < end; i++) {
+              Tensor[] x = piece(op, ready, i, pieces, batch);
+              Tensor[] y = pieceOf(op, targets, i, pieces, batch);
               try (WidenedLaunch some = new WidenedLaunch(kernels, op)) {
-                some.run(
-                    piece(op, ready, i, pieces, batch), pieceOf(op, targets, i, pieces, batch));
+                long bytes = bytes(x) + bytes(y);
+                some.space = bytes > MOST ? 0 : Scratch.get(Scratch.Slot.PIECES, bytes);
+                some.run(x, y);
               }
             }
           });
@@ -163,14 +176,10 @@ final class WidenedLaunch implements AutoCloseable {
   /** Runs the kernel on widened copies; false if there is none. */
   private boolean run(Tensor[] in, Tensor[] out) {
     Tensor[] wideIn = new Tensor[in.length];
-    Tensor[] wideOut = new Tensor[out.length];
     for (int i = 0; i < in.length; i++) {
       wideIn[i] = filled(in[i]);
     }
-    for (int i = 0; i < out.length; i++) {
-      Tensor t = out[i];
-      wideOut[i] = t.dtype().isHalf() ? copy(t.layout().like(t.shape())) : t;
-    }
+    Tensor[] wideOut = like(out);
     Kernel<Op> kernel = kernels.find(op, wideIn, wideOut);
     if (kernel == null) {
       return false;
@@ -195,6 +204,16 @@ final class WidenedLaunch implements AutoCloseable {
     }
   }
 
+  /** The tensors, or uninitialised f32 in place of those of 16 bits. */
+  private Tensor[] like(Tensor[] tensors) {
+    Tensor[] wide = tensors.clone();
+    for (int i = 0; i < wide.length; i++) {
+      Tensor t = tensors[i];
+      wide[i] = t.dtype().isHalf() ? copy(t.layout().like(t.shape())) : t;
+    }
+    return wide;
+  }
+
   private Tensor filled(Tensor t) {
     if (!t.dtype().isHalf()) {
       return t;
@@ -206,9 +225,29 @@ final class WidenedLaunch implements AutoCloseable {
 
   /** Uninitialised f32 in a layout. */
   private Tensor copy(Layout layout) {
-    Storage storage = CpuBackend.instance().allocate(4 * layout.shape().numel());
+    long bytes = 4 * layout.shape().numel();
+    Storage storage;
+    if (space == 0) {
+      storage = CpuBackend.instance().allocate(bytes);
+    } else {
+      storage = new Storage(Device.CPU, space, bytes, (address, size) -> {});
+      space += aligned(bytes);
+    }
     copies.add(storage);
     return Tensor.owned(storage, layout, DType.F32, null);
+  }
+
+  /** What copies of tensors need in work space. */
+  private static long bytes(Tensor[] tensors) {
+    long bytes = 0;
+    for (Tensor t : tensors) {
+      bytes += t.dtype().isHalf() ? aligned(4 * t.numel()) : 0;
+    }
+    return bytes;
+  }
+
+  private static long aligned(long bytes) {
+    return (bytes + ALIGNMENT - 1) & -ALIGNMENT;
   }
 
   @Override

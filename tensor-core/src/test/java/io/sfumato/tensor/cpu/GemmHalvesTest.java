@@ -217,6 +217,26 @@ class GemmHalvesTest {
     }
   }
 
+  /** A result of f32 is added to, however small the products are. */
+  @Test
+  void addsToFloats() {
+    int batch = 20;
+    int side = 8;
+    try (Arena arena = Arena.ofConfined()) {
+      Matrix a = operand(arena, DType.BF16, 0, batch, side, side, 1);
+      Matrix b = operand(arena, DType.BF16, 0, batch, side, side, 2);
+      Floats sums = Floats.filled(arena, batch * side * side, 1000);
+      Floats alone = Floats.zeros(arena, batch * side * side);
+      Matrix to = Matrix.stack(sums.address(), side, side);
+      Gemm.multiply(batch, side, side, side, a, b, to, true, 0);
+      Matrix other = Matrix.stack(alone.address(), side, side);
+      Gemm.multiply(batch, side, side, side, a, b, other, false, 0);
+      for (int i = 0; i < batch * side * side; i++) {
+        assertEquals(1000 + alone.get(i), sums.get(i), 1e-3);
+      }
+    }
+  }
+
   /** Where sums are too long for the work space, they are kept as floats between its rounds. */
   @ParameterizedTest
   @EnumSource(Way.class)
