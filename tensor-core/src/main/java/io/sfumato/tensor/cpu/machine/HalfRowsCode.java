@@ -25,8 +25,7 @@ import io.sfumato.tensor.cpu.machine.Assembler.Register;
  * of Unix. What the functions do is said in {@link io.sfumato.tensor.cpu.HalfUnit}; lanes are bits
  * here. All distances are in bytes.
  */
-public final class HalfRowsCode {
-  private static final int ROW = MatrixUnit.ROW_BYTES;
+public final class HalfRowsCode extends BlockCode {
   private static final int SIDE = MatrixUnit.SIDE;
   private static final Register[] SAVED = {RBX, RBP, R12, R13};
   private static final int ARGUMENTS = 8 * (SAVED.length + 1);
@@ -34,8 +33,6 @@ public final class HalfRowsCode {
   // Vectors of constants.
   private static final int HIGH_HALF = 31;
   private static final int ROUNDING = 30;
-
-  private final Assembler asm = new Assembler();
 
   private HalfRowsCode() {}
 
@@ -56,21 +53,15 @@ public final class HalfRowsCode {
     asm.mov(R10, at(RSP, ARGUMENTS)); // toStep
     asm.mov(RAX, at(RSP, ARGUMENTS + 8));
     asm.kmovd(1, RAX);
-    int block = asm.here();
-    asm.mov(RBX, RSI);
-    asm.mov(R12, RDX);
-    asm.mov(R13, R9);
-    int row = asm.here();
-    asm.vmovdqu16Masked(0, 1, at(R12, 0));
-    asm.vmovups(at(R13, 0), 0);
-    asm.add(R12, RCX);
-    asm.add(R13, ROW);
-    asm.sub(RBX, 1);
-    asm.jnzBack(row);
-    asm.add(RDX, R8);
-    asm.add(R9, R10);
-    asm.sub(RDI, 1);
-    asm.jnzBack(block);
+    forRows(
+        RCX,
+        R8,
+        R9,
+        R10,
+        () -> {
+          asm.vmovdqu16Masked(0, 1, at(R12, 0));
+          asm.vmovups(at(R13, 0), 0);
+        });
     asm.vzeroupper();
     asm.leave(SAVED);
     return asm.code();
@@ -92,33 +83,25 @@ public final class HalfRowsCode {
     asm.enter(SAVED);
     asm.mov(R10, at(RSP, ARGUMENTS)); // to
     asm.mov(R11, at(RSP, ARGUMENTS + 8)); // toStep
-    asm.mov(RAX, at(RSP, ARGUMENTS + 16));
-    asm.kmovw(1, RAX);
-    asm.mov(RAX, at(RSP, ARGUMENTS + 24));
-    asm.kmovw(2, RAX);
+    mask(1, ARGUMENTS + 16);
+    mask(2, ARGUMENTS + 24);
     asm.mov(RBP, at(RSP, ARGUMENTS + 32)); // ahead
     asm.mov(RAX, RBP);
     asm.add(RAX, RCX);
-    int block = asm.here();
-    asm.mov(RBX, RSI);
-    asm.mov(R12, RDX);
-    asm.mov(R13, R10);
-    int row = asm.here();
-    asm.vpmovzxwdMasked(0, 1, at(R12, 0));
-    asm.vpmovzxwdMasked(1, 2, at(R12, 1, RCX));
-    asm.prefetcht1(at(R12, 1, RBP));
-    asm.prefetcht1(at(R12, 1, RAX));
-    asm.vpslld(1, 1, Short.SIZE);
-    asm.vpord(0, 0, 1);
-    asm.vmovups(at(R13, 0), 0);
-    asm.add(R12, R8);
-    asm.add(R13, ROW);
-    asm.sub(RBX, 1);
-    asm.jnzBack(row);
-    asm.add(RDX, R9);
-    asm.add(R10, R11);
-    asm.sub(RDI, 1);
-    asm.jnzBack(block);
+    forRows(
+        R8,
+        R9,
+        R10,
+        R11,
+        () -> {
+          asm.vpmovzxwdMasked(0, 1, at(R12, 0));
+          asm.vpmovzxwdMasked(1, 2, at(R12, 1, RCX));
+          asm.prefetcht1(at(R12, 1, RBP));
+          asm.prefetcht1(at(R12, 1, RAX));
+          asm.vpslld(1, 1, Short.SIZE);
+          asm.vpord(0, 0, 1);
+          asm.vmovups(at(R13, 0), 0);
+        });
     asm.vzeroupper();
     asm.leave(SAVED);
     return asm.code();
@@ -148,38 +131,30 @@ public final class HalfRowsCode {
     asm.mov(R10, at(RSP, ARGUMENTS)); // to
     asm.mov(R11, at(RSP, ARGUMENTS + 8)); // toStep
     asm.mov(RBP, at(RSP, ARGUMENTS + 16)); // part
-    asm.mov(RAX, at(RSP, ARGUMENTS + 24));
-    asm.kmovw(1, RAX);
-    asm.mov(RAX, at(RSP, ARGUMENTS + 32));
-    asm.kmovw(2, RAX);
+    mask(1, ARGUMENTS + 24);
+    mask(2, ARGUMENTS + 32);
     asm.vpternlogd(HIGH_HALF, HIGH_HALF, HIGH_HALF, 0xFF);
     asm.vpsrld(ROUNDING, HIGH_HALF, 31);
     asm.vpslld(ROUNDING, ROUNDING, Short.SIZE - 1);
     asm.vpslld(HIGH_HALF, HIGH_HALF, Short.SIZE);
-    int block = asm.here();
-    asm.mov(RBX, RSI);
-    asm.mov(R12, RDX);
-    asm.mov(R13, R10);
-    int row = asm.here();
-    asm.vmovupsMasked(0, 1, at(R12, 0));
-    asm.vmovupsMasked(1, 2, at(R12, 1, RCX));
-    for (int i = 0; i < 2; i++) { // rounded, halves away from zero; the rest goes on
-      asm.vpaddd(2 + i, i, ROUNDING);
-      asm.vpandd(2 + i, 2 + i, HIGH_HALF);
-      asm.vsubps(i, i, 2 + i);
-    }
-    narrow(4, 2, pairs);
-    narrow(5, 0, pairs);
-    asm.vmovups(at(R13, 0), 4);
-    asm.vmovups(at(R13, 1, RBP), 5);
-    asm.add(R12, R8);
-    asm.add(R13, ROW);
-    asm.sub(RBX, 1);
-    asm.jnzBack(row);
-    asm.add(RDX, R9);
-    asm.add(R10, R11);
-    asm.sub(RDI, 1);
-    asm.jnzBack(block);
+    forRows(
+        R8,
+        R9,
+        R10,
+        R11,
+        () -> {
+          asm.vmovupsMasked(0, 1, at(R12, 0));
+          asm.vmovupsMasked(1, 2, at(R12, 1, RCX));
+          for (int i = 0; i < 2; i++) { // rounded, halves away from zero; the rest goes on
+            asm.vpaddd(2 + i, i, ROUNDING);
+            asm.vpandd(2 + i, 2 + i, HIGH_HALF);
+            asm.vsubps(i, i, 2 + i);
+          }
+          narrow(4, 2, pairs);
+          narrow(5, 0, pairs);
+          asm.vmovups(at(R13, 0), 4);
+          asm.vmovups(at(R13, 1, RBP), 5);
+        });
     asm.vzeroupper();
     asm.leave(SAVED);
     return asm.code();

@@ -29,8 +29,7 @@ import io.sfumato.tensor.cpu.machine.Assembler.Register;
  * their operands lie is said in {@link MatrixUnit}; {@link ProductCode} multiplies them. All
  * distances are in bytes.
  */
-public final class MatrixUnitCode {
-  private static final int ROW = MatrixUnit.ROW_BYTES;
+public final class MatrixUnitCode extends BlockCode {
   private static final int PARTS = MatrixUnit.BLOCK_BYTES / MatrixUnit.TILE_BYTES;
 
   private static final Register[] SAVED = {RBX, RBP, R12, R13, R14, R15};
@@ -59,8 +58,6 @@ public final class MatrixUnitCode {
   private static final int LOWEST = 18;
   private static final int SHIFT = 17;
   private static final int TOTAL = 16;
-
-  private final Assembler asm = new Assembler();
 
   private MatrixUnitCode() {}
 
@@ -116,10 +113,8 @@ public final class MatrixUnitCode {
     asm.mov(R10, at(RSP, ARGUMENTS)); // to
     asm.mov(R11, at(RSP, ARGUMENTS + 8)); // toStep
     asm.mov(RBP, at(RSP, ARGUMENTS + 16)); // part
-    asm.mov(RAX, at(RSP, ARGUMENTS + 24));
-    asm.kmovw(1, RAX);
-    asm.mov(RAX, at(RSP, ARGUMENTS + 32));
-    asm.kmovw(2, RAX);
+    mask(1, ARGUMENTS + 24);
+    mask(2, ARGUMENTS + 32);
     asm.mov(R14, at(RSP, ARGUMENTS + 40)); // ahead
     asm.mov(R15, R14);
     asm.add(R15, RCX);
@@ -127,30 +122,24 @@ public final class MatrixUnitCode {
     asm.vpsrld(MAGNITUDE, ONES, 1);
     asm.vpternlogd(LEAST, LEAST, LEAST, 0xFF);
     asm.vpxord(MOST, MOST, MOST);
-    int block = asm.here();
-    asm.mov(RBX, RSI);
-    asm.mov(R12, RDX);
-    asm.mov(R13, R10);
-    int row = asm.here();
-    asm.vmovupsMasked(0, 1, at(R12, 0));
-    asm.vmovupsMasked(1, 2, at(R12, 1, RCX));
-    asm.prefetcht1(at(R12, 1, R14));
-    asm.prefetcht1(at(R12, 1, R15));
-    for (int i = 0; i <= 1; i++) {
-      asm.vpandd(2 + i, i, MAGNITUDE);
-      asm.vpmaxud(MOST, MOST, 2 + i);
-      asm.vpaddd(2 + i, 2 + i, ONES);
-      asm.vpminud(LEAST, LEAST, 2 + i);
-    }
-    parts(at(R13, 0), at(R13, 1, RBP), at(R13, 2, RBP));
-    asm.add(R12, R8);
-    asm.add(R13, ROW);
-    asm.sub(RBX, 1);
-    asm.jnzBack(row);
-    asm.add(RDX, R9);
-    asm.add(R10, R11);
-    asm.sub(RDI, 1);
-    asm.jnzBack(block);
+    forRows(
+        R8,
+        R9,
+        R10,
+        R11,
+        () -> {
+          asm.vmovupsMasked(0, 1, at(R12, 0));
+          asm.vmovupsMasked(1, 2, at(R12, 1, RCX));
+          asm.prefetcht1(at(R12, 1, R14));
+          asm.prefetcht1(at(R12, 1, R15));
+          for (int i = 0; i <= 1; i++) {
+            asm.vpandd(2 + i, i, MAGNITUDE);
+            asm.vpmaxud(MOST, MOST, 2 + i);
+            asm.vpaddd(2 + i, 2 + i, ONES);
+            asm.vpminud(LEAST, LEAST, 2 + i);
+          }
+          parts(at(R13, 0), at(R13, 1, RBP), at(R13, 2, RBP));
+        });
     asm.mov(RAX, LEAST_FIT - 1);
     asm.vpbroadcastd(0, RAX);
     asm.vpcmpltud(1, LEAST, 0);
@@ -189,10 +178,8 @@ public final class MatrixUnitCode {
   private byte[] writeExponentials(boolean half) {
     asm.enter(SAVED);
     asm.mov(R10, at(RSP, ARGUMENTS)); // to
-    asm.mov(RAX, at(RSP, ARGUMENTS + 8));
-    asm.kmovw(1, RAX);
-    asm.mov(RAX, at(RSP, ARGUMENTS + 16));
-    asm.kmovw(2, RAX);
+    mask(1, ARGUMENTS + 8);
+    mask(2, ARGUMENTS + 16);
     splitConstants();
     constant(LOG2_E, ShortExp.LOG2_E);
     constant(ROUNDER, ShortExp.ROUNDER);

@@ -169,8 +169,8 @@ final class AmxUnit implements MatrixUnit {
                   to,
                   toStep,
                   part,
-                  (1L << lanes) - 1,
-                  (1L << secondLanes) - 1,
+                  mask(lanes),
+                  mask(secondLanes),
                   ahead);
       return unfit == 0;
     } catch (Throwable e) { // declared, and thrown by nothing here
@@ -227,8 +227,8 @@ final class AmxUnit implements MatrixUnit {
           shifts,
           sums,
           to,
-          (1L << lanes) - 1,
-          (1L << secondLanes) - 1);
+          mask(lanes),
+          mask(secondLanes));
     } catch (Throwable e) { // declared, and thrown by nothing here
       throw new AssertionError(e);
     }
@@ -275,15 +275,7 @@ final class AmxUnit implements MatrixUnit {
       int blocks, int rows, long from, long step, long blockStep, long to, long toStep, int lanes) {
     try {
       Native.ROWS.invokeExact(
-          this.rows,
-          (long) blocks,
-          (long) rows,
-          from,
-          step,
-          blockStep,
-          to,
-          toStep,
-          (1L << lanes) - 1);
+          this.rows, (long) blocks, (long) rows, from, step, blockStep, to, toStep, mask(lanes));
     } catch (Throwable e) { // declared, and thrown by nothing here
       throw new AssertionError(e);
     }
@@ -302,23 +294,19 @@ final class AmxUnit implements MatrixUnit {
       int lanes,
       int secondLanes,
       long ahead) {
-    try {
-      Native.ELEVEN.invokeExact(
-          pairs,
-          (long) blocks,
-          (long) rows,
-          from,
-          second,
-          step,
-          blockStep,
-          to,
-          toStep,
-          (1L << lanes) - 1,
-          (1L << secondLanes) - 1,
-          ahead);
-    } catch (Throwable e) { // declared, and thrown by nothing here
-      throw new AssertionError(e);
-    }
+    call(
+        pairs,
+        blocks,
+        rows,
+        from,
+        second,
+        step,
+        blockStep,
+        to,
+        toStep,
+        mask(lanes),
+        mask(secondLanes),
+        ahead);
   }
 
   @Override
@@ -334,7 +322,7 @@ final class AmxUnit implements MatrixUnit {
       long part,
       int lanes,
       int secondLanes) {
-    split(
+    call(
         splitRows,
         blocks,
         rows,
@@ -345,8 +333,8 @@ final class AmxUnit implements MatrixUnit {
         to,
         toStep,
         part,
-        lanes,
-        secondLanes);
+        mask(lanes),
+        mask(secondLanes));
   }
 
   @Override
@@ -362,7 +350,7 @@ final class AmxUnit implements MatrixUnit {
       long part,
       int lanes,
       int secondLanes) {
-    split(
+    call(
         splitPairs,
         blocks,
         rows,
@@ -373,40 +361,8 @@ final class AmxUnit implements MatrixUnit {
         to,
         toStep,
         part,
-        lanes,
-        secondLanes);
-  }
-
-  private static void split(
-      MemorySegment entry,
-      int blocks,
-      int rows,
-      long from,
-      long second,
-      long step,
-      long blockStep,
-      long to,
-      long toStep,
-      long part,
-      int lanes,
-      int secondLanes) {
-    try {
-      Native.ELEVEN.invokeExact(
-          entry,
-          (long) blocks,
-          (long) rows,
-          from,
-          second,
-          step,
-          blockStep,
-          to,
-          toStep,
-          part,
-          (1L << lanes) - 1,
-          (1L << secondLanes) - 1);
-    } catch (Throwable e) { // declared, and thrown by nothing here
-      throw new AssertionError(e);
-    }
+        mask(lanes),
+        mask(secondLanes));
   }
 
   @Override
@@ -414,7 +370,7 @@ final class AmxUnit implements MatrixUnit {
       int blocks, long from, long step, long blockStep, long to, long toStep, int lanes) {
     try {
       Native.TRANSPOSE.invokeExact(
-          transpose, (long) blocks, from, step, blockStep, to, toStep, (1L << lanes) - 1);
+          transpose, (long) blocks, from, step, blockStep, to, toStep, mask(lanes));
     } catch (Throwable e) { // declared, and thrown by nothing here
       throw new AssertionError(e);
     }
@@ -433,22 +389,43 @@ final class AmxUnit implements MatrixUnit {
       long start,
       long rowC) {
     long stepsEnd = stepTable + (long) steps * ENTRY_BYTES;
+    call(
+        halves,
+        slabs,
+        stepsEnd,
+        slabTable,
+        stepTable,
+        b,
+        rowA,
+        panels,
+        panelBytes,
+        start,
+        rowC,
+        configuration);
+  }
+
+  /** A mask of the first lanes. */
+  private static long mask(int lanes) {
+    return (1L << lanes) - 1;
+  }
+
+  private static void call(
+      MemorySegment entry,
+      long a,
+      long b,
+      long c,
+      long d,
+      long e,
+      long f,
+      long g,
+      long h,
+      long i,
+      long j,
+      long k) {
     try {
-      Native.ELEVEN.invokeExact(
-          halves,
-          (long) slabs,
-          stepsEnd,
-          slabTable,
-          stepTable,
-          b,
-          rowA,
-          (long) panels,
-          panelBytes,
-          start,
-          rowC,
-          configuration);
-    } catch (Throwable e) { // declared, and thrown by nothing here
-      throw new AssertionError(e);
+      Native.ELEVEN.invokeExact(entry, a, b, c, d, e, f, g, h, i, j, k);
+    } catch (Throwable t) { // declared, and thrown by nothing here
+      throw new AssertionError(t);
     }
   }
 }
