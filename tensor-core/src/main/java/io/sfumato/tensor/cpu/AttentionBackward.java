@@ -114,10 +114,10 @@ final class AttentionBackward {
       tile.copyRows(p.queries(), p.dim(), sum, width, p.row(to, head, 0), to.rowStride());
       return;
     }
-    CastLoops casts = Loops.leaf().casts();
-    for (int i = 0; i < p.queries(); i++) {
-      casts.narrow(to.type(), sum + 4L * i * width, p.row(to, head, i), p.dim());
-    }
+    long rows = p.row(to, head, 0);
+    Loops.leaf()
+        .casts()
+        .narrowRows(to.type(), p.queries(), p.dim(), sum, 4L * width, rows, to.rowBytes());
   }
 
   /** All queries against one part of the keys of a head. */

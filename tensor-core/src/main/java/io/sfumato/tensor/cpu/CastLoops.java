@@ -45,4 +45,25 @@ public interface CastLoops {
       default -> throw new IllegalArgumentException("needs bf16 or f16; got " + type);
     }
   }
+
+  /**
+   * Rows of float32 to a type of 16 bits; rows that all follow one another are one.
+   *
+   * @param n elements of a row
+   * @param from address of the first row
+   * @param fromStep bytes from one row of the source to the next
+   * @param to address of the first row of the result
+   * @param toStep bytes from one row of the result to the next
+   * @throws IllegalArgumentException if the type is another one
+   */
+  default void narrowRows(
+      DType type, int rows, int n, long from, long fromStep, long to, long toStep) {
+    if (fromStep == 4L * n && toStep == 2L * n) {
+      narrow(type, from, to, rows * n);
+      return;
+    }
+    for (int r = 0; r < rows; r++) {
+      narrow(type, from + r * fromStep, to + r * toStep, n);
+    }
+  }
 }

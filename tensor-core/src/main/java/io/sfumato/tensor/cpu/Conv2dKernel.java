@@ -3,7 +3,6 @@ package io.sfumato.tensor.cpu;
 
 import io.sfumato.tensor.cpu.Gemm.Matrix;
 import io.sfumato.tensor.cpu.PackedWeights.Cache;
-import java.util.function.LongConsumer;
 
 /**
  * The f32 2-d convolution (cross-correlation) of the CPU backend and its gradients, on contiguous
@@ -111,8 +110,7 @@ public final class Conv2dKernel {
     MatrixUnit unit = tile.unit();
     if (unit != null && SplitConv.serves(w)) {
       long packed =
-          packed(
-              cache,
+          cache.packed(
               new Packing(Way.MATRIX_UNIT, flipped, weight, outStride),
               SplitConv.weightFloats(w),
               to ->
@@ -124,8 +122,7 @@ public final class Conv2dKernel {
     }
     if (WinogradTiles.pay(w)) {
       long packed =
-          packed(
-              cache,
+          cache.packed(
               new Packing(Way.WINOGRAD, flipped, weight, outStride),
               WinogradForward.weightFloats(simd, w),
               to ->
@@ -134,23 +131,12 @@ public final class Conv2dKernel {
       new WinogradForward(simd, w, packed).run(x, bias, y);
     } else {
       long packed =
-          packed(
-              cache,
+          cache.packed(
               new Packing(Way.TILES, flipped, weight, outStride),
               ConvForward.weightFloats(tile, w),
               to -> new ConvForward(tile, w, to).packWeights(weight, outStride, inStride, flipped));
       new ConvForward(tile, w, packed, x, bias, y, ConvForward.Target.dense(w)).run();
     }
-  }
-
-  private static long packed(Cache cache, Packing key, long floats, LongConsumer pack) {
-    long kept = cache.find(key, floats, pack);
-    if (kept != 0) {
-      return kept;
-    }
-    long packed = Scratch.get(Scratch.Slot.WEIGHTS, 4 * floats);
-    pack.accept(packed);
-    return packed;
   }
 
   private enum Way {

@@ -132,13 +132,7 @@ final class ConvPhases {
    */
   long packed(PackedWeights.Cache cache, long weight, LongConsumer pack) {
     Packing key = new Packing(g.strideH(), g.strideW(), g.kH(), weight);
-    long floats = weightFloats();
-    long packed = cache.find(key, floats, pack);
-    if (packed == 0) {
-      packed = Scratch.get(Scratch.Slot.WEIGHTS, 4 * floats);
-      pack.accept(packed);
-    }
-    return packed;
+    return cache.packed(key, weightFloats(), pack);
   }
 
   /**

@@ -1,8 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 package io.sfumato.tensor.cpu;
 
-import io.sfumato.tensor.DType;
-
 /**
  * Conversions between float formats over contiguous memory, on all threads. Narrowing rounds to
  * nearest, ties to even; NaN stays NaN. Source and destination must not overlap.
@@ -32,17 +30,5 @@ public final class Conversions {
   public static void float16ToFloat(long from, long to, long n) {
     CastLoops loops = Loops.leaf().casts();
     Loops.forChunks(n, (at, m) -> loops.float16ToFloat(from + at * 2, to + at * 4, m));
-  }
-
-  /** A type of 16 bits to float32. */
-  public static void widen(DType type, long from, long to, long n) {
-    CastLoops loops = Loops.leaf().casts();
-    Loops.forChunks(n, (at, m) -> loops.widen(type, from + at * 2, to + at * 4, m));
-  }
-
-  /** float32 to a type of 16 bits. */
-  public static void narrow(DType type, long from, long to, long n) {
-    CastLoops loops = Loops.leaf().casts();
-    Loops.forChunks(n, (at, m) -> loops.narrow(type, from + at * 4, to + at * 2, m));
   }
 }

@@ -10,24 +10,40 @@ final class Exponentials {
 
   private Exponentials() {}
 
-  /** Computes the exponentials of a slab. */
+  /** {@link MatrixUnit#exponentials}, or {@link HalfUnit#halfExponentials}. */
   @FunctionalInterface
-  interface Slab {
-    /**
-     * Computes them.
-     *
-     * @param r the first row
-     * @param rows their number
-     * @param from address of the first score
-     * @param step bytes from one row to the next
-     * @param shifts address of the rows' shifts
-     * @param lanes address of 16 sums for each row
-     */
-    void compute(int r, int rows, long from, long step, long shifts, long lanes);
+  interface Blocks {
+    void compute(
+        int blocks,
+        int rows,
+        long from,
+        long step,
+        long shifts,
+        long sums,
+        long to,
+        int lanes,
+        int secondLanes);
   }
 
-  /** Hides what a query does not see, and calls {@code body} for each slab. */
-  static void forSlabs(
+  /**
+   * Hides what a query does not see, and computes the exponentials of a block of scores, slab after
+   * slab.
+   *
+   * @param p sizes and options
+   * @param first the first query
+   * @param rows the queries
+   * @param j the first key
+   * @param n the keys
+   * @param s address of the scores
+   * @param scoreStride floats from one row of scores to the next
+   * @param shift what is taken from each row's scores
+   * @param sums receives the sum of each row
+   * @param blocks computes some blocks of a slab
+   * @param to address of the first block
+   * @param blockBytes from there to the next of the slab
+   * @param slabBytes from one slab to the next
+   */
+  static void compute(
       AttentionProblem p,
       int first,
       int rows,
@@ -37,7 +53,12 @@ final class Exponentials {
       int scoreStride,
       float[] shift,
       double[] sums,
-      Slab body) {
+      Blocks blocks,
+      long to,
+      long blockBytes,
+      long slabBytes) {
+    int whole = n / MatrixUnit.DEPTH;
+    int rest = n % MatrixUnit.DEPTH;
     long step = 4L * scoreStride;
     long shifts = Scratch.get(Scratch.Slot.ROW, SUM_BYTES + (long) SIDE * MatrixUnit.ROW_BYTES);
     long lanes = shifts + SUM_BYTES;
@@ -51,7 +72,17 @@ final class Exponentials {
         Memory.putFloat(shifts + 4L * i, shift[r + i]);
       }
       Memory.zero(lanes, (long) some * MatrixUnit.ROW_BYTES);
-      body.compute(r, some, s + r * step, step, shifts, lanes);
+      long from = s + r * step;
+      long slab = to + r / SIDE * slabBytes;
+      if (whole > 0) {
+        blocks.compute(whole, some, from, step, shifts, lanes, slab, SIDE, SIDE);
+      }
+      if (rest > 0) {
+        long last = from + 4L * whole * MatrixUnit.DEPTH;
+        long block = slab + whole * blockBytes;
+        int low = Math.min(SIDE, rest);
+        blocks.compute(1, some, last, step, shifts, lanes, block, low, rest - low);
+      }
       for (int i = 0; i < some; i++) {
         sums[r + i] = sum(lanes + (long) i * MatrixUnit.ROW_BYTES);
       }

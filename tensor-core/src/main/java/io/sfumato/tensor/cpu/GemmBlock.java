@@ -258,13 +258,8 @@ final class GemmBlock {
       long sums = Scratch.get(Scratch.Slot.RESULT, 4L * rows * columns);
       compute(parts, first, product, row, rows, panel, end, sums, columns);
       Matrix to = c.at(row, panel * full, product);
-      if (to.rowStride() == columns) {
-        casts.narrow(c.type(), sums, to.address(), rows * columns);
-        continue;
-      }
-      for (int r = 0; r < rows; r++) {
-        casts.narrow(c.type(), sums + 4L * r * columns, to.at(r, 0, 0).address(), columns);
-      }
+      casts.narrowRows(
+          c.type(), rows, columns, sums, 4L * columns, to.address(), 2 * to.rowStride());
     }
   }
 

@@ -53,10 +53,14 @@ interface GemmFormat {
   int kBlock(int k);
 
   /** Elements of the sums of a round, if they shall be that long whatever the columns are. */
-  int depth(int k);
+  default int depth(int k) {
+    return Gemm.kBlock(k);
+  }
 
   /** Elements of B in a round, about. */
-  long roundElements();
+  default long roundElements() {
+    return Gemm.MAX_PACKED;
+  }
 
   /** Floats of the panels of a round, at most. */
   long maxPacked();
@@ -135,16 +139,6 @@ interface GemmFormat {
     }
 
     @Override
-    public int depth(int k) {
-      return Gemm.kBlock(k);
-    }
-
-    @Override
-    public long roundElements() {
-      return Gemm.MAX_PACKED;
-    }
-
-    @Override
     public long maxPacked() {
       return Gemm.MAX_PACKED;
     }
@@ -199,6 +193,11 @@ interface GemmFormat {
     }
 
     @Override
+    public final long panelBytes(int k, int n) {
+      return kind().bytes(k, n);
+    }
+
+    @Override
     public final boolean isApart(int m, int n, int threads) {
       // a panel that comes from another core costs as much as a slab that is split once more
       return m <= Math.max(n, APART_ROWS) && n >= APART_COLUMNS * threads;
@@ -227,23 +226,8 @@ interface GemmFormat {
     }
 
     @Override
-    public int depth(int k) {
-      return Gemm.kBlock(k);
-    }
-
-    @Override
-    public long roundElements() {
-      return Gemm.MAX_PACKED;
-    }
-
-    @Override
     public GemmBlock.Part part(int batch, int m, int n, Term term, int first, int k) {
       return new SplitPart(tile, unit, batch, n, term, first, k);
-    }
-
-    @Override
-    public long panelBytes(int k, int n) {
-      return SplitOperands.allBytes(k, n);
     }
 
     @Override
@@ -286,11 +270,6 @@ interface GemmFormat {
     @Override
     public GemmBlock.Part part(int batch, int m, int n, Term term, int first, int k) {
       return new HalfPart(tile, unit, batch, n, term, first, k);
-    }
-
-    @Override
-    public long panelBytes(int k, int n) {
-      return HalfOperands.allBytes(k, n);
     }
 
     @Override

@@ -101,13 +101,12 @@ final class GemmSmallHalves {
 
   private static void round(int batch, int m, int n, Matrix from, Matrix to) {
     CastLoops casts = Loops.leaf().casts();
-    if (to.rowStride() == n && to.batchStride() == (long) m * n) {
-      casts.narrow(to.type(), from.address(), to.address(), batch * m * n);
-      return;
-    }
-    for (int i = 0; i < batch * m; i++) {
-      long row = from.address() + 4L * i * n;
-      casts.narrow(to.type(), row, to.at(i % m, 0, i / m).address(), n);
+    boolean stack = to.batchStride() == m * to.rowStride();
+    int rows = stack ? batch * m : m; // at a time
+    for (int i = 0; i < batch * m; i += rows) {
+      long sums = from.address() + 4L * i * n;
+      long at = to.at(0, 0, i / m).address();
+      casts.narrowRows(to.type(), rows, n, sums, 4L * n, at, 2 * to.rowStride());
     }
   }
 }

@@ -192,4 +192,28 @@ public interface GemmTile {
    * @param toStride floats from one row of the sums to the next
    */
   void addRows(int rows, int n, long from, long fromStride, long to, long toStride);
+
+  /**
+   * Puts sums that were formed apart into C: adds them to it, or stores them and adds a row to all.
+   *
+   * @param rows the number of rows
+   * @param n floats per row
+   * @param sums address of the sums
+   * @param stride floats from one row of the sums to the next
+   * @param bias address of the row that is added, or 0; not with {@code accumulate}
+   * @param c address of C
+   * @param ldc floats from one row of C to the next
+   * @param accumulate whether to add to C
+   */
+  default void deliver(
+      int rows, int n, long sums, long stride, long bias, long c, long ldc, boolean accumulate) {
+    if (accumulate) {
+      addRows(rows, n, sums, stride, c, ldc);
+      return;
+    }
+    copyRows(rows, n, sums, stride, c, ldc);
+    if (bias != 0) {
+      addRows(rows, n, bias, 0, c, ldc);
+    }
+  }
 }

@@ -9,7 +9,6 @@ import io.sfumato.tensor.cpu.AttentionProblem.Matrix;
  * not.
  */
 final class HalfAttention implements AttentionProducts {
-  private static final int SIDE = MatrixUnit.SIDE;
   private static final int QUERY_BLOCK = 128;
 
   private final AttentionProblem p;
@@ -17,7 +16,6 @@ final class HalfAttention implements AttentionProducts {
   private final Matrix k;
   private final Matrix v;
   private final HalfRows half;
-  private final AttentionLoops loops = Loops.leaf().attention();
   private final int scoreStride = Loops.tile().pitch();
   private final long queryBytes;
   private final long keyBytes;
@@ -73,23 +71,13 @@ final class HalfAttention implements AttentionProducts {
 
   @Override
   public void scores(int head, int first, int rows, int j, int n, long packed, long work, long s) {
-    long panels = packed + half.rowBytes(j);
-    long bytes = HalfOperands.bytes(p.dim());
-    HalfProducts.multiply(half.unit, rows, n, p.dim(), work, panels, bytes, s, scoreStride, false);
-    for (int r = 0; r < rows; r++) {
-      long row = s + 4L * r * scoreStride;
-      loops.scale(row, row, n, p.scale());
-    }
+    half.scores(rows, n, work, packed + half.rowBytes(j), p.scale(), s, scoreStride);
   }
 
   @Override
   public void probabilities(
       int first, int rows, int j, int n, long s, float[] shift, double[] sums, long work) {
-    long to = work + queryBytes;
-    long bytes = HalfOperands.bytes(n);
-    int whole = n / MatrixUnit.DEPTH;
-    int rest = n % MatrixUnit.DEPTH;
-    Exponentials.forSlabs(
+    Exponentials.compute(
         p,
         first,
         rows,
@@ -99,18 +87,10 @@ final class HalfAttention implements AttentionProducts {
         scoreStride,
         shift,
         sums,
-        (r, some, from, step, shifts, lanes) -> {
-          long slab = to + r / SIDE * bytes;
-          if (whole > 0) {
-            half.unit.halfExponentials(whole, some, from, step, shifts, lanes, slab, SIDE, SIDE);
-          }
-          if (rest > 0) {
-            long last = from + 4L * whole * MatrixUnit.DEPTH;
-            long tile = slab + (long) whole * MatrixUnit.TILE_BYTES;
-            int low = Math.min(SIDE, rest);
-            half.unit.halfExponentials(1, some, last, step, shifts, lanes, tile, low, rest - low);
-          }
-        });
+        half.unit::halfExponentials,
+        work + queryBytes,
+        MatrixUnit.TILE_BYTES,
+        HalfOperands.bytes(n));
   }
 
   @Override

@@ -14,7 +14,6 @@ final class HalfAttentionPiece extends AttentionPiece {
   private static final int QUERY_BLOCK = 128;
 
   private final HalfRows half;
-  private final AttentionLoops loops = Loops.leaf().attention();
   private final int count;
   private final long queries;
   private final long queriesT;
@@ -81,17 +80,8 @@ final class HalfAttentionPiece extends AttentionPiece {
   void products(int first, int rows) {
     long left = half.rowBytes(first);
     long right = half.rowBytes(j);
-    scores(rows, queries + left, keysT + right, scores());
-    for (int r = 0; r < rows; r++) {
-      long row = scores() + 4L * r * scoreStride;
-      loops.scale(row, row, n, p.scale());
-    }
-    scores(rows, gradients + left, valuesT + right, scoreGradients());
-  }
-
-  private void scores(int rows, long left, long right, long to) {
-    long bytes = HalfOperands.bytes(p.dim());
-    HalfProducts.multiply(half.unit, rows, n, p.dim(), left, right, bytes, to, scoreStride, false);
+    half.scores(rows, n, queries + left, keysT + right, p.scale(), scores(), scoreStride);
+    half.scores(rows, n, gradients + left, valuesT + right, 1, scoreGradients(), scoreStride);
   }
 
   @Override
@@ -127,12 +117,8 @@ final class HalfAttentionPiece extends AttentionPiece {
         HalfProducts.multiplySplitSlabs(
             half.unit, SIDE, half.width, n, slab, right, bytes, rest, half.width, false);
         long to = dq.row(first + whole);
-        GemmTile tile = Loops.tile();
-        if (addQueries) {
-          tile.addRows(rows - whole, half.width, rest, half.width, to, dq.stride());
-        } else {
-          tile.copyRows(rows - whole, half.width, rest, half.width, to, dq.stride());
-        }
+        int width = half.width;
+        Loops.tile().deliver(rows - whole, width, rest, width, 0, to, dq.stride(), addQueries);
       }
     }
   }
@@ -161,9 +147,8 @@ final class HalfAttentionPiece extends AttentionPiece {
     }
     long dense = Scratch.get(Scratch.Slot.ROW, 4L * n * p.dim());
     Panels.transpose(Loops.tile(), n, p.dim(), 1f, from, 1, scoreStride, dense, p.dim());
-    CastLoops casts = Loops.leaf().casts();
-    for (int r = 0; r < n; r++) {
-      casts.narrow(to.type(), dense + 4L * r * p.dim(), keyRow(to) + r * to.rowBytes(), p.dim());
-    }
+    Loops.leaf()
+        .casts()
+        .narrowRows(to.type(), n, p.dim(), dense, 4L * p.dim(), keyRow(to), to.rowBytes());
   }
 }

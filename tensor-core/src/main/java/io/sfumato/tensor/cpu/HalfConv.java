@@ -65,16 +65,13 @@ final class HalfConv extends UnitConv {
       int panels,
       long start,
       long rowC) {
-    long panelBytes = HalfOperands.bytes(w.inC());
     long b = weights + firstPanel * panelBytes;
     unit.multiplyHalves(slabs, table, steps, stepTable, rowA, panels, b, panelBytes, start, rowC);
   }
 
   @Override
   void deliver(int pixels, int columns, long sums, long rowC, long y, int firstChannel) {
-    for (int i = 0; i < pixels; i++) {
-      long to = y + (long) Short.BYTES * ((long) i * w.outC() + firstChannel);
-      casts.narrow(DType.BF16, sums + i * rowC, to, columns);
-    }
+    long to = y + (long) Short.BYTES * firstChannel;
+    casts.narrowRows(DType.BF16, pixels, columns, sums, rowC, to, (long) Short.BYTES * w.outC());
   }
 }

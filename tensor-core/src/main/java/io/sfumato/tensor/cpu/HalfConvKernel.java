@@ -164,14 +164,11 @@ public final class HalfConvKernel {
       Cache cache,
       long bias,
       long y) {
-    long floats = HalfConv.weightFloats(w);
-    Packing key = new Packing(flipped, weight);
     long packed =
-        cache.find(key, floats, to -> new HalfConv(tile, unit, w, to).packWeights(weight, flipped));
-    if (packed == 0) {
-      packed = Scratch.get(Scratch.Slot.WEIGHTS, 4 * floats);
-      new HalfConv(tile, unit, w, packed).packWeights(weight, flipped);
-    }
+        cache.packed(
+            new Packing(flipped, weight),
+            HalfConv.weightFloats(w),
+            to -> new HalfConv(tile, unit, w, to).packWeights(weight, flipped));
     new HalfConv(tile, unit, w, packed).run(x, bias, y);
   }
 }

@@ -2,7 +2,6 @@
 package io.sfumato.tensor.cpu;
 
 import io.sfumato.tensor.cpu.Gemm.Matrix;
-import java.lang.foreign.Arena;
 
 /** Products of {@link HalfOperands} on a {@link HalfUnit}. */
 final class HalfProducts {
@@ -12,36 +11,25 @@ final class HalfProducts {
   private static final int TILE_BYTES = MatrixUnit.TILE_BYTES;
   private static final int BYTES = Short.BYTES;
 
-  /** The tables of steps, for A as it lies and in slabs. */
-  private static final long IN_PLACE = steps(ROW_BYTES, TILE_BYTES);
+  private static final int STEPS = HalfOperands.K_BLOCK / DEPTH;
 
-  static final long IN_SLABS = steps(TILE_BYTES, TILE_BYTES);
+  /** The tables of steps, for A as it lies and in slabs. */
+  private static final long IN_PLACE =
+      SplitOperands.table(STEPS, i -> (long) i * ROW_BYTES, HalfProducts::tile);
+
+  static final long IN_SLABS = SplitOperands.table(STEPS, HalfProducts::tile, HalfProducts::tile);
 
   /** Those for slabs, or panels, of which a product has two parts. */
-  private static final long SPLIT_SLABS = splitSteps(2, 1);
+  private static final long SPLIT_SLABS =
+      SplitOperands.table(2 * STEPS, HalfProducts::tile, i -> tile(i / 2));
 
-  private static final long SPLIT_PANELS = splitSteps(1, 2);
+  private static final long SPLIT_PANELS =
+      SplitOperands.table(2 * STEPS, i -> tile(i / 2), HalfProducts::tile);
 
   private HalfProducts() {}
 
-  private static long steps(long left, long right) {
-    int steps = HalfOperands.K_BLOCK / DEPTH;
-    long table = Arena.global().allocate((long) steps * MatrixUnit.ENTRY_BYTES, 64).address();
-    for (int i = 0; i < steps; i++) {
-      SplitOperands.entry(table, i, i * left, i * right);
-    }
-    return table;
-  }
-
-  private static long splitSteps(int leftParts, int rightParts) {
-    int steps = 2 * HalfOperands.K_BLOCK / DEPTH;
-    long table = Arena.global().allocate((long) steps * MatrixUnit.ENTRY_BYTES, 64).address();
-    for (int i = 0; i < steps; i++) {
-      long left = leftParts == 2 ? i : i / 2;
-      long right = rightParts == 2 ? i : i / 2;
-      SplitOperands.entry(table, i, left * TILE_BYTES, right * TILE_BYTES);
-    }
-    return table;
+  private static long tile(int i) {
+    return (long) i * TILE_BYTES;
   }
 
   /**
@@ -96,35 +84,14 @@ final class HalfProducts {
       int padded = SplitOperands.count(columns) * SIDE;
       long sums = Scratch.get(Scratch.Slot.SUMS, 4L * SIDE * padded);
       multiply(unit, last, 1, steps, padded, panels, panelBytes, 0, sums, padded);
-      deliver(tile, rows - done, columns, sums, padded, bias, c + 4 * done * ldc, ldc, accumulate);
+      tile.deliver(rows - done, columns, sums, padded, bias, c + 4 * done * ldc, ldc, accumulate);
     }
     if (whole > 0 && wide < columns) { // the last columns of all other slabs
       long sums = Scratch.get(Scratch.Slot.SUMS, 4L * done * SIDE);
       long panel = panels + wide / SIDE * panelBytes;
       multiply(unit, left, whole, steps, SIDE, panel, panelBytes, 0, sums, SIDE);
       long added = bias == 0 ? 0 : bias + 4L * wide;
-      deliver(tile, done, columns - wide, sums, SIDE, added, c + 4L * wide, ldc, accumulate);
-    }
-  }
-
-  /** Sums that were formed apart, into C, with a bias, or added to it. */
-  private static void deliver(
-      GemmTile tile,
-      int rows,
-      int columns,
-      long sums,
-      long stride,
-      long bias,
-      long c,
-      long ldc,
-      boolean accumulate) {
-    if (accumulate) {
-      tile.addRows(rows, columns, sums, stride, c, ldc);
-      return;
-    }
-    tile.copyRows(rows, columns, sums, stride, c, ldc);
-    if (bias != 0) {
-      tile.addRows(rows, columns, bias, 0, c, ldc);
+      tile.deliver(done, columns - wide, sums, SIDE, added, c + 4L * wide, ldc, accumulate);
     }
   }
 

@@ -10,6 +10,7 @@ final class HalfRows {
 
   final HalfUnit unit;
   final int dim;
+  private final AttentionLoops loops = Loops.leaf().attention();
 
   /** Head size rounded up to whole panels. */
   final int width;
@@ -61,5 +62,21 @@ final class HalfRows {
   void rightTransposed(long from, Matrix m, int rows, long to) {
     Gemm.Matrix columns = rows(from, m).transposed();
     HalfOperands.panels(unit, dim, rows, 0, SplitOperands.count(rows), columns, to);
+  }
+
+  /**
+   * Products of rows as left operands with rows as right operands, summed over their length.
+   *
+   * @param scale a factor on the sums
+   * @param to address of the result
+   * @param stride floats from one row of the result to the next
+   */
+  void scores(int rows, int n, long left, long right, float scale, long to, long stride) {
+    HalfProducts.multiply(
+        unit, rows, n, dim, left, right, HalfOperands.bytes(dim), to, stride, false);
+    for (int r = 0; r < rows && scale != 1; r++) {
+      long row = to + 4 * r * stride;
+      loops.scale(row, row, n, scale);
+    }
   }
 }

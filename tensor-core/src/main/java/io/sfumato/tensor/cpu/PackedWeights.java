@@ -39,6 +39,17 @@ public final class PackedWeights {
      * @return the address, or 0 if the kernel shall pack for itself
      */
     long find(Object key, long floats, LongConsumer packer);
+
+    /** The same, or weights that are packed into work space of the calling thread. */
+    default long packed(Object key, long floats, LongConsumer packer) {
+      long kept = find(key, floats, packer);
+      if (kept != 0) {
+        return kept;
+      }
+      long packed = Scratch.get(Scratch.Slot.WEIGHTS, 4 * floats);
+      packer.accept(packed);
+      return packed;
+    }
   }
 
   private static final class Entry {

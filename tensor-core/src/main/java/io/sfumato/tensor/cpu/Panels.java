@@ -383,14 +383,7 @@ final class Panels {
       long to = c + 4 * r * ldc;
       if (!whole) {
         tile.store(count, vectors, k, from, rowStride, colStride, panel, ldb, scratch, width);
-        if (accumulate) {
-          tile.addRows(count, columns, scratch, width, to, ldc);
-        } else {
-          tile.copyRows(count, columns, scratch, width, to, ldc);
-          if (bias != 0) {
-            tile.addRows(count, columns, bias, 0, to, ldc);
-          }
-        }
+        tile.deliver(count, columns, scratch, width, bias, to, ldc, accumulate);
       } else if (bias != 0) {
         tile.sum(count, vectors, k, from, rowStride, colStride, panel, ldb, bias, 0, to, ldc);
       } else if (accumulate) {

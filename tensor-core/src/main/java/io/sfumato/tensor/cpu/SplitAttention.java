@@ -105,9 +105,7 @@ final class SplitAttention implements AttentionProducts {
   @Override
   public void probabilities(
       int first, int rows, int j, int n, long s, float[] shift, double[] sums, long work) {
-    long to = work + queryBytes;
-    long bytes = SplitOperands.bytes(n);
-    Exponentials.forSlabs(
+    Exponentials.compute(
         p,
         first,
         rows,
@@ -117,9 +115,10 @@ final class SplitAttention implements AttentionProducts {
         scoreStride,
         shift,
         sums,
-        (r, some, from, step, shifts, lanes) ->
-            SplitOperands.exponentials(
-                split.unit, some, n, from, step, shifts, lanes, to + r / SIDE * bytes));
+        split.unit::exponentials,
+        SplitOperands.blocks(work + queryBytes),
+        MatrixUnit.BLOCK_BYTES,
+        SplitOperands.bytes(n));
   }
 
   @Override

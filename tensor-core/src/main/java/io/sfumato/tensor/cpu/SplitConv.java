@@ -8,7 +8,6 @@ final class SplitConv extends UnitConv {
   private static final int PARTS = 3;
 
   private final MatrixUnit unit;
-  private final long panelBytes;
 
   /**
    * Prepares a convolution that {@link #canServe} said yes to.
@@ -18,7 +17,6 @@ final class SplitConv extends UnitConv {
   SplitConv(GemmTile tile, MatrixUnit unit, ConvWindow w, long weights) {
     super(tile, w, PARTS, Float.BYTES, SplitOperands.panelBytes(w.inC()), weights);
     this.unit = unit;
-    panelBytes = SplitOperands.panelBytes(w.inC());
   }
 
   /**
@@ -62,7 +60,6 @@ final class SplitConv extends UnitConv {
 
   @Override
   boolean isFit() {
-    long tapBytes = panels * panelBytes;
     for (int tap = 0; tap < w.taps(); tap++) {
       if (!SplitOperands.areFit(w.inC(), panels, weights + tap * tapBytes)) {
         return false;

@@ -2,6 +2,7 @@
 package io.sfumato.tensor.cpu;
 
 import java.lang.foreign.Arena;
+import java.util.function.IntToLongFunction;
 
 /**
  * Operands of products on a {@link MatrixUnit}: <em>slabs</em> of up to 16 rows of A and
@@ -26,18 +27,22 @@ final class SplitOperands {
   private static final int TILE_BYTES = MatrixUnit.TILE_BYTES;
 
   /** The table of steps: blocks follow one another. */
-  private static final long STEPS = steps();
+  private static final long STEPS =
+      table(K_BLOCK / DEPTH, SplitOperands::block, SplitOperands::block);
 
   private SplitOperands() {}
 
-  private static long steps() {
-    int steps = K_BLOCK / DEPTH;
+  /** A table of steps that is kept: where they are from the beginnings of A and of a panel. */
+  static long table(int steps, IntToLongFunction left, IntToLongFunction right) {
     long table = Arena.global().allocate((long) steps * MatrixUnit.ENTRY_BYTES, 64).address();
     for (int i = 0; i < steps; i++) {
-      long block = (long) i * MatrixUnit.BLOCK_BYTES;
-      entry(table, i, block, block);
+      entry(table, i, left.applyAsLong(i), right.applyAsLong(i));
     }
     return table;
+  }
+
+  private static long block(int step) {
+    return (long) step * MatrixUnit.BLOCK_BYTES;
   }
 
   /** Writes an entry of a table. */
@@ -197,32 +202,6 @@ final class SplitOperands {
               ahead);
     }
     return fit;
-  }
-
-  /**
-   * Splits a slab of exponentials, see {@link MatrixUnit#exponentials}.
-   *
-   * @param rows rows, at most {@link #SIDE}
-   * @param k columns, at most {@link #K_BLOCK}
-   * @param from address of the first value
-   * @param step bytes from one row to the next
-   * @param shifts address of the rows' shifts
-   * @param sums address of 16 sums for each row
-   * @param to address of the slab
-   */
-  static void exponentials(
-      MatrixUnit unit, int rows, int k, long from, long step, long shifts, long sums, long to) {
-    int whole = k / DEPTH;
-    int rest = k % DEPTH;
-    if (whole > 0) {
-      unit.exponentials(whole, rows, from, step, shifts, sums, blocks(to), SIDE, SIDE);
-    }
-    if (rest > 0) {
-      long last = from + 4L * whole * DEPTH;
-      long block = blocks(to) + (long) whole * MatrixUnit.BLOCK_BYTES;
-      int lanes = Math.min(SIDE, rest);
-      unit.exponentials(1, rows, last, step, shifts, sums, block, lanes, rest - lanes);
-    }
   }
 
   /**
@@ -404,28 +383,8 @@ final class SplitOperands {
         entry(table, 1, 0, block);
         multiply(unit, 1, table, k, 1, panels + j / SIDE * panelBytes, 0, 0, 4 * SIDE);
         long added = bias == 0 ? 0 : bias + 4L * j;
-        deliver(tile, count, some, block, added, c + 4 * (r * ldc + j), ldc, accumulate);
+        tile.deliver(count, some, block, SIDE, added, c + 4 * (r * ldc + j), ldc, accumulate);
       }
-    }
-  }
-
-  /** Puts part of a tile of sums into C, with a bias, or adds it. */
-  private static void deliver(
-      GemmTile tile,
-      int rows,
-      int columns,
-      long sums,
-      long bias,
-      long c,
-      long ldc,
-      boolean accumulate) {
-    if (accumulate) {
-      tile.addRows(rows, columns, sums, SIDE, c, ldc);
-      return;
-    }
-    tile.copyRows(rows, columns, sums, SIDE, c, ldc);
-    if (bias != 0) {
-      tile.addRows(rows, columns, bias, 0, c, ldc);
     }
   }
 

@@ -38,8 +38,8 @@ abstract class UnitConv {
   private final int groups;
   private final int pitch;
   private final int elementBytes;
-  private final long tapBytes;
-  private final long panelBytes;
+  final long tapBytes;
+  final long panelBytes;
 
   /**
    * Prepares a convolution that {@link #canServe} said yes to.

@@ -24,7 +24,7 @@ public final class Conv2dLaunch {
   public static final class Forward implements Kernel<Conv2d> {
     @Override
     public @Nullable String refuse(Conv2d op, Tensor[] in, Tensor[] out) {
-      String reason = refuseTypes(in, out);
+      String reason = Staging.refuseBesideBfloat16(in, out);
       return reason != null || !isHalf(out)
           ? reason
           : HalfConvKernel.refuse(
@@ -52,7 +52,7 @@ public final class Conv2dLaunch {
   public static final class BackwardInput implements Kernel<Conv2dBackwardInput> {
     @Override
     public @Nullable String refuse(Conv2dBackwardInput op, Tensor[] in, Tensor[] out) {
-      String reason = refuseTypes(in, out);
+      String reason = Staging.refuseBesideBfloat16(in, out);
       return reason != null || !isHalf(out)
           ? reason
           : HalfConvKernel.refuse(
@@ -79,7 +79,7 @@ public final class Conv2dLaunch {
   public static final class BackwardWeight implements Kernel<Conv2dBackwardWeight> {
     @Override
     public @Nullable String refuse(Conv2dBackwardWeight op, Tensor[] in, Tensor[] out) {
-      String reason = refuseTypes(in, out);
+      String reason = Staging.refuseBesideBfloat16(in, out);
       return reason != null || !isHalf(out)
           ? reason
           : HalfConvKernel.refuse(
@@ -104,10 +104,6 @@ public final class Conv2dLaunch {
 
   private static boolean isHalf(Tensor[] out) {
     return out[0].dtype() == DType.BF16;
-  }
-
-  private static @Nullable String refuseTypes(Tensor[] in, Tensor[] out) {
-    return isHalf(out) ? Staging.refuseMixed(in, out) : Staging.refuse(in, out);
   }
 
   /** Keeps what is packed of a weight that lies as the kernel reads it. */

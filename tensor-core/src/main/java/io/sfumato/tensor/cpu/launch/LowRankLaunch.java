@@ -1,7 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 package io.sfumato.tensor.cpu.launch;
 
-import io.sfumato.tensor.DType;
 import io.sfumato.tensor.Tensor;
 import io.sfumato.tensor.cpu.Gemm.Matrix;
 import io.sfumato.tensor.cpu.HalfLowRank;
@@ -19,7 +18,7 @@ public final class LowRankLaunch {
   public static final class Forward implements Kernel<LowRank> {
     @Override
     public @Nullable String refuse(LowRank op, Tensor[] in, Tensor[] out) {
-      return refusal(in, out);
+      return Staging.refuseBesideBfloat16(in, out);
     }
 
     @Override
@@ -49,7 +48,7 @@ public final class LowRankLaunch {
   public static final class Gradients implements Kernel<LowRankGradients> {
     @Override
     public @Nullable String refuse(LowRankGradients op, Tensor[] in, Tensor[] out) {
-      return refusal(in, out);
+      return Staging.refuseBesideBfloat16(in, out);
     }
 
     @Override
@@ -73,10 +72,6 @@ public final class LowRankLaunch {
         }
       }
     }
-  }
-
-  private static @Nullable String refusal(Tensor[] in, Tensor[] out) {
-    return out[0].dtype() == DType.BF16 ? Staging.refuseMixed(in, out) : Staging.refuse(in, out);
   }
 
   private static Matrix matrix(Tensor t) {

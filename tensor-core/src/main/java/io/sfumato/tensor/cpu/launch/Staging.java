@@ -6,7 +6,6 @@ import io.sfumato.tensor.Layout;
 import io.sfumato.tensor.Shape;
 import io.sfumato.tensor.Storage;
 import io.sfumato.tensor.Tensor;
-import io.sfumato.tensor.cpu.Conversions;
 import io.sfumato.tensor.cpu.CpuBackend;
 import io.sfumato.tensor.cpu.Gemm.Matrix;
 import io.sfumato.tensor.cpu.StridedCopy;
@@ -48,15 +47,14 @@ final class Staging implements AutoCloseable {
     return Operands.floatsOrHalves(in, out);
   }
 
+  /** Why loops for f32 and for bf16 do not take the case, or null. */
+  static @Nullable String refuseBesideBfloat16(Tensor[] in, Tensor[] out) {
+    return out[0].dtype() == DType.BF16 ? refuseMixed(in, out) : refuse(in, out);
+  }
+
   /** Address of the elements as f32 in row-major order. */
   long floats(Tensor t) {
-    if (t.dtype() == DType.F32) {
-      return rowMajor(t);
-    }
-    long from = rowMajor(t);
-    long to = allocate(4 * t.numel());
-    Conversions.widen(t.dtype(), from, to, t.numel());
-    return to;
+    return rowMajor(t.dtype() == DType.F32 ? t : widened(t));
   }
 
   /** A copy in f32. */

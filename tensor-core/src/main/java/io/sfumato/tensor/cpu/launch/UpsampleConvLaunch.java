@@ -1,7 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 package io.sfumato.tensor.cpu.launch;
 
-import io.sfumato.tensor.DType;
 import io.sfumato.tensor.Shape;
 import io.sfumato.tensor.Tensor;
 import io.sfumato.tensor.cpu.ConvGeometry;
@@ -90,11 +89,10 @@ public final class UpsampleConvLaunch {
   /** bf16 is doubled in memory: the unit does the more taps faster than phases would be. */
   private static @Nullable String refusal(
       Tensor[] in, Tensor[] out, Tensor x, int channels, Pass pass) {
-    if (out[0].dtype() != DType.BF16) {
-      return Staging.refuse(in, out);
-    }
-    String reason = Staging.refuseMixed(in, out);
-    return reason != null ? reason : HalfConvKernel.refuse(doubled(x.shape(), channels), pass);
+    String reason = Staging.refuseBesideBfloat16(in, out);
+    return reason != null || !out[0].dtype().isHalf()
+        ? reason
+        : HalfConvKernel.refuse(doubled(x.shape(), channels), pass);
   }
 
   /** The convolution of the doubled input. */
