@@ -82,14 +82,12 @@ public final class Conv2dKernel {
           Matrix.rowMajor(dx, g.inC()),
           false,
           0);
-    } else if (g.strideH() == 1 && g.strideW() == 1) {
+    } else if (!g.isStrided()) {
       long taps = (long) g.kH() * g.kW();
       ConvWindow w = ConvWindow.inputGradient(g);
       convolve(simd, w, dy, weight, taps, g.groupInC() * taps, true, cache, 0, dx);
     } else if (ConvPhases.serve(g)) {
-      ConvPhases phases = new ConvPhases(simd.gemmTile(), g);
-      long packed = phases.packed(cache, weight, to -> phases.packWeights(weight, to));
-      phases.run(packed, dy, 0, dx);
+      new ConvPhases(new ConvPhases.ByTiles(simd.gemmTile()), g).run(cache, weight, dy, dx);
     } else {
       new ConvInputGradient(simd.gemmTile(), g, dy, weight, dx).run();
     }
@@ -135,7 +133,7 @@ public final class Conv2dKernel {
               new Packing(Way.TILES, flipped, weight, outStride),
               ConvForward.weightFloats(tile, w),
               to -> new ConvForward(tile, w, to).packWeights(weight, outStride, inStride, flipped));
-      new ConvForward(tile, w, packed, x, bias, y, ConvForward.Target.dense(w)).run();
+      new ConvForward(tile, w, packed, x, bias, y, ConvTarget.dense(w)).run();
     }
   }
 
@@ -218,8 +216,7 @@ public final class Conv2dKernel {
   static boolean pointwise(ConvGeometry g) {
     return g.kH() == 1
         && g.kW() == 1
-        && g.strideH() == 1
-        && g.strideW() == 1
+        && !g.isStrided()
         && g.groups() == 1
         && g.outH() == g.inH()
         && g.outW() == g.inW();

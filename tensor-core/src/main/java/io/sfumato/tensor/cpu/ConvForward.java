@@ -36,28 +36,8 @@ final class ConvForward {
   private final long x;
   private final long bias;
   private final long y;
-  private final Target target;
+  private final ConvTarget target;
   private final boolean inPlace;
-
-  /**
-   * Where output pixels lie, in floats: the next of a row, of a column, of an image.
-   *
-   * @param pixel to the right neighbour
-   * @param row to the neighbour below
-   * @param image to the next image
-   */
-  record Target(long pixel, long row, long image) {
-    /** Images that lie dense. */
-    static Target dense(ConvWindow w) {
-      long row = (long) w.outW() * w.outC();
-      return new Target(w.outC(), row, w.outH() * row);
-    }
-
-    /** Whether all pixels of a window are rows of one matrix. */
-    boolean isMatrix(ConvWindow w) {
-      return row == w.outW() * pixel && image == w.outH() * row;
-    }
-  }
 
   /**
    * The weights alone.
@@ -67,7 +47,7 @@ final class ConvForward {
    * @param weights address of {@link #weightFloats} floats of rearranged weights
    */
   ConvForward(GemmTile tile, ConvWindow w, long weights) {
-    this(tile, w, weights, 0, 0, 0, Target.dense(w));
+    this(tile, w, weights, 0, 0, 0, ConvTarget.dense(w));
   }
 
   /**
@@ -81,7 +61,7 @@ final class ConvForward {
    * @param y address of the first output pixel
    * @param target where the others lie
    */
-  ConvForward(GemmTile tile, ConvWindow w, long weights, long x, long bias, long y, Target target) {
+  ConvForward(GemmTile tile, ConvWindow w, long weights, long x, long bias, long y, ConvTarget target) {
     this.tile = tile;
     this.w = w;
     this.weights = weights;

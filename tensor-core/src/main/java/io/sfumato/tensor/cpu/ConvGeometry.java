@@ -98,6 +98,11 @@ public record ConvGeometry(
     return (inW + padLeft + padRight - dilationW * (kW - 1) - 1) / strideW + 1;
   }
 
+  /** Whether the kernel takes steps of more than a pixel. */
+  boolean isStrided() {
+    return strideH > 1 || strideW > 1;
+  }
+
   /** Input channels of one group. */
   public int groupInC() {
     return inC / groups;

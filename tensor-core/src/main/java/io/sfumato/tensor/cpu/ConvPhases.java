@@ -1,6 +1,9 @@
 // SPDX-License-Identifier: Apache-2.0
 package io.sfumato.tensor.cpu;
 
+import io.sfumato.tensor.DType;
+import io.sfumato.tensor.cpu.Gemm.Matrix;
+import java.util.function.IntUnaryOperator;
 import java.util.function.LongConsumer;
 
 /**
@@ -10,12 +13,85 @@ import java.util.function.LongConsumer;
  * stride-th pixel. Nothing is unfolded, and no product meets a zero.
  */
 final class ConvPhases {
-  private final GemmTile tile;
+  private final Dense dense;
   private final ConvGeometry g;
 
-  ConvPhases(GemmTile tile, ConvGeometry g) {
-    this.tile = tile;
+  ConvPhases(Dense dense, ConvGeometry g) {
+    this.dense = dense;
     this.g = g;
+  }
+
+  /** How convolutions of stride 1 are computed. */
+  interface Dense {
+    /** Bytes of an element of images and weights. */
+    int elementBytes();
+
+    /** The floats that rearranged weights take the place of. */
+    long weightFloats(ConvWindow w);
+
+    /**
+     * Rearranges weights.
+     *
+     * @param from address of the weight of output 0, input 0, source 0
+     * @param outStride elements between output channels
+     * @param inStride elements between input channels
+     * @param sources from a tap of the window to one of the weights
+     * @param to address of the rearranged weights
+     */
+    void pack(
+        ConvWindow w, long from, long outStride, long inStride, IntUnaryOperator sources, long to);
+
+    /** Computes the convolution. */
+    void run(ConvWindow w, long weights, long x, long bias, long y, ConvTarget target);
+  }
+
+  /** In f32 by tiles. */
+  record ByTiles(GemmTile tile) implements Dense {
+    @Override
+    public int elementBytes() {
+      return Float.BYTES;
+    }
+
+    @Override
+    public long weightFloats(ConvWindow w) {
+      return ConvForward.weightFloats(tile, w);
+    }
+
+    @Override
+    public void pack(
+        ConvWindow w, long from, long outStride, long inStride, IntUnaryOperator sources, long to) {
+      new ConvForward(tile, w, to).packWeights(from, outStride, inStride, sources);
+    }
+
+    @Override
+    public void run(ConvWindow w, long weights, long x, long bias, long y, ConvTarget target) {
+      new ConvForward(tile, w, weights, x, bias, y, target).run();
+    }
+  }
+
+  /** In bf16 on a matrix unit. */
+  record ByHalves(GemmTile tile, HalfUnit unit) implements Dense {
+    @Override
+    public int elementBytes() {
+      return Short.BYTES;
+    }
+
+    @Override
+    public long weightFloats(ConvWindow w) {
+      return HalfConv.weightFloats(w);
+    }
+
+    @Override
+    public void pack(
+        ConvWindow w, long from, long outStride, long inStride, IntUnaryOperator sources, long to) {
+      Matrix weights = new Matrix(from, inStride, outStride, 0, DType.BF16);
+      new HalfConv(tile, unit, w, to).packWeights(weights, sources);
+    }
+
+    @Override
+    public void run(ConvWindow w, long weights, long x, long bias, long y, ConvTarget target) {
+      new HalfConv(tile, unit, w, weights).run(x, bias, y, target);
+    }
   }
 
   /** Whether phases serve. More of them mean smaller products, so larger strides are left alone. */
@@ -86,7 +162,7 @@ final class ConvPhases {
         if (!h.isEmpty() && !v.isEmpty()) {
           ConvWindow w = window(h, v);
           body.accept(h, v, w, to);
-          to += 4 * ConvForward.weightFloats(tile, w);
+          to += 4 * dense.weightFloats(w);
         }
       }
     }
@@ -95,7 +171,7 @@ final class ConvPhases {
   /** The floats of all phases' rearranged weights. */
   long weightFloats() {
     long[] floats = {0};
-    forEach(0, (h, v, w, to) -> floats[0] = to / 4 + ConvForward.weightFloats(tile, w));
+    forEach(0, (h, v, w, to) -> floats[0] = to / 4 + dense.weightFloats(w));
     return floats[0];
   }
 
@@ -110,14 +186,15 @@ final class ConvPhases {
     forEach(
         to,
         (h, v, w, weights) ->
-            new ConvForward(tile, w, weights)
-                .packWeights(
-                    from,
-                    taps,
-                    (long) g.inC() * taps,
-                    t ->
-                        h.source(t / v.taps, g.strideH()) * g.kW()
-                            + v.source(t % v.taps, g.strideW())));
+            dense.pack(
+                w,
+                from,
+                taps,
+                (long) g.inC() * taps,
+                t ->
+                    h.source(t / v.taps, g.strideH()) * g.kW()
+                        + v.source(t % v.taps, g.strideW()),
+                weights));
   }
 
   /** What tells packed weights of one tensor apart. */
@@ -136,6 +213,18 @@ final class ConvPhases {
   }
 
   /**
+   * Rearranges weights and computes all phases.
+   *
+   * @param cache where the rearranged weights may be kept
+   * @param weight address of the weights {@code [outC, inC, kH, kW]}
+   * @param dy address of the output gradient
+   * @param dx address of the result
+   */
+  void run(PackedWeights.Cache cache, long weight, long dy, long dx) {
+    run(packed(cache, weight, to -> packWeights(weight, to)), dy, 0, dx);
+  }
+
+  /**
    * Computes all phases.
    *
    * @param weights address of the rearranged weights
@@ -147,15 +236,14 @@ final class ConvPhases {
     long row = (long) g.inW() * g.inC();
     long image = g.inH() * row;
     if (g.kH() < g.strideH() || g.kW() < g.strideW()) { // some pixels are seen by no tap
-      Memory.zero(dx, 4 * g.batch() * image);
+      Memory.zero(dx, dense.elementBytes() * g.batch() * image);
     }
-    ConvForward.Target target =
-        new ConvForward.Target((long) g.strideW() * g.inC(), g.strideH() * row, image);
+    ConvTarget target = new ConvTarget((long) g.strideW() * g.inC(), g.strideH() * row, image);
     forEach(
         weights,
         (h, v, w, packed) -> {
-          long to = dx + 4 * (h.first * row + (long) v.first * g.inC());
-          new ConvForward(tile, w, packed, dy, bias, to, target).run();
+          long first = h.first * row + (long) v.first * g.inC();
+          dense.run(w, packed, dy, bias, dx + dense.elementBytes() * first, target);
         });
   }
 }

@@ -81,7 +81,8 @@ public interface GemmTile {
 
   /**
    * Writes columns that lie along {@code k} as rows, {@code to[p, i] = scale * from[i, p]}, as far
-   * as vectors do that: all but the last columns, fewer than a vector, and all but the last p.
+   * as vectors do that: all but the last columns, fewer than a vector, and all but the last p. Nine
+   * columns whose rows follow one another in the result are done, too.
    *
    * @param k the length of the columns
    * @param columns the number of columns

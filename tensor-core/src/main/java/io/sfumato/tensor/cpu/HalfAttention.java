@@ -25,7 +25,7 @@ final class HalfAttention implements AttentionProducts {
     this.q = q;
     this.k = k;
     this.v = v;
-    half = new HalfRows(unit, p.dim());
+    half = new HalfRows(unit, p.dim(), p.scale());
     queryBytes = half.rowBytes(QUERY_BLOCK);
     keyBytes = half.rowBytes(p.keys());
   }
@@ -53,7 +53,7 @@ final class HalfAttention implements AttentionProducts {
   @Override
   public boolean packHead(int head, int from, int to, long packed) {
     int n = to - from;
-    half.rightTransposed(p.row(k, head, from), k, n, packed + half.rowBytes(from));
+    half.keys(p.row(k, head, from), k, n, packed + half.rowBytes(from));
     half.right(p.row(v, head, from), v, n, KEY_BLOCK, packed + keyBytes + half.blockBytes(from));
     return true;
   }
@@ -71,7 +71,7 @@ final class HalfAttention implements AttentionProducts {
 
   @Override
   public void scores(int head, int first, int rows, int j, int n, long packed, long work, long s) {
-    half.scores(rows, n, work, packed + half.rowBytes(j), p.scale(), s, scoreStride);
+    half.scores(rows, n, work, packed + half.rowBytes(j), s, scoreStride);
   }
 
   @Override

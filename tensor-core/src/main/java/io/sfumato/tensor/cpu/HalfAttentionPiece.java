@@ -29,7 +29,7 @@ final class HalfAttentionPiece extends AttentionPiece {
   /** Rearranges the operands for the keys {@code [first, first + count)} of a head. */
   HalfAttentionPiece(HalfUnit unit, Operands x, int head, int first, int count) {
     super(x, head, first, QUERY_BLOCK, Loops.tile().pitch());
-    half = new HalfRows(unit, p.dim());
+    half = new HalfRows(unit, p.dim(), p.scale());
     this.count = count;
     long rowBytes = half.rowBytes(p.queries());
     long rowBytesT = half.blockBytes((p.queries() + QUERY_BLOCK - 1) / QUERY_BLOCK * QUERY_BLOCK);
@@ -61,7 +61,7 @@ final class HalfAttentionPiece extends AttentionPiece {
     long k = p.row(x.k(), head, firstKey);
     long q = p.row(x.q(), head, 0);
     long dout = p.row(x.dout(), head, 0);
-    half.rightTransposed(k, x.k(), count, keysT);
+    half.keys(k, x.k(), count, keysT);
     half.rightTransposed(p.row(x.v(), head, firstKey), x.v(), count, valuesT);
     half.left(q, x.q(), p.queries(), queries);
     half.left(dout, x.dout(), p.queries(), gradients);
@@ -80,8 +80,8 @@ final class HalfAttentionPiece extends AttentionPiece {
   void products(int first, int rows) {
     long left = half.rowBytes(first);
     long right = half.rowBytes(j);
-    half.scores(rows, n, queries + left, keysT + right, p.scale(), scores(), scoreStride);
-    half.scores(rows, n, gradients + left, valuesT + right, 1, scoreGradients(), scoreStride);
+    half.scores(rows, n, queries + left, keysT + right, scores(), scoreStride);
+    half.products(rows, n, gradients + left, valuesT + right, scoreGradients(), scoreStride);
   }
 
   @Override

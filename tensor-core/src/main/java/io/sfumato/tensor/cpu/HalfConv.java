@@ -70,8 +70,7 @@ final class HalfConv extends UnitConv {
   }
 
   @Override
-  void deliver(int pixels, int columns, long sums, long rowC, long y, int firstChannel) {
-    long to = y + (long) Short.BYTES * firstChannel;
-    casts.narrowRows(DType.BF16, pixels, columns, sums, rowC, to, (long) Short.BYTES * w.outC());
+  void deliver(int pixels, int columns, long sums, long rowC, long y, long pixel) {
+    casts.narrowRows(DType.BF16, pixels, columns, sums, rowC, y, Short.BYTES * pixel);
   }
 }

@@ -38,13 +38,10 @@ public final class HalfConvKernel {
     boolean can =
         switch (pass) {
           case FORWARD -> UnitConv.canServe(ConvWindow.forward(g));
-          case BACKWARD_INPUT ->
-              g.strideH() == 1
-                  && g.strideW() == 1
-                  && UnitConv.canServe(ConvWindow.inputGradient(g));
+          case BACKWARD_INPUT -> g.isStrided() ? ConvPhases.serve(g) : g.groups() == 1;
           case BACKWARD_WEIGHT -> HalfConvWeightGradient.canServe(ConvWindow.forward(g));
         };
-    return can ? null : "needs one group, and stride 1 or rows of whole tiles";
+    return can ? null : "needs one group, and for gradients of the input a stride of 1, or of 2 without dilation";
   }
 
   /**
@@ -88,6 +85,10 @@ public final class HalfConvKernel {
           cache,
           Matrix.rowMajor(dx, g.inC(), TYPE),
           0);
+      return;
+    }
+    if (g.isStrided()) {
+      new ConvPhases(new ConvPhases.ByHalves(Loops.tile(), unit()), g).run(cache, weight, dy, dx);
       return;
     }
     long taps = (long) g.kH() * g.kW();

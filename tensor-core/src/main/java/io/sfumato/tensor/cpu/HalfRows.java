@@ -8,17 +8,33 @@ import io.sfumato.tensor.cpu.AttentionProblem.Matrix;
 final class HalfRows {
   private static final int SIDE = MatrixUnit.SIDE;
 
+  /** Elements of keys that are scaled at a time. */
+  private static final int SCALED = 2048;
+
   final HalfUnit unit;
   final int dim;
   private final AttentionLoops loops = Loops.leaf().attention();
 
+  private final CastLoops casts = Loops.leaf().casts();
+
   /** Head size rounded up to whole panels. */
   final int width;
 
-  HalfRows(HalfUnit unit, int dim) {
+  /** The factor on scores: keys take it where that rounds nothing, else the scores do. */
+  private final float keyScale;
+
+  private final float scoreScale;
+
+  HalfRows(HalfUnit unit, int dim, float scale) {
     this.unit = unit;
     this.dim = dim;
     width = SplitOperands.count(dim) * SIDE;
+    keyScale = isPowerOfTwo(scale) ? scale : 1;
+    scoreScale = scale / keyScale;
+  }
+
+  private static boolean isPowerOfTwo(float x) {
+    return x > 0 && Float.isFinite(x) && Math.scalb(1f, Math.getExponent(x)) == x;
   }
 
   /** Bytes of {@code n} rows, rounded up to whole ones, as operands summed over the head size. */
@@ -64,19 +80,37 @@ final class HalfRows {
     HalfOperands.panels(unit, dim, rows, 0, SplitOperands.count(rows), columns, to);
   }
 
+  /** Keys as right operands, summed over their length, with their part of the scale. */
+  void keys(long from, Matrix m, int rows, long to) {
+    rightTransposed(from, m, rows, to);
+    int n = (int) (rowBytes(rows) / Short.BYTES);
+    for (int i = 0; i < n && keyScale != 1; i += SCALED) {
+      int some = Math.min(SCALED, n - i);
+      long at = to + (long) Short.BYTES * i;
+      long floats = Scratch.get(Scratch.Slot.ROW, 4L * some);
+      casts.widen(DType.BF16, at, floats, some);
+      loops.scale(floats, floats, some, keyScale);
+      casts.narrow(DType.BF16, floats, at, some);
+    }
+  }
+
   /**
-   * Products of rows as left operands with rows as right operands, summed over their length.
+   * Scores of queries as left operands with {@link #keys}.
    *
-   * @param scale a factor on the sums
    * @param to address of the result
    * @param stride floats from one row of the result to the next
    */
-  void scores(int rows, int n, long left, long right, float scale, long to, long stride) {
+  void scores(int rows, int n, long left, long right, long to, long stride) {
+    products(rows, n, left, right, to, stride);
+    for (int r = 0; r < rows && scoreScale != 1; r++) {
+      long row = to + 4 * r * stride;
+      loops.scale(row, row, n, scoreScale);
+    }
+  }
+
+  /** Products of rows as left operands with rows as right operands, summed over their length. */
+  void products(int rows, int n, long left, long right, long to, long stride) {
     HalfProducts.multiply(
         unit, rows, n, dim, left, right, HalfOperands.bytes(dim), to, stride, false);
-    for (int r = 0; r < rows && scale != 1; r++) {
-      long row = to + 4 * r * stride;
-      loops.scale(row, row, n, scale);
-    }
   }
 }

@@ -27,14 +27,12 @@ final class SplitConv extends UnitConv {
     if (!canServe(w)) {
       return false;
     }
-    boolean byRows = isByRows(w);
-    double waste = byRows ? 1 : (double) w.spanW() / w.outW();
     int in = (w.inC() + CHANNELS - 1) / CHANNELS * CHANNELS;
     int out = SplitOperands.count(w.outC()) * LANES;
     double split =
-        waste * w.taps() * in * out / 50
+        waste(w) * w.taps() * in * out / 50
             + (double) w.inC() * w.strideH() * w.strideW()
-            + (byRows ? 0 : 0.5 * w.outC());
+            + (w.outW() % LANES == 0 ? 0 : 0.5 * w.outC());
     double products = (double) w.inC() * w.outC() / 26;
     double tiles =
         WinogradTiles.pay(w) ? 4 * products + 2.3 * (w.inC() + w.outC()) : w.taps() * products;
@@ -104,7 +102,7 @@ final class SplitConv extends UnitConv {
   }
 
   @Override
-  void deliver(int pixels, int columns, long sums, long rowC, long y, int firstChannel) {
-    tile.copyRows(pixels, columns, sums, rowC / 4, y + 4L * firstChannel, w.outC());
+  void deliver(int pixels, int columns, long sums, long rowC, long y, long pixel) {
+    tile.copyRows(pixels, columns, sums, rowC / 4, y, pixel);
   }
 }

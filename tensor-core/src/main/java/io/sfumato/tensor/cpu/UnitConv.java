@@ -3,6 +3,7 @@ package io.sfumato.tensor.cpu;
 
 import io.sfumato.tensor.cpu.Gemm.Matrix;
 import java.util.concurrent.atomic.AtomicBoolean;
+import java.util.function.IntUnaryOperator;
 
 /**
  * A convolution on a {@link MatrixUnit}. A worker rearranges the input rows that some output rows
@@ -10,9 +11,9 @@ import java.util.concurrent.atomic.AtomicBoolean;
  * channels of a pixel, so neighbouring pixels are a block of A for any tap, and nothing is
  * unfolded. A step is a tap of 32 channels. How many parts an element has is up to the subclass.
  *
- * <p>Sixteen outputs are neighbours in a row if rows are multiples of that; else, without stride,
- * they are neighbours in the bordered image, and what lies on the border is not copied to the
- * result.
+ * <p>Sixteen outputs are neighbours in a row if rows are multiples of that, or there is a stride;
+ * else they are neighbours in the bordered image. What lies beyond a row or on the border is not
+ * copied to the result.
  */
 abstract class UnitConv {
   static final int LANES = MatrixUnit.SIDE;
@@ -32,7 +33,8 @@ abstract class UnitConv {
   final ConvWindow w;
   final long weights;
   final int panels;
-  final boolean byRows;
+  private final boolean byRows;
+  private final int slabsOfRow;
 
   private final int parts;
   private final int groups;
@@ -61,6 +63,7 @@ abstract class UnitConv {
     groups = (w.inC() + CHANNELS - 1) / CHANNELS;
     pitch = w.spanW();
     byRows = isByRows(w);
+    slabsOfRow = SplitOperands.count(w.outW());
     tapBytes = panels * panelBytes;
   }
 
@@ -97,17 +100,29 @@ abstract class UnitConv {
       long start,
       long rowC);
 
-  /** Writes columns of sums to pixels of the output that follow one another. */
-  abstract void deliver(int pixels, int columns, long sums, long rowC, long y, int firstChannel);
+  /**
+   * Writes columns of sums to channels of output pixels of a row.
+   *
+   * @param sums address of the first pixel's sums
+   * @param rowC bytes from the sums of a pixel to those of the next
+   * @param y address of the first pixel's first channel
+   * @param pixel elements from a pixel to the next
+   */
+  abstract void deliver(int pixels, int columns, long sums, long rowC, long y, long pixel);
 
   /** Whether a convolution can be computed so. */
   static boolean canServe(ConvWindow w) {
-    boolean dense = w.strideH() == 1 && w.strideW() == 1;
-    return w.groups() == 1 && (dense || isByRows(w));
+    return w.groups() == 1;
   }
 
-  static boolean isByRows(ConvWindow w) {
-    return w.outW() % LANES == 0;
+  private static boolean isByRows(ConvWindow w) {
+    return w.strideH() != 1 || w.strideW() != 1 || w.outW() % LANES == 0;
+  }
+
+  /** How many products there are for each one that is needed. */
+  static double waste(ConvWindow w) {
+    int width = isByRows(w) ? SplitOperands.count(w.outW()) * LANES : w.spanW();
+    return (double) width / w.outW();
   }
 
   /**
@@ -117,6 +132,17 @@ abstract class UnitConv {
    * @param flipped whether the taps come in reverse order
    */
   final void packWeights(Matrix from, boolean flipped) {
+    int last = w.taps() - 1;
+    packWeights(from, tap -> flipped ? last - tap : tap);
+  }
+
+  /**
+   * Rearranges the weights.
+   *
+   * @param from the weight of output 0, input 0, source 0, as a matrix [inC, outC]
+   * @param sources from a tap of the window to one of the weights
+   */
+  final void packWeights(Matrix from, IntUnaryOperator sources) {
     int taps = w.taps();
     Parallel.forRange(
         taps * panels,
@@ -125,7 +151,7 @@ abstract class UnitConv {
           for (int i = begin; i < end; i++) {
             int tap = i / panels;
             int panel = i % panels;
-            int source = flipped ? taps - 1 - tap : tap;
+            int source = sources.applyAsInt(tap);
             Matrix b =
                 new Matrix(
                     from.address() + (long) elementBytes * source,
@@ -138,15 +164,21 @@ abstract class UnitConv {
         });
   }
 
+  /** Computes the convolution to dense images. */
+  final boolean run(long x, long bias, long y) {
+    return run(x, bias, y, ConvTarget.dense(w));
+  }
+
   /**
    * Computes the convolution.
    *
    * @param x address of the input
    * @param bias address of the bias, or 0
-   * @param y address of the output
+   * @param y address of the first output pixel
+   * @param target where the others lie
    * @return whether all values can be multiplied; the output is unspecified otherwise
    */
-  final boolean run(long x, long bias, long y) {
+  final boolean run(long x, long bias, long y, ConvTarget target) {
     if (!isFit()) {
       return false;
     }
@@ -170,11 +202,11 @@ abstract class UnitConv {
             long strip = Scratch.get(Scratch.Slot.PIXELS, stripBytes(pixels));
             long from = x + (long) elementBytes * image * w.inH() * w.inW() * w.inC();
             if (rearrange(from, first, count, pixels, strip)) {
-              long to = y + (long) elementBytes * (image * w.outH() + first) * w.outW() * w.outC();
+              long to = y + elementBytes * (image * target.image() + first * target.row());
               int share = i % shares;
               int firstPanel = panels * share / shares;
               int lastPanel = panels * (share + 1) / shares;
-              multiply(count, pixels, strip, steps, firstPanel, lastPanel, start, to);
+              multiply(count, pixels, strip, steps, firstPanel, lastPanel, start, to, target);
             } else {
               unfit.set(true);
             }
@@ -191,9 +223,9 @@ abstract class UnitConv {
     return Math.clamp(Math.min(bySize, byBytes), 1, Math.clamp(byThreads, 1, w.outH()));
   }
 
-  /** Bytes of rearranged input; blocks are read up to fifteen pixels beyond it. */
+  /** Bytes of rearranged input; blocks are read up to fifteen outputs beyond it. */
   private long stripBytes(int pixels) {
-    return ((long) parts * groups * pixels + LANES) * ROW;
+    return ((long) parts * groups * pixels + (long) LANES * w.strideW()) * ROW;
   }
 
   /** The table of steps, {@code [32 channels][tap]}. */
@@ -255,23 +287,28 @@ abstract class UnitConv {
       int firstPanel,
       int lastPanel,
       long start,
-      long y) {
+      long y,
+      ConvTarget target) {
     int taps = w.taps();
     int slabs =
-        byRows ? rows * w.outW() / LANES : SplitOperands.count((rows - 1) * pitch + w.outW());
-    boolean direct = byRows && w.outC() % LANES == 0 && elementBytes == Float.BYTES;
+        byRows ? rows * slabsOfRow : SplitOperands.count((rows - 1) * pitch + w.outW());
+    boolean direct =
+        w.outW() % LANES == 0
+            && w.outC() % LANES == 0
+            && elementBytes == Float.BYTES
+            && target.isMatrix(w);
     int width = (lastPanel - firstPanel) * LANES;
-    long rowC = 4L * (direct ? w.outC() : width);
+    long rowC = 4L * (direct ? target.pixel() : width);
     long out =
         direct
             ? y + 4L * firstPanel * LANES
             : Scratch.get(Scratch.Slot.TRANSFORMED_OUTPUT, slabs * LANES * rowC);
     long table = Scratch.get(Scratch.Slot.TABLE, (slabs + 1L) * ENTRY);
     for (int i = 0; i <= slabs; i++) {
-      int pixel = i * LANES;
-      if (byRows) {
-        pixel = pixel / w.outW() * w.strideH() * pitch + pixel % w.outW() * w.strideW();
-      }
+      int pixel =
+          byRows
+              ? i / slabsOfRow * w.strideH() * pitch + i % slabsOfRow * LANES * w.strideW()
+              : i * LANES;
       SplitOperands.entry(table, i, strip + (long) pixel * ROW, out + i * LANES * rowC);
     }
     // as many at a time as stay in an L1 cache
@@ -291,10 +328,10 @@ abstract class UnitConv {
     }
     if (!direct) {
       int columns = Math.min(w.outC() - firstPanel * LANES, width);
-      int between = byRows ? w.outW() : pitch;
+      int between = byRows ? slabsOfRow * LANES : pitch;
       for (int r = 0; r < rows; r++) {
-        long to = y + (long) elementBytes * r * w.outW() * w.outC();
-        deliver(w.outW(), columns, out + r * between * rowC, rowC, to, firstPanel * LANES);
+        long to = y + elementBytes * (r * target.row() + (long) firstPanel * LANES);
+        deliver(w.outW(), columns, out + r * between * rowC, rowC, to, target.pixel());
       }
     }
   }

@@ -51,7 +51,9 @@ public final class UpsampleConvKernel {
     if (batch == 0) {
       return;
     }
-    ConvPhases phases = new ConvPhases(Simd.provider().gemmTile(), geometry(batch, in, h, w, out));
+    ConvPhases phases =
+        new ConvPhases(
+            new ConvPhases.ByTiles(Simd.provider().gemmTile()), geometry(batch, in, h, w, out));
     phases.run(
         phases.packed(
             cache,

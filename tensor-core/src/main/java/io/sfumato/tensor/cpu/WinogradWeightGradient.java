@@ -150,25 +150,6 @@ final class WinogradWeightGradient {
     long taps = Scratch.get(Scratch.Slot.TRANSFORMED, 36L * full);
     loops.weightGradient(sums, rowFloats, width, taps, width);
     long to = dw + 36L * ((long) channel * w.inC() + column);
-    interleave(columns, taps, 4L * width, to);
-  }
-
-  /** Nine rows of floats, {@code tap} bytes apart, as columns. */
-  private static void interleave(int n, long from, long tap, long to) {
-    long middle = from + 4 * tap;
-    for (int c = 0; c < n; c++) {
-      Memory.putFloat(to, Memory.getFloat(from));
-      Memory.putFloat(to + 4, Memory.getFloat(from + tap));
-      Memory.putFloat(to + 8, Memory.getFloat(from + 2 * tap));
-      Memory.putFloat(to + 12, Memory.getFloat(middle - tap));
-      Memory.putFloat(to + 16, Memory.getFloat(middle));
-      Memory.putFloat(to + 20, Memory.getFloat(middle + tap));
-      Memory.putFloat(to + 24, Memory.getFloat(middle + 2 * tap));
-      Memory.putFloat(to + 28, Memory.getFloat(middle + 3 * tap));
-      Memory.putFloat(to + 32, Memory.getFloat(middle + 4 * tap));
-      from += 4;
-      middle += 4;
-      to += 36;
-    }
+    TapRows.interleave(tile, 9, columns, taps, width, to);
   }
 }

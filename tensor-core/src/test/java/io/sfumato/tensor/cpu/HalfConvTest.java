@@ -5,6 +5,7 @@ import static org.junit.jupiter.api.Assertions.assertArrayEquals;
 import static org.junit.jupiter.api.Assertions.assertEquals;
 import static org.junit.jupiter.api.Assertions.assertNotNull;
 import static org.junit.jupiter.api.Assertions.assertNull;
+import static org.junit.jupiter.api.Assumptions.assumeTrue;
 
 import io.sfumato.tensor.DType;
 import io.sfumato.tensor.cpu.Gemm.Matrix;
@@ -126,7 +127,13 @@ class HalfConvTest {
         ConvGeometry.of(1, 2, 3, 700, 3, 3, 1, 1), // rows longer than a block
         ConvGeometry.of(1, 20, 9, 3, 7, 2, 1, 0),
         ConvGeometry.of(1, 4, 4, 4, 5, 3, 1, 3),
-        new ConvGeometry(2, 5, 9, 7, 20, 3, 2, 1, 1, 2, 0, 1, 3, 2, 3, 1));
+        new ConvGeometry(2, 5, 9, 7, 20, 3, 2, 1, 1, 2, 0, 1, 3, 2, 3, 1),
+        ConvGeometry.of(5, 18, 9, 8, 17, 3, 2, 1),
+        ConvGeometry.of(1, 17, 81, 61, 20, 3, 2, 1),
+        ConvGeometry.of(1, 3, 7, 8, 5, 1, 2, 0), // some pixels are seen by no tap
+        ConvGeometry.of(2, 4, 6, 6, 5, 4, 2, 3),
+        new ConvGeometry(1, 5, 12, 9, 6, 3, 3, 3, 2, 0, 1, 2, 0, 2, 3, 1),
+        new ConvGeometry(2, 6, 8, 7, 4, 3, 3, 2, 2, 0, 0, 1, 1, 1, 1, 1)); // as diffusers pads
   }
 
   @ParameterizedTest
@@ -165,8 +172,8 @@ class HalfConvTest {
         int ow = p % g.outW();
         int oh = p / g.outW() % g.outH();
         int image = p / g.outW() / g.outH();
-        int ih = oh - g.padTop() + tap / g.kW() * g.dilationH();
-        int iw = ow - g.padLeft() + tap % g.kW() * g.dilationW();
+        int ih = oh * g.strideH() - g.padTop() + tap / g.kW() * g.dilationH();
+        int iw = ow * g.strideW() - g.padLeft() + tap % g.kW() * g.dilationW();
         if (ih >= 0 && ih < g.inH() && iw >= 0 && iw < g.inW()) {
           double product =
               get(x, ((image * g.inH() + ih) * (long) g.inW() + iw) * g.inC() + c)
@@ -179,17 +186,68 @@ class HalfConvTest {
     }
   }
 
+  @ParameterizedTest
+  @MethodSource("geometries")
+  void phasesOfTheInputGradientAgreeWithTheDefinition(ConvGeometry g) {
+    assumeTrue(ConvPhases.serve(g));
+    int n = g.batch() * g.inH() * g.inW() * g.inC();
+    try (Arena arena = Arena.ofShared()) {
+      long weight = random(arena, g.outC() * g.inC() * g.kH() * g.kW(), 1);
+      long dy = random(arena, g.batch() * g.outH() * g.outW() * g.outC(), 2);
+      long dx = random(arena, n + 1, 3);
+      double guard = get(dx, n);
+      GemmTile tile = Simd.provider().gemmTile();
+      new ConvPhases(new ConvPhases.ByHalves(tile, UNIT), g)
+          .run(PackedWeights.Cache.NONE, weight, dy, dx);
+      checkInputGradient(g, weight, dy, dx);
+      assertEquals(guard, get(dx, n));
+    }
+  }
+
+  private static void checkInputGradient(ConvGeometry g, long weight, long dy, long dx) {
+    int n = g.batch() * g.inH() * g.inW() * g.inC();
+    double[] sums = new double[n];
+    double[] sizes = new double[n];
+    int taps = g.kH() * g.kW();
+    for (int p = 0; p < g.batch() * g.outH() * g.outW(); p++) {
+      int ow = p % g.outW();
+      int oh = p / g.outW() % g.outH();
+      int image = p / g.outW() / g.outH();
+      for (int tap = 0; tap < taps; tap++) {
+        int ih = oh * g.strideH() - g.padTop() + tap / g.kW() * g.dilationH();
+        int iw = ow * g.strideW() - g.padLeft() + tap % g.kW() * g.dilationW();
+        if (ih < 0 || ih >= g.inH() || iw < 0 || iw >= g.inW()) {
+          continue;
+        }
+        for (int i = 0; i < g.inC() * g.outC(); i++) {
+          int c = i % g.inC();
+          int o = i / g.inC();
+          double product =
+              get(dy, (long) p * g.outC() + o) * get(weight, (long) i * taps + tap);
+          int at = ((image * g.inH() + ih) * g.inW() + iw) * g.inC() + c;
+          sums[at] += product;
+          sizes[at] += Math.abs(product);
+        }
+      }
+    }
+    for (int i = 0; i < n; i++) {
+      assertRounded(sums[i], sizes[i], get(dx, i), g + ": element " + i);
+    }
+  }
+
   @Test
   void refusesWhatItCannotCompute() {
     ConvGeometry usual = ConvGeometry.of(1, 8, 9, 9, 8, 3, 1, 1);
     ConvGeometry strided = ConvGeometry.of(1, 8, 9, 9, 8, 3, 2, 1);
-    ConvGeometry wide = ConvGeometry.of(1, 8, 32, 32, 8, 3, 2, 1);
+    ConvGeometry grouped = new ConvGeometry(1, 8, 9, 9, 8, 3, 3, 1, 1, 1, 1, 1, 1, 1, 1, 2);
     for (Pass pass : Pass.values()) {
       assertNull(HalfConvKernel.refuse(UNIT, usual, pass));
+      assertNull(HalfConvKernel.refuse(UNIT, strided, pass));
       assertNotNull(HalfConvKernel.refuse(null, usual, pass));
-      assertNotNull(HalfConvKernel.refuse(UNIT, strided, pass));
+      assertNotNull(HalfConvKernel.refuse(UNIT, grouped, pass));
     }
+    ConvGeometry wide = ConvGeometry.of(1, 8, 32, 32, 8, 3, 3, 1);
     assertNull(HalfConvKernel.refuse(UNIT, wide, Pass.FORWARD));
-    assertNotNull(HalfConvKernel.refuse(UNIT, wide, Pass.BACKWARD_WEIGHT));
+    assertNotNull(HalfConvKernel.refuse(UNIT, wide, Pass.BACKWARD_INPUT));
   }
 }

@@ -32,6 +32,8 @@ class SplitConvTest {
                 ConvGeometry.of(2, 33, 6, 5, 20, 3, 1, 1),
                 ConvGeometry.of(1, 17, 7, 19, 33, 3, 1, 1),
                 ConvGeometry.of(1, 20, 6, 32, 16, 3, 2, 1),
+                ConvGeometry.of(2, 20, 9, 16, 17, 3, 2, 1),
+                ConvGeometry.of(1, 3, 7, 61, 16, 3, 3, 1),
                 ConvGeometry.of(1, 20, 9, 3, 7, 2, 1, 0),
                 ConvGeometry.of(1, 4, 4, 4, 5, 3, 1, 3),
                 ConvGeometry.of(1, 290, 2, 3, 6, 3, 1, 1),
@@ -131,7 +133,11 @@ class SplitConvTest {
     assertFalse(
         SplitConv.serves(ConvWindow.forward(ConvGeometry.of(8, 512, 16, 16, 512, 3, 1, 1))));
     assertFalse(SplitConv.serves(ConvWindow.forward(ConvGeometry.of(8, 3, 32, 32, 8, 3, 1, 1))));
-    assertFalse(SplitConv.canServe(ConvWindow.forward(ConvGeometry.of(1, 8, 9, 9, 8, 3, 2, 1))));
+    // half of the products would be of no output
+    assertFalse(
+        SplitConv.serves(ConvWindow.forward(ConvGeometry.of(8, 256, 16, 16, 256, 3, 2, 1))));
+    ConvGeometry grouped = new ConvGeometry(1, 8, 9, 9, 8, 3, 3, 1, 1, 1, 1, 1, 1, 1, 1, 2);
+    assertFalse(SplitConv.canServe(ConvWindow.forward(grouped)));
   }
 
   /** Where there is a unit: an image with a value that has no parts takes the other way. */

@@ -20,6 +20,9 @@ final class TransposeVectors {
   /** Rows and columns of a block. */
   static final int SIDE = 16;
 
+  /** So few rows are a block too: those of the taps of most convolutions. */
+  static final int NINE = 9;
+
   private static final VectorSpecies<Integer> I = IntVector.SPECIES_512;
   private static final VectorSpecies<Float> F = FloatVector.SPECIES_512;
   private static final long BASE = Memory.BASE;
@@ -27,11 +30,11 @@ final class TransposeVectors {
   private TransposeVectors() {}
 
   /**
-   * {@code to[p, i] = scale * from[i, p]} for 14 or 16 rows. Each row of the result but the last of
+   * {@code to[p, i] = scale * from[i, p]} for 9, 14 or 16 rows. Each row of the result but the last of
    * a block is written 16 floats long, before the next one.
    *
    * @param k the length of the rows, a multiple of {@value #SIDE}
-   * @param rows 14 or 16
+   * @param rows 9, 14 or 16
    * @param scale a factor
    * @param from address of the rows
    * @param step bytes from one row to the next
@@ -40,7 +43,9 @@ final class TransposeVectors {
    */
   static void transpose(int k, int rows, float scale, long from, long step, long to, long toStep) {
     VectorMask<Float> last = F.indexInRange(0, rows);
-    long beyond = rows == SIDE ? step : 0; // rows that are not there are others once more
+    // rows that are not there are others once more
+    long beyondNine = rows > NINE ? step : 0;
+    long beyond = rows == SIDE ? step : 0;
     IntVector low = IntVector.fromArray(I, SlabVectors.LOW, 0);
     IntVector high = IntVector.fromArray(I, SlabVectors.HIGH, 0);
     for (int p = 0; p < k; p += SIDE) {
@@ -71,19 +76,19 @@ final class TransposeVectors {
       s += step;
       s &= BASE;
       IntVector a8 = IntVector.fromMemorySegment(I, ALL, s, ORDER);
-      s += step;
+      s += beyondNine;
       s &= BASE;
       IntVector a9 = IntVector.fromMemorySegment(I, ALL, s, ORDER);
-      s += step;
+      s += beyondNine;
       s &= BASE;
       IntVector a10 = IntVector.fromMemorySegment(I, ALL, s, ORDER);
-      s += step;
+      s += beyondNine;
       s &= BASE;
       IntVector a11 = IntVector.fromMemorySegment(I, ALL, s, ORDER);
-      s += step;
+      s += beyondNine;
       s &= BASE;
       IntVector a12 = IntVector.fromMemorySegment(I, ALL, s, ORDER);
-      s += step;
+      s += beyondNine;
       s &= BASE;
       IntVector a13 = IntVector.fromMemorySegment(I, ALL, s, ORDER);
       s += beyond;

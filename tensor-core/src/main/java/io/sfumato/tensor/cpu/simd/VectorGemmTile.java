@@ -103,15 +103,16 @@ final class VectorGemmTile implements GemmTile {
   @Override
   public int transposeColumns(
       int k, int columns, float scale, long from, long fromStride, long to, long toStride) {
-    int side = TransposeVectors.SIDE;
-    if (LANES != side || columns < side) {
+    boolean nine = columns == TransposeVectors.NINE && toStride == columns;
+    int block = nine ? columns : TransposeVectors.SIDE;
+    if (LANES != TransposeVectors.SIDE || columns < block) {
       return 0;
     }
-    int whole = k / side * side;
-    for (int i = 0; i + side <= columns; i += side) {
+    int whole = k / LANES * LANES;
+    for (int i = 0; i + block <= columns; i += block) {
       long rows = from + 4L * i * fromStride;
       TransposeVectors.transpose(
-          whole, side, scale, rows, 4 * fromStride, to + 4L * i, 4 * toStride);
+          whole, block, scale, rows, 4 * fromStride, to + 4L * i, 4 * toStride);
     }
     return whole;
   }
