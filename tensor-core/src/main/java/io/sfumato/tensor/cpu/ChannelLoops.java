@@ -26,7 +26,7 @@ public interface ChannelLoops {
   void columnSiluGradient(
       long x, long dy, long dz, int rows, int width, long mean, long scale, long bias);
 
-  /** {@code s1[j] = Σ_r dz}, {@code s2[j] = Σ_r dz (x - mean[j])}. */
+  /** {@code s1[j] += Σ_r dz}, {@code s2[j] += Σ_r dz (x - mean[j])}. */
   void columnGradientSums(long x, long dz, int rows, int width, long mean, long s1, long s2);
 
   /** {@code dx[r, j] = dz[r, j] a[j] + (x[r, j] - mean[j]) b[j] + c[j]}. */

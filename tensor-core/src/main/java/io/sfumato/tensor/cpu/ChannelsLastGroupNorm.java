@@ -11,14 +11,19 @@ import io.sfumato.tensor.cpu.GroupNormKernel.Problem;
  * the end of a chunk go through a padded row whose padding adds nothing.
  */
 final class ChannelsLastGroupNorm {
-  /** Floats per chunk: statistics take two passes over a chunk, the second from the cache. */
+  /** Floats of a chunk, at least, and rows: the sums of a chunk are added up one by one. */
   private static final int CHUNK = 1 << 15;
+
+  private static final int LEAST_ROWS = 64;
+
+  /** Floats of each operand that two loops pass, the second from the cache. */
+  private static final int CACHED = 1 << 14;
 
   /** Floats of a wide row. */
   private static final int WIDE = 1024;
 
   /** Rows that are summed in f32 before the sums go on in double. */
-  private static final int SUMMED_ROWS = 256;
+  static final int SUMMED_ROWS = 256;
 
   private final ChannelLoops loops = Loops.leaf().channels();
   private final Problem p;
@@ -53,7 +58,8 @@ final class ChannelsLastGroupNorm {
     this.period = Math.max(1, loops.lanes() / Integer.lowestOneBit(Math.max(1, channels)));
     this.width = Math.multiplyExact(period, channels);
     this.repeat = Math.max(1, WIDE / Math.max(1, width));
-    this.chunkPixels = period * Math.max(1, CHUNK / Math.max(1, width));
+    int rows = Math.clamp(p.spatial() / period / 4, LEAST_ROWS, SUMMED_ROWS);
+    this.chunkPixels = period * Math.max(rows, CHUNK / Math.max(1, width));
     this.chunks = (p.spatial() + chunkPixels - 1) / chunkPixels;
     this.pixel = channels * 4L;
     this.parameters =
@@ -124,110 +130,26 @@ final class ChannelsLastGroupNorm {
   }
 
   void forward(long y, double epsilon) {
-    double[] stats = new double[p.batch() * chunks * p.groups() * 2];
+    ChannelsLastMoments moments = new ChannelsLastMoments(p, period, chunks);
     twoPasses(
-        (n, c) -> statistics(n, c, stats),
+        (n, c) -> moments.sum(n, c, x + chunkOffset(n, c), pixelsOf(c)),
         n -> {
-          joinStatistics(n, stats, epsilon);
+          moments.finish(n, epsilon, mean, rstd);
           fillParameters(n);
         },
         (n, c) -> map(n, c, y));
   }
 
-  /** Sum and centred sum of squares of each group in one chunk. */
-  private void statistics(int image, int chunk, double[] stats) {
-    int groups = p.groups();
-    int pixels = pixelsOf(chunk);
-    int rows = pixels / period;
-    int rest = pixels % period;
-    long from = x + chunkOffset(image, chunk);
-    long left = from + (long) rows * width * 4;
-    long bytes = width * 4L;
-    long row = Scratch.get(Scratch.Slot.ROW, 5 * bytes);
-    long pilots = row + bytes;
-    long d1 = row + 2 * bytes;
-    long d2 = row + 3 * bytes;
-    double count = (double) pixels * p.perGroup();
-    double[] sum = new double[groups];
-    loops.columnSums(from, rows, width, d1);
-    fold(d1, period, sum);
-    fold(left, rest, sum);
-    for (int k = 0; k < period; k++) {
-      for (int c = 0; c < p.channels(); c++) {
-        float pilot = (float) (sum[c / p.perGroup()] / count);
-        Memory.putFloat(pilots + (k * p.channels() + c) * 4L, pilot);
-      }
-    }
-    double[] s = new double[groups];
-    double[] q = new double[groups];
-    for (int k = 0; k < rows; k += SUMMED_ROWS) {
-      int some = Math.min(SUMMED_ROWS, rows - k);
-      loops.columnDeviations(from + k * bytes, some, width, pilots, d1, d2);
-      fold(d1, period, s);
-      fold(d2, period, q);
-    }
-    if (rest > 0) {
-      Memory.copy(pilots, row, bytes);
-      Memory.copy(left, row, rest * pixel);
-      loops.columnDeviations(row, 1, width, pilots, d1, d2);
-      fold(d1, rest, s);
-      fold(d2, rest, q);
-    }
-    int out = (image * chunks + chunk) * groups * 2;
-    for (int g = 0; g < groups; g++) {
-      double pilot = Memory.getFloat(pilots + (long) g * p.perGroup() * 4);
-      stats[out + 2 * g] = count * pilot + s[g];
-      stats[out + 2 * g + 1] = q[g] - s[g] * s[g] / count;
-    }
-  }
-
-  /** Adds {@code pixels} pixels of channel values to sums per group. */
-  private void fold(long values, int pixels, double[] sum) {
-    int perGroup = p.perGroup();
-    long at = values;
-    for (int k = 0; k < pixels; k++) {
-      for (int g = 0; g < sum.length; g++) {
-        double s = 0;
-        for (int c = 0; c < perGroup; c++) {
-          s += Memory.getFloat(at);
-          at += 4;
-        }
-        sum[g] += s;
-      }
-    }
-  }
-
-  private void joinStatistics(int image, double[] stats, double epsilon) {
-    int groups = p.groups();
-    for (int g = 0; g < groups; g++) {
-      double sum = 0;
-      for (int c = 0; c < chunks; c++) {
-        sum += stats[((image * chunks + c) * groups + g) * 2];
-      }
-      double m = sum / p.count();
-      double squares = 0;
-      for (int c = 0; c < chunks; c++) {
-        int at = ((image * chunks + c) * groups + g) * 2;
-        double count = (double) pixelsOf(c) * p.perGroup();
-        double d = stats[at] / count - m;
-        squares += stats[at + 1] + count * d * d;
-      }
-      long out = ((long) image * groups + g) * 4;
-      Memory.putFloat(mean + out, (float) m);
-      double variance = Math.max(0, squares / p.count());
-      Memory.putFloat(rstd + out, (float) (1 / Math.sqrt(variance + epsilon)));
-    }
-  }
-
   private void fillParameters(int image) {
-    for (int c = 0; c < p.channels(); c++) {
-      long group = ((long) image * p.groups() + c / p.perGroup()) * 4;
+    for (int g = 0; g < p.groups(); g++) {
+      long group = ((long) image * p.groups() + g) * 4;
       float m = Memory.getFloat(mean + group);
-      float scale = Memory.getFloat(rstd + group) * weight(c);
-      float b = bias == 0 ? 0f : Memory.getFloat(bias + c * 4L);
-      put(image, 0, c, m);
-      put(image, 1, c, scale);
-      put(image, 2, c, b);
+      float r = Memory.getFloat(rstd + group);
+      for (int c = g * p.perGroup(); c < (g + 1) * p.perGroup(); c++) {
+        put(image, 0, c, m);
+        put(image, 1, c, r * weight(c));
+        put(image, 2, c, bias == 0 ? 0f : Memory.getFloat(bias + c * 4L));
+      }
     }
   }
 
@@ -317,8 +239,11 @@ final class ChannelsLastGroupNorm {
     long s1 = Scratch.get(Scratch.Slot.ROW, 5 * bytes);
     long s2 = s1 + bytes;
     int out = (image * chunks + chunk) * p.channels() * 2;
-    for (int k = 0; k < rows; k += SUMMED_ROWS) {
-      int some = Math.min(SUMMED_ROWS, rows - k);
+    int together = Math.clamp(CACHED / width, 1, SUMMED_ROWS);
+    Memory.zero(s1, 2 * bytes);
+    int summed = 0;
+    for (int k = 0; k < rows; k += together) {
+      int some = Math.min(together, rows - k);
       long o = at + k * bytes;
       if (p.silu()) {
         forWideRows(
@@ -327,6 +252,14 @@ final class ChannelsLastGroupNorm {
                 loops.columnSiluGradient(x + o + q, dy + o + q, dx + o + q, r, w, m, scale, b));
       }
       loops.columnGradientSums(x + o, p.silu() ? dx + o : dy + o, some, width, m, s1, s2);
+      summed += some;
+      if (summed + together > SUMMED_ROWS) {
+        foldChannels(s1, s2, period, sums, out);
+        Memory.zero(s1, 2 * bytes);
+        summed = 0;
+      }
+    }
+    if (summed > 0) {
       foldChannels(s1, s2, period, sums, out);
     }
     if (rest > 0) {
@@ -341,6 +274,7 @@ final class ChannelsLastGroupNorm {
       if (p.silu()) {
         loops.columnSiluGradient(xs, dys, dzs, 1, width, m, scale, b);
       }
+      Memory.zero(s1, 2 * bytes);
       loops.columnGradientSums(xs, p.silu() ? dzs : dys, 1, width, m, s1, s2);
       foldChannels(s1, s2, rest, sums, out);
       if (p.silu()) {

@@ -86,8 +86,8 @@ final class ScalarChannelLoops implements ChannelLoops {
       long x, long dz, int rows, int width, long mean, long s1, long s2) {
     for (int j = 0; j < width; j++) {
       float m = getFloat(mean + j * 4L);
-      double a = 0;
-      double q = 0;
+      double a = getFloat(s1 + j * 4L);
+      double q = getFloat(s2 + j * 4L);
       for (int r = 0; r < rows; r++) {
         long at = ((long) r * width + j) * 4;
         float g = getFloat(dz + at);

@@ -22,7 +22,8 @@ class GroupNormKernelTest {
   void followsDoublePrecision() {
     int[][] shapes = { // batch, channels, spatial, groups
       {1, 3, 49, 1}, {2, 4, 1, 4}, {3, 32, 64, 32}, {2, 64, 130, 32}, {1, 96, 35, 32},
-      {2, 40, 33, 5}, {1, 30, 600, 10}, {2, 7, 5, 7}, {1, 16, 2100, 1}, {1, 128, 70, 32}
+      {2, 40, 33, 5}, {1, 30, 600, 10}, {2, 7, 5, 7}, {1, 16, 2100, 1}, {1, 128, 70, 32},
+      {2, 320, 131, 32}, {1, 324, 70, 6}, {1, 512, 30, 512}, {1, 640, 261, 32}
     };
     for (SimdProvider provider : NativeFloats.providers()) {
       Loops.use(provider);
@@ -41,6 +42,39 @@ class GroupNormKernelTest {
       Loops.use(provider);
       check(new Problem(1, 32, 400, 8, false), true, true, 1000, 1);
       check(new Problem(1, 32, 400, 8, false), false, true, 1000, 1);
+      check(new Problem(1, 320, 90, 8, false), true, true, 1000, 1);
+    }
+  }
+
+  @Test
+  void aPixelFarFromTheMeanIsNoPilot() {
+    Problem p = new Problem(1, 512, 64, 4, false);
+    int size = 512 * 64;
+    double[] expected = new double[4];
+    for (SimdProvider provider : NativeFloats.providers()) {
+      Loops.use(provider);
+      NativeFloats x = NativeFloats.random(size, 1, 0.5, 1);
+      for (int c = 0; c < 512; c++) {
+        Memory.putFloat(x.address + 4L * c, 5000); // of the first pixel, and of the middle one
+        Memory.putFloat(x.address + 4L * (32 * 512 + c), 5000);
+      }
+      for (int g = 0; g < 4; g++) {
+        double mean = 0;
+        double square = 0;
+        for (int i = 0; i < 128 * 64; i++) {
+          mean += x.get(i / 128 * 512 + g * 128 + i % 128) / (128 * 64);
+        }
+        for (int i = 0; i < 128 * 64; i++) {
+          square += Math.pow(x.get(i / 128 * 512 + g * 128 + i % 128) - mean, 2) / (128 * 64);
+        }
+        expected[g] = 1 / Math.sqrt(square + EPSILON);
+      }
+      NativeFloats y = new NativeFloats(size);
+      NativeFloats mean = new NativeFloats(4);
+      NativeFloats rstd = new NativeFloats(4);
+      GroupNormKernel.forwardChannelsLast(
+          x.address, y.address, 0, 0, mean.address, rstd.address, p, EPSILON);
+      rstd.check(expected, 1e-6, 0, "rstd");
     }
   }
 

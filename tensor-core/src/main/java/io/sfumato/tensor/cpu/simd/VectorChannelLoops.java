@@ -9,12 +9,19 @@ import static io.sfumato.tensor.cpu.simd.Lanes.store;
 import static io.sfumato.tensor.cpu.simd.Lanes.whole;
 
 import io.sfumato.tensor.cpu.ChannelLoops;
+import io.sfumato.tensor.cpu.Memory;
 import jdk.incubator.vector.FloatVector;
 import jdk.incubator.vector.VectorMask;
 
 /** {@link ChannelLoops} over the Vector API. */
 final class VectorChannelLoops implements ChannelLoops {
   private static final long B = N * 4L;
+
+  /**
+   * From so wide rows on, rows are passed one behind the other, as memory likes it, with sums in
+   * the L1 cache; else columns, with sums in registers.
+   */
+  private static final int WIDE = 256;
 
   VectorChannelLoops() {}
 
@@ -60,6 +67,18 @@ final class VectorChannelLoops implements ChannelLoops {
   @Override
   public void columnDeviations(long x, int rows, int width, long shift, long d1, long d2) {
     long stride = width * 4L;
+    if (width >= WIDE) {
+      Memory.zero(d1, stride);
+      Memory.zero(d2, stride);
+      int r = 0;
+      for (; r <= rows - 4; r += 4) {
+        addDeviations4(x + r * stride, stride, width, shift, d1, d2);
+      }
+      for (; r < rows; r++) {
+        addDeviations(x + r * stride, width, shift, d1, d2);
+      }
+      return;
+    }
     int j = 0;
     for (; j <= width - 2 * N; j += 2 * N) {
       FloatVector c0 = load(shift, j * 4L);
@@ -99,6 +118,29 @@ final class VectorChannelLoops implements ChannelLoops {
     }
   }
 
+  private static void addDeviations4(
+      long x, long stride, int n, long shift, long d1, long d2) {
+    for (int j = 0; j < n; j += N) {
+      long at = j * 4L;
+      FloatVector c = load(shift, at);
+      FloatVector a0 = load(x, at).sub(c);
+      FloatVector a1 = load(x + stride, at).sub(c);
+      FloatVector a2 = load(x + 2 * stride, at).sub(c);
+      FloatVector a3 = load(x + 3 * stride, at).sub(c);
+      store(load(d1, at).add(a0.add(a1).add(a2.add(a3))), d1, at);
+      store(load(d2, at).add(a0.fma(a0, a1.mul(a1)).add(a2.fma(a2, a3.mul(a3)))), d2, at);
+    }
+  }
+
+  private static void addDeviations(long x, int n, long shift, long d1, long d2) {
+    for (int j = 0; j < n; j += N) {
+      long at = j * 4L;
+      FloatVector a = load(x, at).sub(load(shift, at));
+      store(load(d1, at).add(a), d1, at);
+      store(a.fma(a, load(d2, at)), d2, at);
+    }
+  }
+
   @Override
   public void columnMap(
       long x, long y, int rows, int width, long mean, long scale, long bias, boolean silu) {
@@ -133,14 +175,24 @@ final class VectorChannelLoops implements ChannelLoops {
   public void columnGradientSums(
       long x, long from, int rows, int width, long mean, long s1, long s2) {
     long stride = width * 4L;
+    if (width >= WIDE) {
+      int r = 0;
+      for (; r <= rows - 2; r += 2) {
+        addGradients2(x + r * stride, from + r * stride, stride, width, mean, s1, s2);
+      }
+      for (; r < rows; r++) {
+        addGradients(x + r * stride, from + r * stride, width, mean, s1, s2);
+      }
+      return;
+    }
     int j = 0;
     for (; j <= width - 2 * N; j += 2 * N) {
       FloatVector m0 = load(mean, j * 4L);
       FloatVector m1 = load(mean, j * 4L + B);
-      FloatVector a0 = all(0f);
-      FloatVector a1 = a0;
-      FloatVector q0 = a0;
-      FloatVector q1 = a0;
+      FloatVector a0 = load(s1, j * 4L);
+      FloatVector a1 = load(s1, j * 4L + B);
+      FloatVector q0 = load(s2, j * 4L);
+      FloatVector q1 = load(s2, j * 4L + B);
       long at = j * 4L;
       for (int r = 0; r < rows; r++) {
         FloatVector g0 = load(from, at);
@@ -158,8 +210,8 @@ final class VectorChannelLoops implements ChannelLoops {
     }
     for (; j < width; j += N) {
       FloatVector m = load(mean, j * 4L);
-      FloatVector a = all(0f);
-      FloatVector q = a;
+      FloatVector a = load(s1, j * 4L);
+      FloatVector q = load(s2, j * 4L);
       long at = j * 4L;
       for (int r = 0; r < rows; r++) {
         FloatVector g = load(from, at);
@@ -169,6 +221,29 @@ final class VectorChannelLoops implements ChannelLoops {
       }
       store(a, s1, j * 4L);
       store(q, s2, j * 4L);
+    }
+  }
+
+  private static void addGradients2(
+      long x, long dz, long stride, int n, long mean, long s1, long s2) {
+    for (int j = 0; j < n; j += N) {
+      long at = j * 4L;
+      FloatVector m = load(mean, at);
+      FloatVector g0 = load(dz, at);
+      FloatVector g1 = load(dz + stride, at);
+      FloatVector q = load(x, at).sub(m).mul(g0);
+      q = load(x + stride, at).sub(m).fma(g1, q);
+      store(load(s1, at).add(g0.add(g1)), s1, at);
+      store(load(s2, at).add(q), s2, at);
+    }
+  }
+
+  private static void addGradients(long x, long dz, int n, long mean, long s1, long s2) {
+    for (int j = 0; j < n; j += N) {
+      long at = j * 4L;
+      FloatVector g = load(dz, at);
+      store(load(s1, at).add(g), s1, at);
+      store(load(x, at).sub(load(mean, at)).fma(g, load(s2, at)), s2, at);
     }
   }
 
