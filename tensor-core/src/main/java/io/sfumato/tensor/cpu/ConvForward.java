@@ -61,7 +61,8 @@ final class ConvForward {
    * @param y address of the first output pixel
    * @param target where the others lie
    */
-  ConvForward(GemmTile tile, ConvWindow w, long weights, long x, long bias, long y, ConvTarget target) {
+  ConvForward(
+      GemmTile tile, ConvWindow w, long weights, long x, long bias, long y, ConvTarget target) {
     this.tile = tile;
     this.w = w;
     this.weights = weights;

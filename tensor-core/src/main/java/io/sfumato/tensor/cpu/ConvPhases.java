@@ -191,9 +191,7 @@ final class ConvPhases {
                 from,
                 taps,
                 (long) g.inC() * taps,
-                t ->
-                    h.source(t / v.taps, g.strideH()) * g.kW()
-                        + v.source(t % v.taps, g.strideW()),
+                t -> h.source(t / v.taps, g.strideH()) * g.kW() + v.source(t % v.taps, g.strideW()),
                 weights));
   }
 

@@ -261,6 +261,10 @@ public final class Gemm {
       multiply(tile, 1, (int) rows, n, k, a, b, c, accumulate, bias);
       return;
     }
+    if (batch == 1 && c.isFloat() && GemmRowDots.pays(m, k, a, b)) {
+      GemmRowDots.multiply(m, n, k, a, b, c, accumulate, bias);
+      return;
+    }
     if (batch == 1 && c.isFloat() && GemmFewRows.pays(tile, m, n, k, a, b)) {
       GemmFewRows.multiply(tile, m, n, k, a, b, c, accumulate, bias);
       return;

@@ -41,7 +41,9 @@ public final class HalfConvKernel {
           case BACKWARD_INPUT -> g.isStrided() ? ConvPhases.serve(g) : g.groups() == 1;
           case BACKWARD_WEIGHT -> HalfConvWeightGradient.canServe(ConvWindow.forward(g));
         };
-    return can ? null : "needs one group, and for gradients of the input a stride of 1, or of 2 without dilation";
+    return can
+        ? null
+        : "needs one group, and for gradients of the input a stride of 1, or of 2 without dilation";
   }
 
   /**

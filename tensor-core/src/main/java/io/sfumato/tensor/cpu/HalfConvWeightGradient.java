@@ -231,8 +231,7 @@ final class HalfConvWeightGradient {
       for (int line = 0; line < count; line++) {
         int image = firstImage + line / lines;
         int row = firstRow + line % lines;
-        boolean inside =
-            image < lastImage(firstImage) && row < Math.min(firstRow + rows, w.outH());
+        boolean inside = image < lastImage(firstImage) && row < Math.min(firstRow + rows, w.outH());
         int most = Math.min(pitch, pixels - line * pitch);
         int end = inside ? Math.min(w.outW(), most) : 0;
         long from = ((long) image * w.outH() + row) * w.outW() * w.outC() + firstOut * CHANNELS;

@@ -7,6 +7,12 @@ package io.sfumato.tensor.cpu;
  * results the caller adds in double.
  */
 public interface ReduceLoops {
+  /** Rows of a for {@link #dots}. */
+  int DOT_ROWS = 2;
+
+  /** Rows of b. */
+  int DOT_COLUMNS = 4;
+
   /** {@code Σ x}; 0 when {@code n = 0}. */
   double sum(long x, int n);
 
@@ -15,6 +21,18 @@ public interface ReduceLoops {
 
   /** {@code Σ a b}. */
   double dot(long a, long b, int n);
+
+  /**
+   * {@code out[4 i + j] = Σ_p a[i, p] b[j, p]} for two rows of a and four of b.
+   *
+   * @param a address of the first row of a
+   * @param aStep bytes from there to the second
+   * @param b address of the first row of b
+   * @param bStep bytes from one row of b to the next
+   * @param n floats of a row
+   * @param out receives the eight sums
+   */
+  void dots(long a, long aStep, long b, long bStep, int n, double[] out);
 
   /** The largest element; NaN if any is NaN, negative infinity when {@code n = 0}. */
   float max(long x, int n);

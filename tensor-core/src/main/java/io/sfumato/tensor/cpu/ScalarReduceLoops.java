@@ -30,6 +30,13 @@ final class ScalarReduceLoops implements ReduceLoops {
   }
 
   @Override
+  public void dots(long a, long aStep, long b, long bStep, int n, double[] out) {
+    for (int i = 0; i < DOT_ROWS * DOT_COLUMNS; i++) {
+      out[i] = dot(a + i / DOT_COLUMNS * aStep, b + i % DOT_COLUMNS * bStep, n);
+    }
+  }
+
+  @Override
   public float max(long x, int n) {
     float m = Float.NEGATIVE_INFINITY;
     for (int i = 0; i < n; i++) {

@@ -290,8 +290,7 @@ abstract class UnitConv {
       long y,
       ConvTarget target) {
     int taps = w.taps();
-    int slabs =
-        byRows ? rows * slabsOfRow : SplitOperands.count((rows - 1) * pitch + w.outW());
+    int slabs = byRows ? rows * slabsOfRow : SplitOperands.count((rows - 1) * pitch + w.outW());
     boolean direct =
         w.outW() % LANES == 0
             && w.outC() % LANES == 0

@@ -104,7 +104,10 @@ class GemmTest {
     "16,64,1024",
     "23,256,37",
     "17,300,1030",
-    "9,321,16"
+    "9,321,16",
+    "1,4,128",
+    "2,33,300",
+    "5,67,131"
   })
   void agreesWithTheDefinitionForEveryLayout(int m, int n, int k) {
     for (GemmTile tile : TILES) {
@@ -127,9 +130,8 @@ class GemmTest {
   }
 
   @ParameterizedTest
-  @ValueSource(booleans = {false, true})
-  void addsToTheResultAndAddsTheBias(boolean accumulate) {
-    int m = 29;
+  @CsvSource({"29,false,ROWS", "29,true,ROWS", "5,false,COLUMNS", "5,true,COLUMNS"})
+  void addsToTheResultAndAddsTheBias(int m, boolean accumulate, Layout layout) {
     int n = 75;
     int k = 450;
     int ldc = n + 5;
@@ -140,7 +142,7 @@ class GemmTest {
         Floats bias = Floats.random(arena, n, 3);
         Floats c = Floats.random(arena, m * ldc, 4);
         Matrix ma = Matrix.rowMajor(a.address(), k);
-        Matrix mb = Matrix.rowMajor(b.address(), n);
+        Matrix mb = layout.matrix(b.address(), k, n);
         double[] product = naive(1, m, n, k, a, ma, b, mb);
         double[] expected = new double[m * ldc];
         for (int i = 0; i < m; i++) {

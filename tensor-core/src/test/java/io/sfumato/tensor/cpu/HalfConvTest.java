@@ -222,8 +222,7 @@ class HalfConvTest {
         for (int i = 0; i < g.inC() * g.outC(); i++) {
           int c = i % g.inC();
           int o = i / g.inC();
-          double product =
-              get(dy, (long) p * g.outC() + o) * get(weight, (long) i * taps + tap);
+          double product = get(dy, (long) p * g.outC() + o) * get(weight, (long) i * taps + tap);
           int at = ((image * g.inH() + ih) * g.inW() + iw) * g.inC() + c;
           sums[at] += product;
           sizes[at] += Math.abs(product);

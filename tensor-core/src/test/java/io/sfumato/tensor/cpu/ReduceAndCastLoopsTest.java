@@ -46,6 +46,26 @@ class ReduceAndCastLoopsTest {
   }
 
   @Test
+  void dotsAreThoseOfAllPairsOfRows() {
+    for (SimdProvider provider : NativeFloats.providers()) {
+      ReduceLoops loops = provider.loops().reduce();
+      for (int n : ElementwiseLoopsTest.SIZES) {
+        NativeFloats a = NativeFloats.random(2 * (n + 3), n);
+        NativeFloats b = NativeFloats.random(4 * (n + 1), n + 1);
+        double[] out = new double[ReduceLoops.DOT_ROWS * ReduceLoops.DOT_COLUMNS];
+        loops.dots(a.address, 4L * (n + 3), b.address, 4L * (n + 1), n, out);
+        for (int i = 0; i < out.length; i++) {
+          double dot = 0;
+          for (int p = 0; p < n; p++) {
+            dot += (double) a.get(i / 4 * (n + 3) + p) * b.get(i % 4 * (n + 1) + p);
+          }
+          assertEquals(dot, out[i], 1e-6 * Math.max(1, Math.sqrt(n)));
+        }
+      }
+    }
+  }
+
+  @Test
   void firstAtLeastFindsTheFirst() {
     for (SimdProvider provider : NativeFloats.providers()) {
       ReduceLoops loops = provider.loops().reduce();

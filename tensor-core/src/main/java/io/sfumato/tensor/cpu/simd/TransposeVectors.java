@@ -30,8 +30,8 @@ final class TransposeVectors {
   private TransposeVectors() {}
 
   /**
-   * {@code to[p, i] = scale * from[i, p]} for 9, 14 or 16 rows. Each row of the result but the last of
-   * a block is written 16 floats long, before the next one.
+   * {@code to[p, i] = scale * from[i, p]} for 9, 14 or 16 rows. Each row of the result but the last
+   * of a block is written 16 floats long, before the next one.
    *
    * @param k the length of the rows, a multiple of {@value #SIDE}
    * @param rows 9, 14 or 16

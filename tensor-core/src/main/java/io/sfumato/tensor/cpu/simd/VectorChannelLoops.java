@@ -118,8 +118,7 @@ final class VectorChannelLoops implements ChannelLoops {
     }
   }
 
-  private static void addDeviations4(
-      long x, long stride, int n, long shift, long d1, long d2) {
+  private static void addDeviations4(long x, long stride, int n, long shift, long d1, long d2) {
     for (int j = 0; j < n; j += N) {
       long at = j * 4L;
       FloatVector c = load(shift, at);

@@ -72,6 +72,58 @@ final class VectorReduceLoops implements ReduceLoops {
   }
 
   @Override
+  public void dots(long a, long aStep, long b, long bStep, int n, double[] out) {
+    float[] sums = Lanes.sums();
+    int whole = whole(n);
+    dots(whole, a, a + aStep, b, bStep, sums);
+    for (int i = 0; i < DOT_ROWS * DOT_COLUMNS; i++) {
+      double sum = Lanes.sum(sums, i * Lanes.SLOT);
+      long x = a + i / DOT_COLUMNS * aStep;
+      long y = b + i % DOT_COLUMNS * bStep;
+      for (int p = whole; p < n; p++) {
+        sum += (double) Memory.getFloat(x + 4L * p) * Memory.getFloat(y + 4L * p);
+      }
+      out[i] = sum;
+    }
+  }
+
+  private static void dots(int n, long x0, long x1, long y, long step, float[] out) {
+    FloatVector s0 = all(0f);
+    FloatVector s1 = all(0f);
+    FloatVector s2 = all(0f);
+    FloatVector s3 = all(0f);
+    FloatVector t0 = all(0f);
+    FloatVector t1 = all(0f);
+    FloatVector t2 = all(0f);
+    FloatVector t3 = all(0f);
+    for (int i = 0; i < n; i += N) {
+      long at = i * 4L;
+      FloatVector a = load(x0, at);
+      FloatVector b = load(x1, at);
+      FloatVector w0 = load(y, at);
+      FloatVector w1 = load(y + step, at);
+      FloatVector w2 = load(y + 2 * step, at);
+      FloatVector w3 = load(y + 3 * step, at);
+      s0 = a.fma(w0, s0);
+      s1 = a.fma(w1, s1);
+      s2 = a.fma(w2, s2);
+      s3 = a.fma(w3, s3);
+      t0 = b.fma(w0, t0);
+      t1 = b.fma(w1, t1);
+      t2 = b.fma(w2, t2);
+      t3 = b.fma(w3, t3);
+    }
+    s0.intoArray(out, 0);
+    s1.intoArray(out, Lanes.SLOT);
+    s2.intoArray(out, 2 * Lanes.SLOT);
+    s3.intoArray(out, 3 * Lanes.SLOT);
+    t0.intoArray(out, 4 * Lanes.SLOT);
+    t1.intoArray(out, 5 * Lanes.SLOT);
+    t2.intoArray(out, 6 * Lanes.SLOT);
+    t3.intoArray(out, 7 * Lanes.SLOT);
+  }
+
+  @Override
   public float max(long x, int n) {
     FloatVector m0 = all(Float.NEGATIVE_INFINITY);
     FloatVector m1 = m0;
