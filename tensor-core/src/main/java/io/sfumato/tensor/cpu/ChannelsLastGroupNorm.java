@@ -11,7 +11,7 @@ import io.sfumato.tensor.cpu.GroupNormKernel.Problem;
  * the end of a chunk go through a padded row whose padding adds nothing.
  */
 final class ChannelsLastGroupNorm {
-  /** Floats of a chunk, at least, and rows: the sums of a chunk are added up one by one. */
+  /** Floats and rows of a chunk, at the least: each chunk's sums are added up one by one. */
   private static final int CHUNK = 1 << 15;
 
   private static final int LEAST_ROWS = 64;
@@ -130,9 +130,9 @@ final class ChannelsLastGroupNorm {
   }
 
   void forward(long y, double epsilon) {
-    ChannelsLastMoments moments = new ChannelsLastMoments(p, period, chunks);
+    ChannelsLastMoments moments = new ChannelsLastMoments(p, period, chunks, this::pixelsOf);
     twoPasses(
-        (n, c) -> moments.sum(n, c, x + chunkOffset(n, c), pixelsOf(c)),
+        (n, c) -> moments.sum(n, c, x + chunkOffset(n, c)),
         n -> {
           moments.finish(n, epsilon, mean, rstd);
           fillParameters(n);

@@ -3,6 +3,7 @@ package io.sfumato.tensor.cpu;
 
 import io.sfumato.tensor.cpu.GroupNormKernel.Problem;
 import java.util.Arrays;
+import java.util.function.IntUnaryOperator;
 
 /**
  * Means and factors of groups of channels over [batch, spatial, channels], chunk by chunk, around a
@@ -20,27 +21,29 @@ final class ChannelsLastMoments {
   private final int period;
   private final int width;
   private final int chunks;
+  private final IntUnaryOperator pixelsOf;
   private final double[] sums; // of a chunk and group: sum, centred sum of squares
-  private final double[] counts; // of a chunk
 
   /**
    * Prepares the moments.
    *
    * @param period pixels of a row of the loops
    * @param chunks chunks of an image
+   * @param pixelsOf pixels of a chunk
    */
-  ChannelsLastMoments(Problem problem, int period, int chunks) {
+  ChannelsLastMoments(Problem problem, int period, int chunks, IntUnaryOperator pixelsOf) {
     p = problem;
     this.period = period;
     this.width = period * p.channels();
     this.chunks = chunks;
+    this.pixelsOf = pixelsOf;
     sums = new double[p.batch() * chunks * p.groups() * 2];
-    counts = new double[chunks];
   }
 
-  /** Sums one chunk of {@code pixels} pixels from address {@code x} on. */
-  void sum(int image, int chunk, long x, int pixels) {
+  /** Sums one chunk, which begins at address {@code x}. */
+  void sum(int image, int chunk, long x) {
     int groups = p.groups();
+    int pixels = pixelsOf.applyAsInt(chunk);
     long count = (long) pixels * p.perGroup();
     double[] pilot = new double[groups];
     double[] s = new double[groups];
@@ -62,7 +65,6 @@ final class ChannelsLastMoments {
       }
       around(x, pixels, pilot, s, q);
     }
-    counts[chunk] = count;
     int out = (image * chunks + chunk) * groups * 2;
     for (int g = 0; g < groups; g++) {
       sums[out + 2 * g] = count * pilot[g] + s[g];
@@ -161,8 +163,9 @@ final class ChannelsLastMoments {
       double squares = 0;
       for (int c = 0; c < chunks; c++) {
         int at = ((image * chunks + c) * groups + g) * 2;
-        double d = sums[at] / counts[c] - m;
-        squares += sums[at + 1] + counts[c] * d * d;
+        double count = (double) pixelsOf.applyAsInt(c) * p.perGroup();
+        double d = sums[at] / count - m;
+        squares += sums[at + 1] + count * d * d;
       }
       long out = ((long) image * groups + g) * 4;
       Memory.putFloat(mean + out, (float) m);
