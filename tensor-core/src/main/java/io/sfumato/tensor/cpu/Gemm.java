@@ -224,6 +224,10 @@ public final class Gemm {
       PackedWeights.Cache cache,
       Matrix c,
       long bias) {
+    if (c.isFloat() && GemmRowDots.pays(m, k, a, b)) { // the same digits, kept panels or not
+      multiply(tile, 1, m, n, k, a, b, c, false, bias);
+      return;
+    }
     GemmFormat format = GemmFormat.of(tile, m, n, List.of(new Term(k, a, b)));
     GemmFormat.Kind kind = format.kind();
     long floats = format.panelBytes(k, n) / 4;
