@@ -239,27 +239,21 @@ final class ChannelsLastGroupNorm {
     long s1 = Scratch.get(Scratch.Slot.ROW, 5 * bytes);
     long s2 = s1 + bytes;
     int out = (image * chunks + chunk) * p.channels() * 2;
-    int together = Math.clamp(CACHED / width, 1, SUMMED_ROWS);
-    Memory.zero(s1, 2 * bytes);
-    int summed = 0;
-    for (int k = 0; k < rows; k += together) {
-      int some = Math.min(together, rows - k);
-      long o = at + k * bytes;
-      if (p.silu()) {
-        forWideRows(
-            some,
-            (q, r, w) ->
-                loops.columnSiluGradient(x + o + q, dy + o + q, dx + o + q, r, w, m, scale, b));
+    int together = Math.max(1, CACHED / Math.max(1, width));
+    for (int k = 0; k < rows; k += SUMMED_ROWS) {
+      int end = Math.min(rows, k + SUMMED_ROWS);
+      Memory.zero(s1, 2 * bytes);
+      for (int first = k; first < end; first += together) {
+        int some = Math.min(together, end - first);
+        long o = at + first * bytes;
+        if (p.silu()) {
+          forWideRows(
+              some,
+              (q, r, w) ->
+                  loops.columnSiluGradient(x + o + q, dy + o + q, dx + o + q, r, w, m, scale, b));
+        }
+        loops.columnGradientSums(x + o, p.silu() ? dx + o : dy + o, some, width, m, s1, s2);
       }
-      loops.columnGradientSums(x + o, p.silu() ? dx + o : dy + o, some, width, m, s1, s2);
-      summed += some;
-      if (summed + together > SUMMED_ROWS) {
-        foldChannels(s1, s2, period, sums, out);
-        Memory.zero(s1, 2 * bytes);
-        summed = 0;
-      }
-    }
-    if (summed > 0) {
       foldChannels(s1, s2, period, sums, out);
     }
     if (rest > 0) {

@@ -49,10 +49,9 @@ final class ChannelsLastMoments {
     double[] s = new double[groups];
     double[] q = new double[groups];
     boolean guessed = width >= ONE_PASS;
-    if (guessed) {
-      guess(x, pixels, pilot);
-    } else {
-      mean(x, pixels, pilot);
+    double values = guessed ? addTwoPixels(x, pixels, pilot) : addAll(x, pixels, pilot);
+    for (int g = 0; g < groups; g++) {
+      pilot[g] = (float) (pilot[g] / values);
     }
     around(x, pixels, pilot, s, q);
     boolean serves = true;
@@ -72,25 +71,21 @@ final class ChannelsLastMoments {
     }
   }
 
-  /** The means of two pixels. */
-  private void guess(long x, int pixels, double[] pilot) {
-    addPixel(x, pilot);
-    addPixel(x + pixels / 2 * p.channels() * 4L, pilot);
-    for (int g = 0; g < pilot.length; g++) {
-      pilot[g] = (float) (pilot[g] / (2 * p.perGroup()));
-    }
+  /** Adds the first pixel and the one in the middle; returns how many values of a group. */
+  private double addTwoPixels(long x, int pixels, double[] sum) {
+    addPixel(x, sum);
+    addPixel(x + pixels / 2 * p.channels() * 4L, sum);
+    return 2.0 * p.perGroup();
   }
 
-  /** The means of all pixels, nearly. */
-  private void mean(long x, int pixels, double[] pilot) {
+  /** Adds all pixels; returns how many values of a group. */
+  private double addAll(long x, int pixels, double[] sum) {
     int rows = pixels / period;
     long columns = Scratch.get(Scratch.Slot.ROW, width * 4L);
     loops.columnSums(x, rows, width, columns);
-    fold(columns, period, pilot);
-    fold(x + rows * width * 4L, pixels % period, pilot);
-    for (int g = 0; g < pilot.length; g++) {
-      pilot[g] = (float) (pilot[g] / ((double) pixels * p.perGroup()));
-    }
+    fold(columns, period, sum);
+    fold(x + rows * width * 4L, pixels % period, sum);
+    return (double) pixels * p.perGroup();
   }
 
   /** {@code Σ (x - pilot)} and {@code Σ (x - pilot)²} of each group. */

@@ -210,12 +210,7 @@ final class ConvWeightGradient {
               tile.addRows(1, depth, sums + 4 * part * partFloats, 0, sums, 0);
             }
             long to = dw + 4L * o * depth;
-            for (int tap = 0; tap < taps; tap++) {
-              for (int c = 0; c < channels; c++) {
-                Memory.putFloat(
-                    to + 4L * (c * taps + tap), Memory.getFloat(sums + 4L * (tap * channels + c)));
-              }
-            }
+            TapRows.interleave(tile, taps, channels, sums, channels, to);
           }
         });
   }

@@ -41,15 +41,7 @@ final class HalfConv extends UnitConv {
 
   @Override
   boolean pixels(int pixels, long from, long to, long part) {
-    int whole = w.inC() / CHANNELS;
-    int rest = w.inC() % CHANNELS;
-    long step = (long) Short.BYTES * w.inC();
-    if (whole > 0) {
-      unit.rows(whole, pixels, from, step, ROW, to, part, CHANNELS);
-    }
-    if (rest > 0) {
-      unit.rows(1, pixels, from + (long) whole * ROW, step, 0, to + whole * part, 0, rest);
-    }
+    HalfOperands.blocks(unit, pixels, w.inC(), from, (long) Short.BYTES * w.inC(), to, part);
     return true;
   }
 

@@ -35,13 +35,8 @@ public final class HalfConvKernel {
     if (unit == null) {
       return "needs a processor with a matrix unit";
     }
-    boolean can =
-        switch (pass) {
-          case FORWARD -> UnitConv.canServe(ConvWindow.forward(g));
-          case BACKWARD_INPUT -> g.isStrided() ? ConvPhases.serve(g) : g.groups() == 1;
-          case BACKWARD_WEIGHT -> HalfConvWeightGradient.canServe(ConvWindow.forward(g));
-        };
-    return can
+    boolean phases = pass == Pass.BACKWARD_INPUT && g.isStrided();
+    return g.groups() == 1 && (!phases || ConvPhases.serve(g))
         ? null
         : "needs one group, and for gradients of the input a stride of 1, or of 2 without dilation";
   }

@@ -76,11 +76,6 @@ final class HalfConvWeightGradient {
     return (channels + CHANNELS - 1) / CHANNELS;
   }
 
-  /** Whether a convolution's gradient can be computed so. */
-  static boolean canServe(ConvWindow w) {
-    return w.groups() == 1;
-  }
-
   /** Taps that read every stride-th pixel, from a row and a column of the kernel on. */
   private record Phase(int row, int column, List<Integer> taps) {}
 
@@ -352,18 +347,10 @@ final class HalfConvWeightGradient {
       Memory.zero(at, (long) begin * ROW);
       Memory.zero(at + (long) end * ROW, (long) (most - end) * ROW);
     }
-    if (begin == end) {
-      return;
-    }
-    long first = to + (long) begin * ROW;
-    int whole = Math.min(groups, channels / CHANNELS);
-    if (whole > 0) {
-      unit.rows(whole, end - begin, from, (long) BYTES * step, ROW, first, toStep, CHANNELS);
-    }
-    if (whole < groups) {
-      int rest = channels - whole * CHANNELS;
-      long last = from + (long) whole * ROW;
-      unit.rows(1, end - begin, last, (long) BYTES * step, 0, first + whole * toStep, 0, rest);
+    if (begin < end) {
+      int some = Math.min(channels, groups * CHANNELS);
+      long first = to + (long) begin * ROW;
+      HalfOperands.blocks(unit, end - begin, some, from, (long) BYTES * step, first, toStep);
     }
   }
 }

@@ -187,15 +187,27 @@ final class HalfOperands {
       slab(unit, rows, k, gather(rows, k, a, dense), to);
       return;
     }
-    int whole = k / DEPTH;
-    int rest = k % DEPTH;
-    long step = BYTES * a.rowStride();
+    blocks(unit, rows, k, a.address(), BYTES * a.rowStride(), to, TILE_BYTES);
+  }
+
+  /**
+   * Copies rows in pieces of up to 32 elements to {@code [piece][row]}, filled up with zeros.
+   *
+   * @param rows how many
+   * @param n elements of a row
+   * @param from address of the first row
+   * @param step bytes from one row to the next
+   * @param to address of the first piece of the first row
+   * @param toStep bytes from there to its next piece
+   */
+  static void blocks(HalfUnit unit, int rows, int n, long from, long step, long to, long toStep) {
+    int whole = n / DEPTH;
+    int rest = n % DEPTH;
     if (whole > 0) {
-      unit.rows(whole, rows, a.address(), step, ROW_BYTES, to, TILE_BYTES, DEPTH);
+      unit.rows(whole, rows, from, step, ROW_BYTES, to, toStep, DEPTH);
     }
     if (rest > 0) {
-      long last = a.address() + (long) whole * ROW_BYTES;
-      unit.rows(1, rows, last, step, 0, to + (long) whole * TILE_BYTES, 0, rest);
+      unit.rows(1, rows, from + (long) whole * ROW_BYTES, step, 0, to + whole * toStep, 0, rest);
     }
   }
 

@@ -14,7 +14,6 @@ final class HalfRows {
   final HalfUnit unit;
   final int dim;
   private final AttentionLoops loops = Loops.leaf().attention();
-
   private final CastLoops casts = Loops.leaf().casts();
 
   /** Head size rounded up to whole panels. */
